@@ -1,0 +1,51 @@
+"""How pip installs the plugin; `make setup` does it all in the right order.
+
+The build needs `pip install --no-build-isolation`: fairseq has no wheels, its build imports torch, and in an
+isolated environment pip would fetch a second torch for it.
+"""
+
+import os
+import runpy
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# The stack's versions and sentences live in one file, which needs nothing installed.
+stack = runpy.run_path(os.path.join(HERE, "vqw2v_plugin", "stack.py"))
+
+problem = stack["python_problem"]()
+if problem:
+    sys.exit(problem)
+
+from setuptools import find_packages, setup  # noqa: E402  an unsupported Python may not even have it
+
+oldest, newest = stack["OLDEST_PYTHON"], stack["NEWEST_PYTHON"]
+fairseq = stack["fairseq_requirement"]()
+demo = ["espeakng-loader"]
+report = ["matplotlib"]
+
+setup(
+    name="vqw2v_plugin",
+    version="0.1.0",
+    description="A fairseq plugin for discrete speech representations: vq-wav2vec and what follows it",
+    license="MIT",
+    python_requires=">={}.{},<{}.{}".format(*oldest, newest[0], newest[1] + 1),
+    packages=find_packages(include=["vqw2v_plugin", "vqw2v_plugin.*"]),
+    install_requires=[
+        "torch>=2.5",  # the first whose `safe_globals` lets old checkpoints be read without unpickling code
+        "numpy>=1.26",
+        "omegaconf",
+        "soundfile",
+        "soxr",
+        "sentencepiece",
+        *([fairseq] if fairseq else []),
+    ],
+    extras_require={
+        "decode": ["flashlight-text", "kenlm"],
+        "report": report,
+        "demo": demo,
+        # ruff and mypy judge differently from one release to the next; these are the ones `make lint` means.
+        "dev": ["pytest", "hypothesis", "ruff==0.17.*", "mypy==2.4.*", *demo, *report],
+    },
+    entry_points={"console_scripts": ["vqw2v = vqw2v_plugin.__main__:main"]},
+    zip_safe=False,
+)

@@ -1,0 +1,40 @@
+"""What tests of every room share: small networks, and where real speech lies."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqw2v_plugin.checkpoints import build_network
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+
+TINY = {
+    "conv_feature_layers": "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]",
+    "conv_aggregator_layers": "[(16, 2, 1), (16, 3, 1)]",
+    "prediction_steps": 3,
+    "num_negatives": 4,
+    "vq_vars": 8,
+    "vq_groups": 2,
+    "max_update": 100,
+}
+
+
+@pytest.fixture
+def tiny() -> Callable[..., VqWav2Vec]:
+    """Builds a network of a few thousand weights; keywords override its settings."""
+
+    def build(**settings: object) -> VqWav2Vec:
+        torch.manual_seed(0)
+        return build_network({**TINY, **settings})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = os.environ.get("VQW2V_DATA")
+    if not folder:
+        pytest.skip("VQW2V_DATA names no folder of recorded speech")
+    return Path(folder)

@@ -1,0 +1,129 @@
+"""The toy corpus' voice: what espeak-ng is asked, and how its events become words and phones."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("espeakng_loader")
+
+from vqw2v_plugin.toy.align import SILENCE, align, clean_label, spoken_text
+from vqw2v_plugin.toy.espeak import Espeak, Event, Speech, variants
+from vqw2v_plugin.toy.grammar import GRAMMARS, MAX_WORDS, MIN_WORDS, draw_sentence, vocabulary
+from vqw2v_plugin.toy.speakers import VOICES, make_speakers
+
+
+@pytest.fixture(scope="module")
+def espeak() -> Espeak:
+    return Espeak()
+
+
+def test_variant_that_does_not_exist_is_refused(espeak: Espeak) -> None:
+    with pytest.raises(ValueError, match="no variant `nobody`"):
+        espeak.speak("hello.", "en-us+nobody")
+
+
+def test_voice_that_does_not_exist_is_refused(espeak: Espeak) -> None:
+    with pytest.raises(ValueError, match="no voice `xx-nowhere`"):
+        espeak.speak("hello.", "xx-nowhere")
+
+
+def test_missing_loader_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str, *rest: Any) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(ValueError, match="pip install espeakng-loader"):
+        variants()
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_every_word_is_said_with_a_phone(espeak: Espeak, language: str) -> None:
+    for word in sorted(vocabulary(language)):
+        speech = espeak.speak(spoken_text((word,)), VOICES[language])
+        assert align(speech, (word,)).pronunciations[0]
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_words_are_the_phones_between_their_ends(espeak: Espeak, language: str) -> None:
+    rng = random.Random(5)
+    for _ in range(60):
+        tokens = draw_sentence(language, rng)
+        speech = espeak.speak(spoken_text(tokens), f"{VOICES[language]}+m3")
+        alignment = align(speech, tokens)
+        ends = [phone.start for phone in alignment.phones[1:]] + [len(speech.samples)]
+        assert [phone.end for phone in alignment.phones] == ends
+        assert all(phone.start < phone.end for phone in alignment.phones)
+        assert [word.label for word in alignment.words] == [token for token in tokens if token != ","]
+        for word, pronunciation in zip(alignment.words, alignment.pronunciations, strict=True):
+            inside = [p.label for p in alignment.phones if word.start <= p.start and p.end <= word.end]
+            # Spanish voices pause inside `río`: a silence in the times, none in the pronunciation.
+            assert tuple(label for label in inside if label != SILENCE) == pronunciation
+
+
+def test_silences_are_silent_and_phones_are_not(espeak: Espeak) -> None:
+    tokens = ("every", "morning", ",", "the", "doctor", "paints", "two", "maps")
+    speech = espeak.speak(spoken_text(tokens), "en-us+m3")
+    phones = align(speech, tokens).phones
+    for phone in phones:
+        assert speech.samples[phone.start : phone.end].any() == (phone.label != SILENCE), phone
+    assert [phone.label for phone in phones].count(SILENCE) == 2  # at the comma and at the end
+
+
+def test_closure_belongs_to_its_stop() -> None:
+    samples = np.concatenate([np.ones(1000), np.zeros(500), np.ones(500)]).astype(np.int16)
+    events = (Event(True, 0, 0, ""), Event(False, 0, 0, "a"), Event(False, 1500, 0, "t"))
+    phones = align(Speech(samples, 22050, events), ("at",)).phones
+    assert [(phone.label, phone.start) for phone in phones] == [("a", 0), ("t", 1000)]
+
+
+def test_phone_folded_into_its_vowel_gets_the_end_of_it() -> None:
+    samples = np.ones(3000, dtype=np.int16)
+    starts = (("a", 0), ("l", 2000), ("f", 2000))
+    events = (Event(True, 0, 0, ""), *(Event(False, start, 0, label) for label, start in starts))
+    phones = align(Speech(samples, 22050, events), ("alf",)).phones
+    assert [(phone.label, phone.start, phone.end) for phone in phones] == [
+        ("a", 0, 1300),
+        ("l", 1300, 2000),
+        ("f", 2000, 3000),
+    ]
+
+
+def test_labels_are_bare_phones() -> None:
+    assert [clean_label(label) for label in ("ˈɔː", "ə-", "(en)", "_:", "ˌeː", "")] == [
+        "ɔː",
+        "ə",
+        "",
+        "",
+        "eː",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_sentences_depend_on_the_seed_alone(language: str) -> None:
+    first, again, other = (
+        [draw_sentence(language, rng) for _ in range(50)] for rng in map(random.Random, (1, 1, 2))
+    )
+    assert first == again != other
+    for tokens in first:
+        words = [token for token in tokens if token != ","]
+        assert MIN_WORDS <= len(words) <= MAX_WORDS
+        assert all(word == word.lower() and word.isalpha() for word in words)
+
+
+def test_unknown_language_is_named() -> None:
+    with pytest.raises(ValueError, match="`xx`; expected some of en, de, fr, es"):
+        draw_sentence("xx", random.Random(0))
+
+
+def test_speakers_differ() -> None:
+    cast = make_speakers(60, ("en", "de"), seed=3)
+    assert len({speaker.name for speaker in cast}) == 60
+    assert len({(s.voice, s.rate, s.pitch, s.pitch_range) for s in cast}) == 60
+    assert [speaker.language for speaker in cast[:4]] == ["en", "de", "en", "de"]
+    assert {speaker.voice.split("+")[1] for speaker in cast} <= variants()

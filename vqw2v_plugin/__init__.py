@@ -1,0 +1,31 @@
+"""vqw2v_plugin: discrete speech units with fairseq.
+
+ wav ──encoder──▶ z ──quantizer──▶ tokens ──BERT──▶ states ──acoustic model──▶ letters ──decoder──▶ text
+[B,S]          [B,T,C]           [B,T,G]          [B,T,D]                    [B,T,V]
+      └── context network c, contrastive loss: how encoder and quantizer learn without labels
+
+Importing it registers its models, tasks and criterions when fairseq is what imports it (`--user-dir`); in a
+program of your own that has not imported fairseq, call `vqw2v_plugin.register()`.
+"""
+
+import sys
+
+__version__ = "0.1.0"
+
+
+def register() -> None:
+    """Makes every model, task and criterion of the plugin known to fairseq; safe to call twice."""
+    from .stack import check_stack
+
+    check_stack()
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    for room in ("tasks", "models", "criterions"):
+        package = import_module(f".{room}", __name__)
+        for module in iter_modules(package.__path__):
+            import_module(f".{module.name}", package.__name__)
+
+
+if "fairseq" in sys.modules:
+    register()

@@ -1,0 +1,104 @@
+"""The command line, `vqw2v COMMAND …` or `python -m vqw2v_plugin COMMAND …`: one table and no more."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from .stack import StackError, explain_import_error
+
+# command: (module in commands/, its help line). A new command is one line here and one file there.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "toy": ("toy", "make a corpus of synthetic speech with word and phone times"),
+    "usage": ("usage", "show how a checkpoint's codes are used"),
+    "path": ("path", "print the folder that fairseq's --user-dir wants"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; mistakes of the caller become one line on stderr and exit status 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()  # here and not at exit, where a closed pipe would end in a traceback
+        return status
+    except KeyboardInterrupt:
+        print("vqw2v: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`| head`); give Python's own flush at exit somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, StackError) as error:
+        return _fail(_message(error))
+    except ImportError as error:
+        sentence = explain_import_error(error)
+        if not sentence:
+            raise
+        return _fail(sentence)
+
+
+def build_parser(chosen: str = "") -> argparse.ArgumentParser:
+    """The parser; only the chosen command's module is imported and asked for its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="vqw2v",
+        description="Speech to discrete tokens and on to text, as a fairseq plugin.",
+        epilog="`vqw2v COMMAND --help` tells more.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (_, help_line) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_line, allow_abbrev=False)
+        if name == chosen:
+            module = load_command(name)
+            command.description = module.HELP
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def load_command(name: str) -> ModuleType:
+    """The module of commands/ that the table names."""
+    return importlib.import_module(f".commands.{COMMANDS[name][0]}", __package__)
+
+
+def _run(arguments: list[str]) -> int:
+    """Parse and run; argparse itself answers --help and wrong options."""
+    chosen = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    if chosen and chosen not in COMMANDS:
+        return _fail(_unknown(chosen))
+    parser = build_parser(chosen)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    args = parser.parse_args(arguments)
+    return int(args.run(args))
+
+
+def _unknown(name: str) -> str:
+    """The sentence for a command that the table lacks."""
+    closest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    guess = f"; did you mean `{closest[0]}`?" if closest else ""
+    return f"unknown command `{name}`: the commands are {', '.join(COMMANDS)}{guess}"
+
+
+def _message(error: Exception) -> str:
+    """What went wrong, without Python's `[Errno 2]`."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _fail(message: str) -> int:
+    """One line on stderr."""
+    print(f"vqw2v: error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

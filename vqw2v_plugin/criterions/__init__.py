@@ -1,0 +1,1 @@
+"""What fairseq sees of the losses: one registered criterion a file."""

@@ -1,0 +1,106 @@
+"""The wav of the picture, decoded once: 16-bit samples at the target rate, a memory-mapped file an utterance.
+
+Samples are rounded to 16 bit (error at most 2^-16; exact for 16-bit files neither resampled nor mixed) and
+clipped to [-1, 1). A file's name is a hash of the audio file's path, size and time of change, of the piece and
+the rate: a changed audio file gets a new one. Old ones are not deleted; the folder may be, at any time.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio import AudioError, Crop, Samples, read_audio
+
+logger = logging.getLogger(__name__)
+
+_SCALE = 1 << 15
+
+
+class PcmCache:
+    """A folder of decoded utterances; `read` answers as `read_audio` does, from the folder where it can."""
+
+    def __init__(self, folder: str | os.PathLike[str], sample_rate: int) -> None:
+        self.folder = Path(folder)
+        self.sample_rate = sample_rate
+        self._is_writable = True
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise AudioError(
+                f"audio_cache={self.folder}: cannot be written ({error.strerror}), expected a folder for "
+                f"decoded audio; name another one or leave the option out"
+            ) from error
+
+    def read(
+        self,
+        path: str,
+        start: int = 0,
+        samples: int | None = None,
+        crop: Crop | None = None,
+        rate: int | None = None,
+    ) -> Samples:
+        """Samples [S] of the utterance, or of the crop of it; only the crop's pages are touched."""
+        pcm = self._load(path, start, samples, rate)
+        begin, end = (0, len(pcm)) if crop is None else crop.bounds(len(pcm))
+        return pcm[begin:end].astype(np.float32) / np.float32(_SCALE)
+
+    def file_of(self, path: str, start: int = 0, samples: int | None = None, rate: int | None = None) -> Path:
+        """Where the utterance is kept."""
+        try:
+            stat = os.stat(path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise AudioError(
+                f"{path}: {reason}, expected an audio file; correct the manifest's root line or path, "
+                f"or restore the file"
+            ) from error
+        identity = (
+            os.path.abspath(path),
+            stat.st_size,
+            stat.st_mtime_ns,
+            start,
+            samples,
+            rate,
+            self.sample_rate,
+        )
+        key = hashlib.sha256(repr(identity).encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
+        return self.folder / key[:2] / f"{key}.npy"  # 256 subfolders keep each of them small
+
+    def _load(self, path: str, start: int, samples: int | None, rate: int | None) -> npt.NDArray[np.int16]:
+        file = self.file_of(path, start, samples, rate)
+        try:
+            pcm = np.load(file, mmap_mode="r", allow_pickle=False)
+            if pcm.dtype == np.int16 and pcm.ndim == 1 and len(pcm):
+                return np.asarray(pcm)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, EOFError) as error:
+            logger.warning("%s is broken (%s) and is made anew", file, error)
+        wav = read_audio(path, self.sample_rate, start, samples, rate=rate)
+        pcm = np.clip(np.rint(wav * _SCALE), -_SCALE, _SCALE - 1).astype(np.int16)
+        self._store(file, pcm)
+        return pcm
+
+    def _store(self, file: Path, pcm: npt.NDArray[np.int16]) -> None:
+        """Written beside its name and renamed when whole; a full disk ends the caching, not the run."""
+        if not self._is_writable:
+            return
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+            try:
+                with open(unfinished, "wb") as stream:
+                    np.save(stream, pcm, allow_pickle=False)
+                os.replace(unfinished, file)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        except OSError as error:
+            self._is_writable = False
+            logger.warning("audio_cache=%s: %s; going on without writing to it", self.folder, error.strerror)

@@ -1,0 +1,1 @@
+"""What fairseq sees of the networks: one registered model a file."""

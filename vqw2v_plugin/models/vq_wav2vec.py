@@ -1,0 +1,47 @@
+"""wav → z → tokens and c, as fairseq's model `vq_wav2vec`; without a quantizer it is wav2vec 1.0."""
+
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from omegaconf import II
+from torch import Tensor
+
+from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
+from ..checkpoints import build_network
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class VqWav2VecModelConfig(VqWav2VecConfig, FairseqDataclass):
+    max_update: int = II("optimization.max_update")
+
+
+@register_model("vq_wav2vec", dataclass=VqWav2VecModelConfig)
+class VqWav2VecModel(BaseFairseqModel):
+    def __init__(self, network: VqWav2Vec) -> None:
+        super().__init__()
+        self.network = network
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: Any = None) -> "VqWav2VecModel":
+        network = build_network(cfg)
+        network.set_num_updates(0)  # a schedule that lacks an option says so now, not after the first update
+        geometry = network.encoder.geometry
+        logger.info(
+            f"vq_wav2vec: quantizer {network.config.quantizer}, "
+            f"{sum(p.numel() for p in network.parameters()):,} parameters; a frame sees "
+            f"{geometry.receptive_field} samples, every {geometry.stride}"
+        )
+        return cls(network)
+
+    def forward(self, source: Tensor) -> Contrast:  # [B, S]
+        return self.network.contrast(source)
+
+    def max_positions(self) -> int:
+        """Audio of any length; `max_sample_size` cuts the crops."""
+        return sys.maxsize

@@ -1,0 +1,1 @@
+"""The mathematics of every arrow: torch and nothing else, usable without fairseq."""

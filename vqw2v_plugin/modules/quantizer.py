@@ -1,0 +1,134 @@
+"""z ──quantizer──▶ tokens: the one contract that every quantizer keeps, and product codebooks.
+
+Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class CodeStats:
+    """How a batch used the codebook; perplexities lie between 1 and V, one a group."""
+
+    code_perplexity: Tensor  # [G], of the codes chosen
+    prob_perplexity: Tensor | None = None  # [G], of the soft assignment where there is one
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a quantizer makes of z: vectors, codes, its own loss (a mean, 0-dim) and statistics."""
+
+    x: Tensor  # [B, T, C]
+    codes: Tensor  # [B, T, G]
+    loss: Tensor
+    stats: CodeStats
+
+
+@dataclass(frozen=True)
+class CodebookConfig:
+    """What all product codebooks share, under stock's names."""
+
+    vq_vars: int = 320
+    vq_groups: int = 2
+    vq_dim: int = 0  # size of the quantized vector; 0: as z
+    combine_groups: bool = False  # one codebook for all groups
+
+    def __post_init__(self) -> None:
+        for name in ("vq_vars", "vq_groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
+        if self.vq_dim < 0:
+            raise ValueError(f"`vq_dim` is {self.vq_dim}; expected 0 (as z) or a positive size")
+
+
+class Quantizer(nn.Module):
+    """Built as `cls(dim, config)`; in eval mode `decode(encode(z))` equals `forward(z).x` to the bit."""
+
+    Config: ClassVar[type[Any]] = CodebookConfig
+    loss_weight: ClassVar[float] = 1.0  # weight of `Quantized.loss` in the paper's objective
+
+    out_dim: int  # C of what it gives
+    num_groups: int  # G
+    num_codes: int  # V, codes in each group
+
+    def forward(self, z: Tensor) -> Quantized:  # [B, T, C]
+        raise NotImplementedError
+
+    def encode(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, G]
+        raise NotImplementedError
+
+    def decode(self, codes: Tensor) -> Tensor:  # [B, T, G] → [B, T, C]
+        raise NotImplementedError
+
+
+class ProductCodebook(nn.Module):
+    """G codebooks of V entries, their entries side by side; or one that all groups share."""
+
+    def __init__(self, dim: int, config: CodebookConfig) -> None:
+        super().__init__()
+        out_dim = config.vq_dim or dim
+        if out_dim % config.vq_groups:
+            field = "vq_dim" if config.vq_dim else "dimension of z"
+            raise ValueError(f"`{field}` ({out_dim}) must be divisible by `vq_groups` ({config.vq_groups})")
+        self.out_dim, self.num_groups, self.num_codes = out_dim, config.vq_groups, config.vq_vars
+        self.entry_dim = out_dim // config.vq_groups
+        books = 1 if config.combine_groups else config.vq_groups
+        self.entries = nn.Parameter(torch.empty(books, config.vq_vars, self.entry_dim))  # [G or 1, V, D]
+
+    def forward(self, codes: Tensor) -> Tensor:  # [B, T, G] → [B, T, G·D]
+        low, high = self._bounds(codes)
+        if low < 0 or high >= self.num_codes:
+            raise ValueError(f"codes run from {low} to {high}; expected 0 to {self.num_codes - 1}")
+        return self.lookup(codes)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """`forward` without the check of range, which costs a device sync."""
+        rows = F.embedding(self._flat(codes), self.entries.flatten(0, 1))  # [B, T, G, D]
+        return rows.flatten(-2)  # [B, T, G·D]
+
+    def _flat(self, codes: Tensor) -> Tensor:
+        if self.entries.size(0) == 1:
+            return codes
+        return codes + torch.arange(self.num_groups, device=codes.device) * self.num_codes
+
+    @staticmethod
+    def _bounds(codes: Tensor) -> tuple[int, int]:
+        return (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+
+
+class StraightThrough(torch.autograd.Function):
+    """`y`'s value with `x`'s place in the graph: the gradient of y goes to x, unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def straight_through(x: Tensor, y: Tensor) -> Tensor:
+    return StraightThrough.apply(x, y)  # type: ignore[no-untyped-call,no-any-return]
+
+
+def perplexity(probs: Tensor) -> Tensor:  # [G, V] → [G]
+    """exp of the entropy: 1 when one code is all there is, V when all are equally likely."""
+    probs = probs.float()
+    # stock's floor: it keeps the gradient finite where a softmax has underflown to 0
+    return (-(probs * (probs + 1e-7).log()).sum(-1)).exp()
+
+
+def code_perplexity(codes: Tensor, num_codes: int) -> Tensor:  # [B, T, G] → [G]
+    flat = codes.flatten(0, -2).transpose(0, 1)  # [G, B·T]
+    counts = torch.zeros(flat.size(0), num_codes, device=codes.device)
+    counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))  # [G, V]
+    return perplexity(counts / max(1, flat.size(1)))

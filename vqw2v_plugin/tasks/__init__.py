@@ -1,0 +1,1 @@
+"""What `--task` names; fairseq imports every module of this folder by itself."""

@@ -1,0 +1,109 @@
+"""wav ──encoder──▶ z ──quantizer──▶ tokens, learnt without labels: the task that feeds it audio."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from hydra.utils import to_absolute_path
+from omegaconf import II, MISSING
+
+from ..data.audio_dataset import AudioCropDataset
+from ..data.manifest import Manifest, ManifestError
+from ..data.pcm_cache import PcmCache
+
+
+@dataclass
+class VqAudioPretrainingConfig(FairseqDataclass):
+    """Stock's option names where stock has the option."""
+
+    data: str = field(default=MISSING, metadata={"help": "folder of the manifests, one SPLIT.tsv a split"})
+    sample_rate: int = field(
+        default=16_000,
+        metadata={"help": "rate in Hz that all audio is resampled to; the sizes below count at it"},
+    )
+    normalize: bool = field(
+        default=False, metadata={"help": "give every crop zero mean and unit variance (silence stays zero)"}
+    )
+    max_sample_size: int = field(
+        default=150_000,
+        metadata={"help": "crop utterances to this many samples (the paper: 150,000 = 9.4 s)"},
+    )
+    min_sample_size: int = field(
+        default=4_000,
+        metadata={
+            "help": "leave out utterances of fewer samples (4,000 = 0.25 s = 23 frames, "
+            "enough for 12 future steps and as many frames to predict them from)"
+        },
+    )
+    audio_cache: Optional[str] = field(  # fairseq's argument parser does not know `str | None`
+        default=None,
+        metadata={"help": "folder to keep decoded audio in, 16 bit a sample (default: decode each time)"},
+    )
+    strict_audio: bool = field(
+        default=False,
+        metadata={"help": "stop at a file that cannot be read (default: name it, count it, skip it)"},
+    )
+    seed: int = II("common.seed")
+
+
+@register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
+class VqAudioPretrainingTask(FairseqTask):
+    """Batches of raw audio from the manifests in `data`."""
+
+    cfg: VqAudioPretrainingConfig
+
+    def load_dataset(
+        self, split: str, task_cfg: VqAudioPretrainingConfig | None = None, **kwargs: Any
+    ) -> None:
+        """Loads `data`/SPLIT.tsv."""
+        cfg = task_cfg or self.cfg
+        self.datasets[split] = AudioCropDataset(
+            Manifest(find_manifest(cfg.data, split)),
+            sample_rate=cfg.sample_rate,
+            max_sample_size=cfg.max_sample_size,
+            min_sample_size=cfg.min_sample_size,
+            normalize=cfg.normalize,
+            seed=cfg.seed,
+            cache=PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None,
+            strict=cfg.strict_audio,
+        )
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """Validation closes a stretch of training: the moment to say how many files were skipped."""
+        for dataset in self.datasets.values():
+            dataset.report_skipped()
+
+    def max_positions(self) -> int:
+        """No limit: crops fit by construction."""
+        return sys.maxsize
+
+    @property
+    def source_dictionary(self) -> None:
+        """None: the input is audio."""
+
+    @property
+    def target_dictionary(self) -> None:
+        """None: there are no labels."""
+
+
+def find_manifest(data: str, split: str) -> Path:
+    """The manifest of a split; relative to the user's working folder, also where hydra has changed it."""
+    folder = Path(to_absolute_path(data))
+    manifest = folder / f"{split}.tsv"
+    if manifest.is_file():
+        return manifest
+    if not folder.is_dir():
+        raise ManifestError(f"data={data}: {folder} is not a folder; expected one that holds {split}.tsv")
+    try:
+        there = sorted(path.name for path in folder.glob("*.tsv"))
+    except OSError as error:
+        raise ManifestError(
+            f"data={data}: {folder} cannot be listed ({error.strerror}); give yourself access"
+        ) from error
+    raise ManifestError(
+        f"data={data}: {folder} holds no {split}.tsv; the manifests there are: {', '.join(there) or 'none'}; "
+        f"name one of these splits, or make the manifest with `vqw2v manifest`"
+    )

@@ -1,0 +1,92 @@
+"""The toy corpus' tables: manifests, times in CTM form and a lexicon, written as utterances come (wav)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from .align import SILENCE, Segment
+from .chunk import SAMPLE_RATE, Utterance
+
+SPLITS = ("train", "valid", "test")
+COLUMNS = ("path", "samples", "speaker", "lang", "utt", "text")
+# Of every ten utterances of a speaker one goes to each of these; the shift spreads them over a short corpus.
+_VALID_TURN, _TEST_TURN, _SPEAKER_SHIFT = 1, 2, 3
+
+
+def split_of(index: int, num_speakers: int) -> str:
+    """The split of utterance `index`: 80/10/10 of every speaker, so all splits share all speakers."""
+    turn = (index // num_speakers + _SPEAKER_SHIFT * (index % num_speakers)) % 10
+    return {_VALID_TURN: "valid", _TEST_TURN: "test"}.get(turn, "train")
+
+
+class Tables:
+    """Open tables of a corpus; holds no utterance, only counts and a pronunciation table."""
+
+    def __init__(self, out: Path, audio: Path) -> None:
+        self.num_utterances: Counter[str] = Counter()
+        self.num_samples = 0
+        self.phones: set[str] = set()
+        self._out = out
+        self._pronunciations: dict[tuple[str, str], Counter[tuple[str, ...]]] = {}
+        self._stack = ExitStack()
+        self._manifests = {split: self._open(f"{split}.tsv") for split in SPLITS}
+        self._times = {
+            (split, kind): self._open(f"{split}.{kind}.ctm")
+            for split in SPLITS
+            for kind in ("phones", "words")
+        }
+        for manifest in self._manifests.values():
+            manifest.write(f"{audio}\n# " + "\t".join(COLUMNS) + "\n")
+
+    def __enter__(self) -> Tables:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def add(self, utterance: Utterance, split: str) -> None:
+        """Write one utterance's rows and count its words' pronunciations."""
+        speaker = utterance.speaker
+        text = " ".join(word.label for word in utterance.words)
+        row = (
+            utterance.path,
+            str(utterance.num_samples),
+            speaker.name,
+            speaker.language,
+            utterance.name,
+            text,
+        )
+        self._manifests[split].write("\t".join(row) + "\n")
+        self._times[split, "phones"].writelines(ctm_line(utterance.name, phone) for phone in utterance.phones)
+        self._times[split, "words"].writelines(ctm_line(utterance.name, word) for word in utterance.words)
+        self.num_utterances[split] += 1
+        self.num_samples += utterance.num_samples
+        self.phones.update(phone.label for phone in utterance.phones if phone.label != SILENCE)
+        for word, pronunciation in zip(utterance.words, utterance.pronunciations, strict=True):
+            counts = self._pronunciations.setdefault((speaker.language, word.label), Counter())
+            counts[pronunciation] += 1
+
+    def write_lexicon(self) -> int:
+        """Each word with its most frequent pronunciation, one line a language that says it otherwise."""
+        entries = set()
+        for (_, word), counts in self._pronunciations.items():
+            best = min(counts, key=lambda phones: (-counts[phones], phones))
+            entries.add((word, " ".join(best)))
+        with (self._out / "lexicon.txt").open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{word}\t{phones}\n" for word, phones in sorted(entries))
+        return len({word for word, _ in entries})
+
+    def _open(self, name: str) -> TextIO:
+        return self._stack.enter_context((self._out / name).open("w", encoding="utf-8", newline="\n"))
+
+
+def ctm_line(utterance: str, segment: Segment) -> str:
+    """One CTM row; five decimals of a second name every sample at 16 kHz."""
+    start, duration = segment.start / SAMPLE_RATE, (segment.end - segment.start) / SAMPLE_RATE
+    return f"{utterance} 1 {start:.5f} {duration:.5f} {segment.label}\n"
