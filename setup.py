@@ -1,10 +1,11 @@
 """How pip installs the plugin; `make setup` does it all in the right order.
 
-The build needs `pip install --no-build-isolation`: fairseq has no wheels, its build imports torch, and in an
-isolated environment pip would fetch a second torch for it.
+The build needs `pip install --no-build-isolation`: fairseq's build imports torch, and in an isolated
+environment pip would fetch a second torch for it.
 """
 
 import os
+import re
 import runpy
 import sys
 
@@ -18,6 +19,8 @@ if problem:
 
 from setuptools import find_packages, setup  # noqa: E402  an unsupported Python may not even have it
 
+with open(os.path.join(HERE, "vqw2v_plugin", "__init__.py"), encoding="utf-8") as package:
+    version = re.findall('^__version__ = "(.+)"', package.read(), re.MULTILINE)[0]
 oldest, newest = stack["OLDEST_PYTHON"], stack["NEWEST_PYTHON"]
 fairseq = stack["fairseq_requirement"]()
 demo = ["espeakng-loader"]
@@ -25,7 +28,7 @@ report = ["matplotlib"]
 
 setup(
     name="vqw2v_plugin",
-    version="0.1.0",
+    version=version,
     description="A fairseq plugin for discrete speech representations: vq-wav2vec and what follows it",
     license="MIT",
     python_requires=">={}.{},<{}.{}".format(*oldest, newest[0], newest[1] + 1),

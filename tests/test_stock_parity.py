@@ -57,7 +57,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def pair(variant: dict[str, Any], base: dict[str, Any] = SMALL) -> tuple[Wav2VecModel, VqWav2Vec, Wav2VecConfig]:
+def pair(
+    variant: dict[str, Any], base: dict[str, Any] = SMALL
+) -> tuple[Wav2VecModel, VqWav2Vec, Wav2VecConfig]:
     torch.manual_seed(7)
     config = Wav2VecConfig()
     for name, value in {**base, **variant}.items():
@@ -151,7 +153,9 @@ def test_parameter_counts_are_the_published_ones(settings: dict[str, Any], count
 def test_codes_of_real_speech_equal_stock_where_fp64_tells_them_apart(vq_type: str, real_data: Path) -> None:
     """The 33 M model on recorded clips; every difference must be a near-tie in fp64, and rare."""
     sf = pytest.importorskip("soundfile")
-    stock, ours, _ = pair({"vq_type": vq_type, "combine_groups": True, "vq_depth": 2}, base={"infonce": False})
+    stock, ours, _ = pair(
+        {"vq_type": vq_type, "combine_groups": True, "vq_depth": 2}, base={"infonce": False}
+    )
     stock.eval(), ours.eval()
     exact = build_network(vars(ours.config)).double().eval()
     exact.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
@@ -211,4 +215,6 @@ def test_contrast_can_quantize_after_the_context_network() -> None:
     assert torch.equal(late.eval().encode(wav), late.features(wav).quantized.codes)
     out = late.contrast(wav)
     (contrastive_loss(out.scored) + out.quantized.loss).backward()
-    assert all(p.grad is not None and F.normalize(p.grad.flatten(), dim=0).norm() > 0 for p in late.parameters())
+    assert all(
+        p.grad is not None and F.normalize(p.grad.flatten(), dim=0).norm() > 0 for p in late.parameters()
+    )

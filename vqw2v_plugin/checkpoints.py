@@ -28,7 +28,9 @@ def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
     for name in ("quantizer", "quantizer_args", "quantizer_position"):
         options.pop(name)
 
-    return VqWav2Vec(config, lambda dim: build_quantizer(config.quantizer, dim, options, config.quantizer_args))
+    return VqWav2Vec(
+        config, lambda dim: build_quantizer(config.quantizer, dim, options, config.quantizer_args)
+    )
 
 
 def load_network(path: str | Path) -> VqWav2Vec:
@@ -40,13 +42,17 @@ def load_network(path: str | Path) -> VqWav2Vec:
         raise CheckpointError(f"{path} holds the model {name!r}; expected 'vq_wav2vec'")
     network = build_network(model)
     prefix = "network."
-    network.load_state_dict({k.removeprefix(prefix): v for k, v in state["model"].items() if k.startswith(prefix)})
+    network.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in state["model"].items() if k.startswith(prefix)}
+    )
     return network.eval()
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path} is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt")
+        raise CheckpointError(
+            f"{path} is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -106,4 +112,6 @@ def _our_name(stock: str) -> str:
     for pattern, ours in _STOCK_NAMES:
         if re.match(pattern, stock):
             return re.sub(pattern, ours, stock)
-    raise CheckpointError(f"stock weight {stock!r} has no place in vq_wav2vec; is this a `wav2vec` checkpoint?")
+    raise CheckpointError(
+        f"stock weight {stock!r} has no place in vq_wav2vec; is this a `wav2vec` checkpoint?"
+    )

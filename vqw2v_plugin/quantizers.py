@@ -69,7 +69,9 @@ def build_quantizer(name: str, dim: int, options: Mapping[str, Any], args: str =
             raise ValueError(f"`quantizer_args` is {args}, but `quantizer` is 'none', which takes none")
         return None
     if name not in _TABLE:
-        raise ValueError(f"`quantizer` is {name!r}; expected one of {', '.join(quantizer_names())}{_near(name, _TABLE)}")
+        raise ValueError(
+            f"`quantizer` is {name!r}; expected one of {', '.join(quantizer_names())}{_near(name, _TABLE)}"
+        )
     cls = _TABLE[name]
     return cls(dim, _config(cls, name, options, own))  # type: ignore[call-arg,arg-type]
 
@@ -90,7 +92,9 @@ def _config(cls: type[Quantizer], name: str, options: Mapping[str, Any], own: di
     only_here = [n for n in names if n not in options]
     for key, value in own.items():
         if key in options:
-            raise ValueError(f"`quantizer_args` holds {key!r}, which is an option of the model; give `{key}` itself")
+            raise ValueError(
+                f"`quantizer_args` holds {key!r}, which is an option of the model; give `{key}` itself"
+            )
         if key not in names:
             known = ", ".join(only_here) or "nothing"
             raise ValueError(f"`quantizer_args` holds {key!r}; {name!r} knows {known}{_near(key, only_here)}")

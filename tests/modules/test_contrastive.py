@@ -49,14 +49,18 @@ def test_binary_loss_is_torch_s_over_valid_pairs(case, balanced: bool) -> None:
         labels[0] = 1
         weight = torch.full_like(scores, 1 / 5 if balanced else 1)
         weight[0] = 1
-        expected += torch.nn.functional.binary_cross_entropy_with_logits(scores, labels, weight, reduction="sum")
+        expected += torch.nn.functional.binary_cross_entropy_with_logits(
+            scores, labels, weight, reduction="sum"
+        )
     torch.testing.assert_close(contrastive_loss(head(c, y, negatives), balanced=balanced), expected)
 
 
 def test_infonce_is_cross_entropy_over_candidates(case) -> None:
     head, c, y, negatives = case
     rows = torch.stack(list(by_hand(head, c, y, negatives).values()))
-    expected = torch.nn.functional.cross_entropy(rows, torch.zeros(len(rows), dtype=torch.long), reduction="sum")
+    expected = torch.nn.functional.cross_entropy(
+        rows, torch.zeros(len(rows), dtype=torch.long), reduction="sum"
+    )
     torch.testing.assert_close(contrastive_loss(head(c, y, negatives), infonce=True), expected)
 
 

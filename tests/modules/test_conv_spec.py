@@ -7,7 +7,9 @@ from vqw2v_plugin.modules.conv_spec import ConvGeometry, ConvLayer, parse_conv_l
 from vqw2v_plugin.modules.encoder import Encoder
 from vqw2v_plugin.modules.vq_wav2vec import VqWav2VecConfig
 
-layers = st.lists(st.builds(ConvLayer, st.just(2), st.integers(1, 9), st.integers(1, 4)), min_size=1, max_size=4)
+layers = st.lists(
+    st.builds(ConvLayer, st.just(2), st.integers(1, 9), st.integers(1, 4)), min_size=1, max_size=4
+)
 
 
 def test_paper_encoder_sees_465_samples_every_160() -> None:
@@ -43,7 +45,16 @@ def test_plus_and_times_between_lists_are_read() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["[(4, 3)]", "[]", "[(4, 3, 0)]", "[(4, 3, 2.5)]", "__import__('os').getcwd()", "[(4,3,2)", "[(4,3,2)] * -1", "7"],
+    [
+        "[(4, 3)]",
+        "[]",
+        "[(4, 3, 0)]",
+        "[(4, 3, 2.5)]",
+        "__import__('os').getcwd()",
+        "[(4,3,2)",
+        "[(4,3,2)] * -1",
+        "7",
+    ],
 )
 def test_a_wrong_spec_is_refused_by_the_name_of_its_field(spec: str) -> None:
     with pytest.raises(ValueError, match="conv_feature_layers"):

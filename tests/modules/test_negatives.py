@@ -37,13 +37,19 @@ def test_distance_bounds_how_far_a_negative_lies() -> None:
 
 
 def test_the_generator_decides_all() -> None:
-    first, second = (sample_negatives(2, 9, 3, 2, generator=torch.Generator().manual_seed(4)) for _ in range(2))
+    first, second = (
+        sample_negatives(2, 9, 3, 2, generator=torch.Generator().manual_seed(4)) for _ in range(2)
+    )
     assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [((2, 9, 0, 0), "num_negatives"), ((2, 1, 3, 0), "min_sample_size"), ((2, 9, 3, 0, 0), "sample_distance")],
+    [
+        ((2, 9, 0, 0), "num_negatives"),
+        ((2, 1, 3, 0), "min_sample_size"),
+        ((2, 9, 3, 0, 0), "sample_distance"),
+    ],
 )
 def test_what_cannot_be_drawn_is_named(arguments: tuple[int, ...], word: str) -> None:
     with pytest.raises(ValueError, match=word):

@@ -8,7 +8,14 @@ from vqw2v_plugin.modules.quantizer import Quantizer, code_perplexity, perplexit
 from vqw2v_plugin.quantizers import build_quantizer, quantizer_names
 
 NAMES = [name for name in quantizer_names() if name != "none"]
-OPTIONS = {"vq_vars": 8, "vq_groups": 2, "vq_dim": 0, "combine_groups": False, "vq_depth": 2, "max_update": 100}
+OPTIONS = {
+    "vq_vars": 8,
+    "vq_groups": 2,
+    "vq_dim": 0,
+    "combine_groups": False,
+    "vq_depth": 2,
+    "max_update": 100,
+}
 
 
 def make(name: str, **options: object) -> Quantizer:
@@ -42,8 +49,12 @@ class TestContract:
         for parameter_name, parameter in quantizer.named_parameters():
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
 
-    def test_perplexities_lie_between_one_and_v(self, name: str, groups: int, combine: bool, vq_dim: int) -> None:
-        stats = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim)(torch.randn(2, 5, 12)).stats
+    def test_perplexities_lie_between_one_and_v(
+        self, name: str, groups: int, combine: bool, vq_dim: int
+    ) -> None:
+        stats = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim)(
+            torch.randn(2, 5, 12)
+        ).stats
         assert stats.code_perplexity.shape == (groups,)
         assert (stats.code_perplexity >= 1 - 1e-5).all() and (stats.code_perplexity <= 8 + 1e-4).all()
 
@@ -83,7 +94,9 @@ def test_kmeans_takes_the_nearest_entry() -> None:
     quantizer = make("kmeans").double().eval()
     z = torch.randn(2, 5, 12, dtype=torch.float64)
     projected = quantizer.project(z).unflatten(-1, (2, 6))  # [B, T, G, D]
-    distances = torch.cdist(projected.transpose(1, 2), quantizer.codebook.entries.unsqueeze(0))  # [B, G, T, V]
+    distances = torch.cdist(
+        projected.transpose(1, 2), quantizer.codebook.entries.unsqueeze(0)
+    )  # [B, G, T, V]
     assert torch.equal(distances.argmin(-1).transpose(1, 2), quantizer.encode(z))
 
 
@@ -137,7 +150,14 @@ def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("vq_vars", 0), ("vq_groups", 0), ("vq_dim", -1), ("vq_depth", 0), ("vq_temp", [1.0]), ("temp_fraction", 2.0)],
+    [
+        ("vq_vars", 0),
+        ("vq_groups", 0),
+        ("vq_dim", -1),
+        ("vq_depth", 0),
+        ("vq_temp", [1.0]),
+        ("temp_fraction", 2.0),
+    ],
 )
 def test_settings_without_a_meaning_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"`{field}`"):

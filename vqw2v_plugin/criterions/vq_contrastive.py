@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple  # noqa: UP035 (fairseq parses typing's own spelling)
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq import utils
@@ -18,9 +18,10 @@ from ..modules.quantizer import CodeStats
 @dataclass
 class VqContrastiveConfig(FairseqDataclass):
     infonce: bool = field(
-        default=False, metadata={"help": "cross-entropy over candidates (InfoNCE); default: binary, as in the paper"}
+        default=False,
+        metadata={"help": "cross-entropy over candidates (InfoNCE); default: binary, as in the paper"},
     )
-    loss_weights: Optional[List[float]] = field(  # noqa: UP006, UP007, UP045
+    loss_weights: Optional[List[float]] = field(
         default=None,
         metadata={"help": "[weight of the quantizer's own loss]; default: the paper's (k-means 1, gumbel 0)"},
     )
@@ -31,11 +32,15 @@ class VqContrastiveCriterion(FairseqCriterion):
     def __init__(self, task: Any, infonce: bool = False, loss_weights: Optional[List[float]] = None) -> None:
         super().__init__(task)
         if loss_weights is not None and len(loss_weights) != 1:
-            raise ValueError(f"`loss_weights` is {list(loss_weights)}; expected one weight, of the quantizer's loss")
+            raise ValueError(
+                f"`loss_weights` is {list(loss_weights)}; expected one weight, of the quantizer's loss"
+            )
         self.infonce = infonce
         self.loss_weights = loss_weights
 
-    def forward(self, model: Any, sample: Dict[str, Any], reduce: bool = True) -> Tuple[Tensor, int, Dict[str, Any]]:
+    def forward(
+        self, model: Any, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The summed loss, the number of predictions it sums over, and what to log."""
         out = model(**sample["net_input"])
         sample_size = out.scored.num_predictions

@@ -148,7 +148,9 @@ def _decode(path: str, file: soundfile.SoundFile, start: int, samples: int) -> S
         )
     mono: Samples = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)  # [S]
     # One sum is cheaper than a mask; it may overflow where no sample is infinite, hence the second look.
-    if not np.isfinite(mono.sum()):
+    with np.errstate(over="ignore"):
+        may_be_bad = not np.isfinite(mono.sum())
+    if may_be_bad:
         bad = np.flatnonzero(~np.isfinite(wav).all(axis=1))
         if len(bad):
             raise AudioError(

@@ -152,9 +152,7 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
             self._num_reported = self.num_skipped
             logger.warning(
                 "%s: %d of %d utterances could not be read so far and were skipped (each is named above)",
-                self.manifest.path,
-                self._num_reported,
-                len(self),
+                *(self.manifest.path, self._num_reported, len(self)),
             )
 
     def num_tokens(self, index: int) -> int:
@@ -180,9 +178,15 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
         """All of them: crops fit by construction."""
         return indices, []
 
-    def batch_by_size(self, indices: Any, *args: Any, **kwargs: Any) -> Any:
+    def batch_by_size(self, indices: Any, max_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """fairseq's batches, the first a readable one: the trainer stands it in wherever a batch is empty."""
-        batches = list(super().batch_by_size(indices, *args, **kwargs))
+        longest = int(self.num_tokens_vec(indices).max())
+        if max_tokens and longest > max_tokens:
+            raise ValueError(
+                f"max_tokens ({max_tokens}) must be at least the longest crop's {longest} samples: "
+                f"raise it, or lower max_sample_size ({self.max_sample_size})"
+            )
+        batches = list(super().batch_by_size(indices, max_tokens, *args, **kwargs))
         reason = ""
         for i, batch in enumerate(batches):
             for index in batch:

@@ -1,7 +1,6 @@
 """The list of wavs left of the picture's first arrow: a tab-separated row an utterance (manifests/README.md).
 
-The file's bytes and one offset a row are all that is kept; rows are parsed when asked for. Worker processes
-therefore share the manifest of a large corpus instead of copying a Python object a row.
+Only the file's bytes and offsets are kept, rows are parsed when asked for: workers share them uncopied.
 """
 
 import hashlib
@@ -10,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +17,6 @@ PLAIN_COLUMNS = ("path", "samples")
 _ALIASES = {"n_samples": "samples"}
 _OWN_COLUMNS = ("path", "samples", "utt", "start", "rate", "speaker", "lang")
 _LEAST = {"samples": 0, "start": 0, "rate": 1}  # the columns of whole numbers
-_LONGEST_NUMBER = 18  # digits that an int64 always holds
 
 
 class ManifestError(ValueError):
@@ -37,7 +34,7 @@ class Utterance:
     rate: int | None = None
     speaker: str | None = None
     lang: str | None = None
-    extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 class Manifest:
@@ -49,9 +46,7 @@ class Manifest:
         self.root, self.columns, first = self._read_head()
         self._begins, self._ends = self._find_rows(first)
         numbers = self._read_numbers()
-        self.sizes = numbers["samples"]
-        self.starts = numbers.get("start")
-        self.rates = numbers.get("rate")
+        self.sizes, self.starts, self.rates = numbers["samples"], numbers.get("start"), numbers.get("rate")
         self._id_depth = 0
         if "utt" in self.columns:
             self._check_given_ids()
@@ -144,7 +139,7 @@ class Manifest:
                 )
             for name, position in positions:
                 value = fields[position]
-                if not value.isdigit() or len(value) > _LONGEST_NUMBER or int(value) < _LEAST[name]:
+                if not value.isdigit() or len(value) > 18 or int(value) < _LEAST[name]:
                     raise ManifestError(
                         f"{self._where(i)}: column {name} is {_decode(value)!r}, expected a whole number "
                         f"from {_LEAST[name]} up; is the order of the columns {', '.join(self.columns)}?"
@@ -240,13 +235,10 @@ def _find_root(line: str, folder: str) -> str:
 def _read_bytes(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ManifestError(
-            f"{path}: no such file; expected a manifest (make one with `vqw2v manifest`)"
-        ) from None
     except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise ManifestError(
-            f"{path}: cannot be read ({error.strerror}); expected a readable manifest file"
+            f"{path}: {reason}, expected a manifest; correct the path, or make one with `vqw2v manifest`"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """The wav of the picture, decoded once: 16-bit samples at the target rate, a memory-mapped file an utterance.
 
 Samples are rounded to 16 bit (error at most 2^-16; exact for 16-bit files neither resampled nor mixed) and
-clipped to [-1, 1). A file's name is a hash of the audio file's path, size and time of change, of the piece and
-the rate: a changed audio file gets a new one. Old ones are not deleted; the folder may be, at any time.
+clipped to [-1, 1). A file's name is a hash of the audio file's path, size and time of change, the piece and
+the rate, so a changed audio file gets a new one. Old ones stay; the folder may be deleted at any time.
 """
 
 import hashlib

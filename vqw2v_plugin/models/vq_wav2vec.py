@@ -10,8 +10,8 @@ from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 from torch import Tensor
 
-from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
 from ..checkpoints import build_network
+from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,9 @@ class ContextBlock(nn.Module):
     ) -> None:
         super().__init__()
         if layer.stride != 1:
-            raise ValueError(f"context layer {layer} has stride {layer.stride}; the context network keeps every frame")
+            raise ValueError(
+                f"context layer {layer} has stride {layer.stride}; the context network keeps every frame"
+            )
         self.left = layer.kernel - 1
         self.pad_mode = "constant" if zero_pad else "replicate"
         self.conv = nn.Conv1d(dim_in, layer.dim, layer.kernel, bias=bias)

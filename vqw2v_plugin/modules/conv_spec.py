@@ -34,7 +34,9 @@ _EXPECTED = "a list of (channels, kernel, stride), such as [(512, 10, 5), (512, 
 def _layer(row: object, field: str) -> ConvLayer:
     whole = isinstance(row, (tuple, list)) and len(row) == 3
     if not whole or not all(type(n) is int and n > 0 for n in row):  # type: ignore[attr-defined]
-        raise ValueError(f"`{field}` holds {row!r}; expected three positive integers (channels, kernel, stride)")
+        raise ValueError(
+            f"`{field}` holds {row!r}; expected three positive integers (channels, kernel, stride)"
+        )
     return ConvLayer(*row)  # type: ignore[misc]
 
 

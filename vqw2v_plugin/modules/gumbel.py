@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from .norm import make_activation
-from .quantizer import CodebookConfig, CodeStats, ProductCodebook, Quantized, Quantizer, code_perplexity, perplexity
+from .quantizer import (
+    CodebookConfig,
+    CodeStats,
+    ProductCodebook,
+    Quantized,
+    Quantizer,
+    code_perplexity,
+    perplexity,
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,13 @@ class GumbelConfig(CodebookConfig):
         if self.vq_depth < 1:
             raise ValueError(f"`vq_depth` is {self.vq_depth}; expected at least 1")
         if len(self.vq_temp) not in (2, 3) or not all(t > 0 for t in self.vq_temp):
-            raise ValueError(f"`vq_temp` is {self.vq_temp}; expected (start, stop) or (start, stop, decay), all positive")
+            raise ValueError(
+                f"`vq_temp` is {self.vq_temp}; expected (start, stop) or (start, stop, decay), all positive"
+            )
         if not 0 < self.temp_fraction <= 1:
-            raise ValueError(f"`temp_fraction` is {self.temp_fraction}; expected a share of training in (0, 1]")
+            raise ValueError(
+                f"`temp_fraction` is {self.temp_fraction}; expected a share of training in (0, 1]"
+            )
 
 
 class _SampledLookup(torch.autograd.Function):

@@ -24,9 +24,13 @@ def sample_negatives(
     `distance` keeps those of the own utterance within so many frames of the positive.
     """
     if same < 0 or cross < 0 or same + cross == 0:
-        raise ValueError(f"`num_negatives` is {same}, `cross_sample_negatives` {cross}; expected at least one negative")
+        raise ValueError(
+            f"`num_negatives` is {same}, `cross_sample_negatives` {cross}; expected at least one negative"
+        )
     if same and frames < 2:
-        raise ValueError(f"utterances of {frames} frame hold no negative; leave such clips out (`min_sample_size`)")
+        raise ValueError(
+            f"utterances of {frames} frame hold no negative; leave such clips out (`min_sample_size`)"
+        )
     if cross and batch * frames < 2:
         raise ValueError(f"a batch of {batch} × {frames} frames holds no negative; use larger batches")
     drawn = []

@@ -7,7 +7,7 @@ Shapes: B batch, S samples, T frames, C channels, G groups.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Union  # noqa: UP035 (fairseq parses typing's own spelling)
+from typing import Any, List, Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,9 @@ from .quantizer import Quantized, Quantizer
 
 def on_off(default: bool, text: str) -> Any:
     """An option that is on by default; on fairseq's command line a plain bool's flag would turn it off."""
-    return field(default=str(default).lower(), metadata={"help": f"{text}: true or false", "argparse_const": "true"})
+    return field(
+        default=str(default).lower(), metadata={"help": f"{text}: true or false", "argparse_const": "true"}
+    )
 
 
 def is_on(name: str, value: Union[bool, str]) -> bool:
@@ -57,14 +59,17 @@ class VqWav2VecConfig:
     aggregator: str = field(default="cnn", metadata={"help": "context network: cnn, or gru over time"})
     gru_dim: int = field(default=512, metadata={"help": "size of the gru"})
     no_conv_bias: bool = field(default=False, metadata={"help": "context convolutions without bias"})
-    agg_zero_pad: bool = field(default=False, metadata={"help": "pad the past with zeros, not the first frame"})
+    agg_zero_pad: bool = field(
+        default=False, metadata={"help": "pad the past with zeros, not the first frame"}
+    )
     skip_connections_feat: bool = field(default=False, metadata={"help": "residuals around encoder layers"})
     skip_connections_agg: str = on_off(True, "residuals around context layers")
     residual_scale: float = field(default=0.5, metadata={"help": "a residual sum is scaled by √ of this"})
     log_compression: str = on_off(True, "log(1 + |z|) at the encoder's end")
     balanced_classes: bool = field(default=False, metadata={"help": "weigh negatives by 1 / their number"})
     project_features: str = field(
-        default="none", metadata={"help": "targets through a context network: none, same, or new (one of its own)"}
+        default="none",
+        metadata={"help": "targets through a context network: none, same, or new (one of its own)"},
     )
     non_affine_group_norm: bool = field(default=False, metadata={"help": "group norm without gain and bias"})
     offset: str = field(
@@ -73,7 +78,8 @@ class VqWav2VecConfig:
     activation: str = field(default="relu", metadata={"help": "relu (the paper) or gelu"})
     quantizer: str = field(default="none", metadata={"help": "none, gumbel, kmeans or a registered one"})
     quantizer_position: str = field(
-        default="encoder", metadata={"help": "quantize after the encoder (the paper) or after the context network"}
+        default="encoder",
+        metadata={"help": "quantize after the encoder (the paper) or after the context network"},
     )
     quantizer_args: str = field(
         default="{}", metadata={"help": "JSON object of options that only the chosen quantizer knows"}
@@ -144,8 +150,14 @@ class VqWav2Vec(nn.Module):
         self.target_context = _make_context(target_dim, config) if config.project_features == "new" else None
         if config.project_features != "none":
             target_dim = self.context.dim
-        offset = self.encoder.geometry.frames_per_receptive_field if config.offset == "auto" else int(config.offset)
-        self.predictor = StepPredictor(predict_from, target_dim, config.prediction_steps, offset, config.dropout)
+        offset = (
+            self.encoder.geometry.frames_per_receptive_field
+            if config.offset == "auto"
+            else int(config.offset)
+        )
+        self.predictor = StepPredictor(
+            predict_from, target_dim, config.prediction_steps, offset, config.dropout
+        )
 
     def set_num_updates(self, num_updates: int) -> None:
         """Moves the schedules; nothing in `forward` does."""
@@ -166,7 +178,9 @@ class VqWav2Vec(nn.Module):
     def encode(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, G]
         """Codes alone, without what training needs beside them."""
         if self.quantizer is None:
-            raise ValueError("this model has no quantizer (wav2vec 1.0), so it has no codes; use its z or c features")
+            raise ValueError(
+                "this model has no quantizer (wav2vec 1.0), so it has no codes; use its z or c features"
+            )
         z = self.encoder(wav)
         return self.quantizer.encode(self.context(z) if self.quantize_context else z)
 
@@ -238,4 +252,6 @@ def _validate(config: VqWav2VecConfig) -> None:
     if config.num_negatives < 0 or config.cross_sample_negatives < 0:
         raise ValueError("`num_negatives` and `cross_sample_negatives` must not be negative")
     if config.num_negatives + config.cross_sample_negatives == 0:
-        raise ValueError("`num_negatives` and `cross_sample_negatives` are both 0; expected at least one negative")
+        raise ValueError(
+            "`num_negatives` and `cross_sample_negatives` are both 0; expected at least one negative"
+        )

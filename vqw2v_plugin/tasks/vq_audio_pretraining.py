@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from hydra.utils import to_absolute_path
@@ -71,6 +72,14 @@ class VqAudioPretrainingTask(FairseqTask):
             strict=cfg.strict_audio,
         )
 
+    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
+        """fairseq's iterator, whose worker processes end with their epoch."""
+        iterator = super().get_batch_iterator(*args, **kwargs)
+        # Each epoch has an iterator of its own. Persistent workers of one that is garbage-collected miss the
+        # message to stop (its queues are finalized first), and five seconds are waited for each of them.
+        iterator.persistent_workers = False
+        return iterator
+
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """Validation closes a stretch of training: the moment to say how many files were skipped."""
         for dataset in self.datasets.values():
@@ -96,7 +105,9 @@ def find_manifest(data: str, split: str) -> Path:
     if manifest.is_file():
         return manifest
     if not folder.is_dir():
-        raise ManifestError(f"data={data}: {folder} is not a folder; expected one that holds {split}.tsv")
+        raise ManifestError(
+            f"data={data}: {folder} is not a folder, expected one that holds {split}.tsv; correct the path"
+        )
     try:
         there = sorted(path.name for path in folder.glob("*.tsv"))
     except OSError as error:

@@ -1,0 +1,90 @@
+"""The cache of decoded samples answers as the file does, and mends itself."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds import Sound, noise
+
+from vqw2v_plugin.data import pcm_cache
+from vqw2v_plugin.data.audio import AudioError, Crop, read_audio
+from vqw2v_plugin.data.pcm_cache import PcmCache
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> PcmCache:
+    return PcmCache(tmp_path / "cache", 16_000)
+
+
+def decoding_fails(*args: object, **kwargs: object) -> None:
+    raise AssertionError("decoded again")
+
+
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+@pytest.mark.parametrize("crop", [None, Crop(1_000, 0.0), Crop(1_000, 0.7)])
+def test_cache_returns_the_same_samples(
+    sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch, rate: int, crop: Crop | None
+) -> None:
+    path = str(sound("x.flac", noise(5_000), rate))
+    expected = read_audio(path, 16_000, 100, 4_000, crop, rate)
+    first = cache.read(path, 100, 4_000, crop, rate)
+    monkeypatch.setattr(pcm_cache, "read_audio", decoding_fails)
+    again = cache.read(path, 100, 4_000, crop, rate)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, expected, atol=0 if rate == 16_000 else 2**-16 + 1e-6)
+    assert again.dtype == np.float32
+
+
+def test_samples_beyond_16_bit_are_clipped(sound: Sound, cache: PcmCache) -> None:
+    path = str(sound("x.wav", np.array([1.5, -1.5, 0.25], np.float32), subtype="FLOAT"))
+    assert cache.read(path).tolist() == [1 - 2**-15, -1.0, 0.25]
+
+
+def test_a_changed_file_is_decoded_anew(sound: Sound, cache: PcmCache) -> None:
+    path = sound("x.wav", noise(1_000, seed=1))
+    cache.read(str(path))
+    sound("x.wav", noise(1_000, seed=2))
+    os.utime(path, ns=(0, 0))
+    np.testing.assert_array_equal(cache.read(str(path)), read_audio(path, 16_000))
+
+
+@pytest.mark.parametrize("spoil", [b"", b"nonsense", None])
+def test_a_broken_entry_is_made_anew(
+    sound: Sound, cache: PcmCache, caplog: pytest.LogCaptureFixture, spoil: bytes | None
+) -> None:
+    path = str(sound("x.wav", noise(1_000)))
+    expected = cache.read(path)
+    entry = cache.file_of(path)
+    entry.write_bytes(entry.read_bytes()[:-100] if spoil is None else spoil)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(cache.read(path), expected)
+    assert "is made anew" in caplog.text
+    assert np.load(entry).shape == (1_000,)
+
+
+def test_an_entry_of_another_kind_is_made_anew(sound: Sound, cache: PcmCache) -> None:
+    path = str(sound("x.wav", noise(1_000)))
+    expected = cache.read(path)
+    np.save(cache.file_of(path), np.zeros(3))
+    np.testing.assert_array_equal(cache.read(path), expected)
+
+
+def test_only_whole_entries_are_left(sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(sound("x.wav", noise(1_000)))
+
+    def full_disk(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full_disk)
+    assert len(cache.read(path)) == 1_000 and len(cache.read(path)) == 1_000
+    assert not [file for file in cache.folder.rglob("*") if file.is_file()]
+
+
+def test_bad_audio_and_bad_folder_are_named(sound: Sound, cache: PcmCache, tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"gone\.wav: no such file or directory, expected an audio file"):
+        cache.read(str(tmp_path / "gone.wav"))
+    occupied = sound("occupied.wav", noise(10))
+    with pytest.raises(AudioError, match=r"audio_cache=.*occupied\.wav: cannot be written"):
+        PcmCache(occupied, 16_000)

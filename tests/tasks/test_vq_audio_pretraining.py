@@ -1,0 +1,128 @@
+"""The audio task: both of fairseq's front ends reach it, and it says what is missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fairseq import options, tasks
+from fairseq.dataclass.initialize import add_defaults
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
+
+from vqw2v_plugin.data.manifest import ManifestError, write_manifest
+from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    rows = []
+    for i in range(6):
+        wave = np.random.default_rng(i).standard_normal(5_000 + 500 * i) * 0.1
+        soundfile.write(tmp_path / f"clip{i}.flac", wave, 16_000)
+        rows.append({"path": f"clip{i}.flac", "samples": len(wave)})
+    for split in ("train", "valid"):
+        write_manifest(tmp_path / f"{split}.tsv", tmp_path, rows)
+    return tmp_path
+
+
+def task_of(folder: Path | str, **options: object) -> VqAudioPretrainingTask:
+    cfg = OmegaConf.structured(VqAudioPretrainingConfig(data=str(folder), **{"seed": 1, **options}))
+    return VqAudioPretrainingTask.setup_task(cfg)
+
+
+def epoch_of(task: VqAudioPretrainingTask, split: str, epoch: int, **options: object) -> list[torch.Tensor]:
+    iterator = task.get_batch_iterator(
+        task.dataset(split),
+        max_tokens=25_000,
+        data_buffer_size=10,
+        max_positions=task.max_positions(),
+        epoch=epoch,
+        **options,
+    )
+    return [batch["net_input"]["source"] for batch in iterator.next_epoch_itr() if batch]
+
+
+def test_command_line_reaches_the_task(corpus: Path) -> None:
+    parser = options.get_training_parser()
+    args = options.parse_args_and_arch(
+        parser,
+        [
+            *(str(corpus), "--task", "vq_audio_pretraining", "--arch", "wav2vec", "--max-tokens", "12000"),
+            *("--max-sample-size", "4500", "--normalize", "--audio-cache", str(corpus / "cache")),
+            *("--seed", "7", "--strict-audio"),
+        ],
+    )
+    task = tasks.setup_task(convert_namespace_to_omegaconf(args).task)
+    assert isinstance(task, VqAudioPretrainingTask)
+    task.load_dataset("train", combine=False, epoch=1)
+    dataset = task.dataset("train")
+    assert (dataset.max_sample_size, dataset.min_sample_size, dataset.seed) == (4_500, 4_000, 7)
+    assert dataset.normalize and dataset.strict and dataset.cache is not None
+
+
+def test_hydra_config_reaches_the_task(corpus: Path) -> None:
+    cfg = OmegaConf.create(
+        {"task": {"_name": "vq_audio_pretraining", "data": str(corpus)}, "common": {"seed": 3}}
+    )
+    add_defaults(cfg)
+    task = tasks.setup_task(cfg.task)
+    task.load_dataset("valid")
+    dataset = task.dataset("valid")
+    assert (dataset.max_sample_size, dataset.sample_rate, dataset.seed) == (150_000, 16_000, 3)
+    assert dataset.cache is None and not dataset.strict
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_is_the_same_when_a_run_resumes_at_it(corpus: Path, num_workers: int) -> None:
+    through, resumed = task_of(corpus, max_sample_size=4_500), task_of(corpus, max_sample_size=4_500)
+    through.load_dataset("train")
+    resumed.load_dataset("train")
+    first = epoch_of(through, "train", 1, num_workers=num_workers)
+    second = epoch_of(through, "train", 2, num_workers=num_workers)
+    again = epoch_of(resumed, "train", 2)
+    assert len(second) == len(again) and all(torch.equal(a, b) for a, b in zip(second, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_skipped_files_are_reported_before_validation(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (corpus / "clip5.flac").write_bytes(b"")
+    task = task_of(corpus)
+    task.load_dataset("train")
+    assert sum(len(source) for source in epoch_of(task, "train", 1)) == 5
+    task.begin_valid_epoch(1, None)
+    assert "train.tsv: 1 of 6 utterances could not be read so far" in caplog.text
+
+
+def test_a_relative_data_folder_is_the_users(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(corpus.parent)
+    task = task_of(corpus.name)
+    task.load_dataset("train", task_cfg=None)
+    assert len(task.dataset("train")) == 6
+
+
+def test_a_missing_split_lists_those_there_are(corpus: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"holds no test\.tsv; the manifests there are: train\.tsv, valid\.tsv"
+    ):
+        task_of(corpus).load_dataset("test")
+    with pytest.raises(ManifestError, match=r"gone is not a folder, expected one that holds train\.tsv"):
+        task_of(corpus / "gone").load_dataset("train")
+
+
+def test_audio_has_no_dictionaries(corpus: Path) -> None:
+    assert task_of(corpus).source_dictionary is None and task_of(corpus).target_dictionary is None
+
+
+def test_real_speech_makes_batches(real_data: Path) -> None:
+    task = task_of(real_data / "fsdd", normalize=True)
+    task.load_dataset("dev")
+    batches = epoch_of(task, "dev", 1)
+    assert len(task.dataset("dev")) > 450 and all(torch.isfinite(batch).all() for batch in batches)
+
+
+def test_task_options_keep_stocks_names() -> None:
+    stock = tasks.TASK_DATACLASS_REGISTRY["audio_pretraining"]()
+    own = {"audio_cache", "strict_audio", "_name"}
+    assert set(vars(VqAudioPretrainingConfig())) - own <= set(vars(stock))
