@@ -33,8 +33,17 @@ def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
     )
 
 
-def load_network(path: str | Path) -> VqWav2Vec:
-    """The network of a checkpoint that fairseq's trainer wrote for `vq_wav2vec`, in eval mode."""
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A trained network in eval mode, and the audio that it expects."""
+
+    network: VqWav2Vec
+    sample_rate: int  # Hz
+    normalize: bool  # each clip at zero mean and unit variance
+
+
+def load_network(path: str | Path) -> Loaded:
+    """What fairseq's trainer wrote for `vq_wav2vec`."""
     state = _read(Path(path))
     model = (state.get("cfg") or {}).get("model") or {}
     if not isinstance(model, Mapping) or model.get("_name") != "vq_wav2vec":
@@ -45,7 +54,8 @@ def load_network(path: str | Path) -> VqWav2Vec:
     network.load_state_dict(
         {k.removeprefix(prefix): v for k, v in state["model"].items() if k.startswith(prefix)}
     )
-    return network.eval()
+    task = state["cfg"].get("task") or {}
+    return Loaded(network.eval(), int(task.get("sample_rate", 16_000)), bool(task.get("normalize", False)))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
         self.cache = cache
         self.strict = strict
         self._rows, self.sizes = self._select()
-        # Shared with the worker processes: they outlive epochs, and what they find must be counted here.
+        # Shared with the worker processes: they may outlive an epoch, and what they find is counted here.
         self._epoch = _shared(torch.ones(1, dtype=torch.int64))
         self._is_bad = _shared(torch.zeros(len(self._rows), dtype=torch.bool))
         self._num_reported = 0

@@ -1,5 +1,6 @@
 """wav ──encoder──▶ z ──quantizer──▶ tokens, learnt without labels: the task that feeds it audio."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Optional
 
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from hydra.utils import to_absolute_path
 from omegaconf import II, MISSING
@@ -68,9 +70,16 @@ class VqAudioPretrainingTask(FairseqTask):
             min_sample_size=cfg.min_sample_size,
             normalize=cfg.normalize,
             seed=cfg.seed,
+            # A relative folder is the user's, also where hydra has changed the working folder.
             cache=PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None,
             strict=cfg.strict_audio,
         )
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Looks at `data` when a training begins: fairseq does so later and does not say what it wants."""
+        if not from_checkpoint:
+            list_manifests(self.cfg.data)
+        return super().build_model(cfg, from_checkpoint)
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """fairseq's iterator, whose worker processes end with their epoch."""
@@ -99,22 +108,25 @@ class VqAudioPretrainingTask(FairseqTask):
 
 
 def find_manifest(data: str, split: str) -> Path:
-    """The manifest of a split; relative to the user's working folder, also where hydra has changed it."""
-    folder = Path(to_absolute_path(data))
-    manifest = folder / f"{split}.tsv"
-    if manifest.is_file():
-        return manifest
-    if not folder.is_dir():
+    """The manifest of a split."""
+    there = list_manifests(data)
+    if f"{split}.tsv" not in there:
         raise ManifestError(
-            f"data={data}: {folder} is not a folder, expected one that holds {split}.tsv; correct the path"
+            f"data={data}: holds no {split}.tsv; the manifests there are: {', '.join(there) or 'none'}; "
+            f"name one of these splits, or make the manifest with `vqw2v manifest`"
         )
+    return Path(data) / f"{split}.tsv"
+
+
+def list_manifests(data: str) -> list[str]:
+    """The manifests in a folder, which is to be there."""
     try:
-        there = sorted(path.name for path in folder.glob("*.tsv"))
+        return sorted(name for name in os.listdir(data) if name.endswith(".tsv"))
     except OSError as error:
+        reason, meant = (error.strerror or str(error)).lower(), to_absolute_path(data)
+        remedy = "correct the path or give yourself access"
+        if meant != os.path.abspath(data) and os.path.isdir(meant):
+            remedy = f"hydra has changed the working folder: say {meant}"
         raise ManifestError(
-            f"data={data}: {folder} cannot be listed ({error.strerror}); give yourself access"
+            f"data={data}: {reason}, expected a folder of SPLIT.tsv files; {remedy}"
         ) from error
-    raise ManifestError(
-        f"data={data}: {folder} holds no {split}.tsv; the manifests there are: {', '.join(there) or 'none'}; "
-        f"name one of these splits, or make the manifest with `vqw2v manifest`"
-    )

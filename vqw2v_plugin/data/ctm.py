@@ -1,0 +1,50 @@
+"""Words and phones with their times beside a wav: CTM lines `utt 1 start duration label`, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The labels of one utterance in order of time."""
+
+    starts: npt.NDArray[np.float64]  # [N] seconds
+    ends: npt.NDArray[np.float64]  # [N] seconds
+    labels: tuple[str, ...]
+
+    def at(self, seconds: npt.NDArray[np.float64]) -> list[str | None]:
+        """The label at each time; None where no segment lies."""
+        index = np.searchsorted(self.starts, seconds, side="right") - 1
+        inside = (index >= 0) & (seconds < self.ends[index.clip(0)])
+        return [self.labels[i] if ok else None for i, ok in zip(index, inside, strict=True)]
+
+
+def read_ctm(path: str | Path) -> dict[str, Segments]:
+    """Every utterance's segments."""
+    rows: dict[str, list[tuple[float, float, str]]] = {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); expected a CTM file") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split()
+        if not fields or line.startswith(";;"):
+            continue
+        try:
+            utt, _, start, duration, label = fields[:5]
+            rows.setdefault(utt, []).append((float(start), float(start) + float(duration), label))
+        except ValueError:
+            raise ValueError(
+                f"{path}:{number}: {line!r} is no CTM line; expected `utt channel start duration label`"
+            ) from None
+    return {utt: _segments(sorted(found)) for utt, found in rows.items()}
+
+
+def _segments(rows: list[tuple[float, float, str]]) -> Segments:
+    starts, ends, labels = zip(*rows, strict=True)
+    return Segments(np.array(starts), np.array(ends), tuple(labels))
