@@ -8,6 +8,7 @@ a child's peak memory starts at its parent's.
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,9 +64,8 @@ class Step:
 
 def build_trainer(job: Job) -> Any:
     """The trainer that fairseq-train would build for this side, with the weights that both sides share."""
-    import fairseq.models.wav2vec
     import torch
-    from fairseq import options, tasks
+    from fairseq import models, options, tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.trainer import Trainer
 
@@ -82,7 +83,7 @@ def build_trainer(job: Job) -> Any:
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
     cfg.common.bf16 = job.bf16  # the flag of that name would switch to TPUs
     task = tasks.setup_task(cfg.task)
-    model, criterion = task.build_model(cfg.model), task.build_criterion(cfg.criterion)
+    model, criterion = models.build_model(cfg.model, task), task.build_criterion(cfg.criterion)
     model.load_state_dict(torch.load(weights_file(job), weights_only=True))
     return Trainer(cfg, task, model, criterion)
 
@@ -96,6 +97,8 @@ def serve(connection: Connection, job: Job) -> None:
     import torch
     from fairseq.logging import metrics
 
+    logging.disable(logging.WARNING)  # fairseq prints every layer, hydra its plans
+    warnings.simplefilter("ignore")
     torch.set_num_threads(job.threads)
     trainer = build_trainer(job)
     trainer.begin_epoch(1)
