@@ -1,7 +1,7 @@
-"""wav → z → tokens and c, the cost of learning it: one vq-wav2vec step of ours against stock fairseq's own.
+"""wav → z → tokens and c, the cost of learning it: a vq-wav2vec step of ours against stock fairseq's own.
 
-Each side trains in a fresh process of its own through fairseq's `Trainer`: same sizes, same weights, same batches.
-The two take turns, so that whatever else the machine does falls on both. This process imports no torch, because
+Each side trains in a fresh process through fairseq's `Trainer`: same sizes, same first weights, same batches.
+They take turns, so that whatever else the machine does falls on both. This process imports no torch, because
 a child's peak memory starts at its parent's.
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from multiprocessing.connection import Connection
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,14 @@ from vqw2v_plugin.stack import StackError, check_stack
 
 SPAWN = multiprocessing.get_context("spawn")
 SIDES = ("stock", "ours")
-MIB = 1024**2
+# the 33 M model; what is not named here has the same default on both sides
 MODEL = {"prediction_steps": 12, "combine_groups": True, "vq_depth": 2, "vq_vars": 320, "vq_groups": 2}
-COMMON = (
-    "--cpu --optimizer adam --lr [1e-05] --lr-scheduler fixed --activation relu --vq-temp [2.0,0.5,0.999995]"
-)
-COLUMNS = [
-    "quantizer", "batch", "stock s", "ours s", "faster", "stock MiB", "ours MiB", "leaner", "stock peak", "ours peak",
-]  # fmt: skip
+TRAINING = "--cpu --optimizer adam --lr [1e-05] --lr-scheduler fixed --activation relu"
+NAMES = {
+    "stock": "--task audio_pretraining --arch wav2vec --criterion wav2vec --vq-type",
+    "ours": "--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --quantizer",
+}
+COLUMNS = "quantizer,batch,stock s,ours s,s ratio,stock MiB,ours MiB,MiB ratio,stock of peak,ours of peak"
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,23 @@ class Job:
     samples: int
     threads: int
     bf16: bool
-    folder: str  # where `prepare` left the weights
+    folder: str  # of the weights
+
+    @property
+    def weights(self) -> Path:
+        return Path(self.folder) / f"{self.side}-{self.quantizer}.pt"
 
 
 @dataclass(frozen=True)
 class Step:
     seconds: float
     loss: float  # bits a prediction
-    added: float  # MiB, the peak so far over what was resident before the first step
-    peak: float  # MiB, absolute
+    added: float  # MiB, the peak so far less what was resident before the first step
+    peak: float  # MiB, the peak so far
 
 
 def build_trainer(job: Job) -> Any:
-    """The trainer that fairseq-train would build for this side, with the weights that both sides share."""
+    """The trainer that fairseq-train would build for this side."""
     import torch
     from fairseq import models, options, tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -72,32 +76,25 @@ def build_trainer(job: Job) -> Any:
     import vqw2v_plugin
 
     vqw2v_plugin.register()
-    names = {
-        "stock": f"--task audio_pretraining --arch wav2vec --criterion wav2vec --vq-type {job.quantizer}",
-        "ours": f"--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --quantizer {job.quantizer}",
-    }[job.side]
+    line = ["no-data", *NAMES[job.side].split(), job.quantizer, *TRAINING.split()]
+    line += [f"--{k.replace('_', '-')}" + ("" if v is True else f"={v}") for k, v in MODEL.items()]
+    line += ["--vq-temp", "[2.0,0.5,0.999995]"]  # stock's schedule
     if job.side == "stock" and job.quantizer == "kmeans":
-        names += " --loss-weights [1]"  # ours weighs the k-means loss so by itself
-    sizes = [f"--{k.replace('_', '-')}" + ("" if v is True else f"={v}") for k, v in MODEL.items()]
-    line = ["no-data", *names.split(), *COMMON.split(), *sizes]
+        line += ["--loss-weights", "[1]"]  # ours weighs the k-means loss so by itself
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
-    cfg.common.bf16 = job.bf16  # the flag of that name would switch to TPUs
+    cfg.common.bf16 = job.bf16  # the flag of that name would ask for a TPU
     task = tasks.setup_task(cfg.task)
-    model, criterion = models.build_model(cfg.model, task), task.build_criterion(cfg.criterion)
-    model.load_state_dict(torch.load(weights_file(job), weights_only=True))
-    return Trainer(cfg, task, model, criterion)
+    model = models.build_model(cfg.model, task)
+    model.load_state_dict(torch.load(job.weights, weights_only=True))
+    return Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
 
 
-def weights_file(job: Job) -> Path:
-    return Path(job.folder) / f"{job.side}-{job.quantizer}.pt"
-
-
-def serve(connection: Connection, job: Job) -> None:
-    """Take one step each time the parent sends its number, and answer with a `Step`."""
+def serve(connection: Any, job: Job) -> None:
+    """Take a step each time the parent sends its number, and answer with a `Step`."""
     import torch
     from fairseq.logging import metrics
 
-    logging.disable(logging.WARNING)  # fairseq prints every layer, hydra its plans
+    logging.disable(logging.WARNING)  # fairseq prints every layer
     warnings.simplefilter("ignore")
     torch.set_num_threads(job.threads)
     trainer = build_trainer(job)
@@ -106,7 +103,7 @@ def serve(connection: Connection, job: Job) -> None:
     connection.send("ready")
     while (number := connection.recv()) is not None:
         noise = torch.Generator().manual_seed(number)
-        source = torch.randn(job.batch, job.samples, generator=noise) * 0.1
+        source = torch.randn(job.batch, job.samples, generator=noise) * 0.1  # [B, S]
         sample = {"id": torch.arange(job.batch), "net_input": {"source": source}}
         begun = time.perf_counter()
         with metrics.aggregate("train"):
@@ -116,20 +113,21 @@ def serve(connection: Connection, job: Job) -> None:
 
 
 def resident() -> float:
-    """MiB in memory now (where the system does not tell: the most so far)."""
+    """MiB in memory now; where the system does not tell, the most so far."""
     statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() / MIB if statm.exists() else peak()
+    return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20 if statm.exists() else peak()
 
 
 def peak() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def prepare(job: Job) -> float:
-    """Write stock's initial weights and the same ones in our layout; return the step's GFLOP."""
+    """Write stock's first weights, and the same in our layout; return the GFLOP of a step."""
     import torch
     from fairseq.models.wav2vec.wav2vec import Wav2VecConfig, Wav2VecModel
+    from torch._subclasses import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
     from vqw2v_plugin.checkpoints import build_network, stock_settings, stock_weights
@@ -139,34 +137,32 @@ def prepare(job: Job) -> float:
     config = Wav2VecConfig()
     for name, value in {**MODEL, "vq_type": job.quantizer, "infonce": False}.items():
         setattr(config, name, value)
-    stock = Wav2VecModel(config)
-    torch.save(stock.state_dict(), weights_file(replace(job, side="stock")))
-    ours = build_network(stock_settings(vars(config)))
-    weights = stock_weights(stock.state_dict(), ours)
-    torch.save({f"network.{k}": v for k, v in weights.items()}, weights_file(replace(job, side="ours")))
+    settings, stock = stock_settings(vars(config)), Wav2VecModel(config).state_dict()
+    ours = stock_weights(stock, build_network(settings))
+    torch.save(stock, replace(job, side="stock").weights)
+    torch.save({f"network.{name}": value for name, value in ours.items()}, replace(job, side="ours").weights)
 
-    counter = FlopCounterMode(display=False)  # convolutions and matrix products, forward and backward
-    with counter, torch.device("meta"):
-        out = ours.to("meta").contrast(torch.empty(job.batch, job.samples))
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter:  # only shapes are computed
+        out = build_network(settings).contrast(torch.randn(job.batch, job.samples))
         (contrastive_loss(out.scored) + out.quantized.loss).backward()
     return float(counter.get_total_flops() / 1e9)
 
 
 def matmul_peak(threads: int, bf16: bool) -> float:
-    """GFLOP a second of the best of 20 products of 2048 × 2048 matrices."""
+    """GFLOP/s of the fastest of 50 products of 2048 × 2048 matrices."""
     import torch
 
     torch.set_num_threads(threads)
     a = torch.randn(2048, 2048, dtype=torch.bfloat16 if bf16 else torch.float32)
-    took = []
-    for _ in range(20):
+    fastest = math.inf
+    for _ in range(50):
         begun = time.perf_counter()
         torch.mm(a, a)
-        took.append(time.perf_counter() - begun)
-    return float(2 * 2048**3 / min(took) / 1e9)
+        fastest = min(fastest, time.perf_counter() - begun)
+    return 2 * 2048**3 / fastest / 1e9
 
 
-def in_child(function: Callable[..., Any], *args: Any) -> Any:
+def in_child(function: Callable[..., float], *args: Any) -> float:
     """The function's result, from a process of its own."""
     with SPAWN.Pool(1) as pool:
         return pool.apply(function, args)
@@ -174,7 +170,7 @@ def in_child(function: Callable[..., Any], *args: Any) -> Any:
 
 @contextmanager
 def worker(job: Job) -> Iterator[Callable[[int], Step]]:
-    """A process that trains; call it with a step's number."""
+    """A process that trains; call it with the number of a step."""
     connection, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=serve, args=(theirs, job), daemon=True)
     process.start()
@@ -185,10 +181,8 @@ def worker(job: Job) -> Iterator[Callable[[int], Step]]:
             return connection.recv()
         except EOFError:
             process.join()
-            reason = (
-                "killed, most likely for memory" if process.exitcode == -9 else f"status {process.exitcode}"
-            )
-            raise RuntimeError(f"the process of {job.side}, {job.quantizer} ended early ({reason})") from None
+            reason = "killed; is there too little memory?" if process.exitcode == -9 else "see above"
+            raise SystemExit(f"pretrain.py: error: {job.side}, {job.quantizer}: no step ({reason})") from None
 
     def step(number: int) -> Step:
         connection.send(number)
@@ -197,76 +191,61 @@ def worker(job: Job) -> Iterator[Callable[[int], Step]]:
     try:
         receive()
         yield step
-        connection.send(None)
-        process.join()
     finally:
         process.kill()
+        process.join()
 
 
 def compare(job: Job, steps: int) -> dict[str, list[Step]]:
-    """The steps of both sides, which took turns; the warm-up, which they begin with, has shown equal losses."""
-    taken: dict[str, list[Step]] = {side: [] for side in SIDES}
+    """Steps of both sides by turns, after a warm-up whose losses show that both do the same work."""
     with worker(replace(job, side="stock")) as stock, worker(replace(job, side="ours")) as ours:
-        for number in range(steps + 1):
-            for side, step in zip(SIDES, (stock, ours), strict=True):
-                taken[side].append(step(number))
-    losses = [taken[side][0].loss for side in SIDES]
-    if not math.isclose(*losses, rel_tol=0.02):
-        raise RuntimeError(
-            f"{job.quantizer}: first losses {losses} differ: the sides do not do the same work"
-        )
-    return taken
+        first = stock(0).loss, ours(0).loss
+        if not math.isclose(*first, rel_tol=0.02):  # each draws its own negatives
+            raise SystemExit(f"pretrain.py: error: {job.quantizer}: the first losses differ: {first}")
+        pairs = [(stock(number), ours(number)) for number in range(1, steps + 1)]
+    return {side: list(taken) for side, taken in zip(SIDES, zip(*pairs, strict=True), strict=True)}
 
 
-def row(job: Job, taken: dict[str, list[Step]], gflop: float, peak_rate: float) -> list[str]:
-    seconds = {side: [step.seconds for step in taken[side][1:]] for side in SIDES}
+def row(job: Job, taken: dict[str, list[Step]], gflop: float, rate: float) -> str:
+    seconds = {side: sorted(step.seconds for step in taken[side]) for side in SIDES}
     median = {side: statistics.median(seconds[side]) for side in SIDES}
     last = {side: taken[side][-1] for side in SIDES}
-    return [
+    cells = [
         job.quantizer,
         f"{job.batch} × {job.samples:,}",
-        *(f"{median[s]:.2f} ({min(seconds[s]):.2f}–{max(seconds[s]):.2f})" for s in SIDES),
-        f"{median['stock'] / median['ours']:.2f}×",
-        *(f"{last[s].added:,.0f} ({last[s].peak:,.0f})" for s in SIDES),
-        f"{last['stock'].added / last['ours'].added:.2f}×",
-        *(f"{gflop / median[s] / peak_rate:.0%}" for s in SIDES),
+        *(f"{median[side]:.2f} ({seconds[side][0]:.2f}–{seconds[side][-1]:.2f})" for side in SIDES),
+        f"{median['stock'] / median['ours']:.2f}",
+        *(f"{last[side].added:,.0f} ({last[side].peak:,.0f})" for side in SIDES),
+        f"{last['stock'].added / last['ours'].added:.2f}",
+        *(f"{gflop / median[side] / rate:.0%}" for side in SIDES),
     ]
+    return f"| {' | '.join(cells)} |"
 
 
-def machine(threads: int) -> str:
+def machine(args: argparse.Namespace, rate: float) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.processor())
-    from importlib.metadata import version
-
+    cpu = next((x.split(": ")[1] for x in lines if x.startswith("model name")), platform.processor())
     return (
-        f"{model}, {os.cpu_count()} cores (load average {os.getloadavg()[0]:.1f} at the start), {threads} threads; "
-        f"Python {platform.python_version()}, torch {version('torch')}; {datetime.now(timezone.utc):%Y-%m-%d}"
+        f"{datetime.now(timezone.utc):%Y-%m-%d}: {cpu}, {os.cpu_count()} cores, {args.threads} threads, load "
+        f"{os.getloadavg()[0]:.1f} before; Python {platform.python_version()}, torch {version('torch')}; "
+        f"{args.precision}, {args.steps} steps a side; 2048³ matmul at {rate:,.0f} GFLOP/s."
     )
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    here = Path(__file__).parent
-    parser.add_argument("--steps", type=int, default=5, help="steps after one warm-up (default: %(default)s)")
-    parser.add_argument(
-        "--cases", default="4x48000,2x150000", help="utterances x samples (default: %(default)s)"
-    )
-    parser.add_argument("--quantizers", default="gumbel,kmeans", help="default: %(default)s")
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count(), help="default: every core, %(default)s"
-    )
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=here / "results.md", help="default: beside this file")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    parser.add_argument("--steps", type=int, default=5, help="steps of each side after a warm-up")
+    parser.add_argument("--cases", default="4x48000,2x150000", help="batches, as utterances x samples")
+    parser.add_argument("--quantizers", default="gumbel,kmeans", help="one or both")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of each side")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of both sides")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"), help="the report")
     args = parser.parse_args()
-    try:
-        args.cases = [tuple(map(int, case.split("x"))) for case in args.cases.split(",")]
-        assert all(len(case) == 2 and min(case) > 0 for case in args.cases)
-    except (ValueError, AssertionError):
-        parser.error("`--cases` wants utterances x samples, separated by commas, such as 4x48000,2x150000")
-    args.quantizers = args.quantizers.split(",")
+    args.cases, args.quantizers = args.cases.split(","), args.quantizers.split(",")
     if args.steps < 1 or not {"gumbel", "kmeans"}.issuperset(args.quantizers):
-        parser.error("`--steps` must be at least 1, `--quantizers` of gumbel and kmeans")
+        parser.error("`--steps` must be at least 1 and `--quantizers` gumbel, kmeans or gumbel,kmeans")
     return args
 
 
@@ -279,17 +258,17 @@ def main() -> int:
         return 2
     bf16 = args.precision == "bf16"
     rate = in_child(matmul_peak, args.threads, bf16)
-    report = [f"{machine(args.threads)}. 2048³ {args.precision} matmul: {rate:,.0f} GFLOP/s.", ""]
-    report += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
+    names = COLUMNS.split(",")
+    report = [machine(args, rate), "", f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
     print("\n".join(report), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for quantizer in args.quantizers:
-            for batch, samples in args.cases:
-                job = Job("", quantizer, batch, samples, args.threads, bf16, folder)
+            for case in args.cases:
+                job = Job("", quantizer, *map(int, case.split("x")), args.threads, bf16, folder)
                 gflop = in_child(prepare, job)
-                report.append(f"| {' | '.join(row(job, compare(job, args.steps), gflop, rate))} |")
+                report.append(row(job, compare(job, args.steps), gflop, rate))
                 print(report[-1], flush=True)
-    args.out.write_text("# A pretraining step, stock fairseq against ours\n\n" + "\n".join(report) + "\n")
+    args.out.write_text("\n".join(["# A step of pretraining, stock fairseq's and ours", "", *report, ""]))
     return 0
 
 
