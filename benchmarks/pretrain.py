@@ -191,9 +191,10 @@ def worker(job: Job) -> Iterator[Callable[[int], Step]]:
     try:
         receive()
         yield step
+        connection.send(None)
+        process.join()
     finally:
         process.kill()
-        process.join()
 
 
 def compare(job: Job, steps: int) -> dict[str, list[Step]]:

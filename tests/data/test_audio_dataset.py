@@ -156,6 +156,15 @@ def test_long_crops_come_first_and_ties_are_shuffled(corpus: Corpus) -> None:
     assert dataset_of(corpus(8), shuffle=False).ordered_indices().tolist() == list(range(8))
 
 
+def test_no_utterance_is_lost_where_a_batch_is_below_the_multiple(corpus: Corpus) -> None:
+    """fairseq drops such a last batch: always the shortest utterances, epoch after epoch."""
+    dataset = dataset_of(corpus(11))
+    indices = dataset.ordered_indices()
+    longest = dataset.num_tokens(int(indices[0]))
+    batches = dataset.batch_by_size(indices, max_tokens=4 * longest, required_batch_size_multiple=8)
+    assert sorted(int(i) for batch in batches for i in batch) == list(range(len(dataset)))
+
+
 def test_batches_hold_at_most_max_tokens(corpus: Corpus) -> None:
     dataset = dataset_of(corpus(8))
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=12_000)

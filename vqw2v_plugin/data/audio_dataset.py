@@ -187,6 +187,9 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
                 f"raise it, or lower max_sample_size ({self.max_sample_size})"
             )
         batches = list(super().batch_by_size(indices, max_tokens, *args, **kwargs))
+        rest = indices[sum(map(len, batches)) :]
+        if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
+            batches.append(rest)
         reason = ""
         for i, batch in enumerate(batches):
             for index in batch:

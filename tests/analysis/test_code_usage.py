@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from vqw2v_plugin.analysis.code_usage import code_usage, joint_ids, phone_information
+
+
+def test_usage_of_uniform_codes_is_everything() -> None:
+    codes = np.stack([np.tile(np.arange(8), 8), np.repeat(np.arange(8), 8)], 1)
+    usage = code_usage(codes, 8)
+    assert usage.used == (8, 8) and usage.share_used == 1
+    assert usage.perplexity == pytest.approx((8, 8))
+    assert usage.joint_used == 64 and usage.joint_perplexity == pytest.approx(64)
+
+
+def test_a_collapse_has_perplexity_one() -> None:
+    usage = code_usage(np.full((10, 2), 3), 8)
+    assert usage.used == (1, 1) and usage.joint_used == 1
+    assert usage.perplexity == pytest.approx((1, 1))
+    assert usage.share_used == pytest.approx(1 / 8)
+
+
+def test_codes_that_name_the_phone_tell_all_of_it() -> None:
+    ids = np.repeat(np.arange(4), 1000)
+    found = phone_information(ids, [f"p{i}" for i in ids])
+    assert found.phone_entropy == pytest.approx(2)
+    assert found.share == pytest.approx(1, abs=0.01)
+
+
+def test_codes_unrelated_to_phones_tell_nothing() -> None:
+    rng = np.random.default_rng(0)
+    ids, phones = rng.integers(0, 100, 20_000), rng.integers(0, 40, 20_000)
+    assert phone_information(ids, [str(p) for p in phones]).bits < 0.02  # 0.14 without the correction
+
+
+def test_joint_ids_are_equal_exactly_where_all_groups_are() -> None:
+    codes = np.array([[1, 2], [2, 1], [1, 2], [1, 1]])
+    ids = joint_ids(codes)
+    assert ids[0] == ids[2] and len(set(ids.tolist())) == 3
+
+
+@pytest.mark.parametrize("codes", [np.zeros((0, 2), dtype=int), np.zeros(4, dtype=int)])
+def test_codes_of_another_shape_are_refused(codes: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"\[frames, groups\]"):
+        code_usage(codes, 8)

@@ -1,0 +1,70 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+from fairseq.logging import metrics
+
+import vqw2v_plugin
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+
+vqw2v_plugin.register()
+from vqw2v_plugin.criterions.vq_contrastive import VqContrastiveCriterion
+from vqw2v_plugin.models.vq_wav2vec import VqWav2VecModel
+
+Build = Callable[..., VqWav2Vec]
+
+
+def sample(batch: int = 2) -> dict:
+    torch.manual_seed(1)
+    return {"net_input": {"source": torch.randn(batch, 2000)}, "id": torch.arange(batch), "skipped": 1}
+
+
+def reduce(logs: list[dict]) -> dict[str, float]:
+    with metrics.aggregate(new_root=True) as found:
+        VqContrastiveCriterion.reduce_metrics(logs)
+    return dict(found.get_smoothed_values())
+
+
+@pytest.mark.parametrize(("quantizer", "has_own_loss"), [("kmeans", True), ("gumbel", False), ("none", False)])
+def test_the_paper_s_weight_of_the_quantizer_s_loss_is_the_default(
+    tiny: Build, quantizer: str, has_own_loss: bool
+) -> None:
+    model = VqWav2VecModel(tiny(quantizer=quantizer))
+    loss, size, log = VqContrastiveCriterion(None)(model, sample())
+    assert ("loss_quantizer" in log) is has_own_loss
+    own = log.get("loss_quantizer", torch.tensor(0.0))
+    torch.testing.assert_close(loss.detach(), log["loss_contrastive"] + own)
+    assert size == log["sample_size"] > 0
+
+
+def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
+    model = VqWav2VecModel(tiny(quantizer="kmeans"))
+    one, two = (VqContrastiveCriterion(None, loss_weights=[w])(model, sample())[2] for w in (1.0, 2.0))
+    torch.testing.assert_close(two["loss_quantizer"], 2 * one["loss_quantizer"])
+    with pytest.raises(ValueError, match="expected one weight"):
+        VqContrastiveCriterion(None, loss_weights=[1.0, 2.0])
+
+
+def test_logs_of_two_batches_are_means_over_predictions(tiny: Build) -> None:
+    model = VqWav2VecModel(tiny(quantizer="gumbel"))
+    logs = [VqContrastiveCriterion(None)(model, sample(b))[2] for b in (1, 3)]
+    found = reduce(logs)
+    total = sum(float(log["loss"]) for log in logs) / sum(log["sample_size"] for log in logs) / math.log(2)
+    assert found["loss"] == pytest.approx(total, abs=2e-3)
+    assert found["code_perplexity"] == pytest.approx(
+        sum(float(log["code_perplexity"]) for log in logs) / 2, abs=2e-3
+    )
+    assert found["temp"] == pytest.approx(2.0)
+    assert found["skipped"] == 2
+    assert 0 <= found["accuracy"] <= 1
+
+
+def test_infonce_logs_its_chance_level_for_equal_scores(tiny: Build) -> None:
+    network = tiny(quantizer="none")
+    torch.nn.init.zeros_(network.predictor.weight), torch.nn.init.zeros_(network.predictor.bias)
+    model = VqWav2VecModel(network)
+    found = reduce([VqContrastiveCriterion(None, infonce=True)(model, sample())[2]])
+    assert found["loss"] == pytest.approx(math.log2(5), abs=2e-3) and found["accuracy"] == 0

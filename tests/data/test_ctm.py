@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.data.ctm import read_ctm
+
+
+def test_labels_are_found_by_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_text(";; comment\nu 1 0.5 0.25 b\nu 1 0.0 0.5 a\nv 1 0 1 c\n\n", encoding="utf-8")
+    segments = read_ctm(path)
+    assert segments["u"].at(np.array([0.0, 0.49, 0.5, 0.74, 0.75, -0.1])) == ["a", "a", "b", "b", None, None]
+    assert segments["v"].labels == ("c",)
+
+
+@pytest.mark.parametrize("line", ["u 1 0.5", "u 1 half 0.5 a"])
+def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_text(f"u 1 0 1 a\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.ctm:2"):
+        read_ctm(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.ctm"):
+        read_ctm(tmp_path / "none.ctm")

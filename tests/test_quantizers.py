@@ -1,0 +1,81 @@
+import subprocess
+import sys
+
+import pytest
+
+from vqw2v_plugin.checkpoints import build_network
+from vqw2v_plugin.quantizers import build_quantizer, quantizer_names, register_quantizer
+
+OPTIONS = {"vq_vars": 8, "vq_groups": 2, "vq_dim": 0, "combine_groups": False, "vq_depth": 2, "max_update": 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "says"),
+    [
+        ("kmean", "{}", r"'kmean'; expected one of none, gumbel, kmeans.*did you mean 'kmeans'"),
+        ("gumbel", "{", "no JSON"),
+        ("gumbel", "[1]", "JSON object"),
+        ("gumbel", '{"temp_fractoin": 0.5}', r"knows head_dim, temp_fraction \(did you mean 'temp_fraction'"),
+        ("gumbel", '{"head_dim": "wide"}', r"`quantizer_args.head_dim` is \"wide\"; expected int"),
+        ("gumbel", '{"vq_vars": 3}', "is an option of the model"),
+        ("none", '{"head_dim": 3}', "takes none"),
+    ],
+)
+def test_what_is_wrong_with_a_quantizer_s_options_is_said(name: str, args: str, says: str) -> None:
+    options = {**OPTIONS, "vq_temp": [2.0, 0.5], "activation": "relu"}
+    with pytest.raises(ValueError, match=says):
+        build_quantizer(name, 12, options, args)
+
+
+def test_own_arguments_reach_the_quantizer() -> None:
+    quantizer = build_quantizer("gumbel", 12, OPTIONS, '{"head_dim": 7, "temp_fraction": 1}')
+    assert quantizer.head[0].out_features == 7 and quantizer.config.temp_fraction == 1.0
+
+
+def test_a_name_is_registered_once() -> None:
+    from vqw2v_plugin.modules.gumbel import GumbelQuantizer
+
+    with pytest.raises(ValueError, match="duplicate"):
+        register_quantizer("gumbel")(GumbelQuantizer)
+    with pytest.raises(ValueError, match="must extend"):
+        register_quantizer("not_one")(dict)  # type: ignore[type-var]
+    assert "not_one" not in quantizer_names()
+
+
+def test_quantizers_need_no_fairseq() -> None:
+    code = "import sys, vqw2v_plugin.quantizers as q; assert 'fairseq' not in sys.modules; print(q.quantizer_names())"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "['none', 'gumbel', 'kmeans']"
+
+
+def test_where_fairseq_runs_the_registry_is_fairseq_s_and_no_config_group() -> None:
+    code = (
+        "import fairseq.registry as r, vqw2v_plugin.quantizers as q; assert 'quantizer' not in r.REGISTRIES;"
+        "print(q.register_quantizer.__module__)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "fairseq.registry"
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"activation": "swish"}, "`activation` is 'swish'; expected one of relu, gelu"),
+        ({"aggregator": "lstm"}, "`aggregator`"),
+        ({"quantizer_position": "middle"}, "`quantizer_position`"),
+        ({"log_compression": "maybe"}, "`log_compression` is 'maybe'; expected true or false"),
+        ({"offset": "soon"}, "`offset` is 'soon'"),
+        ({"dropout": 1.5}, "`dropout` is 1.5"),
+        ({"num_negatives": 0}, "at least one negative"),
+        ({"conv_aggregator_layers": "[(4, 3, 2)]"}, "stride 2"),
+        ({"quantizer": "kmeans", "vq_groups": 3}, r"\(512\) must be divisible by `vq_groups` \(3\)"),
+    ],
+)
+def test_a_network_s_wrong_setting_is_named(setting: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        build_network(setting)
+
+
+@pytest.mark.parametrize("value", ["true", "True", True])
+def test_on_off_options_take_words_and_bools(value: object) -> None:
+    assert build_network({"log_compression": value, "skip_connections_agg": False}).encoder.log_compression

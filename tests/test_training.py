@@ -1,0 +1,155 @@
+"""Both of fairseq's command lines train, what they write can be read back, and every yaml of the examples is whole."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import yaml
+
+from vqw2v_plugin.checkpoints import CheckpointError, build_network, load_network
+from vqw2v_plugin.data.manifest import write_manifest
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = ROOT / "vqw2v_plugin"
+BIN = Path(sys.executable).parent
+LAYERS = "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]"
+YAMLS = sorted((ROOT / "examples").rglob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clips of noise, one of them corrupt."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(8):
+        sf.write(folder / f"{i}.wav", rng.normal(0, 0.1, 6000 + 200 * i).astype(np.float32), 16_000)
+        rows.append({"path": f"{i}.wav", "samples": 6000 + 200 * i})
+    (folder / "3.wav").write_bytes(b"not audio")
+    for split in ("train", "valid"):
+        write_manifest(folder / f"{split}.tsv", str(folder), rows)
+    return folder
+
+
+def call(command: list[str], folder: Path) -> str:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def train(data: Path, folder: Path, *more: str, user_dir: Path = PLUGIN) -> str:
+    options = f"--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --user-dir {user_dir} --cpu"
+    options += " --optimizer adam --lr 1e-3 --max-update 3 --max-tokens 30000 --num-workers 0 --log-format simple"
+    options += " --log-interval 1 --prediction-steps 3 --num-negatives 4 --vq-vars 8 --save-dir ck --no-epoch-checkpoints"
+    command = [str(BIN / "fairseq-train"), str(data), *options.split()]
+    command += ["--conv-feature-layers", LAYERS, "--conv-aggregator-layers", "[(16, 2, 1)]", *more]
+    return call(command, folder)
+
+
+@pytest.mark.parametrize("quantizer", ["none", "gumbel", "kmeans"])
+def test_fairseq_train_trains_and_its_checkpoint_gives_codes(data: Path, tmp_path: Path, quantizer: str) -> None:
+    log = train(data, tmp_path, "--quantizer", quantizer)
+    assert "3.wav" in log and "skipped" in log, log
+    loaded = load_network(tmp_path / "ck" / "checkpoint_last.pt")
+    assert loaded.network.config.quantizer == quantizer and loaded.sample_rate == 16_000
+    assert loaded.network.config.max_update == 3
+    checkpoint, manifest = str(tmp_path / "ck" / "checkpoint_last.pt"), str(data / "valid.tsv")
+    usage = [sys.executable, "-m", "vqw2v_plugin", "usage", checkpoint, manifest, "--untrained"]
+    if quantizer == "none":
+        done = subprocess.run(usage, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and "no quantizer" in done.stderr
+    else:
+        said = call(usage, tmp_path)
+        assert "of 8 codes used" in said and "untrained" in said and "3.wav" in said
+
+
+def test_hydra_train_spells_options_as_the_command_line_does(data: Path, tmp_path: Path) -> None:
+    overrides = [
+        f"common.user_dir={PLUGIN}",
+        f"task.data={data}",
+        f"checkpoint.save_dir={tmp_path / 'ck'}",
+        "optimization.max_update=2",
+        "dataset.num_workers=0",
+        f"model.conv_feature_layers='{LAYERS}'",
+    ]
+    command = [str(BIN / "fairseq-hydra-train"), "--config-dir", str(ROOT / "examples" / "toy")]
+    call([*command, "--config-name", "gumbel", *overrides], tmp_path)
+    config = load_network(tmp_path / "ck" / "checkpoint_last.pt").network.config
+    assert (config.quantizer, config.vq_vars, config.activation) == ("gumbel", 16, "gelu")
+
+
+def test_a_third_party_s_quantizer_trains_from_its_own_user_dir(data: Path, tmp_path: Path) -> None:
+    package = tmp_path / "their_plugin"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        textwrap.dedent("""
+            from dataclasses import dataclass
+            import torch
+            import vqw2v_plugin
+            from vqw2v_plugin.modules.quantizer import CodeStats, CodebookConfig, Quantized, Quantizer, code_perplexity
+            from vqw2v_plugin.quantizers import register_quantizer
+
+            @dataclass(frozen=True)
+            class SignConfig(CodebookConfig):
+                threshold: float = 0.0
+
+            @register_quantizer("sign")
+            class SignQuantizer(Quantizer):
+                Config = SignConfig
+
+                def __init__(self, dim, config):
+                    super().__init__()
+                    self.out_dim, self.num_groups, self.num_codes = dim, dim, 2
+                    self.threshold = config.threshold
+
+                def encode(self, z):
+                    return (z > self.threshold).long()
+
+                def decode(self, codes):
+                    return codes.float() * 2 - 1
+
+                def forward(self, z):
+                    codes = self.encode(z)
+                    x = z + (self.decode(codes) - z).detach()
+                    return Quantized(x, codes, z.new_zeros(()), CodeStats(code_perplexity(codes, 2)))
+        """)
+    )
+    more = ["--quantizer", "sign", "--quantizer-args", '{"threshold": 0.25}']
+    train(data, tmp_path, *more, user_dir=package)
+    assert (tmp_path / "ck" / "checkpoint_last.pt").is_file()
+
+
+def test_what_holds_no_model_of_ours_is_refused_by_name(tmp_path: Path) -> None:
+    import torch
+
+    with pytest.raises(CheckpointError, match="is no file"):
+        load_network(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"text\.pt cannot be read"):
+        load_network(tmp_path / "text.pt")
+    torch.save({"model": {}, "cfg": {"model": {"_name": "roberta"}}}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="'roberta'; expected 'vq_wav2vec'"):
+        load_network(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_yaml_builds_its_network_and_names_only_known_options(path: Path) -> None:
+    import dataclasses
+
+    import torch
+
+    from vqw2v_plugin.modules.vq_wav2vec import VqWav2VecConfig
+
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    model = settings["model"]
+    known = {f.name for f in dataclasses.fields(VqWav2VecConfig)}
+    assert model.pop("_name") == "vq_wav2vec" and set(model) <= known
+    with torch.device("meta"):
+        network = build_network({**model, "max_update": settings["optimization"]["max_update"]})
+    assert network.config.quantizer == path.stem.removesuffix("_small").replace("wav2vec", "none")
