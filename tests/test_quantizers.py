@@ -43,7 +43,10 @@ def test_a_name_is_registered_once() -> None:
 
 
 def test_quantizers_need_no_fairseq() -> None:
-    code = "import sys, vqw2v_plugin.quantizers as q; assert 'fairseq' not in sys.modules; print(q.quantizer_names())"
+    code = (
+        "import sys, vqw2v_plugin.quantizers as q;"
+        "assert 'fairseq' not in sys.modules; print(q.quantizer_names())"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "['none', 'gumbel', 'kmeans']"
 

@@ -1,4 +1,4 @@
-"""Our network against stock fairseq's own classes with the same weights, the same noise and the same negatives."""
+"""Our network against stock fairseq's own classes: the same weights, the same noise, the same negatives."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,7 +187,7 @@ def margins(network: VqWav2Vec, wav: Tensor) -> Tensor:
 
 
 def test_stock_lets_the_positive_through_and_ours_does_not() -> None:
-    """The reason why training runs are not compared step by step: one in T of stock's negatives is the positive."""
+    """Why training is not compared step by step: one in T of stock's negatives is the positive."""
     stock, _, _ = pair({"vq_type": "none"})
     frames = 50
     y = torch.arange(frames, dtype=torch.float32).view(1, 1, frames).expand(1, 32, frames)

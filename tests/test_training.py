@@ -45,7 +45,9 @@ def call(command: list[str], folder: Path) -> str:
 
 def train(data: Path, folder: Path, *more: str, user_dir: Path = PLUGIN) -> str:
     options = f"--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --user-dir {user_dir} --cpu"
-    options += " --optimizer adam --lr 1e-3 --max-update 3 --max-tokens 30000 --num-workers 0 --log-format simple"
+    options += (
+        " --optimizer adam --lr 1e-3 --max-update 3 --max-tokens 30000 --num-workers 0 --log-format simple"
+    )
     options += " --log-interval 1 --prediction-steps 3 --num-negatives 4 --vq-vars 8 --save-dir ck --no-epoch-checkpoints"
     command = [str(BIN / "fairseq-train"), str(data), *options.split()]
     command += ["--conv-feature-layers", LAYERS, "--conv-aggregator-layers", "[(16, 2, 1)]", *more]
@@ -53,7 +55,9 @@ def train(data: Path, folder: Path, *more: str, user_dir: Path = PLUGIN) -> str:
 
 
 @pytest.mark.parametrize("quantizer", ["none", "gumbel", "kmeans"])
-def test_fairseq_train_trains_and_its_checkpoint_gives_codes(data: Path, tmp_path: Path, quantizer: str) -> None:
+def test_fairseq_train_trains_and_its_checkpoint_gives_codes(
+    data: Path, tmp_path: Path, quantizer: str
+) -> None:
     log = train(data, tmp_path, "--quantizer", quantizer)
     assert "3.wav" in log and "skipped" in log, log
     loaded = load_network(tmp_path / "ck" / "checkpoint_last.pt")

@@ -6,8 +6,8 @@ A quantizer of your own, in a `--user-dir` that imports `vqw2v_plugin`:
     class MyQuantizer(Quantizer):
         Config = MyConfig          # a dataclass; fields named as model options get those options' values
 
-The table is made by fairseq's own registry functions where fairseq runs; where it does not, a plain table keeps
-the same two promises (no name twice, only quantizers), so that codes can be had without importing fairseq.
+The table is made by fairseq's own registry functions where fairseq runs; where it does not, a plain table
+keeps the same two promises (no name twice, only quantizers), so that codes can be had without fairseq.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def build_quantizer(name: str, dim: int, options: Mapping[str, Any], args: str =
             f"`quantizer` is {name!r}; expected one of {', '.join(quantizer_names())}{_near(name, _TABLE)}"
         )
     cls = _TABLE[name]
-    return cls(dim, _config(cls, name, options, own))  # type: ignore[call-arg,arg-type]
+    return cls(dim, _config(cls, name, options, own))
 
 
 def _parse_args(args: str) -> dict[str, Any]:

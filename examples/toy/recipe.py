@@ -1,4 +1,4 @@
-"""The toy recipe, `make demo`: synthetic speech → vq-wav2vec by Gumbel-softmax and by k-means → how codes are used."""
+"""The toy recipe, `make demo`: synthetic speech → vq-wav2vec, Gumbel and k-means → how codes are used."""
 
 import argparse
 import os
@@ -18,7 +18,17 @@ def stages(run: Path, minutes: float) -> list[Stage]:
     listed = [
         Stage(
             "corpus",
-            [*vqw2v, "toy", str(corpus), "--minutes", f"{minutes:g}", "--speakers", "6", "--languages", "en,de"],
+            [
+                *vqw2v,
+                "toy",
+                str(corpus),
+                "--minutes",
+                f"{minutes:g}",
+                "--speakers",
+                "6",
+                "--languages",
+                "en,de",
+            ],
             f"Making {minutes:g} minutes of speech: 6 voices, English and German",
             0.1,
             show=True,
@@ -36,8 +46,10 @@ def stages(run: Path, minutes: float) -> list[Stage]:
             ),
             Stage(
                 f"{quantizer}_usage",
-                [*vqw2v, "usage", str(folder / "checkpoint_last.pt"), str(corpus / "train.tsv")]
-                + ["--phones", str(corpus / "train.phones.ctm"), "--untrained"],
+                [
+                    *(*vqw2v, "usage", str(folder / "checkpoint_last.pt"), str(corpus / "train.tsv")),
+                    *("--phones", str(corpus / "train.phones.ctm"), "--untrained"),
+                ],
                 f"How {quantizer} uses its codes, beside a network that has learnt nothing",
                 0.2,
                 show=True,
@@ -49,13 +61,19 @@ def stages(run: Path, minutes: float) -> list[Stage]:
 def train_command(quantizer: str, corpus: Path, folder: Path) -> list[str]:
     return [
         *(str(BIN / "fairseq-hydra-train"), "--config-dir", str(HERE), "--config-name", quantizer),
-        *(f"common.user_dir={Path(vqw2v_plugin.__file__).parent}", f"task.data={corpus}", f"checkpoint.save_dir={folder}"),
+        *(
+            f"common.user_dir={Path(vqw2v_plugin.__file__).parent}",
+            f"task.data={corpus}",
+            f"checkpoint.save_dir={folder}",
+        ),
         f"hydra.run.dir={folder}",
     ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The toy recipe; a second run goes on where the first stopped.")
+    parser = argparse.ArgumentParser(
+        description="The toy recipe; a second run goes on where the first stopped."
+    )
     parser.add_argument("run", type=Path, help="folder of the run, such as runs/toy")
     parser.add_argument("--minutes", type=float, default=10, help="speech to make (default: %(default)s)")
     args = parser.parse_args()
@@ -65,7 +83,10 @@ def main() -> int:
     try:
         run_recipe(run, stages(run, args.minutes))
     except (StageError, KeyboardInterrupt) as error:
-        print(f"demo: {error or 'interrupted'}; the same command goes on where this one stopped", file=sys.stderr)
+        print(
+            f"demo: {error or 'interrupted'}; the same command goes on where this one stopped",
+            file=sys.stderr,
+        )
         return 1
     print(f"\nCheckpoints: {run}/gumbel/checkpoint_last.pt and {run}/kmeans/checkpoint_last.pt")
     print("Next: pretrain on your own audio with examples/vq_wav2vec/gumbel.yaml (README, Pretrain).")

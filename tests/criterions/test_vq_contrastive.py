@@ -28,7 +28,9 @@ def reduce(logs: list[dict]) -> dict[str, float]:
     return dict(found.get_smoothed_values())
 
 
-@pytest.mark.parametrize(("quantizer", "has_own_loss"), [("kmeans", True), ("gumbel", False), ("none", False)])
+@pytest.mark.parametrize(
+    ("quantizer", "has_own_loss"), [("kmeans", True), ("gumbel", False), ("none", False)]
+)
 def test_the_paper_s_weight_of_the_quantizer_s_loss_is_the_default(
     tiny: Build, quantizer: str, has_own_loss: bool
 ) -> None:

@@ -37,7 +37,9 @@ class CodeUsage:
 
 def code_usage(codes: Codes, num_codes: int) -> CodeUsage:  # [N, G]
     if codes.ndim != 2 or not len(codes):
-        raise ValueError(f"codes have the shape {codes.shape}; expected [frames, groups] with at least one frame")
+        raise ValueError(
+            f"codes have the shape {codes.shape}; expected [frames, groups] with at least one frame"
+        )
     counts = [np.bincount(column, minlength=num_codes) for column in codes.T]
     joint = np.bincount(joint_ids(codes))
     return CodeUsage(

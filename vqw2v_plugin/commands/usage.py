@@ -60,20 +60,26 @@ def frame_phones(model: Loaded, codes: dict[str, Codes], ctm: str) -> tuple[list
         kept.append(rows[[label is not None for label in labels]])
         phones += [label for label in labels if label is not None]
     if not phones:
-        raise ValueError(f"{ctm} has times for none of the manifest's utterances; are they of the same split?")
+        raise ValueError(
+            f"{ctm} has times for none of the manifest's utterances; are they of the same split?"
+        )
     return kept, phones
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint that fairseq-train wrote")
     parser.add_argument("manifest", metavar="MANIFEST", help="manifest (tsv) of the audio to encode")
-    parser.add_argument("--phones", metavar="CTM", help="phone times: also print what the codes say about phones")
+    parser.add_argument(
+        "--phones", metavar="CTM", help="phone times: also print what the codes say about phones"
+    )
     parser.add_argument(
         "--untrained",
         action="store_true",
         help="beside them the same network with fresh weights: what its codes say without training",
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of the fresh weights (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the fresh weights (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -91,7 +91,7 @@ class GumbelQuantizer(Quantizer):
 
     def logits(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, G, V]
         logits: Tensor = self.head(z)
-        return logits.unflatten(-1, (self.num_groups, self.num_codes))
+        return logits.view(*z.shape[:2], self.num_groups, self.num_codes)
 
     def encode(self, z: Tensor) -> Tensor:
         return self.logits(z).argmax(-1)  # [B, T, G]
@@ -143,8 +143,9 @@ def temperature_at(num_updates: int, config: GumbelConfig) -> float:
         return max(start * config.vq_temp[2] ** num_updates, stop)
     if config.max_update <= 0:
         raise ValueError(
-            f"`vq_temp` ({start:g}, {stop:g}) falls linearly over {config.temp_fraction:.0%} of training, but "
-            "`max_update` is not set; give `--max-update`, or `--vq-temp '(2, 0.5, 0.999995)'` for a decay an update"
+            f"`vq_temp` ({start:g}, {stop:g}) falls linearly over {config.temp_fraction:.0%} of training, "
+            "but `max_update` is not set; give `--max-update`, or a decay an update: "
+            "`--vq-temp '(2, 0.5, 0.999995)'`"
         )
     share = min(1.0, num_updates / (config.temp_fraction * config.max_update))
     return start + (stop - start) * share

@@ -61,7 +61,7 @@ class KmeansQuantizer(Quantizer):
         wide = projected.dtype if projected.dtype == torch.float64 else torch.float32
         with torch.no_grad(), torch.autocast(projected.device.type, enabled=False):
             entries = self.codebook.entries.to(wide)  # [G or 1, V, D]
-            z = projected.to(wide).unflatten(-1, (self.num_groups, -1)).flatten(0, 1)  # [B·T, G, D]
+            z = projected.to(wide).reshape(-1, self.num_groups, entries.size(-1))  # [B·T, G, D]
             norms = entries.square().sum(-1)  # [G or 1, V]
             products = torch.matmul(z.transpose(0, 1), entries.transpose(1, 2))  # [G, B·T, V]
             codes = (norms.unsqueeze(1) - 2 * products).argmin(-1)  # [G, B·T]

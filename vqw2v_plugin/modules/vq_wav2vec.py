@@ -92,7 +92,7 @@ class VqWav2VecConfig:
     vq_temp: List[float] = field(
         default_factory=lambda: [2.0, 0.5],
         metadata={
-            "help": "gumbel temperature: (start, stop) falls linearly over 70%% of max_update as in the paper; "
+            "help": "gumbel temperature: (start, stop) falls linearly over 70%% of max_update (the paper); "
             "(start, stop, decay) by a factor an update as in stock"
         },
     )
@@ -200,7 +200,7 @@ class VqWav2Vec(nn.Module):
     def _project(self, targets: Tensor) -> Tensor:
         if self.config.project_features == "same":
             return self.context(targets)  # type: ignore[no-any-return]
-        return targets if self.target_context is None else self.target_context(targets)  # type: ignore[no-any-return]
+        return targets if self.target_context is None else self.target_context(targets)
 
     def _draw(self, targets: Tensor) -> Tensor:
         batch, frames, _ = targets.shape
