@@ -8,16 +8,19 @@ a child's peak memory starts at its parent's.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import math
 import multiprocessing
 import os
 import platform
+import re
 import resource
 import statistics
 import sys
 import tempfile
 import time
+import timeit
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +32,8 @@ from typing import Any
 
 from vqw2v_plugin.stack import StackError, check_stack
 
+logging.disable(logging.WARNING)  # fairseq prints every layer
+warnings.simplefilter("ignore")
 SPAWN = multiprocessing.get_context("spawn")
 SIDES = ("stock", "ours")
 # the 33 M model; what is not named here has the same default on both sides
@@ -38,19 +43,19 @@ NAMES = {
     "stock": "--task audio_pretraining --arch wav2vec --criterion wav2vec --vq-type",
     "ours": "--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --quantizer",
 }
-COLUMNS = "quantizer,batch,stock s,ours s,s ratio,stock MiB,ours MiB,MiB ratio,stock of peak,ours of peak"
+HEADER = """
+| quantizer | batch | stock, s | ours, s | time ratio | stock, MiB | ours, MiB | memory ratio \
+| matmul, GFLOP/s | stock share | ours share |"""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one process trains."""
-
     side: str
     quantizer: str
     batch: int
     samples: int
     threads: int
-    bf16: bool
+    precision: str
     folder: str  # of the weights
 
     @property
@@ -62,12 +67,12 @@ class Job:
 class Step:
     seconds: float
     loss: float  # bits a prediction
-    added: float  # MiB, the peak so far less what was resident before the first step
-    peak: float  # MiB, the peak so far
+    peak: float  # MiB, the most so far
+    before: float  # MiB resident before the first step
 
 
 def build_trainer(job: Job) -> Any:
-    """The trainer that fairseq-train would build for this side."""
+    """The trainer that fairseq-train would build."""
     import torch
     from fairseq import models, options, tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -82,7 +87,7 @@ def build_trainer(job: Job) -> Any:
     if job.side == "stock" and job.quantizer == "kmeans":
         line += ["--loss-weights", "[1]"]  # ours weighs the k-means loss so by itself
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))
-    cfg.common.bf16 = job.bf16  # the flag of that name would ask for a TPU
+    cfg.common.bf16 = job.precision == "bf16"  # the flag of that name would ask for a TPU
     task = tasks.setup_task(cfg.task)
     model = models.build_model(cfg.model, task)
     model.load_state_dict(torch.load(job.weights, weights_only=True))
@@ -94,13 +99,11 @@ def serve(connection: Any, job: Job) -> None:
     import torch
     from fairseq.logging import metrics
 
-    logging.disable(logging.WARNING)  # fairseq prints every layer
-    warnings.simplefilter("ignore")
     torch.set_num_threads(job.threads)
     trainer = build_trainer(job)
     trainer.begin_epoch(1)
-    before = resident()
-    connection.send("ready")
+    pages = int(Path("/proc/self/statm").read_text().split()[1])  # the peak so far is of loading the weights
+    before = pages * resource.getpagesize() / 2**20
     while (number := connection.recv()) is not None:
         noise = torch.Generator().manual_seed(number)
         source = torch.randn(job.batch, job.samples, generator=noise) * 0.1  # [B, S]
@@ -108,19 +111,8 @@ def serve(connection: Any, job: Job) -> None:
         begun = time.perf_counter()
         with metrics.aggregate("train"):
             logs = trainer.train_step([sample])
-        seconds, top = time.perf_counter() - begun, peak()
-        connection.send(Step(seconds, float(logs["loss"]), top - before, top))
-
-
-def resident() -> float:
-    """MiB in memory now; where the system does not tell, the most so far."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20 if statm.exists() else peak()
-
-
-def peak() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+        seconds, usage = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
+        connection.send(Step(seconds, float(logs["loss"]), usage.ru_maxrss / 1024, before))
 
 
 def prepare(job: Job) -> float:
@@ -138,34 +130,22 @@ def prepare(job: Job) -> float:
     for name, value in {**MODEL, "vq_type": job.quantizer, "infonce": False}.items():
         setattr(config, name, value)
     settings, stock = stock_settings(vars(config)), Wav2VecModel(config).state_dict()
-    ours = stock_weights(stock, build_network(settings))
     torch.save(stock, replace(job, side="stock").weights)
+    ours = stock_weights(stock, build_network(settings))
     torch.save({f"network.{name}": value for name, value in ours.items()}, replace(job, side="ours").weights)
-
     with FakeTensorMode(), FlopCounterMode(display=False) as counter:  # only shapes are computed
         out = build_network(settings).contrast(torch.randn(job.batch, job.samples))
         (contrastive_loss(out.scored) + out.quantized.loss).backward()
     return float(counter.get_total_flops() / 1e9)
 
 
-def matmul_peak(threads: int, bf16: bool) -> float:
-    """GFLOP/s of the fastest of 50 products of 2048 × 2048 matrices."""
+def matmul_peak(threads: int, precision: str) -> float:
+    """GFLOP/s of the fastest of 30 products of 2048 × 2048 matrices."""
     import torch
 
     torch.set_num_threads(threads)
-    a = torch.randn(2048, 2048, dtype=torch.bfloat16 if bf16 else torch.float32)
-    fastest = math.inf
-    for _ in range(50):
-        begun = time.perf_counter()
-        torch.mm(a, a)
-        fastest = min(fastest, time.perf_counter() - begun)
-    return 2 * 2048**3 / fastest / 1e9
-
-
-def in_child(function: Callable[..., float], *args: Any) -> float:
-    """The function's result, from a process of its own."""
-    with SPAWN.Pool(1) as pool:
-        return pool.apply(function, args)
+    a = torch.randn(2048, 2048, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    return 2 * 2048**3 / min(timeit.repeat(lambda: torch.mm(a, a), number=1, repeat=30)) / 1e9
 
 
 @contextmanager
@@ -176,20 +156,16 @@ def worker(job: Job) -> Iterator[Callable[[int], Step]]:
     process.start()
     theirs.close()
 
-    def receive() -> Any:
-        try:
-            return connection.recv()
-        except EOFError:
-            process.join()
-            reason = "killed; is there too little memory?" if process.exitcode == -9 else "see above"
-            raise SystemExit(f"pretrain.py: error: {job.side}, {job.quantizer}: no step ({reason})") from None
-
     def step(number: int) -> Step:
-        connection.send(number)
-        return receive()  # type: ignore[no-any-return]
+        try:
+            connection.send(number)
+            return connection.recv()  # type: ignore[no-any-return]
+        except (EOFError, ConnectionError):
+            process.join()
+            reason = "killed; is there too little memory?" if process.exitcode == -9 else "its error is above"
+            raise SystemExit(f"pretrain.py: error: {job.side}, {job.quantizer} ended ({reason})") from None
 
     try:
-        receive()
         yield step
         connection.send(None)
         process.join()
@@ -210,27 +186,26 @@ def compare(job: Job, steps: int) -> dict[str, list[Step]]:
 def row(job: Job, taken: dict[str, list[Step]], gflop: float, rate: float) -> str:
     seconds = {side: sorted(step.seconds for step in taken[side]) for side in SIDES}
     median = {side: statistics.median(seconds[side]) for side in SIDES}
-    last = {side: taken[side][-1] for side in SIDES}
+    peak = {side: taken[side][-1].peak for side in SIDES}
+    added = {side: peak[side] - taken[side][-1].before for side in SIDES}
     cells = [
-        job.quantizer,
-        f"{job.batch} × {job.samples:,}",
+        *(job.quantizer, f"{job.batch} × {job.samples:,}"),
         *(f"{median[side]:.2f} ({seconds[side][0]:.2f}–{seconds[side][-1]:.2f})" for side in SIDES),
         f"{median['stock'] / median['ours']:.2f}",
-        *(f"{last[side].added:,.0f} ({last[side].peak:,.0f})" for side in SIDES),
-        f"{last['stock'].added / last['ours'].added:.2f}",
+        *(f"{added[side]:,.0f} ({peak[side]:,.0f})" for side in SIDES),
+        f"{added['stock'] / added['ours']:.2f}",
+        f"{rate:,.0f}",
         *(f"{gflop / median[side] / rate:.0%}" for side in SIDES),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def machine(args: argparse.Namespace, rate: float) -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next((x.split(": ")[1] for x in lines if x.startswith("model name")), platform.processor())
+def describe(args: argparse.Namespace) -> str:
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return (
-        f"{datetime.now(timezone.utc):%Y-%m-%d}: {cpu}, {os.cpu_count()} cores, {args.threads} threads, load "
-        f"{os.getloadavg()[0]:.1f} before; Python {platform.python_version()}, torch {version('torch')}; "
-        f"{args.precision}, {args.steps} steps a side; 2048³ matmul at {rate:,.0f} GFLOP/s."
+        f"{datetime.now(timezone.utc):%Y-%m-%d}: {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} "
+        f"cores (load {os.getloadavg()[0]:.1f} before), {args.threads} threads; torch {version('torch')}; "
+        f"{args.precision}; median (min–max) of {args.steps} steps a side."
     )
 
 
@@ -257,18 +232,15 @@ def main() -> int:
     except StackError as error:
         print(f"pretrain.py: error: {error}", file=sys.stderr)
         return 2
-    bf16 = args.precision == "bf16"
-    rate = in_child(matmul_peak, args.threads, bf16)
-    names = COLUMNS.split(",")
-    report = [machine(args, rate), "", f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
+    report = [describe(args), HEADER, re.sub(r"[^|\n]+", " --- ", HEADER).strip()]
     print("\n".join(report), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for quantizer in args.quantizers:
-            for case in args.cases:
-                job = Job("", quantizer, *map(int, case.split("x")), args.threads, bf16, folder)
-                gflop = in_child(prepare, job)
-                report.append(row(job, compare(job, args.steps), gflop, rate))
-                print(report[-1], flush=True)
+    with tempfile.TemporaryDirectory() as folder, SPAWN.Pool(1, maxtasksperchild=1) as child:
+        for quantizer, case in itertools.product(args.quantizers, args.cases):
+            job = Job("", quantizer, *map(int, case.split("x")), args.threads, args.precision, folder)
+            gflop = child.apply(prepare, [job])
+            rate = child.apply(matmul_peak, [args.threads, args.precision])
+            report.append(row(job, compare(job, args.steps), gflop, rate))
+            print(report[-1], flush=True)
     args.out.write_text("\n".join(["# A step of pretraining, stock fairseq's and ours", "", *report, ""]))
     return 0
 

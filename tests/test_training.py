@@ -1,4 +1,4 @@
-"""Both of fairseq's command lines train, what they write can be read back, and every yaml of the examples is whole."""
+"""Both of fairseq's command lines train, their checkpoints read back, and every yaml is whole."""
 
 import os
 import subprocess
@@ -44,11 +44,12 @@ def call(command: list[str], folder: Path) -> str:
 
 
 def train(data: Path, folder: Path, *more: str, user_dir: Path = PLUGIN) -> str:
-    options = f"--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --user-dir {user_dir} --cpu"
-    options += (
-        " --optimizer adam --lr 1e-3 --max-update 3 --max-tokens 30000 --num-workers 0 --log-format simple"
+    options = (
+        f"--user-dir {user_dir} --task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive"
     )
-    options += " --log-interval 1 --prediction-steps 3 --num-negatives 4 --vq-vars 8 --save-dir ck --no-epoch-checkpoints"
+    options += " --cpu --optimizer adam --lr 1e-3 --max-update 3 --max-tokens 30000 --num-workers 0"
+    options += " --log-format simple --log-interval 1 --save-dir ck --no-epoch-checkpoints"
+    options += " --prediction-steps 3 --num-negatives 4 --vq-vars 8"
     command = [str(BIN / "fairseq-train"), str(data), *options.split()]
     command += ["--conv-feature-layers", LAYERS, "--conv-aggregator-layers", "[(16, 2, 1)]", *more]
     return call(command, folder)
@@ -96,7 +97,7 @@ def test_a_third_party_s_quantizer_trains_from_its_own_user_dir(data: Path, tmp_
             from dataclasses import dataclass
             import torch
             import vqw2v_plugin
-            from vqw2v_plugin.modules.quantizer import CodeStats, CodebookConfig, Quantized, Quantizer, code_perplexity
+            from vqw2v_plugin.modules.quantizer import *
             from vqw2v_plugin.quantizers import register_quantizer
 
             @dataclass(frozen=True)

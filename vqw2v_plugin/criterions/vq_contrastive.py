@@ -1,4 +1,4 @@
-"""How encoder and quantizer learn: fairseq's criterion `vq_contrastive`, the contrastive loss and the quantizer's own."""
+"""How encoder and quantizer learn: criterion `vq_contrastive`, contrastive loss and the quantizer's own."""
 
 import math
 from dataclasses import dataclass, field
