@@ -149,8 +149,11 @@ def test_parameter_counts_are_the_published_ones(settings: dict[str, Any], count
     assert sum(p.numel() for p in network.parameters()) == count
 
 
+@pytest.mark.parametrize("num_clips", [3, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("vq_type", ["gumbel", "kmeans"])
-def test_codes_of_real_speech_equal_stock_where_fp64_tells_them_apart(vq_type: str, real_data: Path) -> None:
+def test_codes_of_real_speech_equal_stock_where_fp64_tells_them_apart(
+    vq_type: str, num_clips: int, real_data: Path
+) -> None:
     """The 33 M model on recorded clips; every difference must be a near-tie in fp64, and rare."""
     sf = pytest.importorskip("soundfile")
     stock, ours, _ = pair(
@@ -160,8 +163,8 @@ def test_codes_of_real_speech_equal_stock_where_fp64_tells_them_apart(vq_type: s
     exact = build_network(vars(ours.config)).double().eval()
     exact.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
     different = total = 0
-    for path in sorted((real_data / "so762_std" / "flac").rglob("*.flac"))[:8]:
-        wav = torch.from_numpy(sf.read(path, dtype="float32")[0][None, :48_000])
+    for path in sorted((real_data / "so762_std" / "flac").rglob("*.flac"))[:num_clips]:
+        wav = torch.from_numpy(sf.read(path, dtype="float32")[0][None])
         with torch.no_grad():
             theirs = stock.vector_quantizer.forward_idx(stock.feature_extractor(wav))[1]
             differ = ours.encode(wav) != theirs
@@ -169,7 +172,8 @@ def test_codes_of_real_speech_equal_stock_where_fp64_tells_them_apart(vq_type: s
             different += int(differ.sum())
             if differ.any():
                 assert margins(exact, wav)[differ].max() <= 1e-5
-    assert total > 2000 and different <= total / 1000, f"{different} of {total}"
+    print(f"{vq_type}: {different} of {total:,} codes differ from stock's")
+    assert total > 1000 and different <= total / 1000
 
 
 def margins(network: VqWav2Vec, wav: Tensor) -> Tensor:
