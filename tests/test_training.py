@@ -122,7 +122,7 @@ def test_a_third_party_s_quantizer_trains_from_its_own_user_dir(data: Path, tmp_
                 def forward(self, z):
                     codes = self.encode(z)
                     x = z + (self.decode(codes) - z).detach()
-                    return Quantized(x, codes, z.new_zeros(()), CodeStats(code_perplexity(codes, 2)))
+                    return Quantized(x, codes, z.new_zeros(()), CodeStats(code_counts(codes, 2)))
         """)
     )
     more = ["--quantizer", "sign", "--quantizer-args", '{"threshold": 0.25}']

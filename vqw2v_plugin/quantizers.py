@@ -20,6 +20,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from .modules.fsq import FsqQuantizer
 from .modules.gumbel import GumbelQuantizer
 from .modules.kmeans import KmeansQuantizer
 from .modules.quantizer import Quantizer
@@ -55,6 +56,7 @@ register_quantizer, _TABLE = _open_registry()
 
 register_quantizer("gumbel")(GumbelQuantizer)
 register_quantizer("kmeans")(KmeansQuantizer)
+register_quantizer("fsq")(FsqQuantizer)
 
 
 def quantizer_names() -> list[str]:

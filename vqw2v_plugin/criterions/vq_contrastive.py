@@ -4,15 +4,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-import torch
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
 from ..modules.contrastive import contrastive_loss, num_correct
-from ..modules.quantizer import CodeStats
+from .code_metrics import code_logs, log_codes, log_mean
 
 
 @dataclass
@@ -60,7 +58,7 @@ class VqContrastiveCriterion(FairseqCriterion):
                 own = weight * sample_size * out.quantized.loss
                 loss = loss + own
                 logs["loss_quantizer"] = own.detach()
-            logs.update(_code_logs(out.quantized.stats))
+            logs.update(code_logs(out.quantized))
         logs["loss"] = loss.detach()
         return loss, sample_size, logs
 
@@ -71,15 +69,13 @@ class VqContrastiveCriterion(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
-        total = {k: utils.item(sum(log.get(k, 0) for log in logging_outputs)) for k in _keys(logging_outputs)}
+        total = {key: sum(log.get(key, 0) for log in logging_outputs) for key in _keys(logging_outputs)}
         size = total.get("sample_size") or 1
         for name in ("loss", "loss_contrastive", "loss_quantizer"):
             if name in total:
-                metrics.log_scalar(name, total[name] / size / math.log(2), size, round=3)
-        metrics.log_scalar("accuracy", total.get("correct", 0) / size, size, round=4)
-        for name in ("code_perplexity", "prob_perplexity", "temp"):
-            if name in total:
-                metrics.log_scalar(name, total[name] / max(1, total["batches"]), round=3)
+                log_mean(name, total[name] / size / math.log(2), size)
+        log_mean("accuracy", total.get("correct", 0) / size, size, digits=4)
+        log_codes(total)
         metrics.log_scalar("ntokens", total.get("ntokens", 0))
         metrics.log_scalar("nsentences", total.get("nsentences", 0))
         if total.get("skipped"):
@@ -88,16 +84,6 @@ class VqContrastiveCriterion(FairseqCriterion):
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
-
-
-def _code_logs(stats: CodeStats) -> Dict[str, Any]:
-    """Means over groups, so that 1 is a collapse and V the most there can be."""
-    logs: Dict[str, Any] = {"code_perplexity": stats.code_perplexity.mean().detach()}
-    if stats.prob_perplexity is not None:
-        logs["prob_perplexity"] = stats.prob_perplexity.mean().detach()
-    if stats.temperature is not None:
-        logs["temp"] = torch.tensor(stats.temperature)
-    return logs
 
 
 def _keys(logging_outputs: List[Dict[str, Any]]) -> List[str]:

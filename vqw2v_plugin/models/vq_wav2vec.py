@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
@@ -12,20 +12,27 @@ from torch import Tensor
 
 from ..checkpoints import build_network
 from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
+from .collapse_alarm import CollapseAlarm
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class VqWav2VecModelConfig(VqWav2VecConfig, FairseqDataclass):
+    collapse_share: float = field(
+        default=0.05,
+        metadata={"help": "warn when a group's perplexity falls below this share of its codes; 0: never"},
+    )
+    stop_on_collapse: bool = field(default=False, metadata={"help": "stop there, rather than warn"})
     max_update: int = II("optimization.max_update")
 
 
 @register_model("vq_wav2vec", dataclass=VqWav2VecModelConfig)
 class VqWav2VecModel(BaseFairseqModel):
-    def __init__(self, network: VqWav2Vec) -> None:
+    def __init__(self, network: VqWav2Vec, alarm: CollapseAlarm | None = None) -> None:
         super().__init__()
         self.network = network
+        self.alarm = alarm
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any = None) -> "VqWav2VecModel":
@@ -37,7 +44,17 @@ class VqWav2VecModel(BaseFairseqModel):
             f"{sum(p.numel() for p in network.parameters()):,} parameters; a frame sees "
             f"{geometry.receptive_field} samples, every {geometry.stride}"
         )
-        return cls(network)
+        return cls(network, CollapseAlarm(cfg.collapse_share, cfg.stop_on_collapse))
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq says so before each batch and after each update."""
+        self.network.set_num_updates(num_updates)
+        if self.alarm is not None and self.network.health is not None and self.network.quantizer is not None:
+            self.alarm.look(num_updates, self.network.health, self.network.quantizer.cure)
+
+    def discard_update(self) -> None:
+        """The task says so when it skips an update."""
+        self.network.discard_update()
 
     def forward(self, source: Tensor) -> Contrast:  # [B, S]
         return self.network.contrast(source)

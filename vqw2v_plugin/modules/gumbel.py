@@ -18,9 +18,10 @@ from .quantizer import (
     ProductCodebook,
     Quantized,
     Quantizer,
-    code_perplexity,
+    code_counts,
     perplexity,
 )
+from .ranks import num_ranks, sum_over_ranks
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ class GumbelQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = GumbelConfig
     loss_weight: ClassVar[float] = 0.0  # vq-wav2vec trains Gumbel without a diversity term
+    cure: ClassVar[str] = (
+        "give the diversity loss a weight (`criterion.loss_weights=[0.1]`), start at a higher `vq_temp`, "
+        "or lower the learning rate"
+    )
 
     def __init__(self, dim: int, config: GumbelConfig) -> None:
         super().__init__()
@@ -103,13 +108,20 @@ class GumbelQuantizer(Quantizer):
     def forward(self, z: Tensor) -> Quantized:
         logits = self.logits(z)
         codes = logits.argmax(-1)  # [B, T, G]
-        probs = logits.float().softmax(-1).flatten(0, 1).mean(0)  # [G, V]
-        prob_perplexity = perplexity(probs)  # [G]
+        prob_perplexity = perplexity(self._mean_probs(logits))  # [G]
         # normalised to 0 … 1: stock's `num_vars·G − Σ perplexity` is this × V·G
         diversity_loss = 1 - prob_perplexity.mean() / self.num_codes
         x = self._sample(logits) if self.training else self.codebook.lookup(codes)
-        stats = CodeStats(code_perplexity(codes, self.num_codes), prob_perplexity.detach(), self.temperature)
+        stats = CodeStats(code_counts(codes, self.num_codes), prob_perplexity.detach(), self.temperature)
         return Quantized(x.type_as(z), codes, diversity_loss, stats)
+
+    def _mean_probs(self, logits: Tensor) -> Tensor:  # [B, T, G, V] → [G, V]
+        """Over the batch; in training over that of all ranks, since diversity is not a sum over frames."""
+        probs = logits.float().softmax(-1).flatten(0, 1)  # [B·T, G, V]
+        if not self.training or num_ranks() == 1:
+            return probs.mean(0)
+        frames = sum_over_ranks(probs.new_tensor(float(len(probs))))
+        return sum_over_ranks(probs.sum(0)) / frames
 
     def _sample(self, logits: Tensor) -> Tensor:  # [B, T, G, V] → [B, T, G·D]
         logits = logits.float() if logits.dtype != torch.float64 else logits

@@ -19,19 +19,26 @@ from .quantizer import (
     ProductCodebook,
     Quantized,
     Quantizer,
-    code_perplexity,
+    code_counts,
     straight_through,
 )
+from .upkeep import CodebookUpkeep
 
 
 @dataclass(frozen=True)
 class KmeansConfig(CodebookConfig):
     vq_gamma: float = 0.25  # weight of the commitment term
+    ema_decay: float = 0.0  # entries follow the mean of their frames (VQ-VAE, appendix A.1); 0: the gradient
+    revive_after: int = 0  # updates without a frame until a code is moved into the worst cell; 0: never
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.vq_gamma < 0:
             raise ValueError(f"`vq_gamma` is {self.vq_gamma}; expected 0 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"`ema_decay` is {self.ema_decay}; expected 0 (off) or a decay as 0.99")
+        if self.revive_after < 0:
+            raise ValueError(f"`revive_after` is {self.revive_after}; expected 0 (never) or some updates")
 
 
 class KmeansQuantizer(Quantizer):
@@ -39,6 +46,9 @@ class KmeansQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = KmeansConfig
     loss_weight: ClassVar[float] = 1.0
+    cure: ClassVar[str] = (
+        'give `quantizer_args` \'{"ema_decay": 0.99, "revive_after": 20}\', or lower the learning rate'
+    )
 
     def __init__(self, dim: int, config: KmeansConfig) -> None:
         super().__init__()
@@ -51,6 +61,18 @@ class KmeansQuantizer(Quantizer):
         self.projection = nn.Conv1d(dim, self.out_dim, 1, groups=config.vq_groups, bias=False)
         self.norm = GroupNorm32(config.vq_groups, self.out_dim)
         nn.init.normal_(self.codebook.entries, std=0.01)
+        needs_upkeep = config.ema_decay > 0 or config.revive_after > 0
+        self.upkeep = (
+            CodebookUpkeep(self.codebook, config.ema_decay, config.revive_after) if needs_upkeep else None
+        )
+
+    def end_update(self, num_updates: int) -> None:
+        if self.upkeep is not None:
+            self.upkeep.end_update(num_updates, self.codebook)
+
+    def discard_update(self) -> None:
+        if self.upkeep is not None:
+            self.upkeep.discard()
 
     def project(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, G·D]
         projected: Tensor = self.norm(self.projection(z.transpose(1, 2)))  # [B, G·D, T]
@@ -60,7 +82,7 @@ class KmeansQuantizer(Quantizer):
         """argmin ‖z − e‖² as argmin ‖e‖² − 2 z·e: one matrix product a group, nothing of size V × D."""
         wide = projected.dtype if projected.dtype == torch.float64 else torch.float32
         with torch.no_grad(), torch.autocast(projected.device.type, enabled=False):
-            entries = self.codebook.entries.to(wide)  # [G or 1, V, D]
+            entries = self.codebook.table.to(wide)  # [G or 1, V, D]
             z = projected.to(wide).reshape(-1, self.num_groups, entries.size(-1))  # [B·T, G, D]
             norms = entries.square().sum(-1)  # [G or 1, V]
             products = torch.matmul(z.transpose(0, 1), entries.transpose(1, 2))  # [G, B·T, V]
@@ -79,8 +101,11 @@ class KmeansQuantizer(Quantizer):
         codes = self.nearest(projected)
         chosen = self.codebook.lookup(codes)  # [B, T, G·D]
         wide = projected.dtype if projected.dtype == torch.float64 else torch.float32
-        to_codes = F.mse_loss(chosen.to(wide), projected.detach().to(wide))
-        to_z = F.mse_loss(projected.to(wide), chosen.detach().to(wide))
+        loss = self.gamma * F.mse_loss(projected.to(wide), chosen.detach().to(wide))
+        if chosen.requires_grad:
+            loss = F.mse_loss(chosen.to(wide), projected.detach().to(wide)) + loss
+        if self.training and self.upkeep is not None:
+            frames = projected.detach().reshape(-1, self.num_groups, self.codebook.entry_dim)  # [B·T, G, D]
+            self.upkeep.add(frames, codes.flatten(0, 1), self.codebook)
         x = straight_through(projected, chosen.detach().type_as(projected))
-        stats = CodeStats(code_perplexity(codes, self.num_codes))
-        return Quantized(x, codes, to_codes + self.gamma * to_z, stats)
+        return Quantized(x, codes, loss, CodeStats(code_counts(codes, self.num_codes)))

@@ -17,9 +17,13 @@ from torch import Tensor, nn
 class CodeStats:
     """How a batch used the codebook; perplexities lie between 1 and V, one a group."""
 
-    code_perplexity: Tensor  # [G], of the codes chosen
+    counts: Tensor  # [G, V], how often each code was chosen
     prob_perplexity: Tensor | None = None  # [G], of the soft assignment where there is one
     temperature: float | None = None
+
+    @property
+    def code_perplexity(self) -> Tensor:  # [G]
+        return count_perplexity(self.counts)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,20 @@ class Quantizer(nn.Module):
 
     Config: ClassVar[type[Any]] = CodebookConfig
     loss_weight: ClassVar[float] = 1.0  # weight of `Quantized.loss` in the paper's objective
+    cure: ClassVar[str] = "lower the learning rate or warm it up for longer"  # of a collapse, for the alarm
 
     out_dim: int  # C of what it gives
     num_groups: int  # G
     num_codes: int  # V, codes in each group
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """The place for schedules; it is said more than once an update."""
+
+    def end_update(self, num_updates: int) -> None:
+        """The place for a codebook's upkeep, once an update, after the optimizer's step."""
+
+    def discard_update(self) -> None:
+        """Forgets what `forward` kept for the upkeep: the update was skipped."""
 
     def forward(self, z: Tensor) -> Quantized:  # [B, T, C]
         raise NotImplementedError
@@ -69,39 +83,55 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
 
+def check_divides(out_dim: int, config: CodebookConfig) -> None:
+    """The quantized vector is made of as many equal parts as there are groups."""
+    if out_dim % config.vq_groups:
+        field = "vq_dim" if config.vq_dim else "dimension of z"
+        raise ValueError(f"`{field}` ({out_dim}) must be divisible by `vq_groups` ({config.vq_groups})")
+
+
+def check_codes(codes: Tensor, num_codes: int) -> None:
+    """Looks at every code, which on a GPU is waited for."""
+    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    if low < 0 or high >= num_codes:
+        raise ValueError(f"codes run from {low} to {high}; expected 0 to {num_codes - 1}")
+
+
 class ProductCodebook(nn.Module):
     """G codebooks of V entries, their entries side by side; or one that all groups share."""
+
+    moved: Tensor | None
 
     def __init__(self, dim: int, config: CodebookConfig) -> None:
         super().__init__()
         out_dim = config.vq_dim or dim
-        if out_dim % config.vq_groups:
-            field = "vq_dim" if config.vq_dim else "dimension of z"
-            raise ValueError(f"`{field}` ({out_dim}) must be divisible by `vq_groups` ({config.vq_groups})")
+        check_divides(out_dim, config)
         self.out_dim, self.num_groups, self.num_codes = out_dim, config.vq_groups, config.vq_vars
         self.entry_dim = out_dim // config.vq_groups
         books = 1 if config.combine_groups else config.vq_groups
         self.entries = nn.Parameter(torch.empty(books, config.vq_vars, self.entry_dim))  # [G or 1, V, D]
+        # what revival has added to the entries: an optimizer that keeps a copy of them would undo it there
+        self.register_buffer("moved", None)
+
+    @property
+    def table(self) -> Tensor:  # [G or 1, V, D]
+        """The vectors that codes stand for."""
+        return self.entries if self.moved is None else self.entries + self.moved
 
     def forward(self, codes: Tensor) -> Tensor:  # [B, T, G] → [B, T, G·D]
-        low, high = self._bounds(codes)
-        if low < 0 or high >= self.num_codes:
-            raise ValueError(f"codes run from {low} to {high}; expected 0 to {self.num_codes - 1}")
+        check_codes(codes, self.num_codes)
         return self.lookup(codes)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """`forward` without the check of range, which costs a device sync."""
-        rows = F.embedding(self._flat(codes), self.entries.flatten(0, 1))  # [B, T, G, D]
-        return rows.flatten(-2)  # [B, T, G·D]
+        vectors = F.embedding(self.rows(codes), self.table.flatten(0, 1))  # [B, T, G, D]
+        return vectors.flatten(-2)  # [B, T, G·D]
 
-    def _flat(self, codes: Tensor) -> Tensor:
+    def rows(self, codes: Tensor) -> Tensor:  # [..., G] → [..., G]
+        """Where in the flattened table each group's code stands."""
         if self.entries.size(0) == 1:
             return codes
         return codes + torch.arange(self.num_groups, device=codes.device) * self.num_codes
-
-    @staticmethod
-    def _bounds(codes: Tensor) -> tuple[int, int]:
-        return (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
 
 
 class StraightThrough(torch.autograd.Function):
@@ -127,8 +157,11 @@ def perplexity(probs: Tensor) -> Tensor:  # [G, V] → [G]
     return (-(probs * (probs + 1e-7).log()).sum(-1)).exp()
 
 
-def code_perplexity(codes: Tensor, num_codes: int) -> Tensor:  # [B, T, G] → [G]
+def count_perplexity(counts: Tensor) -> Tensor:  # [G, V] → [G]
+    return perplexity(counts / counts.sum(-1, keepdim=True).clamp_min(1))
+
+
+def code_counts(codes: Tensor, num_codes: int) -> Tensor:  # [B, T, G] → [G, V]
     flat = codes.flatten(0, -2).transpose(0, 1)  # [G, B·T]
     counts = torch.zeros(flat.size(0), num_codes, device=codes.device)
-    counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))  # [G, V]
-    return perplexity(counts / max(1, flat.size(1)))
+    return counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))

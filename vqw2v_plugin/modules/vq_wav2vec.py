@@ -16,6 +16,7 @@ from .context import ConvContext, GruContext
 from .contrastive import Scores, StepPredictor
 from .conv_spec import parse_conv_layers
 from .encoder import Encoder
+from .health import CodebookHealth
 from .negatives import sample_negatives
 from .quantizer import Quantized, Quantizer
 
@@ -125,6 +126,7 @@ class VqWav2Vec(nn.Module):
         super().__init__()
         _validate(config)
         self.config = config
+        self._num_updates = 0
         self.encoder = Encoder(
             parse_conv_layers(config.conv_feature_layers, "conv_feature_layers"),
             activation=config.activation,
@@ -145,6 +147,9 @@ class VqWav2Vec(nn.Module):
             q_dim = self.quantizer.out_dim if self.quantizer else z_dim
             self.context = _make_context(q_dim, config)
             predict_from, target_dim = self.context.dim, q_dim
+        self.health = (
+            CodebookHealth(self.quantizer.num_groups, self.quantizer.num_codes) if self.quantizer else None
+        )
         self.dropout_features = nn.Dropout(config.dropout_features)
         self.dropout_agg = nn.Dropout(config.dropout_agg)
         self.target_context = _make_context(target_dim, config) if config.project_features == "new" else None
@@ -160,10 +165,20 @@ class VqWav2Vec(nn.Module):
         )
 
     def set_num_updates(self, num_updates: int) -> None:
-        """Moves the schedules; nothing in `forward` does."""
-        step = getattr(self.quantizer, "set_num_updates", None)
-        if step is not None:
-            step(num_updates)
+        """Moves the schedules, and ends the update before; nothing in `forward` does."""
+        if self.quantizer is None or self.health is None:
+            return
+        self.quantizer.set_num_updates(num_updates)
+        if num_updates > self._num_updates:  # fairseq says the same number for each batch of an update
+            self.health.end_update()
+            self.quantizer.end_update(num_updates)
+        self._num_updates = num_updates
+
+    def discard_update(self) -> None:
+        """Forgets the batches since the last update, which was skipped."""
+        if self.quantizer is not None and self.health is not None:
+            self.health.discard()
+            self.quantizer.discard_update()
 
     def features(self, wav: Tensor) -> Features:  # [B, S]
         z = self.encoder(wav)
@@ -173,6 +188,8 @@ class VqWav2Vec(nn.Module):
         else:
             quantized = self.quantizer(z)
             c = self.context(self.dropout_features(quantized.x))
+        if self.training and self.health is not None and quantized is not None:
+            self.health.add(quantized.stats.counts)
         return Features(z, c, quantized)
 
     def encode(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, G]

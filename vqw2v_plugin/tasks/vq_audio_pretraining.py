@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
@@ -12,10 +12,13 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from hydra.utils import to_absolute_path
 from omegaconf import II, MISSING
+from torch import Tensor
 
 from ..data.audio_dataset import AudioCropDataset
 from ..data.manifest import Manifest, ManifestError
 from ..data.pcm_cache import PcmCache
+from .restart import LAST, check_ranks, mend_last_checkpoint
+from .update_guard import UpdateGuard
 
 
 @dataclass
@@ -49,7 +52,16 @@ class VqAudioPretrainingConfig(FairseqDataclass):
         default=False,
         metadata={"help": "stop at a file that cannot be read (default: name it, count it, skip it)"},
     )
+    max_skipped_updates: int = field(
+        default=10,
+        metadata={
+            "help": "skip updates without a finite gradient, and stop after so many with fewer than 100 good "
+            "ones in a row between them; 0: stop at the first"
+        },
+    )
     seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
 
 
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
@@ -57,6 +69,10 @@ class VqAudioPretrainingTask(FairseqTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
+
+    def __init__(self, cfg: VqAudioPretrainingConfig, **kwargs: Any) -> None:
+        super().__init__(cfg, **kwargs)
+        self.guard = UpdateGuard(cfg.max_skipped_updates)
 
     def load_dataset(
         self, split: str, task_cfg: VqAudioPretrainingConfig | None = None, **kwargs: Any
@@ -76,10 +92,38 @@ class VqAudioPretrainingTask(FairseqTask):
         )
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Looks at `data` when a training begins: fairseq does so later and does not say what it wants."""
+        """Looks at what there is when a training begins: fairseq would later, and not say what it wants."""
         if not from_checkpoint:
             list_manifests(self.cfg.data)
+            check_ranks()
+            if self.cfg.restore_file == LAST:
+                mend_last_checkpoint(self.cfg.save_dir)
         return super().build_model(cfg, from_checkpoint)
+
+    def train_step(
+        self,
+        sample: Dict[str, Any],
+        model: Any,
+        criterion: Any,
+        optimizer: Any,
+        update_num: int,
+        ignore_grad: bool = False,
+        **kwargs: Any,
+    ) -> Tuple[Tensor, int, Dict[str, Any]]:
+        """fairseq's step on one batch, under guard."""
+        self.guard.watch(optimizer)
+        loss, size, logs = super().train_step(
+            sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
+        )
+        return loss, size, self.guard.note(sample.get("utts", ()), loss, logs)
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """fairseq's step of the optimizer, unless the gradient was not finite."""
+        if self.guard.skips():
+            optimizer.zero_grad()
+            model.discard_update()
+        else:
+            super().optimizer_step(optimizer, model, update_num)
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """fairseq's iterator, whose worker processes end with their epoch."""

@@ -1,0 +1,85 @@
+"""tokens: what a training's log says of the codebook, over each log interval and over each epoch.
+
+Shapes: G groups, V codes a group. Counts are summed over batches and ranks before anything is derived from
+them, and stay on their device: nothing here waits for it, only what prints does.
+"""
+
+from typing import Any, Dict
+
+import torch
+from fairseq.logging import metrics
+from torch import Tensor
+
+from ..modules.health import joint_counts
+from ..modules.quantizer import Quantized, count_perplexity
+
+_CODES, _JOINT = "_code_counts", "_joint_counts"  # fairseq prints no meter whose name begins so
+
+
+def code_logs(quantized: Quantized) -> Dict[str, Any]:
+    """What a criterion adds to its logging output; every value may be summed."""
+    stats = quantized.stats
+    logs: Dict[str, Any] = {
+        "code_counts": stats.counts,
+        "joint_counts": joint_counts(quantized.codes, stats.counts.size(1)),
+    }
+    if stats.prob_perplexity is not None:
+        logs["prob_perplexity"] = stats.prob_perplexity.mean()
+    if stats.temperature is not None:
+        logs["temp"] = stats.temperature
+    return logs
+
+
+def log_codes(total: Dict[str, Any]) -> None:
+    """Turns the summed logging output into the log's columns."""
+    if "code_counts" not in total:
+        return
+    metrics.log_scalar_sum(_CODES, total["code_counts"])
+    metrics.log_scalar_sum(_JOINT, total["joint_counts"])
+    for name, derive in _COLUMNS.items():
+        metrics.log_derived(name, derive)
+    if "prob_perplexity" in total:
+        log_mean("prob_perplexity", total["prob_perplexity"] / total["batches"])
+    if "temp" in total:
+        metrics.log_scalar("temp", total["temp"] / total["batches"], round=3)
+
+
+def log_mean(name: str, value: Any, weight: Any = 1, digits: int = 3) -> None:
+    """As `metrics.log_scalar`, but a value on a device is not waited for until it is printed."""
+    metrics.log_scalar(f"_{name}", value, weight)
+    metrics.log_derived(name, _rounded(lambda meters: torch.as_tensor(meters[f"_{name}"].avg), digits))
+
+
+def _perplexity(meters: Any) -> Tensor:  # [G]
+    return count_perplexity(meters[_CODES].sum)
+
+
+def _share(meters: Any) -> Tensor:  # [G]
+    return _perplexity(meters) / meters[_CODES].sum.size(1)
+
+
+def _joint_share(meters: Any) -> Tensor:
+    """Of what so many frames could show at most."""
+    counts = meters[_JOINT].sum
+    return count_perplexity(counts[None])[0] / counts.sum().clamp(1, counts.numel())
+
+
+def _unused(meters: Any) -> Tensor:
+    return (meters[_CODES].sum == 0).sum()
+
+
+def _used(meters: Any) -> Tensor:
+    return (meters[_CODES].sum > 0).double().mean()
+
+
+def _rounded(derive: Any, digits: int = 3) -> Any:
+    return lambda meters: torch.round(derive(meters).double(), decimals=digits)
+
+
+_COLUMNS = {
+    "code_perplexity": _rounded(lambda meters: _perplexity(meters).mean()),
+    "group_share": _rounded(_share),
+    "joint_share": _rounded(_joint_share),
+    "codes_used": _rounded(_used),
+    "dead_codes": _rounded(_unused),
+}

@@ -1,0 +1,55 @@
+"""How a killed training goes on: what is looked at before a run begins.
+
+fairseq writes a checkpoint beside its name and renames it, but makes `checkpoint_last.pt` by copying that
+file: a run killed during the copy leaves a piece, and the next run ends in an error about a zip archive.
+"""
+
+import logging
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import torch.distributed as dist
+
+logger = logging.getLogger(__name__)
+
+LAST = "checkpoint_last.pt"
+
+
+def mend_last_checkpoint(save_dir: str | Path) -> None:
+    """Where `checkpoint_last.pt` is only a piece, puts the newest whole checkpoint in its place."""
+    last = Path(save_dir) / LAST
+    if not last.is_file() or is_whole(last):
+        return
+    others = sorted(Path(save_dir).glob("checkpoint*.pt"), key=lambda path: path.stat().st_mtime)
+    whole = next((path for path in reversed(others) if path != last and is_whole(path)), None)
+    if whole is None:
+        aside = last.with_name(f"{LAST}.broken")
+        last.replace(aside)
+        logger.warning(
+            f"{last} breaks off (was the run killed, or the disk full?) and none of {save_dir} "
+            f"is whole: training begins anew; the piece is kept as {aside.name}"
+        )
+        return
+    part = last.with_name(f"{LAST}.{os.getpid()}.part")
+    shutil.copyfile(whole, part)
+    part.replace(last)
+    logger.warning(f"{last} breaks off (was the run killed, or the disk full?): going on from {whole.name}")
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """A zip archive keeps its table of contents at its end, so a piece of one has none."""
+    return zipfile.is_zipfile(checkpoint)
+
+
+def check_ranks() -> None:
+    """Refuses processes that a launcher started together and fairseq runs apart, into one folder."""
+    started = int(os.environ.get("WORLD_SIZE") or 1)
+    if started > 1 and not (dist.is_available() and dist.is_initialized()):
+        raise ValueError(
+            f"WORLD_SIZE says that {started} processes were started, but fairseq runs each alone, into "
+            "the same checkpoints. On CPUs start each rank R yourself with --cpu --distributed-backend gloo "
+            "--ddp-backend legacy_ddp --distributed-init-method tcp://HOST:PORT --distributed-world-size "
+            f"{started} --distributed-rank R --distributed-no-spawn --device-id 0; on GPUs leave out --cpu"
+        )

@@ -1,0 +1,98 @@
+"""How models learn: an update whose gradient is not finite is named, skipped, and not skipped for ever.
+
+fairseq's trainer ends a run at the first such gradient and names neither file nor remedy.
+"""
+
+import logging
+from typing import Any, Dict, List, Sequence, Tuple
+
+import torch
+from fairseq.logging import metrics
+from fairseq.optim.amp_optimizer import AMPOptimizer
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 8  # utterances of a batch
+_FORGIVEN = 100  # good updates in a row, after which earlier skips no longer count
+
+
+class NumericalTroubleError(RuntimeError):
+    """More updates without a finite gradient than the user allows."""
+
+
+class UpdateGuard:
+    """Stands between trainer and optimizer: `watch` it, `note` each batch, ask `skips` before the step."""
+
+    def __init__(self, max_skipped: int) -> None:
+        if max_skipped < 0:
+            raise ValueError(f"`max_skipped_updates` is {max_skipped}; expected 0 or more")
+        self.max_skipped = max_skipped
+        self._watched: Any = None
+        self._batches: List[Tuple[Sequence[str], Tensor]] = []
+        self._skip = False
+        self._num_skipped = 0
+        self._num_good = 0
+
+    def watch(self, optimizer: Any) -> None:
+        """Makes the optimizer's gradient norm, which the trainer asks for and checks, pass through here."""
+        if optimizer is self._watched or isinstance(optimizer, AMPOptimizer):  # AMP's scaler has its own way
+            return
+        self._watched, norm_of = optimizer, optimizer.clip_grad_norm
+
+        def clip_grad_norm(*args: Any, **kwargs: Any) -> Tensor:
+            norm: Tensor = norm_of(*args, **kwargs)
+            finite = bool(torch.isfinite(norm).all())
+            self._judge(finite)
+            return norm if finite else torch.zeros_like(norm)
+
+        optimizer.clip_grad_norm = clip_grad_norm
+
+    def note(self, utts: Sequence[str], loss: Tensor, logs: Dict[str, Any]) -> Dict[str, Any]:
+        """One batch of the update; its logs come back finite, or it would spoil the means of an epoch."""
+        self._batches.append((utts, loss.detach()))
+        return {key: _finite(value) for key, value in logs.items()}
+
+    def skips(self) -> bool:
+        """Whether this update is to be skipped."""
+        skip, self._skip = self._skip, False
+        return skip
+
+    def _judge(self, finite: bool) -> None:
+        batches, self._batches = self._batches, []
+        if finite:
+            self._num_good += 1
+            if self._num_good >= _FORGIVEN:
+                self._num_skipped = 0
+            return
+        self._skip, self._num_good = True, 0
+        self._num_skipped += 1
+        metrics.log_scalar_sum("skipped_updates", 1)
+        limit = self.max_skipped
+        logger.warning(f"update skipped ({self._num_skipped} of at most {limit}): {_cause(batches)}")
+        if self._num_skipped > self.max_skipped:
+            raise NumericalTroubleError(
+                f"stopped: {self._num_skipped} updates had no finite gradient, `max_skipped_updates` is "
+                f"{limit}. Look at the utterances named above; lower `lr`, lengthen the warm-up, give "
+                "`clip_norm` (say 1), or train in fp32 instead of fp16. The last checkpoint is from before."
+            )
+
+
+def _cause(batches: Sequence[Tuple[Sequence[str], Tensor]]) -> str:
+    bad = [utts for utts, loss in batches if not torch.isfinite(loss).all()]
+    if bad:
+        return f"the loss is not finite for {_named(bad)}"
+    every = _named([utts for utts, _ in batches])
+    return f"the losses here are finite, the gradient over all processes is not; here it is of {every}"
+
+
+def _named(batches: Sequence[Sequence[str]]) -> str:
+    utts = [utt for batch in batches for utt in batch]
+    more = f", … ({len(utts)} in all)" if len(utts) > _NAMED else ""
+    return f"the batch of {', '.join(utts[:_NAMED])}{more}" if utts else "a batch without names"
+
+
+def _finite(value: Any) -> Any:
+    if torch.is_tensor(value) and value.is_floating_point():
+        return value.nan_to_num(0.0, 0.0, 0.0)
+    return value
