@@ -47,7 +47,7 @@ class VqWav2VecModel(BaseFairseqModel):
         return cls(network, CollapseAlarm(cfg.collapse_share, cfg.stop_on_collapse))
 
     def set_num_updates(self, num_updates: int) -> None:
-        """fairseq says so before each batch and after each update."""
+        """fairseq says so before each batch, our tasks also after each update."""
         self.network.set_num_updates(num_updates)
         if self.alarm is not None and self.network.health is not None and self.network.quantizer is not None:
             self.alarm.look(num_updates, self.network.health, self.network.quantizer.cure)

@@ -82,7 +82,7 @@ class CodebookUpkeep(FullPrecision):
         variances = (squares / size - means.square()).clamp_min(0)
         scatter = torch.where(counts >= 2, counts * variances.sum(-1), 0.0)  # [K, V]
         dead = self.idle >= self.revive_after
-        worst = scatter.argsort(-1, descending=True, stable=True)
+        worst = scatter.argsort(dim=-1, descending=True, stable=True)
         rank = (dead.cumsum(-1) - 1).clamp_min(0)  # [K, V]
         target = worst.gather(-1, rank)  # [K, V] the cell that each dead code would move into
         moves = (dead & (scatter.gather(-1, target) > 0)).unsqueeze(-1)  # [K, V, 1]

@@ -124,6 +124,8 @@ class VqAudioPretrainingTask(FairseqTask):
             model.discard_update()
         else:
             super().optimizer_step(optimizer, model, update_num)
+        # fairseq would say so with the next batch, after the checkpoint: too late for the codebook's upkeep
+        model.set_num_updates(update_num + 1)
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """fairseq's iterator, whose worker processes end with their epoch."""

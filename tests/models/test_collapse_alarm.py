@@ -1,0 +1,62 @@
+"""The alarm rings for a collapse, names group and cure, and not for what only begins."""
+
+import logging
+
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+import vqw2v_plugin
+
+vqw2v_plugin.register()
+from vqw2v_plugin.models.collapse_alarm import CollapseAlarm, CollapseError
+from vqw2v_plugin.modules.health import CodebookHealth
+
+
+def health(*groups: list[float]) -> CodebookHealth:
+    made = CodebookHealth(len(groups), len(groups[0]))
+    made.add(torch.tensor(groups))
+    made.end_update()
+    return made
+
+
+FINE, GONE = [5.0] * 20, [90.0, *[0.0] * 19]
+
+
+def test_it_names_the_group_and_the_cure_once(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = CollapseAlarm(0.05, stop=False)
+    for number in range(100, 600, 10):
+        alarm.look(number, health(FINE, GONE), "do this")
+    assert len(caplog.records) == 1
+    assert "group 1 has perplexity 1.0 of 20" in caplog.text and "do this" in caplog.text
+    assert "group 0" not in caplog.text and "by update 100" in caplog.text
+
+
+def test_it_reminds_and_says_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    alarm = CollapseAlarm(0.05, stop=False)
+    for number in (150, 1150, 1200):
+        alarm.look(number, health(GONE), "cure")
+    alarm.look(1250, health(FINE), "cure")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+    assert "recovered" in caplog.records[-1].message
+
+
+def test_it_gives_a_young_codebook_time_and_looks_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = CollapseAlarm(0.05, stop=False)
+    alarm.look(99, health(GONE), "cure")
+    alarm.look(100, health(FINE), "cure")
+    alarm.look(149, health(GONE), "cure")
+    assert not caplog.records
+
+
+def test_it_stops_training_where_asked() -> None:
+    with pytest.raises(CollapseError, match=r"collapsed by update 100: group 0 .* cure"):
+        CollapseAlarm(0.05, stop=True).look(100, health(GONE), "cure")
+
+
+def test_it_can_be_turned_off_and_refuses_shares_without_a_meaning(caplog: pytest.LogCaptureFixture) -> None:
+    CollapseAlarm(0, stop=True).look(100, health(GONE), "cure")
+    assert not caplog.records
+    with pytest.raises(ValueError, match="`collapse_share` is 1"):
+        CollapseAlarm(1, stop=False)

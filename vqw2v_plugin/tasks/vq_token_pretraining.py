@@ -1,0 +1,131 @@
+"""tokens ──BERT──▶ states, learnt without labels: the task that feeds BERT what `vqw2v discretize` wrote."""
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Dict
+
+from fairseq.data import Dictionary
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from hydra.utils import to_absolute_path
+from omegaconf import II, MISSING
+
+from ..data.token_dataset import MaskedTokenDataset, Masking
+from ..data.token_folder import DICT, TokenError, read_dict
+from ..data.token_store import TokenStore
+from ..modules.span_mask import expected_share
+from ..modules.vocabulary import MASK, Symbols
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class VqTokenPretrainingConfig(FairseqDataclass):
+    """The paper's p and M; else stock's option names where stock has the option."""
+
+    data: str = field(
+        default=MISSING, metadata={"help": "folder of the tokens: SPLIT.bin, SPLIT.idx and dict.txt"}
+    )
+    tokens_per_sample: int = field(
+        default=2048,
+        metadata={"help": "longest piece, <s> and </s> in it (2048 = 20 s); longer utterances are split"},
+    )
+    mask_start_prob: float = field(
+        default=0.05,
+        metadata={"help": "p, the share of all tokens that start a masked span (stock: mask_prob / length)"},
+    )
+    mask_length: int = field(default=10, metadata={"help": "M, tokens of a masked span"})
+    mask_stdev: float = field(
+        default=0.0, metadata={"help": "standard deviation of the spans' lengths, at least 1 token each"}
+    )
+    leave_unmasked_prob: float = field(
+        default=0.1, metadata={"help": "share of the masked tokens that BERT sees as they are"}
+    )
+    random_token_prob: float = field(
+        default=0.1, metadata={"help": "share of the masked tokens that BERT sees as another code"}
+    )
+    seed: int = II("common.seed")
+
+
+@register_task("vq_token_pretraining", dataclass=VqTokenPretrainingConfig)
+class VqTokenPretrainingTask(FairseqTask):
+    """Batches of masked tokens from the folder `data`."""
+
+    cfg: VqTokenPretrainingConfig
+
+    def __init__(self, cfg: VqTokenPretrainingConfig, **kwargs: Any) -> None:
+        super().__init__(cfg, **kwargs)
+        self.masking = Masking(
+            *(cfg.mask_start_prob, cfg.mask_length, cfg.mask_stdev),
+            *(cfg.leave_unmasked_prob, cfg.random_token_prob),
+        )
+        # into every checkpoint: a network whose symbols are known needs no folder beside it
+        self.state.add_factory("symbols", lambda: list(self._read_symbols()))
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """The dictionary of `data`, or the checkpoint's that is being loaded."""
+        return Symbols(tuple(self.state.symbols))
+
+    def _read_symbols(self) -> Any:
+        folder = Path(self.cfg.data)
+        if not folder.is_dir():
+            meant = Path(to_absolute_path(self.cfg.data))
+            moved = meant != folder.absolute() and meant.is_dir()
+            remedy = f"hydra has changed the working folder: say {meant}" if moved else "correct the path"
+            raise TokenError(
+                f"data={folder}: is no folder, expected one with dict.txt and SPLIT.idx; {remedy}"
+            )
+        return read_dict(folder / DICT)
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """Refuses to go on with tokens that mean something else than those before."""
+        theirs = tuple(state_dict.get("symbols", self.symbols.lines))
+        if theirs != self.symbols.lines:
+            ours = self.symbols.lines
+            shorter = min(len(ours), len(theirs))
+            at = next((i for i in range(shorter) if ours[i] != theirs[i]), shorter)
+            raise TokenError(
+                f"{Path(self.cfg.data) / DICT}: has {len(ours)} symbols, the checkpoint {len(theirs)}, and "
+                f"they differ from line {at + 1} on; train on tokens made with the checkpoint's dictionary"
+            )
+        super().load_state_dict(state_dict)
+
+    def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
+        """Loads `data`/SPLIT.idx and .bin."""
+        cfg = task_cfg or self.cfg
+        dataset = MaskedTokenDataset(
+            TokenStore(cfg.data, split), self.symbols, cfg.tokens_per_sample, self.masking, seed=cfg.seed
+        )
+        length = int(dataset.sizes.mean()) - 2
+        how = self.masking
+        share = expected_share(length, how.start_prob, how.length, how.stdev)
+        logger.info(f"{split}: {share:.1%} of the tokens will be masked, for {length} tokens in a piece")
+        self.datasets[split] = dataset
+
+    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
+        """fairseq's iterator, whose worker processes end with their epoch."""
+        iterator = super().get_batch_iterator(*args, **kwargs)
+        iterator.persistent_workers = False  # as in vq_audio_pretraining: each one would cost five seconds
+        return iterator
+
+    def max_positions(self) -> int:
+        """No limit: pieces fit by construction."""
+        return sys.maxsize
+
+    @cached_property
+    def source_dictionary(self) -> Dictionary:
+        """For what in fairseq asks for one."""
+        dictionary = Dictionary()
+        for symbol in self.symbols.lines:
+            dictionary.add_symbol(symbol)
+        dictionary.add_symbol(MASK)
+        return dictionary
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        return self.source_dictionary
