@@ -92,7 +92,7 @@ def _open(path: str) -> soundfile.SoundFile:
         size = os.stat(path).st_size
         if os.path.isdir(path):
             raise AudioError(f"{path}: is a folder, expected an audio file; correct the manifest's path")
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # a name that is not UTF-8 is no str to soundfile
     except FileNotFoundError:
         raise AudioError(
             f"{path}: no such file, expected an audio file; correct the manifest's root line or path, "

@@ -1,0 +1,106 @@
+"""Collecting: the same files whatever the workers, the order and the kills; real corpora as they say."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqw2v_plugin.data.collect import Wishes, collect
+from vqw2v_plugin.data.manifest import Manifest
+from vqw2v_plugin.data.splits import SplitPlan
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+Wav = Callable[..., Path]
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Wav:
+    """Writes zeros to an audio file under the corpus' folder `c`."""
+
+    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
+        path = tmp_path / "c" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(samples), rate)
+        return path
+
+    return write
+
+
+def test_workers_and_order_change_nothing_and_new_files_move_no_old_ones(tmp_path: Path, wav: Wav) -> None:
+    for i in range(60):
+        wav(f"{i}.wav", 160)
+    plan = SplitPlan(valid=0.3)
+    one = collect(tmp_path / "c", tmp_path / "o1", Wishes(plan=plan, workers=1))
+    collect(tmp_path / "c", tmp_path / "o2", Wishes(plan=plan, workers=3))
+    for name in ("train.tsv", "valid.tsv", "refused.tsv"):
+        assert (tmp_path / "o1" / name).read_bytes() == (tmp_path / "o2" / name).read_bytes()
+    for i in range(60):
+        wav(f"new/{i}.wav", 160)
+    more = collect(tmp_path / "c", tmp_path / "o1", Wishes(plan=plan))
+    assert (one.num_known, more.num_known, more.num_files) == (0, 60, 120)
+    for split, rows in one.splits.items():
+        assert set(rows) <= set(more.splits[split])
+
+
+def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Wav) -> None:
+    wav("x.wav", 100)
+    collect(tmp_path / "c", tmp_path / "o")
+    wav("x.wav", 200)
+    again = collect(tmp_path / "c", tmp_path / "o")
+    assert again.num_known == 0 and again.splits["train"][0].samples == 200
+
+
+SLOW_RUN = """
+import sys, time
+from vqw2v_plugin.data import headers
+from vqw2v_plugin.__main__ import main
+read = headers.audio_info
+headers.audio_info = lambda path: (time.sleep(0.003), read(path))[1]
+print("ready", flush=True)
+sys.exit(main(["manifest", *sys.argv[1:], "--workers", "1", "--valid", "0.2"]))
+"""
+
+
+def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wav: Wav) -> None:
+    for i in range(150):
+        wav(f"{i}.wav", 160)
+    wished = Wishes(plan=SplitPlan(valid=0.2))
+    collect(tmp_path / "c", tmp_path / "whole", wished)
+    out = tmp_path / "o"
+    for seconds in (0.1, 0.2, 0.3):
+        command = [sys.executable, "-c", SLOW_RUN, str(tmp_path / "c"), str(out)]
+        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        time.sleep(seconds)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        for name in ("train.tsv", "valid.tsv", "refused.tsv"):
+            if (out / name).exists():
+                assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert collect(tmp_path / "c", out, wished).num_known > 50
+    for name in ("train.tsv", "valid.tsv", "refused.tsv"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (out / ".unfinished").exists()
+
+
+def test_real_corpora_agree_with_their_own_tables(tmp_path: Path, real_data: Path) -> None:
+    for name, part, rate in (("so762_std", "2", 16_000), ("fsdd", "1", 8_000)):
+        options = Wishes(speaker_from=part, plan=SplitPlan(valid=0.2, speaker_disjoint=True))
+        made = collect(real_data / name / "flac", tmp_path / name, options)
+        own = [u for split in ("train", "dev", "test") for u in Manifest(real_data / name / f"{split}.tsv")]
+        found = [row for rows in made.splits.values() for row in rows]
+        assert not made.refused and {row.rate for row in found} == {rate}
+        assert {(os.path.basename(row.entry.path), row.samples, row.entry.speaker) for row in found} == {
+            (os.path.basename(u.path), u.samples, u.speaker) for u in own
+        }
+        speakers = [{row.entry.speaker for row in rows} for rows in made.splits.values()]
+        assert all(speakers) and not speakers[0] & speakers[1]

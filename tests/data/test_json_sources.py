@@ -1,0 +1,143 @@
+"""Sources of JSON lines: NeMo's and lhotse's rows are read, and what a manifest cannot say is refused."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.data.sources import KINDS, Entry, Refusal, find_kind, open_folder
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a text file under the corpus' folder, with its folders."""
+
+    def make(name: str, text: str = "") -> Path:
+        path = tmp_path / "c" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+        return path
+
+    return make
+
+
+def read(folder: Path, kind: str) -> tuple[list[Entry], list[Refusal]]:
+    """What is read after the kind was found without help."""
+    opened = open_folder(str(folder))
+    assert find_kind(opened) == kind
+    items = [*opened.refused, *KINDS[kind].read(opened)]
+    return [i for i in items if isinstance(i, Entry)], [i for i in items if isinstance(i, Refusal)]
+
+
+def lines(*rows: object) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "jsonl.gz"])
+def test_nemo_rows(tmp_path: Path, write: Write, ending: str) -> None:
+    rows = lines(
+        {"audio_filepath": "a.wav", "duration": 2.5, "text": "one"},
+        {"audio_filepath": "/x/b.wav", "duration": 1, "offset": 0.25, "speaker": 7, "lang": "de"},
+        {"audio_filepath": "c.wav", "duration": "long"},
+        {"audio_filepath": None},
+    )
+    path = write(f"dev_manifest.{ending}", rows + "{torn\n")
+    write("a.wav")
+    entries, refused = read(tmp_path / "c", "nemo")
+    assert [(e.path, e.begin, e.end, e.text, e.speaker, e.lang, e.split) for e in entries] == [
+        ("a.wav", 0.0, 2.5, "one", "", "", "valid"),
+        ("/x/b.wav", 0.25, 1.25, "", "7", "de", "valid"),
+    ]
+    assert [r.path for r in refused] == [f"{path.name}:{n}" for n in (3, 4, 5)]
+    assert KINDS["nemo"].fits(open_folder(str(path)))  # the table itself may be named
+
+
+def recording(name: str, channels: int = 1, **more: object) -> dict[str, object]:
+    source = {"type": "file", "channels": list(range(channels)), "source": f"{name}.wav"}
+    row = {"id": name, "sources": [source], "sampling_rate": 8000, "num_samples": 80_000, "duration": 10.0}
+    return {**row, **more}
+
+
+def supervision(name: str, of: str, **more: object) -> dict[str, object]:
+    return {"id": name, "recording_id": of, "start": 1.0, "duration": 2.0, "channel": 0, **more}
+
+
+def test_lhotse_recordings_alone_and_with_supervisions(tmp_path: Path, write: Write) -> None:
+    odd = {"type": "command", "channels": [0], "source": "cat"}
+    rows = [
+        recording("r1"),
+        recording("two", 2),
+        recording("odd", sources=[odd]),
+        recording("lone"),
+        recording("r1"),
+    ]
+    write("x_recordings_train.jsonl.gz", lines(*rows, {"id": "bare", "sources": "none", "sampling_rate": 1}))
+    entries, refused = read(tmp_path / "c", "lhotse")
+    assert [(e.path, e.utt, e.end, e.split) for e in entries] == [
+        (f"{name}.wav", name, 10.0, "train") for name in ("r1", "two", "lone")
+    ]
+    assert [r.group for r in refused] == [
+        "recording is listed already",
+        "is not a single audio file",
+        "is not built like lhotse's rows",
+    ]
+    about = {"text": "hi", "speaker": "ann", "language": "de"}
+    more = [supervision(f"s-{of}", of, **about) for of in ("r1", "two", "odd", "gone")]
+    write("x_supervisions_train.jsonl.gz", lines(*more, supervision("s", "r1", start="x")))
+    entries, refused = read(tmp_path / "c", "lhotse")
+    assert [(e.path, e.utt, e.begin, e.end, e.text, e.speaker, e.lang) for e in entries] == [
+        ("r1.wav", "s-r1", 1.0, 3.0, "hi", "ann", "de")
+    ]
+    assert [r.group for r in refused] == [
+        "recording is listed already",
+        "is one channel of several",
+        "is not a single audio file",
+        "is of a recording that no table lists",
+        "has a number that is none",
+        "recording has no supervision",
+        "is not built like lhotse's rows",
+    ]
+
+
+def test_lhotse_cuts_come_before_what_they_were_made_of(tmp_path: Path, write: Write) -> None:
+    said = [
+        supervision("s1", "r1", text="one", speaker="ann"),
+        supervision("s2", "r1", text="two", speaker="bob"),
+    ]
+    cut = {
+        "id": "c1",
+        "type": "MonoCut",
+        "start": 4.0,
+        "duration": 1.5,
+        "channel": 0,
+        "recording": recording("r1"),
+    }
+    write("recordings.jsonl", lines(recording("r1")))
+    write(
+        "cuts_test-clean.jsonl",
+        lines(
+            {**cut, "supervisions": said},
+            {**cut, "id": "c2", "recording": recording("two", 2)},
+            {"id": "c3", "type": "MixedCut", "tracks": []},
+            {"id": "c4", "type": "MonoCut"},
+            {**cut, "id": "c5", "recording": recording("fast", transforms=[{"name": "Speed"}])},
+        ),
+    )
+    entries, refused = read(tmp_path / "c", "lhotse")
+    assert [(e.utt, e.begin, e.end, e.text, e.speaker, e.split) for e in entries] == [
+        ("c1", 4.0, 5.5, "one two", "", "test-clean")
+    ]
+    assert [r.path for r in refused] == [f"cuts_test-clean.jsonl:{n}" for n in (2, 3, 4, 5)]
+
+
+def test_a_gzip_that_breaks_off_keeps_what_came_before(tmp_path: Path, write: Write) -> None:
+    rows = [{"audio_filepath": f"/{i}-{os.urandom(16).hex()}.wav"} for i in range(2000)]
+    path = write("x.jsonl.gz", lines(*rows))
+    path.write_bytes(path.read_bytes()[:-4000])
+    entries, refused = read(tmp_path / "c", "nemo")
+    assert 0 < len(entries) < 2000 and [r.group for r in refused] == ["table breaks off"]

@@ -1,0 +1,67 @@
+"""Progress: quiet where nothing takes long, sparse in logs, and never past what is done."""
+
+import io
+import re
+
+import pytest
+
+from vqw2v_plugin.data import progress as progress_module
+from vqw2v_plugin.data.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress_module, "time", made)
+    return made
+
+
+def run(clock: Clock, stream: io.StringIO, seconds: float, total: int | None = 1000) -> str:
+    with Progress("headers", total, stream) as progress:
+        for _ in range(1000):
+            clock.now += seconds / 1000
+            progress.advance()
+    return stream.getvalue()
+
+
+def test_a_log_gets_a_line_now_and_then(clock: Clock) -> None:
+    assert run(clock, io.StringIO(), 9) == ""
+    shown = run(clock, io.StringIO(), 100).splitlines()
+    assert 8 <= len(shown) <= 10
+    assert re.fullmatch(r"headers: \[#+ +\]  10% 10\d of 1,000, 10/s, 1:30 left", shown[0]), shown[0]
+
+
+def test_a_terminal_gets_one_line_that_is_wiped_at_the_end(clock: Clock) -> None:
+    shown = run(clock, Terminal(), 2)
+    assert "\n" not in shown and shown.endswith("\r\x1b[K")
+    assert 15 <= shown.count("\r") <= 22
+    assert all(len(line) < 80 + len("\x1b[K") for line in shown.split("\r"))
+
+
+def test_an_unknown_total_shows_a_count_alone(clock: Clock) -> None:
+    assert re.match(r"headers: \d+\n", run(clock, io.StringIO(), 15, total=None))
+
+
+def test_what_was_quick_at_first_does_not_shorten_the_rest(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("headers", 2000, stream) as progress:
+        progress.advance(1000)  # from the cache, at once
+        for _ in range(40):
+            clock.now += 1
+            progress.advance(1)
+    assert stream.getvalue().splitlines()[-1].endswith("52% 1,040 of 2,000, 1/s, 16:00 left")

@@ -1,0 +1,67 @@
+"""Publishing: what was written reads back, and a write that fails leaves the old files."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqw2v_plugin.data import publish as publish_module
+from vqw2v_plugin.data.manifest import Manifest
+from vqw2v_plugin.data.publish import publish
+from vqw2v_plugin.data.rows import Row
+from vqw2v_plugin.data.sources import Entry, Refusal
+
+text = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), max_size=12)
+
+
+entry = st.builds(
+    Entry,
+    path=text.filter(bool),
+    unit=text,
+    utt=st.uuids().map(str),
+    speaker=text,
+    lang=text,
+    subset=text,
+    text=text,
+)
+
+
+rows = st.lists(
+    st.builds(Row, entry, st.integers(0, 10**9), st.integers(1, 10**9), st.integers(1, 400_000)), max_size=6
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows, rows, st.lists(st.tuples(st.text(), st.text())))
+def test_what_is_published_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, train: list[Row], valid: list[Row], bad: list[tuple[str, str]]
+) -> None:
+    out = tmp_path_factory.mktemp("o")
+    publish(out, "/root", {"train": train, "valid": valid}, [Refusal(*pair) for pair in bad])
+    for split, wanted in (("train", train), ("valid", valid)):
+        found = Manifest(out / f"{split}.tsv")
+        assert [(u.path, u.start, u.samples, u.rate) for u in found] == [
+            (os.path.join("/root", row.entry.path), row.start, row.samples, row.rate) for row in wanted
+        ]
+        for column in set(found.columns) & {"utt", "speaker", "lang", "subset", "text"}:
+            assert found.column(column) == [getattr(row.entry, column) for row in wanted]
+    assert len((out / "refused.tsv").read_bytes().split(b"\n")) == len(bad) + 2
+    assert sorted(os.listdir(out)) == ["refused.tsv", "train.tsv", "valid.tsv"]
+
+
+def test_a_failed_write_leaves_all_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row(Entry("x.wav", "x"), 0, 100, 8000)
+    publish(tmp_path, "/root", {"train": [row], "valid": []}, [])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(path: Path, *_: object) -> None:
+        if path.name == "valid.tsv":
+            raise OSError(28, "No space left on device", str(path))
+        path.write_text("new")
+
+    monkeypatch.setattr(publish_module, "write_manifest", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish(tmp_path, "/root", {"train": [row], "valid": [row]}, [Refusal("a", "b")])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,84 @@
+"""Rows: segments in samples of their own file, the columns that a corpus knows, speakers from paths."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqw2v_plugin import __main__ as cli
+from vqw2v_plugin.data.manifest import Manifest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+Wav = Callable[..., Path]
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Wav:
+    """Writes zeros to an audio file under the corpus' folder `c`."""
+
+    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
+        path = tmp_path / "c" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(samples), rate)
+        return path
+
+    return write
+
+
+def manifest(*arguments: object) -> int:
+    return cli.main(["manifest", *map(str, arguments)])
+
+
+def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Wav) -> None:
+    wav("r.wav", 22_050, 22_050)
+    wav("r2.wav", 8_000, 8_000)
+    (tmp_path / "c" / "wav.scp").write_text("r r.wav\nr2 r2.wav\nr3 x |\n")
+    spans = {
+        "whole": "r 0 0.995",
+        "mid": "r 0.1 0.30005",
+        "over": "r2 0.5 1.2",
+        "far": "r2 0.2 1.9",
+        "back": "r 0.5 0.4",
+    }
+    (tmp_path / "c" / "segments").write_text(
+        "".join(f"{u} {s}\n" for u, s in spans.items()) + "mid r2 0 1\nnan r nan 1\n"
+    )
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    rows = {u.utt: u for s in ("train", "valid") for u in Manifest(tmp_path / "o" / f"{s}.tsv")}
+    assert {u: (row.start, row.samples, row.rate) for u, row in rows.items()} == {
+        "whole": (0, 22_050, 22_050),  # the table rounds; 5 ms are no reason to cut
+        "mid": (2205, 4411, 22_050),
+        "over": (4000, 4000, 8_000),
+    }
+    lines = (tmp_path / "o" / "refused.tsv").read_text()
+    assert "is shorter than the table says (far: 0.2 to 1.9 s, the file 1 s)" in lines
+    assert "has the id of another utterance (mid, of r.wav)" in lines
+    assert lines.count("utterance has no length") == 2 and "is a piped command" in lines
+
+
+def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Wav) -> None:
+    wav("1-2-0001.wav")
+    folder = tmp_path / "c" / "train-x" / "1" / "2"
+    folder.mkdir(parents=True)
+    shutil.move(tmp_path / "c" / "1-2-0001.wav", folder)
+    (folder / "1-2.trans.txt").write_text("1-2-0001 ONE\u00a0 \tTWO\n")
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    found = Manifest(tmp_path / "o" / "train.tsv")
+    assert found.columns == ("path", "samples", "rate", "utt", "speaker", "subset", "text")
+    assert found[0].speaker == "1" and found[0].extra == {"subset": "train-x", "text": "ONE TWO"}
+    assert Manifest(tmp_path / "o" / "valid.tsv").columns == found.columns
+
+
+@pytest.mark.parametrize("where", ["1", "^([^/]+)/", "-2"])
+def test_speakers_may_be_told_by_the_path(tmp_path: Path, wav: Wav, where: str) -> None:
+    for i in range(40):
+        wav(f"spk{i % 8}/{i}.wav", 160)
+    options = ["--speaker-disjoint", "--valid", 0.3, "--speaker-from", where]
+    assert manifest(tmp_path / "c", tmp_path / "o", *options) == 0
+    speakers = [set(Manifest(tmp_path / "o" / f"{s}.tsv").column("speaker")) for s in ("train", "valid")]
+    assert not speakers[0] & speakers[1] and speakers[0] | speakers[1] == {f"spk{i}" for i in range(8)}

@@ -1,0 +1,232 @@
+"""`vqw2v manifest`: what it lists can be read, what it refuses is named, a kill leaves no half of a file."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqw2v_plugin import __main__ as cli
+from vqw2v_plugin.data.audio import read_audio
+from vqw2v_plugin.data.manifest import Manifest
+from vqw2v_plugin.data.publish import claimed
+
+ROOT = Path(__file__).resolve().parent.parent
+Wav = Callable[..., Path]
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Wav:
+    """Writes zeros to an audio file under the corpus' folder `c`."""
+
+    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
+        path = tmp_path / "c" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(samples), rate)
+        return path
+
+    return write
+
+
+def manifest(*arguments: object) -> int:
+    return cli.main(["manifest", *map(str, arguments)])
+
+
+def refused(out: Path) -> dict[str, str]:
+    lines = (out / "refused.tsv").read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    assert lines[0] == "path\treason"
+    return dict(line.split("\t") for line in lines[1:])
+
+
+def listed(out: Path) -> list[str]:
+    return [os.path.basename(u.path) for split in ("train", "valid") for u in Manifest(out / f"{split}.tsv")]
+
+
+def test_what_is_listed_can_be_read(tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(20):
+        wav(f"s{i % 4}/{i}.flac", 800 + i, 8000 if i % 2 else 16_000)
+    assert manifest(tmp_path / "c", tmp_path / "o", "--valid", 0.3) == 0
+    total = 0
+    for split in ("train", "valid"):
+        for utterance in Manifest(tmp_path / "o" / f"{split}.tsv"):
+            wave = read_audio(utterance.path, utterance.rate or 0, utterance.start, utterance.samples)
+            assert len(wave) == utterance.samples
+            total += 1
+    assert total == 20 and refused(tmp_path / "o") == {}
+    shown = capsys.readouterr()
+    assert "plain: 20 files looked at" in shown.out and "8000/16000 Hz" in shown.out and shown.err == ""
+
+
+def test_bad_files_are_named_and_grouped(
+    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav("good.wav", 16_000)
+    wav("short.wav", 160)
+    wav("long.wav", 160_000)
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / "c" / name).write_text("no sound")
+    (tmp_path / "c" / "empty.wav").touch()
+    shutil.copy(tmp_path / "c" / "good.wav", tmp_path / "c" / "tab\there\nand there.wav")
+    assert manifest(tmp_path / "c", tmp_path / "o", "--min", 0.1, "--max", 5) == 0
+    assert listed(tmp_path / "o") == ["good.wav"]
+    reasons = refused(tmp_path / "o")
+    assert {name: reason.split(" (")[0].split(";")[0] for name, reason in reasons.items()} == {
+        "a.wav": "cannot be opened as audio",
+        "b.wav": "cannot be opened as audio",
+        "empty.wav": "is empty, 0 bytes",
+        "short.wav": "is shorter than `--min`",
+        "long.wav": "is longer than `--max`",
+        "tab\\there\\nand there.wav": "has a tab or a line break in its path",
+    }
+    shown = capsys.readouterr().out
+    assert "refused.tsv: 6\n" in shown and "2  cannot be opened as audio; the first: a.wav" in shown
+
+
+def test_strict_writes_no_manifest(tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]) -> None:
+    wav("good.wav")
+    (tmp_path / "c" / "bad.wav").touch()
+    assert manifest(tmp_path / "c", tmp_path / "o", "--strict") == 2
+    assert (
+        "1 of " in (said := capsys.readouterr().err)
+        and "`--strict` wants none (1 × is empty, 0 bytes)" in said
+    )
+    assert list(refused(tmp_path / "o")) == ["bad.wav"] and not (tmp_path / "o" / "train.tsv").exists()
+
+
+def test_everything_refused_keeps_the_old_manifest(
+    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = wav("x.wav")
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    before = (tmp_path / "o" / "train.tsv").read_bytes()
+    path.write_bytes(b"")
+    assert manifest(tmp_path / "c", tmp_path / "o") == 2
+    assert "nothing of " in (said := capsys.readouterr().err) and "all 1 refused (1 × is empty" in said
+    assert (tmp_path / "o" / "train.tsv").read_bytes() == before and "x.wav" in refused(tmp_path / "o")
+
+
+def test_names_that_are_not_utf8_are_listed_readably_or_refused(tmp_path: Path, wav: Wav) -> None:
+    good = wav("good.wav")
+    odd = os.fsencode(good.parent) + b"/caf\xe9.wav"
+    shutil.copy(good, odd)
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    rows = [os.fsencode(u.path) for s in ("train", "valid") for u in Manifest(tmp_path / "o" / f"{s}.tsv")]
+    named = [os.fsencode(name) for name in refused(tmp_path / "o")]
+    assert (odd in rows) != (b"caf\xe9.wav" in named)
+    if odd in rows:
+        assert len(read_audio(os.fsdecode(odd), 16_000)) == 1600
+
+
+def test_out_may_lie_in_the_corpus_and_paths_may_be_relative(
+    tmp_path: Path, wav: Wav, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(5):
+        wav(f"{i}.wav")
+    monkeypatch.chdir(tmp_path / "c")
+    assert manifest(".", "lists") == 0
+    first = [(tmp_path / "c" / "lists" / name).read_bytes() for name in ("train.tsv", "valid.tsv")]
+    assert Manifest("lists/train.tsv").root == str(tmp_path / "c")
+    assert manifest(tmp_path / "c", "lists") == 0
+    assert first == [(tmp_path / "c" / "lists" / name).read_bytes() for name in ("train.tsv", "valid.tsv")]
+    assert manifest(".", ".") == 0 and len(listed(tmp_path / "c")) == 5
+
+
+def test_a_corpus_own_table_is_not_written_over(
+    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav("x.wav")
+    (tmp_path / "c" / "train.tsv").write_text("utt\tpath\tn_samples\nx\tx.wav\t1600\n")
+    assert manifest(tmp_path / "c", tmp_path / "c") == 2
+    assert "was not written by this command" in capsys.readouterr().err
+    assert (tmp_path / "c" / "train.tsv").read_text().startswith("utt")
+
+
+def test_test_sets_get_manifests_of_their_own(
+    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train", "dev", "test"):
+        wav(f"{name}.wav")
+        (tmp_path / "c" / f"{name}_manifest.json").write_text(json.dumps({"audio_filepath": f"{name}.wav"}))
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    files = {
+        s: [os.path.basename(u.path) for u in Manifest(tmp_path / "o" / f"{s}.tsv")]
+        for s in ("train", "valid", "test")
+    }
+    assert files == {"train": ["train.wav"], "valid": ["dev.wav"], "test": ["test.wav"]}
+    assert "not of this run" not in capsys.readouterr().out
+    assert manifest(tmp_path / "c", tmp_path / "o", "--resplit") == 0
+    assert len(listed(tmp_path / "o")) == 3 and "test.tsv: not of this run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--speaker-disjoint"], "--speaker-from 1"),
+        (["--speaker-from", "("], "no regular expression"),
+        (["--speaker-from", "0"], "counted from 1"),
+        (["--speaker-from", "spk9"], "path names no speaker"),
+        (["--kind", "kaldi"], "is not of kind kaldi: expected wav.scp"),
+        (["--ext", "mp3"], "holds nothing to list"),
+        (["--ext", "wav,,"], "expected suffixes joined by commas"),
+        (["--min", "3", "--max", "2"], "leave no length"),
+        (["--min", "nan"], "leave no length"),
+        (["--valid", "1.5"], "expected a share"),
+        (["--workers", "0"], "expected 1 or more"),
+    ],
+)
+def test_wrong_wishes_are_one_sentence(
+    tmp_path: Path, wav: Wav, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav("x.wav")
+    assert manifest(tmp_path / "c", tmp_path / "o", *options) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and len(shown.splitlines()) == 1
+    assert not (tmp_path / "o" / "train.tsv").exists()
+
+
+def test_a_suffix_of_ones_own_and_a_list_of_its_own(
+    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav("x.wav").rename(tmp_path / "c" / "x.sound")
+    assert manifest(tmp_path / "c", tmp_path / "o", "--ext", ".SOUND") == 0
+    assert listed(tmp_path / "o") == ["x.sound"]
+    (tmp_path / "c" / "wav.scp").write_text("x x.sound\n")
+    assert manifest(tmp_path / "c", tmp_path / "o", "--ext", "sound") == 2
+    assert "kaldi lists its files itself" in capsys.readouterr().err
+
+
+def test_two_runs_into_one_folder_refuse_each_other(
+    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav("x.wav")
+    with claimed(tmp_path / "o"):
+        assert manifest(tmp_path / "c", tmp_path / "o") == 2
+    assert "is being written by another run" in capsys.readouterr().err
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+
+
+def test_a_damaged_cache_is_a_warning(tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]) -> None:
+    wav("x.wav")
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    (tmp_path / "o" / ".headers").write_bytes(os.urandom(64) + b"\n")
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    assert "is ignored and made anew" in capsys.readouterr().err
+    assert manifest(tmp_path / "c", tmp_path / "o") == 0
+    assert "1 of them known" in capsys.readouterr().out
+
+
+def test_it_starts_without_torch_and_fairseq(tmp_path: Path, wav: Wav) -> None:
+    wav("x.wav")
+    code = (
+        "import sys\nfrom vqw2v_plugin.__main__ import main\nassert main(['manifest', *sys.argv[1:]]) == 0\n"
+        "print({'torch', 'fairseq', 'omegaconf', 'hydra'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "c"), str(tmp_path / "o")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "set()"

@@ -1,0 +1,115 @@
+"""`vqw2v manifest`: list a corpus' audio (wav) in train.tsv and valid.tsv, and what cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..data.collect import Collected
+
+HELP = "list the audio of a folder or a corpus in manifests, with splits"
+_MOST_REASONS = 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ..data.sources import KINDS, SUFFIXES
+    from ..data.splits import DEFAULT_VALID
+
+    parser.add_argument("folder", metavar="DIR", help="folder of audio, a corpus, or a table (jsonl)")
+    parser.add_argument("out", metavar="OUT", help="folder for train.tsv, valid.tsv and refused.tsv")
+    parser.add_argument("--kind", choices=KINDS, help="what DIR is (default: seen by what is there)")
+    parser.add_argument(
+        "--valid",
+        type=float,
+        metavar="SHARE",
+        help=f"share that goes to valid.tsv (default: {DEFAULT_VALID}, or the corpus' own split)",
+    )
+    parser.add_argument(
+        "--test", type=float, metavar="SHARE", default=0.0, help="share that goes to test.tsv (default: none)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="another seed, other splits (default: %(default)s)"
+    )
+    parser.add_argument("--speaker-disjoint", action="store_true", help="no speaker is in two splits")
+    parser.add_argument(
+        "--speaker-from",
+        metavar="REGEX|N",
+        help="where the path names the speaker: the first group of a regular expression, or its N-th part",
+    )
+    parser.add_argument("--resplit", action="store_true", help="forget the corpus' own splits")
+    parser.add_argument("--ext", help=f"suffixes of audio, joined by commas (default: {','.join(SUFFIXES)})")
+    parser.add_argument("--min", type=float, default=0.0, metavar="SECONDS", help="refuse what is shorter")
+    parser.add_argument(
+        "--max", type=float, default=math.inf, metavar="SECONDS", help="refuse what is longer"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="processes; they change nothing but the time (default: two a core)"
+    )
+    parser.add_argument("--strict", action="store_true", help="write no manifest if anything is refused")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..data.collect import Wishes, collect
+    from ..data.rows import Limits
+    from ..data.splits import SplitPlan
+
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"`--workers` is {args.workers}; expected 1 or more")
+    collected = collect(
+        args.folder,
+        args.out,
+        Wishes(
+            kind=args.kind,
+            suffixes=None if args.ext is None else _suffixes(args.ext),
+            limits=Limits(args.min, args.max),
+            plan=SplitPlan(args.valid, args.test, args.seed, args.speaker_disjoint, args.resplit),
+            speaker_from=args.speaker_from,
+            workers=args.workers,
+            strict=args.strict,
+        ),
+    )
+    _report(collected, args.out)
+    return 0
+
+
+def _suffixes(text: str) -> tuple[str, ...]:
+    suffixes = tuple(part.strip().lstrip(".").lower() for part in text.split(","))
+    if not all(suffixes):
+        raise ValueError(f"`--ext` is {text!r}, expected suffixes joined by commas, as in `flac,wav`")
+    return suffixes
+
+
+def _report(collected: Collected, out: str) -> None:
+    from ..data.collect import count_reasons
+
+    print(
+        f"{collected.kind}: {collected.num_files:,} files looked at in {collected.header_seconds:.1f} s, "
+        f"{collected.num_known:,} of them known from the last time"
+    )
+    for split, rows in collected.splits.items():
+        hours = sum(row.samples / row.rate for row in rows) / 3600
+        speakers = {row.entry.speaker for row in rows} - {""}
+        rates = sorted({row.rate for row in rows})
+        print(
+            f"  {out}/{split}.tsv: {len(rows):,} utterances, {hours:.2f} h"
+            + (f", {len(speakers):,} speakers" if speakers else "")
+            + (f", {'/'.join(map(str, rates))} Hz" if rates else "; EMPTY: see --valid and --resplit")
+        )
+    print(f"  {out}/refused.tsv: {len(collected.refused):,}")
+    reasons = count_reasons(collected.refused)
+    for group, count, first in reasons[:_MOST_REASONS]:
+        print(f"    {count:>7,}  {group}; the first: {_shown(first)}")
+    if len(reasons) > _MOST_REASONS:
+        print(f"    and {len(reasons) - _MOST_REASONS} further reasons")
+    written = {*collected.splits, "refused"}
+    for path in sorted(Path(out).glob("*.tsv")):
+        if path.stem not in written:
+            print(f"  {path}: not of this run, left as it is; its utterances may be in the files above, too")
+
+
+def _shown(name: str) -> str:
+    """A name as any terminal can print it."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

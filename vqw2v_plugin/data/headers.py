@@ -1,0 +1,120 @@
+"""How long each wav is, from its header alone, in parallel processes.
+
+Threads were measured and are slower than no threads: opening a file is mostly Python's own work.
+"""
+
+import multiprocessing
+import multiprocessing.process
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+from .audio import AudioError, audio_info
+
+_TRIAL_SECONDS = 0.5  # how long this process tries alone before it asks for help
+_WORTH_SECONDS = 1.0  # less work than this is done before a pool of processes has started
+_LARGEST_CHUNK = 256
+
+
+class HeaderError(ValueError):
+    """Headers that could not be read for a reason that is no file's own."""
+
+
+class Header(NamedTuple):
+    """A file's header, and the state of the file in which it was read."""
+
+    size: int
+    mtime_ns: int
+    rate: int
+    samples: int
+    channels: int
+
+
+Job = tuple[str, Header | None]  # a path, and what is known of it
+Answer = Header | str  # or why the file cannot be used
+
+
+def read_headers(jobs: Sequence[Job], workers: int) -> Iterator[list[Answer]]:
+    """Answers in the order of the jobs, some at a time; what is known and unchanged is not read again."""
+    began, done = time.monotonic(), 0
+    while done < len(jobs):
+        chunk = read_chunk(jobs[done : done + 16])
+        done += len(chunk)
+        yield chunk
+        seconds = time.monotonic() - began
+        if workers > 1 and seconds > _TRIAL_SECONDS:
+            if seconds / done * (len(jobs) - done) > _WORTH_SECONDS:
+                break
+    if done < len(jobs):
+        yield from _read_parallel(jobs[done:], workers)
+
+
+def read_chunk(jobs: Sequence[Job]) -> list[Answer]:
+    return [read_header(path, known) for path, known in jobs]
+
+
+def read_header(path: str, known: Header | None = None) -> Answer:
+    """One file's header, `known` if the file is as it was, or a sentence."""
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return "no such file; restore it, or take it off the corpus' list"
+    except (OSError, ValueError) as error:
+        return f"cannot be found ({getattr(error, 'strerror', None) or error}); correct the path"
+    if known is not None and (known.size, known.mtime_ns) == (state.st_size, state.st_mtime_ns):
+        return known
+    if not stat.S_ISREG(state.st_mode):
+        return "is no file of bytes (a folder, pipe or device?); leave it out"
+    if state.st_size == 0:
+        return "is empty, 0 bytes; write the file anew"
+    try:
+        info = audio_info(path)
+    except AudioError as error:
+        return str(error).removeprefix(f"{path}: ")
+    except UnicodeError:
+        return "cannot be opened by a name that is not UTF-8; rename it"
+    if info.samples == 0:
+        return "holds no samples, expected at least one; leave it out"
+    return Header(state.st_size, state.st_mtime_ns, info.sample_rate, info.samples, info.channels)
+
+
+def default_workers() -> int:
+    """More than there are cores: much of the time passes in waiting for a disk."""
+    return min(32, 2 * len(os.sched_getaffinity(0)))
+
+
+def _read_parallel(jobs: Sequence[Job], workers: int) -> Iterator[list[Answer]]:
+    size = max(1, min(_LARGEST_CHUNK, len(jobs) // (8 * workers)))
+    chunks = [jobs[i : i + size] for i in range(0, len(jobs), size)]
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, _live_with_parent)
+    try:
+        yield from pool.map(read_chunk, chunks)
+    except BrokenProcessPool:
+        raise HeaderError(
+            f"a worker process died while it read one of {len(jobs):,} files under "
+            f"{os.path.commonpath([path for path, _ in jobs])}; what was read is kept: run this again, with "
+            f"`--workers 1` if it happens twice"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _live_with_parent() -> None:
+    """Ctrl-C is the parent's to answer, and a worker whose parent was killed must not wait for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=[parent], daemon=True).start()
+
+
+def _follow(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,58 @@
+"""Where wavs come from: one table of kinds of corpora; a new kind is one file here and one line there."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from . import common_voice, kaldi, lhotse, librispeech, nemo, plain
+from .entry import Entry, Refusal, SourceError, own_split
+from .folder import SUFFIXES, Folder, open_folder
+
+__all__ = [
+    "KINDS",
+    "SUFFIXES",
+    "Entry",
+    "Folder",
+    "Refusal",
+    "SourceError",
+    "find_kind",
+    "open_folder",
+    "own_split",
+]
+
+
+class Kind(NamedTuple):
+    """How to recognize a corpus in a folder, how to read it, and what it looks like."""
+
+    fits: Callable[[Folder], bool]
+    read: Callable[[Folder], Iterator[Entry] | Iterator[Entry | Refusal]]
+    looks: str
+    walks: bool = False  # takes files by their suffix, not by a table
+
+
+KINDS: dict[str, Kind] = {
+    "kaldi": Kind(kaldi.fits, kaldi.read, "wav.scp, here or in its subfolders"),
+    "librispeech": Kind(librispeech.fits, librispeech.read, "*.trans.txt beside the audio", walks=True),
+    "commonvoice": Kind(common_voice.fits, common_voice.read, "train.tsv with client_id, path, sentence"),
+    "lhotse": Kind(lhotse.fits, lhotse.read, "*.jsonl(.gz) of cuts, recordings or supervisions"),
+    "nemo": Kind(nemo.fits, nemo.read, "*.json(l) with audio_filepath"),
+    "plain": Kind(plain.fits, plain.read, "audio files", walks=True),
+}
+
+
+def find_kind(folder: Folder, forced: str | None = None) -> str:
+    """The name of the folder's kind; `plain` is what has audio and no sign of another kind."""
+    if forced is not None:
+        if not KINDS[forced].fits(folder):
+            raise SourceError(f"{folder.root} is not of kind {forced}: expected {KINDS[forced].looks}")
+        return forced
+    found = [name for name, kind in KINDS.items() if name != "plain" and kind.fits(folder)]
+    if len(found) > 1:
+        signs = "; ".join(f"{name} ({KINDS[name].looks})" for name in found)
+        raise SourceError(f"{folder.root} looks like several kinds: {signs}; say which with `--kind`")
+    if not found and not plain.fits(folder):
+        looks = "; ".join(f"{name}: {kind.looks}" for name, kind in KINDS.items())
+        raise SourceError(
+            f"{folder.root} holds nothing to list among its {len(folder.files):,} files; expected one of: "
+            f"{looks}. Audio is what ends in {', '.join(folder.suffixes)}; `--ext` names other suffixes"
+        )
+    return found[0] if found else "plain"

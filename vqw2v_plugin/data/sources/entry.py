@@ -1,0 +1,73 @@
+"""What a corpus tells of an utterance before its wav was looked at, or why it has to be left out."""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_SPLIT_WORD = re.compile(r"(?<![a-z])(train|dev|valid|validation|val|test|eval)(?![a-z])", re.IGNORECASE)
+_TABLE_WORD = re.compile(r"[_.-]?(?<![a-z])(manifest|cuts|recordings|supervisions)(?![a-z])", re.IGNORECASE)
+
+
+class SourceError(ValueError):
+    """A folder of which no manifest can be made; the message names it and the remedy."""
+
+
+class Entry(NamedTuple):
+    """One utterance: `begin` to `end` seconds of `path`; empty strings are what the corpus does not tell."""
+
+    path: str  # from the corpus' folder, or absolute
+    unit: str  # what no split divides: the recording's name, the same wherever the corpus lies
+    utt: str = ""
+    begin: float = 0.0
+    end: float | None = None  # the file's end
+    speaker: str = ""
+    lang: str = ""
+    subset: str = ""
+    text: str = ""
+    split: str = ""  # the corpus' own
+
+
+class Refusal(NamedTuple):
+    """What is left out and why; reasons alike up to their first bracket or semicolon are counted together."""
+
+    path: str
+    reason: str
+
+    @property
+    def group(self) -> str:
+        return self.reason.split(" (")[0].split(";")[0]
+
+
+def own_split(name: str) -> str:
+    """The split that a folder or a table is named for: train, valid, a test set's own name, or none."""
+    name = _TABLE_WORD.sub("", name)
+    words = list(_SPLIT_WORD.finditer(name))
+    if not words:
+        return ""
+    word = words[-1]  # `train_dev` is a development set, `test_dev93` too
+    if word[1].lower() in ("test", "eval"):
+        return re.sub(r"[^\w.-]", "_", name[word.start() :])
+    return "train" if word[1].lower() == "train" else "valid"
+
+
+def place(root: str, folder: str, path: str) -> str:
+    """A table's path: beside the table or, if nothing is there, from the working folder."""
+    if not os.path.isabs(path):
+        beside = os.path.join(root, folder, path)
+        here = os.path.abspath(path)
+        path = here if not os.path.exists(beside) and os.path.exists(here) else beside
+    return path.removeprefix(root.rstrip("/") + "/")
+
+
+def table_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text table that are not blank, with their numbers; names in it need not be UTF-8."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "")
+    except OSError as error:
+        raise SourceError(
+            f"{path}: {(error.strerror or str(error)).lower()}, expected a readable table; make it readable"
+        ) from error

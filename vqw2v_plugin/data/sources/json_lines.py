@@ -1,0 +1,80 @@
+"""Tables with a JSON object a line, plain or gzipped, as lhotse and NeMo write them."""
+
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from .entry import Refusal
+from .folder import Folder
+
+ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+_LONGEST_FIRST_LINE = 1 << 20
+_LONGEST_SECONDS = 1e12  # whole numbers of JSON may be larger than any float
+
+Row = dict[str, Any]
+
+
+def tables(folder: Folder) -> list[tuple[str, frozenset[str]]]:
+    """The folder's own tables (no subfolder's), with the keys of each one's first row."""
+    firsts = ((name, _first_row(folder.join(name))) for name in folder.at_top(*ENDINGS))
+    return [(name, frozenset(row)) for name, row in firsts if row]
+
+
+def rows(folder: Folder, name: str) -> Iterator[tuple[str, Row] | Refusal]:
+    """(`file:line`, object) of each line; a line that is none is refused, as is what follows a broken end."""
+    number = 0
+    try:
+        with _open(folder.join(name)) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _parse(f"{name}:{number}", line)
+    except (OSError, EOFError, zlib.error) as error:
+        yield Refusal(f"{name}:{number + 1}", f"table breaks off ({error}); restore it")
+
+
+def stem(name: str) -> str:
+    return name[: len(name) - max(len(ending) for ending in ENDINGS if name.lower().endswith(ending))]
+
+
+def seconds(row: Row, key: str, otherwise: float | None) -> float | None:
+    """A number of seconds, or `otherwise` where the row has none; ValueError if it is no number."""
+    value = row.get(key)
+    if value is None:
+        return otherwise
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{key} is {value!r}, expected seconds")
+    return float(value) if abs(value) < _LONGEST_SECONDS else math.inf
+
+
+def string(row: Row, *keys: str) -> str:
+    """The first of these that the row has; numbers may serve as names."""
+    values = (row.get(key) for key in keys)
+    return next((str(value) for value in values if isinstance(value, (str, int))), "")
+
+
+def _open(path: str) -> io.TextIOWrapper:
+    file: Any = gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb")
+    return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def _parse(where: str, line: str) -> tuple[str, Row] | Refusal:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Refusal(where, f"is no JSON ({error}); expected an object a line")
+    if not isinstance(row, dict):
+        return Refusal(where, f"is no JSON object ({type(row).__name__}); expected an object a line")
+    return where, row
+
+
+def _first_row(path: str) -> Row:
+    try:
+        with _open(path) as file:
+            first = _parse(path, file.readline(_LONGEST_FIRST_LINE))
+    except (OSError, EOFError, zlib.error):
+        return {}
+    return {} if isinstance(first, Refusal) else first[1]
