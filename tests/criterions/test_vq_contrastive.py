@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,3 +71,34 @@ def test_infonce_logs_its_chance_level_for_equal_scores(tiny: Build) -> None:
     model = VqWav2VecModel(network)
     found = reduce([VqContrastiveCriterion(None, infonce=True)(model, sample())[2]])
     assert found["loss"] == pytest.approx(math.log2(5), abs=2e-3) and found["accuracy"] == 0
+
+
+def test_the_codebook_s_columns_are_of_all_batches_together(tiny: Build) -> None:
+    model = VqWav2VecModel(tiny(quantizer="kmeans"))
+    logs = [VqContrastiveCriterion(None)(model, sample(b))[2] for b in (1, 2)]
+    logs[0]["code_counts"] = torch.tensor([[4.0, *[0.0] * 7], [1.0] * 8])
+    logs[1]["code_counts"] = torch.tensor([[4.0, *[0.0] * 7], [1.0] * 8])
+    found = reduce(logs)
+    assert found["group_share"].tolist() == pytest.approx([1 / 8, 1], abs=2e-3)
+    assert found["codes_used"] == pytest.approx(9 / 16, abs=1e-3) and found["dead_codes"] == 7
+    frames = float(logs[0]["joint_counts"].sum() + logs[1]["joint_counts"].sum())
+    perplexity = count_perplexity((logs[0]["joint_counts"] + logs[1]["joint_counts"])[None]).item()
+    assert found["joint_share"] == pytest.approx(perplexity / min(64, frames), abs=2e-3)
+
+
+def test_the_columns_of_an_epoch_go_on_after_a_resume(tiny: Build, tmp_path: Path) -> None:
+    model = VqWav2VecModel(tiny(quantizer="kmeans"))
+    logs = [VqContrastiveCriterion(None)(model, sample(b))[2] for b in (1, 2)]
+    with metrics.aggregate(new_root=True) as whole:
+        for log in logs:
+            VqContrastiveCriterion.reduce_metrics([log])
+    with metrics.aggregate(new_root=True) as before:
+        VqContrastiveCriterion.reduce_metrics(logs[:1])
+    torch.save(before.state_dict(), tmp_path / "state.pt")
+    with metrics.aggregate(new_root=True) as after:
+        after.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        VqContrastiveCriterion.reduce_metrics(logs[1:])
+    wanted, got = whole.get_smoothed_values(), after.get_smoothed_values()
+    assert {key: str(value) for key, value in got.items()} == {
+        key: str(value) for key, value in wanted.items()
+    }
