@@ -92,7 +92,7 @@ def draw(runs: dict[str, Run], out: Path) -> None:
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("updates")
         axis.set_ylim(bottom=0)
-    axes[0].legend(fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     figure.savefig(out, dpi=110)
 
 
