@@ -37,6 +37,7 @@ setup(
         "torch>=2.5",  # the first whose `safe_globals` lets old checkpoints be read without unpickling code
         "numpy>=1.26",
         "omegaconf",
+        "safetensors",
         "soundfile",
         "soxr",
         "sentencepiece",

@@ -13,7 +13,10 @@ ORDER = [
     {"tasks", "criterions"},
     {"models"},
     {"tokenizer", "decoding"},
+    {"bert_checkpoints"},
     {"checkpoints", "data"},
+    {"checkpoint_network", "checkpoint_stock"},
+    {"checkpoint_files"},
     {"quantizers"},
     {"modules"},
 ]

@@ -11,14 +11,14 @@ import pytest
 import soundfile as sf
 import yaml
 
-from vqw2v_plugin.checkpoints import CheckpointError, build_network, load_network
+from vqw2v_plugin.checkpoints import build_network, load_network
 from vqw2v_plugin.data.manifest import write_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "vqw2v_plugin"
 BIN = Path(sys.executable).parent
 LAYERS = "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]"
-YAMLS = sorted((ROOT / "examples").rglob("*.yaml"))
+YAMLS = sorted(p for p in (ROOT / "examples").rglob("*.yaml") if "_name: vq_wav2vec" in p.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -128,19 +128,6 @@ def test_a_third_party_s_quantizer_trains_from_its_own_user_dir(data: Path, tmp_
     more = ["--quantizer", "sign", "--quantizer-args", '{"threshold": 0.25}']
     train(data, tmp_path, *more, user_dir=package)
     assert (tmp_path / "ck" / "checkpoint_last.pt").is_file()
-
-
-def test_what_holds_no_model_of_ours_is_refused_by_name(tmp_path: Path) -> None:
-    import torch
-
-    with pytest.raises(CheckpointError, match="is no file"):
-        load_network(tmp_path / "none.pt")
-    (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(CheckpointError, match=r"text\.pt cannot be read"):
-        load_network(tmp_path / "text.pt")
-    torch.save({"model": {}, "cfg": {"model": {"_name": "roberta"}}}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match="'roberta'; expected 'vq_wav2vec'"):
-        load_network(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda p: f"{p.parent.name}/{p.stem}")

@@ -5,10 +5,15 @@
       └── context network c, contrastive loss: how encoder and quantizer learn without labels
 
 Importing it registers its models, tasks and criterions when fairseq is what imports it (`--user-dir`); in a
-program of your own that has not imported fairseq, call `vqw2v_plugin.register()`.
+program of your own that has not imported fairseq, call `vqw2v_plugin.register()`. Codes need no fairseq:
+`from vqw2v_plugin import Tokenizer`.
 """
 
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tokenizer import Tokenizer as Tokenizer
 
 __version__ = "0.1.0"
 
@@ -25,6 +30,15 @@ def register() -> None:
         package = import_module(f".{room}", __name__)
         for module in iter_modules(package.__path__):
             import_module(f".{module.name}", package.__name__)
+
+
+def __getattr__(name: str) -> Any:
+    """`Tokenizer`, once it is asked for: the package itself stays free of torch."""
+    if name == "Tokenizer":
+        from .tokenizer import Tokenizer
+
+        return Tokenizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if "fairseq" in sys.modules:

@@ -15,7 +15,12 @@ from .stack import StackError, explain_import_error
 # command: (module in commands/, its help line). A new command is one line here and one file there.
 COMMANDS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "make a corpus of synthetic speech with word and phone times"),
+    "manifest": ("manifest", "list the audio of a folder or a corpus in manifests, with splits"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
+    "encode": ("encode", "turn audio files into codes"),
+    "import": ("import_", "make a checkpoint of stock fairseq's one of ours"),
+    "export": ("export", "write a checkpoint as safetensors and json"),
+    "lm": ("lm", "train an n-gram language model (ARPA) from text"),
     "path": ("path", "print the folder that fairseq's --user-dir wants"),
 }
 

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from .checkpoint_files import (
+    WEIGHTS_NAME,
+    CheckpointError,
+    read_folder,
+    read_pickle,
+    sha256,
+    write_folder,
+    write_pickle,
+)
+from .checkpoint_network import SETTINGS, build_checked, build_network, load_weights
+from .checkpoint_stock import ARCHITECTURES, read_stock, stock_settings, stock_weights, unknown_options
+from .modules.vq_wav2vec import VqWav2Vec
 
-from .modules.vq_wav2vec import VqWav2Vec, VqWav2VecConfig
-from .quantizers import build_quantizer
+__all__ = [
+    "CheckpointError",
+    "Imported",
+    "Loaded",
+    "build_network",
+    "export_folder",
+    "import_stock",
+    "load_network",
+    "save_checkpoint",
+    "stock_settings",
+    "stock_weights",
+]
 
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and the reason."""
-
-
-def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
-    """An untrained network; options that are not given have the paper's values, others' are ignored."""
-    known = {f.name for f in dataclasses.fields(VqWav2VecConfig)}
-    config = VqWav2VecConfig(**{name: value for name, value in settings.items() if name in known})
-    config.vq_temp = list(config.vq_temp)
-    options = dataclasses.asdict(config)
-    for name in ("quantizer", "quantizer_args", "quantizer_position"):
-        options.pop(name)
-
-    return VqWav2Vec(
-        config, lambda dim: build_quantizer(config.quantizer, dim, options, config.quantizer_args)
-    )
+MODEL, FORMAT, FORMAT_VERSION = "vq_wav2vec", "vqw2v_plugin", 1
+_PREFIX = "network."  # of the weights in a file of fairseq's: the model's one submodule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,88 +44,151 @@ class Loaded:
     network: VqWav2Vec
     sample_rate: int  # Hz
     normalize: bool  # each clip at zero mean and unit variance
+    made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # where the file says so
 
 
 def load_network(path: str | Path) -> Loaded:
-    """What fairseq's trainer wrote for `vq_wav2vec`."""
-    state = _read(Path(path))
-    model = (state.get("cfg") or {}).get("model") or {}
-    if not isinstance(model, Mapping) or model.get("_name") != "vq_wav2vec":
-        name = model.get("_name") if isinstance(model, Mapping) else type(model).__name__
-        raise CheckpointError(f"{path} holds the model {name!r}; expected 'vq_wav2vec'")
-    network = build_network(model)
-    prefix = "network."
-    network.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in state["model"].items() if k.startswith(prefix)}
-    )
-    task = state["cfg"].get("task") or {}
-    return Loaded(network.eval(), int(task.get("sample_rate", 16_000)), bool(task.get("normalize", False)))
+    """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return _load_folder(path)
+    state = read_pickle(path)
+    cfg = _mapping(state.get("cfg"))
+    model, task = _mapping(cfg.get("model")), _mapping(cfg.get("task"))
+    name = model.get("_name")
+    if name != MODEL:
+        remedy = f"; make it one of ours first: `vqw2v import {path} OUT.pt`" if name in ARCHITECTURES else ""
+        raise CheckpointError(f"{path} holds the model {name!r}; expected {MODEL!r}{remedy}")
+    settings = {
+        key: value for key, value in model.items() if key in SETTINGS
+    }  # fairseq adds names of its own
+    network = build_checked(settings, str(path))
+    own = {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
+    beside = {k: v for k, v in state["model"].items() if not k.startswith(_PREFIX)}
+    load_weights(network, {**own, **beside}, str(path))
+    audio = {"sample_rate": 16_000, "normalize": False, **task}
+    return _loaded(network, audio, _mapping(state.get("made_from")), str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+def _load_folder(path: Path) -> Loaded:
+    config, weights, where = read_folder(path)
+    if config.get("format") != FORMAT or config.get("model") != MODEL:
+        got = config.get("model", config.get("model_type"))
         raise CheckpointError(
-            f"{path} is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt"
+            f"{where} is of the format {config.get('format')!r} and the model {got!r}; "
+            f"expected {FORMAT!r} and {MODEL!r}, as `vqw2v export` writes them"
         )
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{where}: `format_version` is {version!r}; expected {FORMAT_VERSION}, or a newer vqw2v_plugin"
+        )
+    for name in ("settings", "sample_rate", "normalize"):
+        if name not in config:
+            raise CheckpointError(f"{where} lacks `{name}`; expected it as `vqw2v export` writes it")
+    if not isinstance(config["settings"], dict):
+        raise CheckpointError(f"{where}: `settings` is no JSON object; expected the model's options")
+    network = build_checked(config["settings"], str(where))
+    load_weights(network, weights, str(where.parent))
+    return _loaded(network, config, _mapping(config.get("made_from")), str(where))
+
+
+def _loaded(network: VqWav2Vec, audio: Mapping[str, Any], made_from: Mapping[str, Any], where: str) -> Loaded:
+    rate, normalize = audio["sample_rate"], audio["normalize"]
+    if type(rate) is not int or rate < 1:
+        raise CheckpointError(f"{where}: `sample_rate` is {rate!r}; expected a number of Hz")
+    if type(normalize) is not bool:
+        raise CheckpointError(f"{where}: `normalize` is {normalize!r}; expected true or false")
+    return Loaded(network.eval(), rate, normalize, made_from)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A stock checkpoint's network, and what fairseq wants to know beside it."""
+
+    loaded: Loaded
+    infonce: bool
+    num_updates: int
+    ignored: list[str]  # options of the file that neither stock nor ours knows
+
+
+def import_stock(path: str | Path) -> Imported:
+    """Stock fairseq's wav2vec or vq-wav2vec, today's file or one of 2019."""
+    path = Path(path)
+    stock = read_stock(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint of weights alone: {reason}") from error
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise CheckpointError(f"{path} holds no model; expected a checkpoint that fairseq's trainer wrote")
-    return state
-
-
-def stock_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Our settings for stock's `wav2vec` options; its `vq_type` is our `quantizer`."""
-    settings = {k: v for k, v in options.items() if not k.startswith("_")}
-    settings["quantizer"] = str(settings.pop("vq_type", None) or "none")
-    return settings
-
-
-_STOCK_NAMES = [
-    (r"feature_extractor\.conv_layers\.(\d+)\.0\.", r"encoder.layers.\1.conv."),
-    (r"feature_extractor\.conv_layers\.(\d+)\.2\.", r"encoder.layers.\1.norm."),
-    (r"feature_aggregator\.conv_layers\.(\d+)\.1\.", r"context.layers.\1.conv."),
-    (r"feature_aggregator\.conv_layers\.(\d+)\.3\.", r"context.layers.\1.norm."),
-    (r"feature_aggregator\.residual_proj\.(\d+)\.", r"context.layers.\1.residual."),
-    (r"vector_quantizer\.projection\.0\.", r"quantizer.projection."),
-    (r"vector_quantizer\.projection\.1\.", r"quantizer.norm."),
-    (r"vector_quantizer\.(?:vars|embedding)$", r"quantizer.codebook.entries"),
-    (r"vector_quantizer\.weight_proj\.(weight|bias)$", r"quantizer.head.0.\1"),
-    (r"wav2vec_predictions\.project_to_steps\.", r"predictor."),
-]
-
-
-def stock_weights(state: Mapping[str, Tensor], network: VqWav2Vec) -> dict[str, Tensor]:
-    """Stock `Wav2VecModel`'s weights under our names and in our layouts, for `network.load_state_dict`."""
-    ours = {}
-    for name, value in state.items():
-        if name.startswith("project_features."):
-            if network.target_context is None:  # 'same': the aggregator's own weights a second time
-                continue
-            aggregator = name.replace("project_features.", "feature_aggregator.", 1)
-            ours[_our_name(aggregator).replace("context.", "target_context.", 1)] = value
-        else:
-            ours[_our_name(name)] = value
-    # [C_in, C, 1, K] of a transposed convolution → [K, C, C_in], furthest step first
-    ours["predictor.weight"] = ours["predictor.weight"].squeeze(2).permute(2, 1, 0).flip(0)
-    entries = "quantizer.codebook.entries"
-    if "vector_quantizer.vars" in state:  # [1, G·V, D] → [G, V, D]
-        ours[entries] = ours[entries].view_as(network.get_parameter(entries))
-    elif "vector_quantizer.embedding" in state:  # [V, G, D] → [G, V, D]
-        ours[entries] = ours[entries].transpose(0, 1)
-    return {name: value.contiguous() for name, value in ours.items()}
-
-
-def _our_name(stock: str) -> str:
-    head = re.fullmatch(r"vector_quantizer\.weight_proj\.(\d+)\.(?:0\.)?(weight|bias)", stock)
-    if head:  # stock nests each linear layer with its activation, ours alternate
-        return f"quantizer.head.{2 * int(head[1])}.{head[2]}"
-    for pattern, ours in _STOCK_NAMES:
-        if re.match(pattern, stock):
-            return re.sub(pattern, ours, stock)
-    raise CheckpointError(
-        f"stock weight {stock!r} has no place in vq_wav2vec; is this a `wav2vec` checkpoint?"
+        settings = {k: v for k, v in stock_settings(stock.options).items() if k in SETTINGS}
+        settings.update(quantizer_args="{}", quantizer_position="encoder", max_update=stock.max_update)
+        network = build_checked(settings, "stock's model")
+        load_weights(network, stock_weights(stock.weights, network), "stock's model")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    audio: dict[str, Any] = {"sample_rate": 16_000, "normalize": False}
+    audio |= {name: stock.task[name] for name in audio if stock.task.get(name) is not None}
+    made_from = {"file": path.name, "sha256": sha256(path), "kind": stock.kind}
+    return Imported(
+        _loaded(network, audio, made_from, str(path)),
+        bool(stock.options.get("infonce") or False),
+        stock.num_updates,
+        unknown_options(stock, SETTINGS),
     )
+
+
+def save_checkpoint(imported: Imported, out: str | Path, force: bool = False) -> None:
+    """Plain data in the layout of fairseq's trainer: `load_network`, fairseq and weights_only all read it."""
+    loaded = imported.loaded
+    state = {
+        "args": None,
+        "cfg": {
+            "_name": None,
+            "model": {"_name": MODEL, **dataclasses.asdict(loaded.network.config)},
+            "task": {
+                "_name": "vq_audio_pretraining",
+                "data": ".",
+                "sample_rate": loaded.sample_rate,
+                "normalize": loaded.normalize,
+            },
+            "criterion": {"_name": "vq_contrastive", "infonce": imported.infonce},
+        },
+        "model": {f"{_PREFIX}{name}": value for name, value in loaded.network.state_dict().items()},
+        "criterion": None,
+        # enough for fairseq to load the model, or to fine-tune from it; there is no optimizer to go on with
+        "optimizer_history": [
+            {
+                "criterion_name": "VqContrastiveCriterion",
+                "optimizer_name": "none",
+                "lr_scheduler_state": {},
+                "num_updates": imported.num_updates,
+            }
+        ],
+        "task_state": {},
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}, "val_loss": None},
+        "last_optimizer_state": None,
+        "made_from": dict(loaded.made_from),
+    }
+    write_pickle(Path(out), state, force)
+
+
+def export_folder(path: str | Path, out: str | Path, force: bool = False) -> Loaded:
+    """Any checkpoint that `load_network` reads, as safetensors + json."""
+    path = Path(path)
+    loaded = load_network(path)
+    source = path / WEIGHTS_NAME if path.is_dir() else path
+    made_from: dict[str, Any] = {"file": source.name, "sha256": sha256(source)}
+    if loaded.made_from:
+        made_from["from"] = dict(loaded.made_from)
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": MODEL,
+        "sample_rate": loaded.sample_rate,
+        "normalize": loaded.normalize,
+        "settings": dataclasses.asdict(loaded.network.config),
+        "made_from": made_from,
+    }
+    write_folder(Path(out), config, loaded.network.state_dict(), force)
+    return loaded

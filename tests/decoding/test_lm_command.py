@@ -1,0 +1,121 @@
+"""`vqw2v lm`: its files, its warnings, and KenLM's programs where they are asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin import __main__ as cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("a b a c\nb a c\n\nc a b\n", encoding="utf-8")
+    return path
+
+
+def program(folder: Path, name: str, does: str) -> None:
+    """A stand-in for one of KenLM's programs."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH with nothing of KenLM on it, but for what a test puts into this folder."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    return folder
+
+
+def test_it_writes_the_model_and_says_what_it_made(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = text.with_name("lm.arpa")
+    assert cli.main(["lm", str(text), str(out), "--order", "3", "--prune", "0", "0", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "order 3, from 4 sentences of 10 words (3 different)" in shown.out
+    assert "3-grams: 2 (6 pruned)" in shown.out
+    assert "warning: order 2: its discounts cannot be estimated" in shown.err
+    assert "1 of 4 lines are empty" in shown.err
+    assert out.read_text(encoding="utf-8").startswith(
+        "\\data\\\nngram 1=6\nngram 2=10\nngram 3=2\n\n\\1-grams:\n"
+    )
+
+
+def test_standard_input_will_do_and_torch_stays_out(tmp_path: Path) -> None:
+    source = (
+        "import sys; from vqw2v_plugin.__main__ import main; "
+        "status = main(['lm', '-', sys.argv[1], '--order', '2']); "
+        "sys.exit(status or 9 * ('torch' in sys.modules))"
+    )
+    command = [sys.executable, "-c", source, str(tmp_path / "lm.arpa")]
+    finished = subprocess.run(command, cwd=ROOT, input=b"a b\nb a\n", capture_output=True, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "lm.arpa").is_file()
+
+
+def test_order_1_warns_that_kenlm_cannot_read_it(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lm", str(text), str(text.with_name("lm.arpa")), "--order", "1"]) == 0
+    assert "KenLM reads no model of order 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--order", "7"], "`order` is 7"),
+        (["--prune", "2", "1"], "`prune` is 2 1"),
+        (["--order", "6"], "`order` 6"),
+        (["--binary"], "`build_binary` on the PATH"),
+        (["--lmplz"], "`lmplz` on the PATH"),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_one_line_and_no_file(
+    arguments: list[str], message: str, text: Path, bare_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text.write_text("a b a\n" if arguments == ["--order", "6"] else "a b a c\n", encoding="utf-8")
+    out = text.with_name("lm.arpa")
+    assert cli.main(["lm", str(text), str(out), *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and len(shown.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_missing_folder_is_named_before_the_work(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lm", str(text), str(text.with_name("none") / "lm.arpa")]) == 2
+    assert "none: no such folder" in capsys.readouterr().err
+
+
+def test_lmplz_gets_the_same_settings(text: Path, bare_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    program(bare_path, "lmplz", 'echo "$@" >&2')
+    arguments = ["--lmplz", "--order", "3", "--prune", "0", "1", "--skip-symbols"]
+    assert cli.main(["lm", str(text), "lm.arpa", *arguments]) == 0
+    shown = capfd.readouterr().err
+    assert f"-o 3 -S 40% --discount_fallback --arpa lm.arpa --text {text}" in shown
+    assert "--prune 0 1 --skip_symbols" in shown
+    program(bare_path, "lmplz", "exit 3")
+    assert cli.main(["lm", str(text), "lm.arpa", "--lmplz"]) == 2
+    assert "failed" in capfd.readouterr().err
+
+
+def test_binary_is_what_build_binary_makes(
+    text: Path, bare_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(bare_path, "build_binary", 'cp "$1" "$2"')
+    out = text.with_name("lm.arpa")
+    assert cli.main(["lm", str(text), str(out), "--binary"]) == 0
+    assert text.with_name("lm.binary").read_bytes() == out.read_bytes()
+    assert cli.main(["lm", str(text), str(out), "--binary", "--order", "1"]) == 2
+    program(bare_path, "build_binary", 'echo "bad file" >&2; echo half >"$2"; exit 1')
+    capsys.readouterr()
+    assert cli.main(["lm", str(text), str(out), "--binary"]) == 2
+    assert "build_binary failed: bad file" in capsys.readouterr().err
+    assert not list(text.parent.glob("*.part"))

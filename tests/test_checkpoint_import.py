@@ -1,0 +1,250 @@
+"""Stock fairseq's checkpoints, written by stock's own classes, become ours and keep their codes."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+from torch import Tensor
+
+pytest.importorskip("fairseq")
+from fairseq.models.wav2vec.wav2vec import Wav2VecConfig, Wav2VecModel
+from omegaconf import OmegaConf
+
+import vqw2v_plugin
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.checkpoints import (
+    CheckpointError,
+    build_network,
+    export_folder,
+    import_stock,
+    load_network,
+    save_checkpoint,
+    stock_settings,
+)
+from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.modules.conv_spec import parse_conv_layers
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+SMALL = {
+    "conv_feature_layers": "[(32, 10, 5), (32, 8, 4)] + [(32, 4, 2)] * 2",
+    "conv_aggregator_layers": "[(32, 2, 1), (48, 3, 1)]",
+    "vq_vars": 20,
+    "prediction_steps": 5,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "wav2vec": {"vq_type": "none"},
+    "wav2vec, projected": {
+        "vq_type": "none",
+        "project_features": "same",
+        "conv_aggregator_layers": "[(32, 2, 1)]",
+    },
+    "gumbel": {"vq_type": "gumbel"},
+    "gumbel, deep and shared": {"vq_type": "gumbel", "vq_depth": 2, "combine_groups": True},
+    "kmeans": {"vq_type": "kmeans"},
+    "kmeans, shared": {"vq_type": "kmeans", "combine_groups": True, "vq_groups": 4, "activation": "gelu"},
+}
+WAV = torch.randn(1, 4000, generator=torch.Generator().manual_seed(1)) * 0.1
+
+
+def stock_model(**options: Any) -> tuple[Wav2VecModel, dict[str, Any]]:
+    """A random model of stock's, and its options as stock's own config holds them."""
+    torch.manual_seed(7)
+    config = Wav2VecConfig()
+    for name, value in {**SMALL, "infonce": False, **options}.items():
+        setattr(config, name, value)
+    return Wav2VecModel(config).eval(), {**vars(config), "_name": "wav2vec"}
+
+
+def write_today(path: Path, model: Wav2VecModel, options: dict[str, Any], **task: Any) -> None:
+    """As stock's trainer does: `cfg` in plain containers, enums as strings."""
+    cfg = OmegaConf.create(
+        {
+            "model": options,
+            "task": {"_name": "audio_pretraining", "data": "/data", "sample_rate": 16_000, **task},
+            "optimization": {"max_update": 1000},
+        },
+        flags={"allow_objects": True},
+    )
+    state = {"args": None, "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)}
+    history = [{"criterion_name": "Wav2vecCriterion", "num_updates": 400, "optimizer_name": "FairseqAdam"}]
+    state |= {"model": model.state_dict(), "optimizer_history": history, "extra_state": {}}
+    torch.save(state, path)
+
+
+def write_2019(path: Path, model: Wav2VecModel, options: dict[str, Any], zipped: bool) -> None:
+    """As stock's trainer did: everything in one argparse.Namespace, tuples as strings, the old names."""
+    args = argparse.Namespace(**{k: v for k, v in options.items() if not k.startswith("_")})
+    args.vq_temp = "(2.0, 0.5, 0.999995)"
+    args.arch, args.task, args.criterion = "audio_cpc", "speech_pretraining", "binary_cross_entropy"
+    args.data, args.lr, args.encoder, args.max_update, args.sample_rate = "/data", [0.1], "cnn", 9, 16_000
+    args.log_keys = None
+    if options["vq_type"] == "none":  # such files are older than these options
+        for name in ("activation", "vq_type", "vq_depth", "vq_vars", "vq_temp", "infonce", "normalize"):
+            vars(args).pop(name, None)
+    state = {"args": args, "model": model.state_dict(), "optimizer_history": [{"num_updates": 3}]}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+
+
+def stock_codes(model: Wav2VecModel) -> Tensor:
+    with torch.no_grad():
+        return model.vector_quantizer.forward_idx(model.feature_extractor(WAV))[1]
+
+
+@pytest.mark.parametrize("kind", ["today", "2019, zip", "2019, legacy"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_stock_import_export_load_leaves_codes_unchanged(tmp_path: Path, variant: str, kind: str) -> None:
+    model, options = stock_model(**VARIANTS[variant])
+    stock, ours, folder = tmp_path / "stock.pt", tmp_path / "ours.pt", tmp_path / "folder"
+    if kind == "today":
+        write_today(stock, model, options)
+    else:
+        write_2019(stock, model, options, zipped="zip" in kind)
+    imported = import_stock(stock)
+    assert imported.ignored == []
+    save_checkpoint(imported, ours)
+    export_folder(ours, folder)
+    with torch.no_grad():
+        z = model.feature_extractor(WAV)
+        c = model.feature_aggregator(
+            model.vector_quantizer.forward_idx(z)[0] if model.vector_quantizer else z
+        )
+        for place in (ours, folder, folder / "model.safetensors"):
+            loaded = load_network(place)
+            assert loaded.network.config.quantizer == options["vq_type"]
+            torch.testing.assert_close(loaded.network.features(WAV).c.transpose(1, 2), c)
+            if model.vector_quantizer:
+                assert torch.equal(Tokenizer(loaded).encode(WAV, 16_000), stock_codes(model))
+
+
+def test_fairseq_itself_loads_what_was_imported(tmp_path: Path) -> None:
+    from fairseq import checkpoint_utils
+
+    vqw2v_plugin.register()
+    model, options = stock_model(vq_type="gumbel")
+    write_today(tmp_path / "stock.pt", model, options, normalize=True)
+    save_checkpoint(import_stock(tmp_path / "stock.pt"), tmp_path / "ours.pt")
+    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(tmp_path / "ours.pt")])
+    assert torch.equal(models[0].eval().network.encode(WAV), stock_codes(model))
+    assert task.cfg.normalize is True and cfg.model.max_update == 1000
+    # 400 updates of stock's schedule are behind it
+    assert models[0].network.quantizer.temperature == pytest.approx(2.0 * 0.999995**400)
+
+
+def test_options_that_a_file_lacks_have_stock_s_defaults() -> None:
+    defaults = {k: v for k, v in vars(Wav2VecConfig()).items() if not k.startswith("_")}
+    missing, given = (vars(build_network(stock_settings(options)).config) for options in ({}, defaults))
+    for config in (missing, given):  # two spellings of the same layers
+        config["conv_feature_layers"] = parse_conv_layers(config["conv_feature_layers"])
+    assert missing == given
+
+
+def test_a_switch_of_2019_takes_all_negatives_from_the_batch() -> None:
+    for switch, expected in [(True, (0, 7)), (False, (7, 0))]:
+        settings = stock_settings({"cross_sample_negatives": switch, "num_negatives": 7})
+        assert (settings["num_negatives"], settings["cross_sample_negatives"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"_name": "wav2vec2"}, "holds the model 'wav2vec2'; expected stock's 'wav2vec'"),
+        ({"_name": "vq_wav2vec"}, "is ours already"),
+        ({"aggregator": "gru"}, "recurs over the batch"),
+        ({"vq_vars": "20"}, "`vq_vars` is '20'; expected int"),
+        ({"vq_temp": "warm"}, "`vq_temp` is 'warm'"),
+        ({"vq_type": "lattice"}, "`quantizer` is 'lattice'"),
+        (
+            {"vq_vars": 21},
+            "stock's model: its weights do not fit: `quantizer.codebook.entries` has the shape",
+        ),
+        ({"conv_feature_layers": "open('x')"}, "`conv_feature_layers` (\"open('x')\") cannot be read"),
+        ({"conv_aggregator_layers": "[(32, 3, 2)]"}, "stride 2"),
+    ],
+)
+def test_what_cannot_be_imported_is_said(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    model, options = stock_model(vq_type="gumbel")
+    write_today(tmp_path / "stock.pt", model, {**options, **changes})
+    with pytest.raises(CheckpointError) as caught:
+        import_stock(tmp_path / "stock.pt")
+    assert says in str(caught.value) and str(tmp_path / "stock.pt") in str(caught.value)
+
+
+def test_foreign_options_are_named_and_foreign_weights_refused(tmp_path: Path) -> None:
+    model, options = stock_model(vq_type="kmeans")
+    write_today(tmp_path / "stock.pt", model, {**options, "my_option": 3})
+    assert import_stock(tmp_path / "stock.pt").ignored == ["my_option"]
+    model.extra = torch.nn.Linear(2, 2)
+    write_today(tmp_path / "stock.pt", model, options)
+    with pytest.raises(CheckpointError, match=r"stock\.pt: weight 'extra\.weight' of stock's has no place"):
+        import_stock(tmp_path / "stock.pt")
+
+
+def test_an_object_in_the_namespace_is_refused(tmp_path: Path) -> None:
+    torch.save({"args": argparse.Namespace(arch="wav2vec", when=Path("x")), "model": {}}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"Python object `pathlib\.[\w.]*PosixPath`"):
+        import_stock(tmp_path / "a.pt")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of noise."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        sf.write(folder / f"{i}.wav", rng.normal(0, 0.1, 8000).astype(np.float32), 16_000)
+    for split in ("train", "valid"):
+        write_manifest(
+            folder / f"{split}.tsv", str(folder), [{"path": f"{i}.wav", "samples": 8000} for i in range(4)]
+        )
+    return folder
+
+
+def train(data: Path, folder: Path, *more: str) -> str:
+    options = "--cpu --optimizer adam --lr 1e-3 --max-update 1 --max-tokens 40000 --num-workers 0"
+    options += " --log-format simple --no-epoch-checkpoints --save-dir ck --required-batch-size-multiple 1"
+    command = [str(BIN / "fairseq-train"), str(data), *options.split(), *more]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def model_options() -> list[str]:
+    layers = ["--conv-feature-layers", SMALL["conv_feature_layers"]]
+    layers += ["--conv-aggregator-layers", SMALL["conv_aggregator_layers"]]
+    return [*layers, "--prediction-steps", "5", "--vq-vars", "20"]
+
+
+@pytest.mark.slow
+def test_stock_s_own_trainer_s_file_is_imported_and_fine_tuned_from(data: Path, tmp_path: Path) -> None:
+    stock = "--task audio_pretraining --arch wav2vec --criterion wav2vec --vq-type gumbel --normalize"
+    stock += " --min-sample-size 100 --max-sample-size 8000"
+    train(data, tmp_path, *stock.split(), *model_options())
+    imported = import_stock(tmp_path / "ck" / "checkpoint_last.pt")
+    assert imported.loaded.normalize and imported.num_updates == 1 and imported.ignored == []
+    save_checkpoint(imported, tmp_path / "ours.pt")
+
+    (tmp_path / "tuned").mkdir()
+    ours = f"--user-dir {ROOT / 'vqw2v_plugin'} --task vq_audio_pretraining --arch vq_wav2vec --normalize"
+    ours += " --criterion vq_contrastive --quantizer gumbel --vq-depth 1"
+    more = [
+        "--finetune-from-model",
+        str(tmp_path / "ours.pt"),
+        "--vq-temp",
+        "(2.0, 0.5, 0.999995)",
+        "--lr",
+        "1e-30",
+    ]  # a step that changes no weight
+    log = train(data, tmp_path / "tuned", *ours.split(), *model_options(), *more)
+    assert "loading pretrained model" in log
+    tuned = load_network(tmp_path / "tuned" / "ck" / "checkpoint_last.pt").network
+    for name, value in imported.loaded.network.named_parameters():
+        assert torch.equal(tuned.get_parameter(name), value), name

@@ -1,0 +1,200 @@
+"""Checkpoints as bytes: pickles read without running anything, safetensors beside a json, both written whole.
+
+Nothing here knows what the tensors mean; `checkpoints` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
+_PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
+_TORCH_ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and the reason."""
+
+
+def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
+    """What `torch.save` wrote, as tensors and plain data; classes beyond these must be `admitted` by name."""
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; expected a file such as checkpoints/checkpoint_best.pt")
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt"
+        )
+    try:
+        with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles, which end in an error of ours anyway
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
+    except Exception as error:
+        raise CheckpointError(_refusal(path, error, admitted)) from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
+        raise CheckpointError(f"{path} holds no model; expected a checkpoint that fairseq's trainer wrote")
+    for name, value in state["model"].items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{path}: weight {name!r} is of type {type(value).__name__}; expected a tensor"
+            )
+    return state
+
+
+def _refusal(path: Path, error: Exception, admitted: Sequence[type]) -> str:
+    """One sentence: which object the file carries, or why it is no checkpoint at all."""
+    text = str(error)
+    named = re.search(r"GLOBAL ([\w.]+)", text)
+    culprit = named[1] if named else ""
+    if not named and "operand" in text:
+        known = {f"{cls.__module__}.{cls.__qualname__}" for cls in admitted}
+        culprit = next((name for name in _foreign_globals(path) if name not in known), "")
+    if culprit == "argparse.Namespace":
+        return (
+            f"{path} holds `args` as {culprit}, as stock fairseq's files of 2019 do; "
+            f"make it one of ours first: `vqw2v import {path} OUT.pt`"
+        )
+    if culprit:
+        return (
+            f"{path} is refused and nothing in it was run: it carries the Python object `{culprit}`, and a "
+            f"checkpoint may hold tensors and plain data alone; get it from its maker without that object"
+        )
+    return (
+        f"{path} cannot be read as a checkpoint of weights alone ({_defect(path, error)}); expected a whole "
+        f"file that torch.save wrote: copy it anew, or name another"
+    )
+
+
+def _defect(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        begins = file.read(2)
+    if not begins:
+        return "it is empty"
+    if begins == b"PK" and not zipfile.is_zipfile(path):
+        return "it breaks off"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(_TORCH_ADVICE)]
+    if not reasons or not isinstance(error, (RuntimeError, pickle.UnpicklingError)):
+        return "it is something else"
+    if "operand" in reasons[0]:
+        return (
+            "its pickle has another protocol than torch.save's" if begins == b"PK" else "it is something else"
+        )
+    return reasons[0].split(". In PyTorch")[0].rstrip(".")  # what follows is how to run it all the same
+
+
+def _foreign_globals(path: Path) -> Iterator[str]:
+    """What else than tensors a pickle of an unusual protocol names; it is looked at, never loaded."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                pickles = [archive.open(name) for name in archive.namelist() if name.endswith("data.pkl")]
+                for stream in pickles:
+                    yield from _globals(stream)
+        else:
+            with path.open("rb") as stream:
+                while stream.peek(1):
+                    yield from _globals(stream)
+    except Exception:  # whatever is wrong with it, the file is refused anyway, only with a vaguer sentence
+        return
+
+
+def _globals(stream: IO[bytes]) -> Iterator[str]:
+    texts: list[str] = []
+    for opcode, value, _ in pickletools.genops(stream):
+        if opcode.name == "GLOBAL":
+            texts = str(value).split(" ")
+        elif isinstance(value, str):
+            texts = [*texts[-1:], value]
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL") and not texts[0].startswith(_PLAIN):
+            yield ".".join(texts)
+
+
+def write_pickle(path: Path, state: Mapping[str, Any], force: bool = False) -> None:
+    """For `read_pickle` and for fairseq; an existing file is replaced with `force` alone."""
+    _refuse_existing(path, force)
+    _write_whole(path, lambda part: torch.save(dict(state), part))
+
+
+def write_folder(
+    folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], force: bool = False
+) -> None:
+    """`model.safetensors` and, when that is there, `config.json`."""
+    from safetensors.torch import save
+
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; expected a folder to make or to write into")
+    for name in (WEIGHTS_NAME, CONFIG_NAME):
+        _refuse_existing(folder / name, force)
+    folder.mkdir(parents=True, exist_ok=True)
+    # each tensor with memory of its own, as the format wants it
+    alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others
+    _write_whole(folder / WEIGHTS_NAME, lambda part: part.write_bytes(content))
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    _write_whole(folder / CONFIG_NAME, lambda part: part.write_bytes(text.encode()))
+
+
+def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
+    """The json, the tensors and where the json lies; `path` is the folder or the safetensors file in it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    weights = path / WEIGHTS_NAME if path.is_dir() else path
+    config = weights.parent / CONFIG_NAME
+    for file in (weights, config):
+        if not file.is_file():
+            raise CheckpointError(
+                f"{file} is missing; expected {WEIGHTS_NAME} and {CONFIG_NAME} side by side"
+            )
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{config} is no JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{config} holds a {type(settings).__name__}; expected a JSON object")
+    try:
+        return settings, load_file(weights), config
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{weights} cannot be read as safetensors ({error}); expected a whole file: copy it anew"
+        ) from error
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise CheckpointError(f"{path} exists; name another, or say --force to replace it")
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Under another name first: a write that is cut short leaves nothing that looks like a checkpoint."""
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path.parent} is no folder; expected one to write {path.name} into")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

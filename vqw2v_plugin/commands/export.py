@@ -1,0 +1,28 @@
+"""`vqw2v export`: a checkpoint as safetensors and json, which any program can read and none can run."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "write a checkpoint as safetensors and json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="checkpoint that fairseq-train or import wrote"
+    )
+    parser.add_argument("out", metavar="OUT", help="folder for model.safetensors and config.json")
+    parser.add_argument(
+        "--force", action="store_true", help="replace what lies in OUT from an earlier export"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..checkpoints import export_folder
+
+    loaded = export_folder(args.checkpoint, args.out, args.force)
+    config = loaded.network.config
+    print(
+        f"{args.out}: model.safetensors, config.json, quantizer {config.quantizer}, {loaded.sample_rate} Hz"
+    )
+    return 0

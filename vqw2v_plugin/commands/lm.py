@@ -1,0 +1,141 @@
+"""`vqw2v lm`: trains the n-gram language model that the decoder listens to, from text, without a compiler."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..decoding.ngram import NGramModel
+    from ..decoding.ngram_counts import Text
+
+HELP = "train an n-gram language model (ARPA) from text"
+DEFAULT_ORDER = 4
+LMPLZ_MEMORY = "40%"  # lmplz takes all of it at once, however small the text
+
+
+def find_tool(name: str, why: str, remedy: str) -> str:
+    """One of KenLM's programs, which its Python package does not bring."""
+    found = shutil.which(name)
+    if not found:
+        raise ValueError(f"{why} needs KenLM's program `{name}` on the PATH, and it is not there; {remedy}")
+    return found
+
+
+def run_lmplz(
+    program: str, text: str, arpa: Path, order: int, prune: Sequence[int] = (), skip_symbols: bool = False
+) -> None:
+    """The same model by KenLM's own program, which sorts on disk: for texts larger than memory."""
+    command = [program, "-o", str(order), "-S", LMPLZ_MEMORY, "--discount_fallback", "--arpa", str(arpa)]
+    command += [] if text == "-" else ["--text", text]
+    command += ["--prune", *map(str, prune)] if prune else []
+    command += ["--skip_symbols"] if skip_symbols else []
+    if subprocess.run(command, check=False).returncode:
+        raise ValueError(f"{text}: `{' '.join(command)}` failed; what it said stands above")
+
+
+def make_binary(program: str, arpa: Path, binary: Path) -> None:
+    """KenLM's own format: loads in an instant and is shared by the processes that read it."""
+    part = binary.with_name(f"{binary.name}.part")
+    finished = subprocess.run([program, str(arpa), str(part)], capture_output=True, text=True, check=False)
+    if finished.returncode:
+        part.unlink(missing_ok=True)
+        raise ValueError(f"{arpa}: build_binary failed: {' '.join(finished.stderr.split()[-40:])}")
+    part.replace(binary)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "text", metavar="TEXT", help="one sentence a line, may be gzipped; - for standard input"
+    )
+    parser.add_argument("out", metavar="OUT.arpa", help="file to write")
+    parser.add_argument(
+        "--order", type=int, default=DEFAULT_ORDER, help="longest n-gram, 1 to 6 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="COUNT",
+        help="leave out n-grams seen so often or less, a count an order, the last for all above: `0 0 1`",
+    )
+    parser.add_argument(
+        "--skip-symbols",
+        action="store_true",
+        help="leave <s>, </s> and <unk> out of the text (default: an error)",
+    )
+    parser.add_argument(
+        "--binary", action="store_true", help="also write OUT.binary with KenLM's build_binary"
+    )
+    parser.add_argument(
+        "--lmplz", action="store_true", help="have KenLM's lmplz do it: for texts larger than memory"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..decoding.arpa import write_arpa
+    from ..decoding.ngram import check_order, pruning, train_ngram
+    from ..decoding.ngram_counts import read_text
+
+    began, out = time.monotonic(), Path(args.out)
+    binary = out.with_suffix(".binary")
+    check_order(args.order)
+    pruning(args.prune, args.order)
+    if args.binary:
+        builder = find_tool(
+            "build_binary", "--binary", f"{out.name} alone will do: every decoder here reads it"
+        )
+        if args.order == 1:
+            raise ValueError("--binary: KenLM reads no model of order 1; expected --order 2 or more")
+    if not out.parent.is_dir():
+        raise ValueError(f"{out.parent}: no such folder; make it first")
+    if args.lmplz:
+        lmplz = find_tool("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")
+        run_lmplz(lmplz, args.text, out, args.order, args.prune, args.skip_symbols)
+        print(f"{out}: written by {lmplz} in {time.monotonic() - began:.1f} s")
+    else:
+        text = read_text(args.text, args.skip_symbols)
+        model = train_ngram(text, args.order, args.prune)
+        _warn(text, model)
+        write_arpa(model, out)
+        _print_summary(out, text, model, time.monotonic() - began)
+    if args.binary:
+        make_binary(builder, out, binary)
+        print(f"{binary}: {os.path.getsize(binary):,} bytes")
+    return 0
+
+
+def _warn(text: Text, model: NGramModel) -> None:
+    """What the user should know and may mend."""
+    for n, order in enumerate(model.orders, 1):
+        if order.discounts.problem:
+            values = ", ".join(f"{value:g}" for value in order.discounts.values)
+            print(
+                f"warning: order {n}: its discounts cannot be estimated ({order.discounts.problem}), as in a "
+                f"small or artificial text; {values} are used",
+                file=sys.stderr,
+            )
+    if text.num_empty:
+        share = f"{text.num_empty:,} of {text.num_sentences:,}"
+        print(f"warning: {share} lines are empty and count as empty sentences", file=sys.stderr)
+    if len(model.orders) == 1:
+        print("warning: KenLM reads no model of order 1; --order 2 is the least it takes", file=sys.stderr)
+
+
+def _print_summary(out: Path, text: Text, model: NGramModel, seconds: float) -> None:
+    print(
+        f"{out}: order {len(model.orders)}, from {text.num_sentences:,} sentences of {text.num_tokens:,} "
+        f"words ({len(text.words) - 3:,} different) in {seconds:.1f} s"
+    )
+    for n, order in enumerate(model.orders, 1):
+        pruned = f" ({order.num_pruned:,} pruned)" if order.num_pruned else ""
+        discounts = " ".join(f"{value:.3f}" for value in order.discounts.values)
+        print(f"  {n}-grams: {len(order):,}{pruned}, discounts {discounts}")

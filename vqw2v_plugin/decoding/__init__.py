@@ -1,0 +1,1 @@
+"""letters ──decoder──▶ text: the n-gram LM that the beam search listens to."""

@@ -1,0 +1,253 @@
+"""wav → z → tokens, the Python face: `Tokenizer.load(checkpoint).encode(wav, sample_rate)`, without fairseq.
+
+Shapes: B batch, S samples, T frames, C channels, G groups, V codes a group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from math import gcd
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .checkpoints import Loaded, load_network
+from .data.audio import AudioError, Samples, read_audio, size_at
+from .modules.pieces import PieceEncoder
+
+Audio = Tensor | npt.NDArray[Any]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Tokenizer:
+    """A checkpoint's codes for audio in memory or in files.
+
+    Clips are encoded one at a time: group norm runs over time, and convolutions of a batch may differ from
+    those of one clip in the last bit, so a clip's codes depend on nothing but the clip.
+    """
+
+    def __init__(
+        self, loaded: Loaded, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
+    ) -> None:
+        if loaded.network.quantizer is None:
+            raise ValueError("this model has no quantizer (wav2vec 1.0), so it has no codes")
+        self.device, self.dtype = _device(device), _dtype(dtype)
+        self.network = loaded.network.to(self.device).eval()
+        self.quantizer = loaded.network.quantizer
+        self.geometry = loaded.network.encoder.geometry
+        self.sample_rate, self.normalize = loaded.sample_rate, loaded.normalize
+        self.pieces = None
+        if not (self.network.encoder.skip_connections or self.network.quantize_context):
+            self.pieces = PieceEncoder(self.network.encoder, self.dtype)
+        elif self.dtype == torch.bfloat16:  # the logarithm stays in fp32: a third as many codes differ
+            self.network.encoder.layers[-1].register_forward_hook(lambda layer, inputs, z: z.float())
+
+    @classmethod
+    def load(
+        cls, path: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
+    ) -> Tokenizer:
+        """From fairseq's trainer, `vqw2v import` or `vqw2v export`; with bf16 some codes differ."""
+        return cls(load_network(path), device, dtype)
+
+    @property
+    def num_groups(self) -> int:
+        return self.quantizer.num_groups
+
+    @property
+    def num_codes(self) -> int:
+        """Codes V in each group."""
+        return self.quantizer.num_codes
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.geometry.stride
+
+    @overload
+    def encode(self, wav: Audio, sample_rate: int) -> Tensor: ...
+
+    @overload
+    def encode(self, wav: Sequence[Audio], sample_rate: int) -> list[Tensor]: ...
+
+    def encode(self, wav: Audio | Sequence[Audio], sample_rate: int) -> Tensor | list[Tensor]:
+        """[S] → codes [T, G]; a batch [B, S] → [B, T, G]; a list of [S] of any lengths → a list of [T, G].
+
+        Mono, floats or int16; the codes are int64, on the CPU. A clip that is too short for a frame, or holds
+        NaN or infinity, raises AudioError, which names the clip.
+        """
+        rate = _rate(sample_rate)
+        if isinstance(wav, (list, tuple)):
+            return [self._encode_clip(_array(clip), rate, f"clip {i}") for i, clip in enumerate(wav)]
+        array = _array(wav)  # type: ignore[arg-type]
+        if array.ndim == 1:
+            return self._encode_clip(array, rate, "the clip")
+        if array.ndim != 2:
+            raise AudioError(
+                f"audio has the shape {list(array.shape)}; expected [samples] or [clips, samples]"
+            )
+        batch = f"of [clips, samples] {list(array.shape)}"  # so that who gave channels sees it
+        rows = [self._encode_clip(row, rate, f"clip {i} {batch}") for i, row in enumerate(array)]
+        frames = self.geometry.frames(size_at(array.shape[1], rate, self.sample_rate))
+        return torch.stack(rows) if rows else torch.zeros(0, frames, self.num_groups, dtype=torch.int64)
+
+    def encode_file(
+        self, path: str | Path, start: int = 0, samples: int | None = None, rate: int | None = None
+    ) -> Tensor:
+        """Codes [T, G] of a file, or of `samples` samples from `start`; `rate` is what it is said to have."""
+        wav = read_audio(path, self.sample_rate, start, samples, rate=rate)
+        return self._encode_clip(wav, self.sample_rate, str(path))
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:  # [T, G] → [T, C], [B, T, G] → [B, T, C]
+        """The quantized vectors that the codes stand for, on the tokenizer's device in fp32."""
+        codes = self._checked_codes(codes).to(self.device)
+        return self.quantizer.decode(codes) if codes.ndim == 3 else self.quantizer.decode(codes[None])[0]
+
+    def times(self, num_frames: int, at: str = "start") -> Tensor:  # [T]
+        """Seconds at which the samples that each frame sees start, have their centre, or end."""
+        shares = {"start": 0.0, "centre": 0.5, "end": 1.0}
+        if at not in shares:
+            raise ValueError(f"`at` is {at!r}; expected one of {', '.join(shares)}")
+        first = torch.arange(num_frames, dtype=torch.float64) * self.geometry.stride
+        return (first + shares[at] * self.geometry.receptive_field) / self.sample_rate
+
+    def tokens(self, codes: Tensor) -> str:  # [T, G]
+        """`12-207 3-44 …`: a word a frame, its groups joined by hyphens."""
+        codes = self._checked_codes(codes)
+        if codes.ndim != 2:
+            raise ValueError(
+                f"codes have the shape {list(codes.shape)}; expected one clip's [frames, groups]"
+            )
+        return " ".join("-".join(map(str, frame)) for frame in codes.tolist())
+
+    def parse(self, tokens: str) -> Tensor:  # [T, G]
+        """What `tokens` has written."""
+        frames = []
+        for i, word in enumerate(tokens.split()):
+            parts = word.split("-")
+            if len(parts) != self.num_groups or not all(p.isascii() and p.isdecimal() for p in parts):
+                raise ValueError(
+                    f"token {i} is {word!r}; expected {self.num_groups} codes joined by hyphens, as in "
+                    f"{'-'.join('0' * self.num_groups)!r}"
+                )
+            frames.append([int(part) for part in parts])
+        if not frames:
+            return torch.zeros(0, self.num_groups, dtype=torch.int64)
+        return self._checked_codes(torch.tensor(frames))
+
+    def _encode_clip(self, clip: npt.NDArray[Any], rate: int, name: str) -> Tensor:  # [S] → [T, G]
+        wav = _resample(_mono(clip, name), rate, self.sample_rate)
+        if not self.geometry.frames(len(wav)):
+            raise AudioError(
+                f"{name}: {len(wav)} samples at {self.sample_rate} Hz are too short for a frame; expected at "
+                f"least {self.geometry.receptive_field}: leave it out"
+            )
+        source = torch.from_numpy(wav).to(self.device)  # [S]
+        if self.normalize:
+            source = F.layer_norm(source, source.shape)
+        return self._codes(source)
+
+    @torch.no_grad()
+    def _codes(self, source: Tensor) -> Tensor:  # [S] → [T, G]
+        """In bf16 only convolutions are: the quantizer chooses in fp32, where close codes are no ties."""
+        if self.pieces is not None:
+            return self.pieces.codes(source, self.quantizer).cpu()
+        if self.dtype == torch.float32:
+            with _exact(self.device):
+                return self.network.encode(source[None])[0].cpu()
+        with torch.autocast(self.device.type, self.dtype):
+            z = self.network.encoder(source[None])  # [1, T, C]
+            z = self.network.context(z) if self.network.quantize_context else z
+        return self.quantizer.encode(z.float())[0].cpu()
+
+    def _checked_codes(self, codes: Tensor) -> Tensor:
+        codes = torch.as_tensor(codes)
+        if codes.is_floating_point() or codes.dtype == torch.bool or codes.is_complex():
+            raise ValueError(f"codes are of type {codes.dtype}; expected integers")
+        if codes.ndim not in (2, 3) or codes.size(-1) != self.num_groups:
+            raise ValueError(
+                f"codes have the shape {list(codes.shape)}; expected [frames, {self.num_groups}] or "
+                f"[clips, frames, {self.num_groups}]"
+            )
+        if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < self.num_codes):
+            raise ValueError(
+                f"codes run from {int(codes.min())} to {int(codes.max())}; expected 0 to {self.num_codes - 1}"
+            )
+        return codes.long()
+
+
+def _array(wav: Audio) -> npt.NDArray[Any]:
+    if isinstance(wav, Tensor):
+        return (wav.float() if wav.dtype == torch.bfloat16 else wav).detach().cpu().numpy()
+    if isinstance(wav, np.ndarray):
+        return wav
+    raise AudioError(f"audio is a {type(wav).__name__}; expected numpy arrays or torch tensors")
+
+
+def _mono(clip: npt.NDArray[Any], name: str) -> Samples:  # [S]
+    """float32 samples between -1 and 1, all finite."""
+    if clip.ndim != 1:
+        raise AudioError(
+            f"{name}: has the shape {list(clip.shape)}; expected mono samples [S]: average its channels first"
+        )
+    if clip.dtype == np.int16:
+        return clip.astype(np.float32) / np.float32(32_768)  # as libsndfile does
+    if not np.issubdtype(clip.dtype, np.floating):
+        raise AudioError(f"{name}: is of type {clip.dtype}; expected floats between -1 and 1, or int16")
+    with np.errstate(over="ignore"):
+        mono = np.array(clip, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(mono))
+    if len(bad):
+        raise AudioError(
+            f"{name}: {len(bad)} of {len(clip)} samples are NaN or infinite, the first is sample {bad[0]}; "
+            f"expected finite numbers"
+        )
+    return mono
+
+
+def _resample(wav: Samples, rate: int, target: int) -> Samples:
+    """Bit for bit what `read_audio` gives for a file of these samples: it too begins a period early."""
+    if rate == target:
+        return wav
+    common = gcd(rate, target)
+    up, down = target // common, rate // common
+    size = size_at(len(wav), rate, target)
+    early = np.concatenate([np.zeros(down, dtype=np.float32), wav])
+    piece: Samples = soxr.resample(early, rate, target, quality="HQ")[up : up + size]
+    return np.ascontiguousarray(np.pad(piece, (0, size - len(piece))))
+
+
+def _rate(sample_rate: int) -> int:
+    number = isinstance(sample_rate, (int, float, np.number)) and not isinstance(sample_rate, bool)
+    if not number or sample_rate < 1 or sample_rate % 1:
+        raise AudioError(f"`sample_rate` is {sample_rate!r}; expected a whole number of Hz")
+    return int(sample_rate)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); expected cpu or cuda") from None
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    for name, known in DTYPES.items():
+        if dtype in (name, known):
+            return known
+    raise ValueError(f"dtype is {dtype!r}; expected {' or '.join(DTYPES)}")
+
+
+def _exact(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """fp32 means fp32: by default cuDNN rounds convolutions' inputs to 10 bits (TF32), and codes see it."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
