@@ -10,6 +10,7 @@ from typing import Any, Dict
 from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from hydra.utils import to_absolute_path
 from omegaconf import II, MISSING
@@ -19,6 +20,7 @@ from ..data.token_folder import DICT, TokenError, read_dict
 from ..data.token_store import TokenStore
 from ..modules.span_mask import expected_share
 from ..modules.vocabulary import MASK, Symbols
+from .restart import LAST, check_ranks, mend_last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class VqTokenPretrainingConfig(FairseqDataclass):
         default=0.1, metadata={"help": "share of the masked tokens that BERT sees as another code"}
     )
     seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
 
 
 @register_task("vq_token_pretraining", dataclass=VqTokenPretrainingConfig)
@@ -106,6 +110,14 @@ class VqTokenPretrainingTask(FairseqTask):
         share = expected_share(length, how.start_prob, how.length, how.stdev)
         logger.info(f"{split}: {share:.1%} of the tokens will be masked, for {length} tokens in a piece")
         self.datasets[split] = dataset
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Looks at what there is when a training begins: fairseq would later, and not say what it wants."""
+        if not from_checkpoint:
+            check_ranks()
+            if self.cfg.restore_file == LAST:
+                mend_last_checkpoint(self.cfg.save_dir)
+        return super().build_model(cfg, from_checkpoint)
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """fairseq's iterator, whose worker processes end with their epoch."""

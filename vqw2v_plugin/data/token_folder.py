@@ -1,0 +1,93 @@
+"""The tokens of the picture on disk, what is text of them: SPLIT.ids, dict.txt and tokens.json.
+
+`.ids` has a line `utt⇥frames` for each utterance, dict.txt a line `symbol count` for each symbol in the order
+of their ids. The ids themselves are in `token_store.py`. Neither torch nor fairseq is needed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+NUM_SPECIAL = 4  # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt
+DICT, ABOUT = "dict.txt", "tokens.json"
+
+
+class TokenError(ValueError):
+    """A token folder that cannot be used; the message names the file and the reason."""
+
+
+def splits(folder: str | os.PathLike[str]) -> list[str]:
+    """The splits there are."""
+    return sorted(path.stem for path in Path(folder).glob("*.idx"))
+
+
+def read_ids(path: str | os.PathLike[str], expected: int) -> list[tuple[str, int]]:
+    """(utterance, frames) of each line."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        rows = [(utt, int(frames)) for utt, frames in (line.split("\t") for line in lines)]
+    except FileNotFoundError:
+        raise TokenError(
+            f"{path}: is missing; expected a line 'utterance<TAB>frames' for each utterance"
+        ) from None
+    except ValueError as error:
+        raise TokenError(f"{path}: {error}; expected lines 'utterance<TAB>frames'") from error
+    if len(rows) != expected:
+        raise TokenError(f"{path}: has {len(rows)} lines, its .idx {expected} utterances; make both anew")
+    return rows
+
+
+def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The symbols of a dict.txt (`symbol count` a line) in their order; the first one's id is 4."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise TokenError(
+            f"{path}: is missing; expected the tokens' dictionary, a line 'symbol count' each"
+        ) from None
+    symbols: dict[str, None] = {}
+    for number, line in enumerate(lines, 1):
+        symbol, _, count = line.rstrip().rpartition(" ")
+        if not symbol or not count.isdecimal():
+            raise TokenError(f"{path}:{number}: got {line!r}, expected 'symbol count' such as '12-207 1402'")
+        if symbol in symbols:
+            raise TokenError(f"{path}:{number}: symbol {symbol!r} is there a second time; expected each once")
+        symbols[symbol] = None
+    return tuple(symbols)
+
+
+def write_dict(path: str | os.PathLike[str], counts: Iterable[tuple[str, int]]) -> None:
+    """Writes (symbol, count) in the order given, whole or not at all; fairseq reads it."""
+    _write_whole(Path(path), "".join(f"{symbol} {count}\n" for symbol, count in counts))
+
+
+def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What tokens.json says of the folder; empty where there is none."""
+    path = Path(folder) / ABOUT
+    try:
+        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise TokenError(f"{path}: {error}; expected a JSON object") from error
+    if not isinstance(about, dict):
+        raise TokenError(f"{path}: holds a {type(about).__name__}, expected a JSON object")
+    return about
+
+
+def write_about(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> None:
+    """Writes tokens.json: the checkpoint's hash, the settings, the manifests' hashes."""
+    text = json.dumps(dict(about), indent=1, sort_keys=True, ensure_ascii=False)
+    _write_whole(Path(folder) / ABOUT, text + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
