@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vqw2v_plugin.modules.contrastive import Scores, StepPredictor, _Skew, contrastive_loss, num_correct
+from vqw2v_plugin.modules.contrastive import Scores, StepPredictor, _Score, contrastive_loss, num_correct
 from vqw2v_plugin.modules.negatives import sample_negatives
 
 
@@ -68,8 +68,9 @@ def test_gradients_agree_with_finite_differences(case) -> None:
     head, c, y, negatives = case
     c.requires_grad_(), y.requires_grad_()
     assert torch.autograd.gradcheck(lambda c, y: contrastive_loss(head(c, y, negatives)), (c, y))
-    predictions = torch.randn(2, 5, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda p: _Skew.apply(p, 2), (predictions,))
+    predictions = torch.randn(2, 7, 3, 4, dtype=torch.float64, requires_grad=True)
+    rows = torch.cat([torch.arange(14).view(2, 7, 1), negatives], -1)
+    assert torch.autograd.gradcheck(lambda p, y: _Score.apply(p, y, rows, 2), (predictions, y))
 
 
 def test_a_tie_is_not_a_success() -> None:

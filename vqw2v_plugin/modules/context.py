@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .conv import causal_conv
 from .conv_spec import ConvLayer
-from .norm import GroupNorm32, make_activation
+from .norm import GroupNorm32, make_activation, norm_act
 
 
 class ContextBlock(nn.Module):
@@ -53,6 +54,14 @@ class ContextBlock(nn.Module):
             return y
         return (y + (x if self.residual is None else self.residual(x))) * self.residual_scale
 
+    def train_forward(self, x: Tensor) -> Tensor:  # [B, T, C_in] → [B, T, C]
+        """The same mathematics in fewer passes over memory and fewer products."""
+        y = causal_conv(x, self.conv.weight, self.conv.bias, self.pad_mode == "replicate")
+        skip = None
+        if self.skip:
+            skip = x if self.residual is None else F.linear(x, self.residual.weight.squeeze(2))
+        return norm_act(self.dropout(y), self.norm, self.activation, skip, self.residual_scale)
+
 
 class ConvContext(nn.Module):
     """The aggregator: 12 causal layers of kernel 2…13 in the paper, so c sees about 0.8 s of the past."""
@@ -88,6 +97,10 @@ class ConvContext(nn.Module):
         self.dim = layers[-1].dim
 
     def forward(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, C]
+        if self.training and z.device.type == "cpu":
+            for layer in self.layers:
+                z = layer.train_forward(z)  # type: ignore[operator]
+            return z
         x = z.transpose(1, 2)  # [B, C, T]
         for layer in self.layers:
             x = layer(x)

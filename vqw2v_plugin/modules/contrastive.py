@@ -51,11 +51,9 @@ class StepPredictor(nn.Module):
             )
         predictions = F.linear(c, self.weight.flatten(0, 1), self.bias.repeat(self.steps))
         predictions = self.dropout(predictions).unflatten(-1, (self.steps, dim))  # [B, T, K, C]
-        aligned = _Skew.apply(predictions, self.offset)  # type: ignore[no-untyped-call]
         own = torch.arange(batch * frames, device=targets.device).view(batch, frames, 1)
         rows = torch.cat([own, negatives], -1)  # [B, T, 1 + N]
-        candidates = F.embedding(rows, targets.reshape(-1, dim))  # [B, T, 1 + N, C]
-        scores = torch.matmul(aligned, candidates.transpose(-1, -2))  # [B, T, K, 1 + N]
+        scores = _Score.apply(predictions, targets, rows, self.offset)  # type: ignore[no-untyped-call]
         per_utterance = sum(max(0, frames - self.offset - k) for k in range(self.steps))
         return Scores(scores, self._valid(frames, targets.device), batch * per_utterance)
 
@@ -65,28 +63,50 @@ class StepPredictor(nn.Module):
         return target >= ahead
 
 
-class _Skew(torch.autograd.Function):
-    """From time of prediction to time of target: out[b, t, j] = in[b, t − offset − (K − 1 − j), j], or 0."""
+class _Score(torch.autograd.Function):
+    """scores[b, t, j, n] = predictions[b, t − offset − (K − 1 − j), j] · targets[rows[b, t, n]], or 0.
+
+    One utterance at a time: copies of its predictions and candidates are all that is ever made.
+    """
 
     @staticmethod
-    def forward(ctx: Any, predictions: Tensor, offset: int) -> Tensor:
-        ctx.lead = offset + predictions.size(2) - 1
-        padded = F.pad(predictions, (0, 0, 0, 0, ctx.lead, 0))
-        return _diagonals(padded, predictions.size(1)).contiguous()
+    def forward(ctx: Any, predictions: Tensor, targets: Tensor, rows: Tensor, offset: int) -> Tensor:
+        batch, frames, steps, dim = predictions.shape
+        flat = targets.reshape(-1, dim)  # [B·T, C]
+        ctx.save_for_backward(predictions, flat, rows)
+        ctx.lead = offset + steps - 1
+        scores = predictions.new_empty(batch, frames, steps, rows.size(-1))
+        for b in range(batch):
+            candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
+            scores[b] = torch.bmm(_aligned(predictions[b], ctx.lead), candidates.transpose(1, 2))
+        return scores
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        batch, frames, steps, dim = grads[0].shape
-        padded = grads[0].new_zeros(batch, ctx.lead + frames, steps, dim)
-        _diagonals(padded, frames).copy_(grads[0])
-        return padded[:, ctx.lead :], None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        predictions, flat, rows = ctx.saved_tensors
+        batch, frames, steps, dim = predictions.shape
+        to_predictions = torch.empty_like(predictions)
+        to_flat = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, torch.float32))
+        padded = predictions.new_zeros(ctx.lead + frames, steps, dim)
+        for b in range(batch):
+            candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
+            _diagonals(padded, frames).copy_(torch.bmm(grads[0][b], candidates))
+            to_predictions[b] = padded[ctx.lead :]
+            aligned = _aligned(predictions[b], ctx.lead)
+            to_candidates = torch.bmm(grads[0][b].transpose(1, 2), aligned)  # [T, 1 + N, C]
+            to_flat.index_add_(0, rows[b].flatten(), to_candidates.flatten(0, 1).to(to_flat))
+        return to_predictions, to_flat.to(flat).view(batch, frames, dim), None, None
+
+
+def _aligned(predictions: Tensor, lead: int) -> Tensor:  # [T, K, C]
+    """From time of prediction to time of target."""
+    return _diagonals(F.pad(predictions, (0, 0, 0, 0, lead, 0)), predictions.size(0))
 
 
 def _diagonals(padded: Tensor, frames: int) -> Tensor:
-    """View out[b, t, j] = padded[b, t + j, j] of a contiguous [B, T + lead, K, C]."""
-    batch, total, steps, dim = padded.shape
-    strides = (total * steps * dim, steps * dim, (steps + 1) * dim, 1)
-    return padded.as_strided((batch, frames, steps, dim), strides)
+    """View out[t, j] = padded[t + j, j] of a contiguous [T + lead, K, C]."""
+    _, steps, dim = padded.shape
+    return padded.as_strided((frames, steps, dim), (steps * dim, (steps + 1) * dim, 1))
 
 
 def contrastive_loss(scored: Scores, infonce: bool = False, balanced: bool = False) -> Tensor:

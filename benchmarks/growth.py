@@ -1,0 +1,83 @@
+"""wav → z → tokens and c, how the cost of learning grows: with audio, batch and codebook.
+
+Our side alone, each case in a fresh process; a power of the size is fitted to the seconds and to the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from sides import MODEL, SPAWN, Job, common_options, describe, prepare, worker
+
+# what grows → (utterances, samples, codes a group) of each case
+GROWTHS = {
+    "audio length": [(2, 40_000 * 2**i, 320) for i in range(4)],
+    "batch": [(2**i, 40_000, 320) for i in range(4)],
+    "codebook": [(2, 80_000, 160 * 4**i) for i in range(4)],
+}
+HEADER = "\n\n| grows | batch | codes a group | s a step | MiB |\n| --- | --- | --- | --- | --- |"
+
+
+def measure(job: Job, steps: int) -> tuple[float, float]:
+    """The least seconds of `steps` steps after a warm-up, and the MiB that training adds."""
+    with SPAWN.Pool(1) as child:
+        child.apply(prepare, [job])
+    with worker(job) as step:
+        step(0)
+        taken = [step(number) for number in range(1, steps + 1)]
+    return min(each.seconds for each in taken), taken[-1].peak - taken[-1].before
+
+
+def exponent(sizes: list[float], costs: list[float]) -> float:
+    """b of cost = a · size^b, by least squares: 1 is a straight line, 0 no growth."""
+    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
+    return statistics.linear_regression(x, y).slope
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    common_options(parser)
+    parser.add_argument("--steps", type=int, default=2, help="steps of each case after a warm-up")
+    parser.add_argument("--quantizer", choices=["gumbel", "kmeans"], default="gumbel")
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("growth.md"), help="the report")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    about = (
+        f"{describe(args.threads, args.device)}; {args.quantizer}, {args.precision}; the least of "
+        f"{args.steps} steps; MiB that training adds, much of it gradients and Adam's state."
+    )
+    print(about + HEADER, flush=True)
+    rows, fits = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, cases in GROWTHS.items():
+            found = []
+            for batch, samples, codes in cases:
+                model = {**MODEL, "vq_vars": codes}
+                job = Job(
+                    *("ours", args.quantizer, batch, samples, args.threads, args.precision, args.device),
+                    *(folder, model),
+                )
+                found.append(measure(job, args.steps))
+                seconds, memory = found[-1]
+                rows.append(f"| {name} | {batch} × {samples:,} | {codes:,} | {seconds:.2f} | {memory:,.0f} |")
+                print(rows[-1], flush=True)
+            sizes = [float(math.prod(case)) for case in cases]
+            slopes = [exponent(sizes, [each[i] for each in found]) for i in range(2)]
+            fits.append(f"{name}: seconds ∝ size^{slopes[0]:.2f}, MiB ∝ size^{slopes[1]:.2f}")
+    text = f"# How the cost of a step grows\n\n{about}{HEADER}\n" + "\n".join(rows)
+    args.out.write_text(f"{text}\n\n{'; '.join(fits)} (1 is a straight line).\n", encoding="utf-8")
+    print("; ".join(fits))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
