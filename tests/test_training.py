@@ -72,6 +72,7 @@ def test_fairseq_train_trains_and_its_checkpoint_gives_codes(
     else:
         said = call(usage, tmp_path)
         assert "of 8 codes used" in said and "untrained" in said and "3.wav" in said
+        assert "at the end of training, perplexity" in call(usage[:5], tmp_path)
 
 
 def test_hydra_train_spells_options_as_the_command_line_does(data: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ OPTIONAL_MODULES = {
     "flashlight": "flashlight-text",
     "kenlm": "kenlm",
     "matplotlib": "matplotlib",
+    "safetensors": "safetensors",
     "sentencepiece": "sentencepiece",
     "soundfile": "soundfile",
     "soxr": "soxr",

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..analysis.code_usage import Codes
+    from ..checkpoints import Loaded
     from ..data.manifest import Manifest
     from ..tokenizer import Tokenizer
 
 HELP = "show how a checkpoint's codes are used"
+_DEAD_AFTER = 50
 
 
 def encode_manifest(tokenizer: Tokenizer, manifest: Manifest) -> dict[str, Codes]:
@@ -52,7 +54,12 @@ def frame_phones(tokenizer: Tokenizer, codes: dict[str, Codes], ctm: str) -> tup
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint that fairseq-train wrote")
-    parser.add_argument("manifest", metavar="MANIFEST", help="manifest (tsv) of the audio to encode")
+    parser.add_argument(
+        "manifest",
+        metavar="MANIFEST",
+        nargs="?",
+        help="manifest (tsv) of the audio to encode; without it, only what training kept",
+    )
     parser.add_argument(
         "--phones", metavar="CTM", help="phone times: also print what the codes say about phones"
     )
@@ -75,19 +82,37 @@ def run(args: argparse.Namespace) -> int:
     from ..data.manifest import Manifest
     from ..tokenizer import Tokenizer
 
-    trained, manifest = load_network(args.checkpoint), Manifest(args.manifest)
+    trained = load_network(args.checkpoint)
     rows = {"trained": Tokenizer(trained)}
+    print(f"{args.checkpoint}: {_health(trained)}")
+    if args.manifest is None:
+        return 0
+    manifest = Manifest(args.manifest)
     if args.untrained:
         torch.manual_seed(args.seed)
         fresh = build_network(dataclasses.asdict(trained.network.config)).eval()
         rows["untrained"] = Tokenizer(dataclasses.replace(trained, network=fresh))
-    print(f"{args.checkpoint} on {args.manifest}: {len(manifest)} utterances")
+    print(f"{args.manifest}: {len(manifest)} utterances")
     for name, tokenizer in rows.items():
         codes = encode_manifest(tokenizer, manifest)
         _print_usage(name, tokenizer, codes)
         if args.phones:
             _print_phones(tokenizer, codes, args.phones)
     return 0
+
+
+def _health(model: Loaded) -> str:
+    """What the last updates of the training have left in the checkpoint."""
+    health = model.network.health
+    if health is None or not health.window.any():
+        return "keeps no counts of how training used its codes"
+    num_codes = health.window.size(1)
+    perplexity = ", ".join(f"{each:.1f}" for each in health.perplexity().tolist())
+    dead = ", ".join(map(str, health.dead(_DEAD_AFTER).tolist()))
+    return (
+        f"at the end of training, perplexity {perplexity} of {num_codes}; {dead} codes unused for "
+        f"{_DEAD_AFTER} updates (group by group)"
+    )
 
 
 def _print_usage(name: str, tokenizer: Tokenizer, codes: dict[str, Codes]) -> None:

@@ -6,12 +6,12 @@ them, and stay on their device: nothing here waits for it, only what prints does
 
 from typing import Any, Dict
 
-import torch
 from fairseq.logging import metrics
 from torch import Tensor
 
 from ..modules.health import joint_counts
 from ..modules.quantizer import Quantized, count_perplexity
+from .lazy_metrics import log_mean, log_rounded
 
 _CODES, _JOINT = "_code_counts", "_joint_counts"  # fairseq prints no meter whose name begins so
 
@@ -37,17 +37,11 @@ def log_codes(total: Dict[str, Any]) -> None:
     metrics.log_scalar_sum(_CODES, total["code_counts"])
     metrics.log_scalar_sum(_JOINT, total["joint_counts"])
     for name, derive in _COLUMNS.items():
-        metrics.log_derived(name, derive)
+        log_rounded(name, derive)
     if "prob_perplexity" in total:
         log_mean("prob_perplexity", total["prob_perplexity"] / total["batches"])
     if "temp" in total:
         metrics.log_scalar("temp", total["temp"] / total["batches"], round=3)
-
-
-def log_mean(name: str, value: Any, weight: Any = 1, digits: int = 3) -> None:
-    """As `metrics.log_scalar`, but a value on a device is not waited for until it is printed."""
-    metrics.log_scalar(f"_{name}", value, weight)
-    metrics.log_derived(name, _rounded(lambda meters: torch.as_tensor(meters[f"_{name}"].avg), digits))
 
 
 def _perplexity(meters: Any) -> Tensor:  # [G]
@@ -72,14 +66,10 @@ def _used(meters: Any) -> Tensor:
     return (meters[_CODES].sum > 0).double().mean()
 
 
-def _rounded(derive: Any, digits: int = 3) -> Any:
-    return lambda meters: torch.round(derive(meters).double(), decimals=digits)
-
-
 _COLUMNS = {
-    "code_perplexity": _rounded(lambda meters: _perplexity(meters).mean()),
-    "group_share": _rounded(_share),
-    "joint_share": _rounded(_joint_share),
-    "codes_used": _rounded(_used),
-    "dead_codes": _rounded(_unused),
+    "code_perplexity": lambda meters: _perplexity(meters).mean(),
+    "group_share": _share,
+    "joint_share": _joint_share,
+    "codes_used": _used,
+    "dead_codes": _unused,
 }

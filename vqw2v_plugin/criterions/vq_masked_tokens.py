@@ -3,11 +3,13 @@
 import math
 from typing import Any, Dict, List, Tuple
 
-from fairseq import utils
+import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
+
+from .lazy_metrics import log_mean, log_rounded
 
 
 @register_criterion("vq_masked_tokens", dataclass=FairseqDataclass)
@@ -37,9 +39,9 @@ class VqMaskedTokensCriterion(FairseqCriterion):
         size = sum(log.get("sample_size", 0) for log in logging_outputs)
         if isinstance(size, int) and not size:  # utterances so short that no span was drawn
             return
-        metrics.log_scalar("loss", total["loss"] / size / math.log(2), size, round=3)
-        metrics.log_scalar("accuracy", total["correct"] / size, size, round=4)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
+        log_mean("loss", total["loss"] / size / math.log(2), size)
+        log_mean("accuracy", total["correct"] / size, size, digits=4)
+        log_rounded("ppl", lambda meters: torch.as_tensor(meters["_loss"].avg).exp2(), digits=2)
         tokens = sum(log.get("ntokens", 0) for log in logging_outputs)
         metrics.log_scalar("masked", size / tokens, tokens, round=3)
 

@@ -4,7 +4,7 @@ fairseq's trainer ends a run at the first such gradient and names neither file n
 """
 
 import logging
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import torch
 from fairseq.logging import metrics
@@ -13,6 +13,7 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
+Names = Union[Sequence[str], Tensor]  # of a batch's utterances, or their numbers
 _NAMED = 8  # utterances of a batch
 _FORGIVEN = 100  # good updates in a row, after which earlier skips no longer count
 
@@ -29,7 +30,7 @@ class UpdateGuard:
             raise ValueError(f"`max_skipped_updates` is {max_skipped}; expected 0 or more")
         self.max_skipped = max_skipped
         self._watched: Any = None
-        self._batches: List[Tuple[Sequence[str], Tensor]] = []
+        self._batches: List[Tuple[Names, Tensor]] = []
         self._skip = False
         self._num_skipped = 0
         self._num_good = 0
@@ -48,7 +49,7 @@ class UpdateGuard:
 
         optimizer.clip_grad_norm = clip_grad_norm
 
-    def note(self, utts: Sequence[str], loss: Tensor, logs: Dict[str, Any]) -> Dict[str, Any]:
+    def note(self, utts: Names, loss: Tensor, logs: Dict[str, Any]) -> Dict[str, Any]:
         """One batch of the update; its logs come back finite, or it would spoil the means of an epoch."""
         self._batches.append((utts, loss.detach()))
         return {key: _finite(value) for key, value in logs.items()}
@@ -78,7 +79,7 @@ class UpdateGuard:
             )
 
 
-def _cause(batches: Sequence[Tuple[Sequence[str], Tensor]]) -> str:
+def _cause(batches: Sequence[Tuple[Names, Tensor]]) -> str:
     bad = [utts for utts, loss in batches if not torch.isfinite(loss).all()]
     if bad:
         return f"the loss is not finite for {_named(bad)}"
@@ -86,10 +87,10 @@ def _cause(batches: Sequence[Tuple[Sequence[str], Tensor]]) -> str:
     return f"the losses here are finite, the gradient over all processes is not; here it is of {every}"
 
 
-def _named(batches: Sequence[Sequence[str]]) -> str:
-    utts = [utt for batch in batches for utt in batch]
+def _named(batches: Sequence[Names]) -> str:
+    utts = [utt if isinstance(utt, str) else f"number {int(utt)}" for batch in batches for utt in batch]
     more = f", … ({len(utts)} in all)" if len(utts) > _NAMED else ""
-    return f"the batch of {', '.join(utts[:_NAMED])}{more}" if utts else "a batch without names"
+    return f"the batch of {', '.join(utts[:_NAMED])}{more}"
 
 
 def _finite(value: Any) -> Any:

@@ -1,28 +1,22 @@
 """wav ──encoder──▶ z ──quantizer──▶ tokens, learnt without labels: the task that feeds it audio."""
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
-from fairseq.data.iterators import EpochBatchIterator
-from fairseq.dataclass import FairseqDataclass
-from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
-from omegaconf import II, MISSING
-from torch import Tensor
+from omegaconf import MISSING
 
 from ..data.audio_dataset import AudioCropDataset
 from ..data.manifest import Manifest, ManifestError
 from ..data.pcm_cache import PcmCache
-from .restart import LAST, check_ranks, mend_last_checkpoint
-from .update_guard import UpdateGuard
+from .pretraining import PretrainingConfig, PretrainingTask
 
 
 @dataclass
-class VqAudioPretrainingConfig(FairseqDataclass):
+class VqAudioPretrainingConfig(PretrainingConfig):
     """Stock's option names where stock has the option."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of the manifests, one SPLIT.tsv a split"})
@@ -52,27 +46,13 @@ class VqAudioPretrainingConfig(FairseqDataclass):
         default=False,
         metadata={"help": "stop at a file that cannot be read (default: name it, count it, skip it)"},
     )
-    max_skipped_updates: int = field(
-        default=10,
-        metadata={
-            "help": "skip updates without a finite gradient, and stop after so many with fewer than 100 good "
-            "ones in a row between them; 0: stop at the first"
-        },
-    )
-    seed: int = II("common.seed")
-    save_dir: str = II("checkpoint.save_dir")
-    restore_file: str = II("checkpoint.restore_file")
 
 
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
-class VqAudioPretrainingTask(FairseqTask):
+class VqAudioPretrainingTask(PretrainingTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
-
-    def __init__(self, cfg: VqAudioPretrainingConfig, **kwargs: Any) -> None:
-        super().__init__(cfg, **kwargs)
-        self.guard = UpdateGuard(cfg.max_skipped_updates)
 
     def load_dataset(
         self, split: str, task_cfg: VqAudioPretrainingConfig | None = None, **kwargs: Any
@@ -91,58 +71,14 @@ class VqAudioPretrainingTask(FairseqTask):
             strict=cfg.strict_audio,
         )
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Looks at what there is when a training begins: fairseq would later, and not say what it wants."""
-        if not from_checkpoint:
-            list_manifests(self.cfg.data)
-            check_ranks()
-            if self.cfg.restore_file == LAST:
-                mend_last_checkpoint(self.cfg.save_dir)
-        return super().build_model(cfg, from_checkpoint)
-
-    def train_step(
-        self,
-        sample: Dict[str, Any],
-        model: Any,
-        criterion: Any,
-        optimizer: Any,
-        update_num: int,
-        ignore_grad: bool = False,
-        **kwargs: Any,
-    ) -> Tuple[Tensor, int, Dict[str, Any]]:
-        """fairseq's step on one batch, under guard."""
-        self.guard.watch(optimizer)
-        loss, size, logs = super().train_step(
-            sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
-        )
-        return loss, size, self.guard.note(sample.get("utts", ()), loss, logs)
-
-    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
-        """fairseq's step of the optimizer, unless the gradient was not finite."""
-        if self.guard.skips():
-            optimizer.zero_grad()
-            model.discard_update()
-        else:
-            super().optimizer_step(optimizer, model, update_num)
-        # fairseq would say so with the next batch, after the checkpoint: too late for the codebook's upkeep
-        model.set_num_updates(update_num + 1)
-
-    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
-        """fairseq's iterator, whose worker processes end with their epoch."""
-        iterator = super().get_batch_iterator(*args, **kwargs)
-        # Each epoch has an iterator of its own. Persistent workers of one that is garbage-collected miss the
-        # message to stop (its queues are finalized first), and five seconds are waited for each of them.
-        iterator.persistent_workers = False
-        return iterator
+    def check_data(self) -> None:
+        """The folder of manifests is to be there."""
+        list_manifests(self.cfg.data)
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """Validation closes a stretch of training: the moment to say how many files were skipped."""
         for dataset in self.datasets.values():
             dataset.report_skipped()
-
-    def max_positions(self) -> int:
-        """No limit: crops fit by construction."""
-        return sys.maxsize
 
     @property
     def source_dictionary(self) -> None:

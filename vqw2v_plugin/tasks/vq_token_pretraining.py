@@ -1,32 +1,28 @@
 """tokens ──BERT──▶ states, learnt without labels: the task that feeds BERT what `vqw2v discretize` wrote."""
 
 import logging
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict
 
 from fairseq.data import Dictionary
-from fairseq.data.iterators import EpochBatchIterator
-from fairseq.dataclass import FairseqDataclass
-from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
-from omegaconf import II, MISSING
+from omegaconf import MISSING
 
 from ..data.token_dataset import MaskedTokenDataset, Masking
 from ..data.token_folder import DICT, TokenError, read_dict
 from ..data.token_store import TokenStore
 from ..modules.span_mask import expected_share
 from ..modules.vocabulary import MASK, Symbols
-from .restart import LAST, check_ranks, mend_last_checkpoint
+from .pretraining import PretrainingConfig, PretrainingTask
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class VqTokenPretrainingConfig(FairseqDataclass):
+class VqTokenPretrainingConfig(PretrainingConfig):
     """The paper's p and M; else stock's option names where stock has the option."""
 
     data: str = field(
@@ -50,13 +46,10 @@ class VqTokenPretrainingConfig(FairseqDataclass):
     random_token_prob: float = field(
         default=0.1, metadata={"help": "share of the masked tokens that BERT sees as another code"}
     )
-    seed: int = II("common.seed")
-    save_dir: str = II("checkpoint.save_dir")
-    restore_file: str = II("checkpoint.restore_file")
 
 
 @register_task("vq_token_pretraining", dataclass=VqTokenPretrainingConfig)
-class VqTokenPretrainingTask(FairseqTask):
+class VqTokenPretrainingTask(PretrainingTask):
     """Batches of masked tokens from the folder `data`."""
 
     cfg: VqTokenPretrainingConfig
@@ -110,24 +103,6 @@ class VqTokenPretrainingTask(FairseqTask):
         share = expected_share(length, how.start_prob, how.length, how.stdev)
         logger.info(f"{split}: {share:.1%} of the tokens will be masked, for {length} tokens in a piece")
         self.datasets[split] = dataset
-
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Looks at what there is when a training begins: fairseq would later, and not say what it wants."""
-        if not from_checkpoint:
-            check_ranks()
-            if self.cfg.restore_file == LAST:
-                mend_last_checkpoint(self.cfg.save_dir)
-        return super().build_model(cfg, from_checkpoint)
-
-    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
-        """fairseq's iterator, whose worker processes end with their epoch."""
-        iterator = super().get_batch_iterator(*args, **kwargs)
-        iterator.persistent_workers = False  # as in vq_audio_pretraining: each one would cost five seconds
-        return iterator
-
-    def max_positions(self) -> int:
-        """No limit: pieces fit by construction."""
-        return sys.maxsize
 
     @cached_property
     def source_dictionary(self) -> Dictionary:
