@@ -1,6 +1,7 @@
 """The alarm rings for a collapse, names group and cure, and not for what only begins."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ import vqw2v_plugin
 
 vqw2v_plugin.register()
 from vqw2v_plugin.models.collapse_alarm import CollapseAlarm, CollapseError
+from vqw2v_plugin.models.vq_wav2vec import VqWav2VecModel
 from vqw2v_plugin.modules.health import CodebookHealth
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 
 
 def health(*groups: list[float]) -> CodebookHealth:
@@ -60,3 +63,12 @@ def test_it_can_be_turned_off_and_refuses_shares_without_a_meaning(caplog: pytes
     assert not caplog.records
     with pytest.raises(ValueError, match="`collapse_share` is 1"):
         CollapseAlarm(1, stop=False)
+
+
+def test_the_model_rings_it_after_an_update(tiny: Callable[..., VqWav2Vec]) -> None:
+    model = VqWav2VecModel(tiny(quantizer="kmeans", vq_vars=20), CollapseAlarm(0.05, stop=True))
+    assert model.network.health is not None
+    model.network.health.add(torch.tensor([GONE, FINE]))
+    model.set_num_updates(99)
+    with pytest.raises(CollapseError, match=r"group 0 .*quantizer_args"):
+        model.set_num_updates(100)
