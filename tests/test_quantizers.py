@@ -45,10 +45,10 @@ def test_a_name_is_registered_once() -> None:
 def test_quantizers_need_no_fairseq() -> None:
     code = (
         "import sys, vqw2v_plugin.quantizers as q;"
-        "assert 'fairseq' not in sys.modules; print(q.quantizer_names())"
+        "assert 'fairseq' not in sys.modules; print(*q.quantizer_names())"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "['none', 'gumbel', 'kmeans']"
+    assert {"none", "gumbel", "kmeans"} <= set(out.split())
 
 
 def test_where_fairseq_runs_the_registry_is_fairseq_s_and_no_config_group() -> None:
