@@ -125,8 +125,8 @@ def test_padding_changes_nothing(scan: str) -> None:
         one.asg(*one.arguments).sum().backward()
         assert one.emissions.grad is not None
         gradients.append((one.emissions.grad, one.asg.transitions.grad))
-    assert torch.equal(case.asg(*case.arguments), padded.asg(*padded.arguments))
-    assert torch.equal(gradients[0][1], gradients[1][1])
+    torch.testing.assert_close(case.asg(*case.arguments), padded.asg(*padded.arguments))
+    torch.testing.assert_close(gradients[0][1], gradients[1][1])
     torch.testing.assert_close(gradients[1][0][:, :6], gradients[0][0])
     assert not gradients[1][0][padded.emissions.isnan()].any()
     ours, theirs = (one.asg.align(*one.arguments) for one in (case, padded))
@@ -304,3 +304,21 @@ def test_flashlight_s_case(monkeypatch: pytest.MonkeyPatch) -> None:
     by_logs = asg_scan.all_paths(*arguments)
     torch.testing.assert_close(vars(by_products), vars(by_logs))
     assert by_products.score.item() > best.scores.item()
+
+
+def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, before = Case(), torch.get_num_threads()
+    seen: list[int] = []
+    scan = asg_scan.all_paths
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setattr(
+            asg_scan, "all_paths", lambda *a: (seen.append(torch.get_num_threads()), scan(*a))[1]
+        )
+        case.asg(*case.arguments)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+        monkeypatch.setattr(asg_scan, "WORTH_THREADS", 0)
+        case.asg(*case.arguments)
+        assert (seen, torch.get_num_threads()) == ([1, 2], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -150,9 +150,10 @@ class _Loss(torch.autograd.Function):
     ) -> Tensor:
         gradients = any(ctx.needs_input_grad)
         behind = padding(lengths, emissions.size(1)).unsqueeze(-1)
-        e, g = asg_scan.finite(emissions).masked_fill(behind, 0.0), asg_scan.finite(transitions)
-        full = asg_scan.all_paths(e, g, lengths, gradients)
-        own = asg_scan.target_paths(e, g, lengths, targets, target_lengths, gradients)
+        with asg_scan.threads_for(emissions):
+            e, g = asg_scan.finite(emissions).masked_fill(behind, 0.0), asg_scan.finite(transitions)
+            full = asg_scan.all_paths(e, g, lengths, gradients)
+            own = asg_scan.target_paths(e, g, lengths, targets, target_lengths, gradients)
         if full.gradients and own.gradients:
             keep = possible.view(-1, 1, 1)
             differences = [

@@ -20,7 +20,7 @@ from .alignment import padding
 LOWEST = -1e9
 # exp(−600) is a normal float64: where no product of a step spans more, the scan can leave the log domain
 LARGEST_SPAN = 600.0
-ELEMENTS_AT_ONCE = 1 << 22
+ELEMENTS_AT_ONCE = 1 << 17
 WORTH_THREADS = 1 << 20
 
 
@@ -34,6 +34,21 @@ class PathSum:
 
 def finite(scores: Tensor) -> Tensor:
     return scores.detach().double().clamp_min(LOWEST)
+
+
+@contextmanager
+def threads_for(emissions: Tensor) -> Iterator[None]:
+    """One thread where a step is small: several wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    batch, _, size = emissions.shape
+    if emissions.device.type != "cpu" or threads == 1 or batch * size * size > WORTH_THREADS:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def all_paths(emissions: Tensor, transitions: Tensor, lengths: Tensor, gradients: bool) -> PathSum:
@@ -55,37 +70,22 @@ def _scan_products(emissions: Tensor, transitions: Tensor, lengths: Tensor) -> P
     a, peak = torch.empty_like(e), torch.ones_like(top)
     a[0] = e[0]
     rows, factors, peaks = a.unbind(), e.unbind(), peak.unbind()
-    with _threads_for(rows[0].numel() * len(p), e.device):
-        for t in range(1, len(rows)):
-            torch.bmm(rows[t - 1], steps, out=rows[t])
-            rows[t].mul_(factors[t])
-            torch.amax(rows[t], -1, keepdim=True, out=peaks[t])
-            rows[t].div_(peaks[t])
+    for t in range(1, len(rows)):
+        torch.bmm(rows[t - 1], steps, out=rows[t])
+        rows[t].mul_(factors[t])
+        torch.amax(rows[t], -1, keepdim=True, out=peaks[t])
+        rows[t].div_(peaks[t])
     grown = (peak[:, 0].log() + top[:, 0]).squeeze(-1).cumsum(0)  # [T, B]
     score = _last(grown, lengths) + _last(a[:, 0], lengths).sum(-1).log() + (lengths - 1) * shift
     if e.size(1) == 1:
         return PathSum(score)
-    a, b, valid = a[:, 0], _turn(a[:, 1], lengths), ~padding(lengths, len(e)).T.unsqueeze(-1)  # [T, B, ·]
-    joint = a * b / e[:, 0]
-    total = joint.sum(-1, keepdim=True)
-    labels = (joint / total).where(valid, 0.0)  # [T, B, V]
-    arrived = (b / (total * peak[:, 0])).where(valid, 0.0)[1:]
+    a, b, behind = a[:, 0], _turn(a[:, 1], lengths), padding(lengths, len(e)).T.unsqueeze(-1)  # [T, B, ·]
+    labels = (a * b).div_(e[:, 0])
+    total = labels.sum(-1, keepdim=True)
+    labels = labels.div_(total).masked_fill_(behind, 0.0)  # [T, B, V]
+    arrived = (b / (total * peak[:, 0])).masked_fill_(behind, 0.0)[1:]
     expected = torch.bmm(arrived.permute(1, 2, 0), a[:-1].transpose(0, 1)) * p  # [B, V, V]
     return PathSum(score, (labels.transpose(0, 1), expected))
-
-
-@contextmanager
-def _threads_for(products: int, device: torch.device) -> Iterator[None]:
-    """Small products on one thread: two wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or products > WORTH_THREADS:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _scan_logs(emissions: Tensor, transitions: Tensor, lengths: Tensor) -> PathSum:
@@ -100,13 +100,14 @@ def _scan_logs(emissions: Tensor, transitions: Tensor, lengths: Tensor) -> PathS
     score = _last(a[:, 0], lengths).logsumexp(-1)
     if emissions.size(1) == 1:
         return PathSum(score)
-    a, b, valid = a[:, 0], _turn(a[:, 1], lengths), ~padding(lengths, len(emissions)).T.unsqueeze(-1)
-    labels = (a + b - emissions[:, 0] - score.unsqueeze(-1)).exp().where(valid, 0.0)  # [T, B, V]
-    b = (b - score.unsqueeze(-1)).where(valid, -torch.inf)
+    a, b, behind = a[:, 0], _turn(a[:, 1], lengths), padding(lengths, len(emissions)).T.unsqueeze(-1)
+    labels = (a + b - emissions[:, 0] - score.unsqueeze(-1)).exp().masked_fill_(behind, 0.0)  # [T, B, V]
+    b = (b - score.unsqueeze(-1)).masked_fill_(behind, -torch.inf)
     expected = emissions.new_zeros(a.size(1), *transitions.shape)
     at_once = max(1, ELEMENTS_AT_ONCE // expected.numel())
     for froms, tos in zip(torch.split(a[:-1], at_once), torch.split(b[1:], at_once), strict=True):
-        expected += (froms.unsqueeze(-2) + transitions + tos.unsqueeze(-1)).exp().sum(0)
+        paths = froms.unsqueeze(-2) + transitions  # [T, B, V, V]
+        expected += paths.add_(tos.unsqueeze(-1)).exp_().sum(0)
     return PathSum(score, (labels.transpose(0, 1), expected))
 
 
@@ -119,39 +120,39 @@ def target_paths(
     gradients: bool,
 ) -> PathSum:
     """Over the paths that hold each target label [B, L] in turn. Meaningless where L > T or L = 0."""
-    ways = [targets, _turn(targets.T, target_lengths).T][: 1 + gradients]
-    stay = torch.stack([transitions[y, y] for y in ways])  # [D, B, L]
-    pairs = [(y[:, 1:], y[:, :-1]) for y in ways[:1]] + [(y[:, :-1], y[:, 1:]) for y in ways[1:]]
-    step = torch.stack([transitions[to, come] for to, come in pairs])  # [D, B, L - 1]
-    e = _both_ways(emissions, lengths, gradients)  # [T, D, B, V]
-    e = e.gather(-1, torch.stack(ways).expand(len(e), -1, -1, -1))  # [T, D, B, L]
-    a = _scan_band(e, stay, step)
-    ends = (target_lengths - 1).clamp_min(0).unsqueeze(-1)
-    score = _last(a[:, 0], lengths).gather(-1, ends).squeeze(-1)
+    stay = transitions[targets, targets]  # [B, L]
+    step = transitions[targets[:, 1:], targets[:, :-1]]  # [B, L - 1]
+    e = emissions.transpose(0, 1).gather(-1, targets.expand(emissions.size(1), -1, -1))  # [T, B, L]
+    e += stay  # so that a step costs what it has over staying
+    last = (target_lengths - 1).clamp_min(0)
+    a = _scan_band(e, stay, F.pad(step, (1, 0)) - stay, torch.zeros_like(last), 1)
+    score = _last(a, lengths).gather(-1, last.unsqueeze(-1)).squeeze(-1)
     if not gradients:
         return PathSum(score)
-    b = _turn(a[:, 1], lengths)  # [T, B, L], labels still from the last one on
-    b = b.gather(-1, _turned(target_lengths, targets.size(1)).T.expand_as(b))
-    log_labels = a[:, 0] + b - e[:, 0] - score.unsqueeze(-1)
-    valid = ~padding(lengths, len(e)).T.unsqueeze(-1) & ~padding(target_lengths, targets.size(1))
-    held = log_labels.exp().where(valid, 0.0).transpose(0, 1)  # [B, T, L]
+    b = _turn(_scan_band(_turn(e, lengths), stay, F.pad(step, (0, 1)) - stay, last, -1), lengths)
+    held = b.add_(a).sub_(e).add_(stay - score.unsqueeze(-1)).exp_()  # [T, B, L]
+    outside = padding(lengths, len(e)).T.unsqueeze(-1) | padding(target_lengths, targets.size(1))
+    held = held.masked_fill_(outside, 0.0).transpose(0, 1)
     return PathSum(score, _spread(held, targets, target_lengths, transitions.size(0)))
 
 
-def _scan_band(e: Tensor, stay: Tensor, step: Tensor) -> Tensor:
-    """[T, D, B, L]: the log sum over the paths that stand at a label, by staying or from the one below."""
-    reached = e.new_full(
-        (*e.shape[:-1], e.size(-1) + 1), -torch.inf
-    )  # column 0: nothing lies below the first
-    reached[0, ..., 1] = e[0, ..., 0]
-    cheaper = F.pad(step, (1, 0)) - stay  # what a step has over staying, which goes into the emissions
-    here, below = reached[..., 1:].unbind(), reached[..., :-1].unbind()
-    factors, stepped = (e + stay).unbind(), torch.empty_like(stay)
-    for t in range(1, len(here)):
-        torch.add(below[t - 1], cheaper, out=stepped)
+def _scan_band(e: Tensor, stay: Tensor, cheaper: Tensor, first: Tensor, way: int) -> Tensor:
+    """[T, B, L]: the log sum over the paths from label `first` [B] to each, by staying or from beside it.
+
+    Beside is the label below where `way` is 1, and the one above, for time turned round, where it is -1.
+    """
+    frames, batch, size = e.shape
+    reached = e.new_empty(frames, batch, size + 1)
+    mine, beside = (reached[..., 1:], reached[..., :-1]) if way > 0 else (reached[..., :-1], reached[..., 1:])
+    reached[..., 0 if way > 0 else -1] = -torch.inf  # nothing lies beside the first and the last
+    others = F.one_hot(first, size) == 0
+    mine[0] = (e[0] - stay).masked_fill(others, -torch.inf)
+    here, there, factors, stepped = mine.unbind(), beside.unbind(), e.unbind(), torch.empty_like(stay)
+    for t in range(1, frames):
+        torch.add(there[t - 1], cheaper, out=stepped)
         torch.logaddexp(stepped, here[t - 1], out=here[t])
         here[t].add_(factors[t])
-    return reached[..., 1:]
+    return mine
 
 
 def _spread(held: Tensor, targets: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
