@@ -115,7 +115,7 @@ def main() -> int:
     done = {key: train(*key, args) for key in order}
     curves = {p: [done[p, seed] for seed in range(1, args.seeds + 1)] for p in PRECISIONS}
     draw(curves, args.out)
-    text = compare(curves)
+    text = f"`{args.config.parent.name}/{args.config.name}` on {args.data.name}: {compare(curves)}"
     args.out.with_suffix(".md").write_text(
         f"# Learning in bf16\n\n![loss curves]({args.out.name})\n\n{text}\n"
     )

@@ -1,6 +1,6 @@
 """wav → z → tokens and c, how the cost of learning grows: with audio, batch and codebook.
 
-Our side alone, each case in a fresh process; a power of the size is fitted to the seconds and to the memory.
+Our side alone, each case in a fresh process; straight lines are fitted to the seconds and to the memory.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ def measure(job: Job, steps: int) -> tuple[float, float]:
     return min(each.seconds for each in taken), taken[-1].peak - taken[-1].before
 
 
-def exponent(sizes: list[float], costs: list[float]) -> float:
-    """b of cost = a · size^b, by least squares: 1 is a straight line, 0 no growth."""
-    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
-    return statistics.linear_regression(x, y).slope
+def line(sizes: list[int], costs: list[float]) -> str:
+    """The straight line through the costs, x being size ÷ the smallest size, and how well it fits."""
+    x = [size / sizes[0] for size in sizes]
+    fit, r = statistics.linear_regression(x, costs), statistics.correlation(x, costs)
+    return f"{fit.intercept:.2f} + {fit.slope:.2f}·x (r² {r * r:.3f})"
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     common_options(parser)
-    parser.add_argument("--steps", type=int, default=2, help="steps of each case after a warm-up")
+    parser.add_argument("--steps", type=int, default=3, help="steps of each case after a warm-up")
     parser.add_argument("--quantizer", choices=["gumbel", "kmeans"], default="gumbel")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("growth.md"), help="the report")
@@ -62,20 +63,21 @@ def main() -> int:
             found = []
             for batch, samples, codes in cases:
                 model = {**MODEL, "vq_vars": codes}
-                job = Job(
-                    *("ours", args.quantizer, batch, samples, args.threads, args.precision, args.device),
-                    *(folder, model),
-                )
+                settings = (batch, samples, args.threads, args.precision, args.device, folder)
+                job = Job("ours", args.quantizer, *settings, model=model)
                 found.append(measure(job, args.steps))
                 seconds, memory = found[-1]
                 rows.append(f"| {name} | {batch} × {samples:,} | {codes:,} | {seconds:.2f} | {memory:,.0f} |")
                 print(rows[-1], flush=True)
-            sizes = [float(math.prod(case)) for case in cases]
-            slopes = [exponent(sizes, [each[i] for each in found]) for i in range(2)]
-            fits.append(f"{name}: seconds ∝ size^{slopes[0]:.2f}, MiB ∝ size^{slopes[1]:.2f}")
+            sizes = [math.prod(case) for case in cases]
+            seconds_line, memory_line = (line(sizes, [each[i] for each in found]) for i in range(2))
+            fits.append(f"- {name}: seconds {seconds_line}; MiB {memory_line}")
+    lines = "\n".join(fits)
     text = f"# How the cost of a step grows\n\n{about}{HEADER}\n" + "\n".join(rows)
-    args.out.write_text(f"{text}\n\n{'; '.join(fits)} (1 is a straight line).\n", encoding="utf-8")
-    print("; ".join(fits))
+    args.out.write_text(
+        f"{text}\n\nStraight lines, x = size ÷ the smallest size:\n\n{lines}\n", encoding="utf-8"
+    )
+    print(lines)
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import statistics
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -33,11 +32,12 @@ class Row:
     gflop: float
     taken: dict[str, list[Step]]
 
-    def seconds(self, side: str) -> list[float]:
-        return sorted(step.seconds for step in self.taken[side])
+    def least(self, side: str) -> float:
+        """Seconds of the step that other programs disturbed least."""
+        return min(step.seconds for step in self.taken[side])
 
-    def median(self, side: str) -> float:
-        return statistics.median(self.seconds(side))
+    def most(self, side: str) -> float:
+        return max(step.seconds for step in self.taken[side])
 
     def added(self, side: str) -> float:
         return self.taken[side][-1].peak - self.taken[side][-1].before
@@ -54,16 +54,16 @@ def compare(job: Job, steps: int) -> dict[str, list[Step]]:
 
 
 def format_row(row: Row, peaks: dict[str, float], fp32: Row | None) -> str:
-    job, times = row.job, {side: row.seconds(side) for side in SIDES}
+    job = row.job
     cells = [
         *(job.precision, job.quantizer, f"{job.batch} × {job.samples:,}"),
-        *(f"{row.median(side):.2f} ({times[side][0]:.2f}–{times[side][-1]:.2f})" for side in SIDES),
-        f"**{row.median('stock') / row.median('ours'):.2f}**",
-        *(f"{job.audio_seconds / row.median(side):.1f}" for side in SIDES),
-        *(f"{row.gflop / row.median(side) / peaks[job.precision]:.0%}" for side in SIDES),
+        *(f"{row.least(side):.2f} (–{row.most(side):.2f})" for side in SIDES),
+        f"**{row.least('stock') / row.least('ours'):.2f}**",
+        *(f"{job.audio_seconds / row.least(side):.1f}" for side in SIDES),
+        *(f"{row.gflop / row.least(side) / peaks[job.precision]:.0%}" for side in SIDES),
         *(f"{row.added(side):,.0f} ({row.taken[side][-1].peak:,.0f})" for side in SIDES),
         f"**{row.added('stock') / row.added('ours'):.2f}**",
-        f"{fp32.median('stock') / row.median('ours'):.2f}" if fp32 else "",
+        f"{fp32.least('stock') / row.least('ours'):.2f}" if fp32 else "",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -100,7 +100,7 @@ def main() -> int:
         check_stack()
     except StackError as error:
         raise SystemExit(f"pretrain.py: error: {error}") from None
-    about = f"{describe(args.threads, args.device)}; median (min–max) of {args.steps} steps a side."
+    about = f"{describe(args.threads, args.device)}; the least (–most) of {args.steps} steps a side."
     rows: list[Row] = []
     peaks = dict.fromkeys(args.precisions, 0.0)
     print(about + HEADER, flush=True)

@@ -32,7 +32,7 @@ def gradient(out: Tensor, qkv: Tensor) -> Tensor:
     return torch.autograd.grad(out, qkv, torch.randn_like(out))[0]
 
 
-@pytest.mark.parametrize("chunk", [1, 300, 1 << 19])
+@pytest.mark.parametrize("chunk", [1, 300, 1 << 22])
 def test_the_dropout_path_equals_torch_where_nothing_is_dropped(
     qkv: Tensor, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from omegaconf import II
 from torch import Tensor
 
 from ..checkpoints import build_network
+from ..modules.compiling import compile_or_warn
 from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
 from .collapse_alarm import CollapseAlarm
 
@@ -24,6 +25,10 @@ class VqWav2VecModelConfig(VqWav2VecConfig, FairseqDataclass):
         metadata={"help": "warn when a group's perplexity falls below this share of its codes; 0: never"},
     )
     stop_on_collapse: bool = field(default=False, metadata={"help": "stop there, rather than warn"})
+    compile: bool = field(
+        default=False,
+        metadata={"help": "torch.compile encoder and context network; falls back, with one warning"},
+    )
     max_update: int = II("optimization.max_update")
 
 
@@ -44,6 +49,9 @@ class VqWav2VecModel(BaseFairseqModel):
             f"{sum(p.numel() for p in network.parameters()):,} parameters; a frame sees "
             f"{geometry.receptive_field} samples, every {geometry.stride}"
         )
+        if cfg.compile:
+            for part in (network.encoder, network.context):
+                compile_or_warn(part)
         return cls(network, CollapseAlarm(cfg.collapse_share, cfg.stop_on_collapse))
 
     def set_num_updates(self, num_updates: int) -> None:

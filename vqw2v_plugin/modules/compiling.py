@@ -37,4 +37,4 @@ def compile_or_warn(module: nn.Module, **options: Any) -> None:
             )
             return result
 
-    module.forward = forward  # type: ignore[method-assign]
+    module.forward = forward

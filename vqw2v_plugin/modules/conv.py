@@ -97,9 +97,11 @@ class _TiledConv(torch.autograd.Function):
         form = bilinear(weight.size(2), roots, x)
         ctx.save_for_backward(x, weight)
         ctx.left, ctx.replicate, ctx.form, ctx.biased = left, replicate, form, bias is not None
+        frames = x.size(1) + left - weight.size(2) + 1
+        y = x.new_empty(x.size(0), frames, weight.size(0))  # [B, T, O]; what stays, before what goes
         stream, rows = _stream(x, left, replicate, form)  # [n·m + k − 1, C]
         inputs = at_inputs(stream, form)  # [P, n, C]
-        y = x.new_empty(x.size(0), rows - weight.size(2) + 1, weight.size(0))  # [B, T, O]
+        del stream  # as large as x; what follows is larger
         for part in _parts(weight, form):
             part_bias = None if bias is None else bias[part]
             found = sliding(inputs, at_points(weight[part], form), form, part_bias)  # [n·m, O]
@@ -110,9 +112,10 @@ class _TiledConv(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         form, grad = ctx.form, grads[0]
-        to_bias = grad.sum((0, 1)) if ctx.biased else None
+        to_bias, to_weight = grad.sum((0, 1)) if ctx.biased else None, torch.empty_like(weight)
         stream, rows = _stream(x, ctx.left, ctx.replicate, form)
-        inputs, to_weight = at_inputs(stream, form), torch.empty_like(weight)
+        inputs = at_inputs(stream, form)
+        del stream
         to_inputs = torch.zeros_like(inputs)  # [P, n, C]
         spread = grad.new_zeros(inputs.size(1) * form.hop, grad.size(2))  # [n·m, O]
         _utterances(spread, x.size(0), rows)[:, : grad.size(1)] = grad
@@ -120,6 +123,7 @@ class _TiledConv(torch.autograd.Function):
             products = at_outputs(spread[:, part], form)  # [P, n, O]
             to_weight[part] = from_points(torch.bmm(products.transpose(1, 2), inputs), form)
             to_inputs.baddbmm_(products, at_points(weight[part], form))
+        del inputs, spread, products
         to_stream = _utterances(from_inputs(to_inputs, form), x.size(0), rows)
         to_x = to_stream[:, ctx.left :]
         if ctx.replicate and ctx.left:

@@ -28,7 +28,7 @@ from .conv import (
     unfold_grad,
 )
 
-_PIECE = 1024  # frames of the second layer at a time: few enough to stay in the processor's cache
+_PIECE = 512  # frames of the second layer at a time: few enough to stay in the processor's cache
 
 
 def first_layers(wav: Tensor, first: nn.Conv1d, norm: nn.GroupNorm, relu: bool, second: nn.Conv1d) -> Tensor:

@@ -1,22 +1,21 @@
-"""wav ──encoder──▶ z ──quantizer──▶ tokens, for evaluation: a clip in pieces, however long, none of them cut off.
+"""wav ──encoder──▶ z ──quantizer──▶ tokens, for evaluation: a clip in pieces, however long, none cut off.
 
-Group norm runs over a clip's whole time, so each layer's statistics are gathered in a pass of its own. The outputs
-of a layer are kept for the next pass where they fit into `memory`, and computed once more where they do not: both
-give the same bits, since where pieces begin depends on the clip's length alone. Pieces stay in the processor's
-cache, which is why this is also the quickest way for short clips.
+Group norm runs over a clip's whole time, so each layer's statistics are gathered in a pass of its own. A
+layer's outputs are kept for the next pass where they fit into `memory`, and computed once more where they do
+not: both give the same bits, since where pieces begin depends on the clip's length alone. Pieces stay in the
+processor's cache, which is why this is also the quickest way for short clips.
 Shapes: S samples, T frames, n frames of a piece, C channels in, O channels out, k taps, s stride, G groups.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .clip_norm import ClipNorm, Moments, clip_norm
 from .conv import fold, has_matrix_units
 from .encoder import Encoder
 from .fsq import FsqQuantizer
@@ -27,7 +26,6 @@ from .quantizer import Quantizer
 MEMORY = 2**30  # bytes of one layer's outputs
 _SAMPLES = {"cpu": 10_240, "cuda": 2**20}  # in a piece
 _FRAMES = {"cpu": 256, "cuda": 2**14}  # of a later layer's piece, at least
-
 Pieces = Iterator[Tensor]
 
 
@@ -36,25 +34,25 @@ class PieceEncoder:
 
     def __init__(self, encoder: Encoder, dtype: torch.dtype, memory: int = MEMORY) -> None:
         if encoder.skip_connections:
-            raise ValueError("`skip_connections_feat` is on: such residuals are spaced by the whole clip's length")
+            raise ValueError("`skip_connections_feat` is on: such residuals are spaced by the whole clip")
         self.encoder, self.dtype, self.memory = encoder, dtype, memory
         self.first = _First(encoder.layers[0], dtype)
         self.stages = [_Stage.of(layer, dtype) for layer in list(encoder.layers)[1:]]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def z(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         clip = _Clip(self, wav, self.stages)
         return torch.cat([self._compress(piece) for piece in clip.states()])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def codes(self, wav: Tensor, quantizer: Quantizer) -> Tensor:  # [S] → [T, G]
         """The quantizer works in fp32, and on pieces where it looks at each frame alone, as Gumbel's does."""
         if isinstance(quantizer, KmeansQuantizer):  # its group norm runs over time too: one more layer
             clip = _Clip(self, wav, [*self.stages, _Projection(quantizer, self._compress)])
             parts = [quantizer.nearest(projected[None])[0] for projected in clip.states()]
         elif isinstance(quantizer, (GumbelQuantizer, FsqQuantizer)):
-            states = _Clip(self, wav, self.stages).states()
-            parts = [quantizer.encode(self._compress(z)[None])[0] for z in states]
+            clip = _Clip(self, wav, self.stages)
+            parts = [quantizer.encode(self._compress(z)[None])[0] for z in clip.states()]
         else:
             parts = [quantizer.encode(self.z(wav)[None])[0]]
         return torch.cat(parts)
@@ -72,7 +70,7 @@ class _Clip:
         self.wav, self.stages, self.memory = wav, stages, owner.memory
         self.kind = "cpu" if wav.device.type == "cpu" else "cuda"
         self.first = owner.first.normed(self._patches(owner.first), wav)
-        self.norms: list[_Norm] = []
+        self.norms: list[ClipNorm] = []
         self.kept: dict[int, list[Tensor]] = {}
         self.frames = [owner.first.frames(len(wav))]
 
@@ -81,7 +79,7 @@ class _Clip:
         for i, stage in enumerate(self.stages):
             self.frames.append((self.frames[-1] - stage.taps) // stage.stride + 1)
             keep = self.frames[-1] * stage.num_bytes <= self.memory
-            pieces, moments = [], _Moments(stage.norm.num_groups)
+            pieces, moments = [], Moments(stage.norm.num_groups)
             for y in self._outputs(i):
                 moments.add(y)
                 if keep:
@@ -101,17 +99,19 @@ class _Clip:
         stage = self.stages[i]
         below = self._first_outputs() if i == 0 else self._finished(i - 1)
         rest: list[Tensor] = []
-        held = 0
+        held = skip = 0
         wanted = (_FRAMES[self.kind] - 1) * stage.stride + stage.taps
         left = self.frames[i]
         for x in below:
+            left -= len(x)
+            x, skip = x[skip:], max(0, skip - len(x))
             rest.append(x)
-            held, left = held + len(x), left - len(x)
+            held += len(x)
             if held < stage.taps or (held < wanted and left):
                 continue
             whole = torch.cat(rest) if len(rest) > 1 else x
             y = stage.convolve(whole)
-            rest = [whole[len(y) * stage.stride :]]
+            rest, skip = [whole[len(y) * stage.stride :]], max(0, len(y) * stage.stride - len(whole))
             held = len(rest[0])
             yield y
 
@@ -131,50 +131,6 @@ class _Clip:
             yield patches[start : start + hop]
 
 
-@dataclass(frozen=True)
-class _Norm:
-    """A group norm whose statistics are known: one multiplication and one addition a channel."""
-
-    scale: Tensor  # [O]
-    shift: Tensor  # [O]
-
-
-class _Moments:
-    """Mean and variance of a layer's outputs, piece by piece, each group's for itself."""
-
-    def __init__(self, groups: int) -> None:
-        self.groups, self.count = groups, 0
-        self.mean = torch.zeros(groups, dtype=torch.float64)
-        self.spread = torch.zeros(groups, dtype=torch.float64)
-
-    def add(self, y: Tensor) -> None:  # [n, O]
-        parts = y.float().view(len(y), self.groups, -1).transpose(0, 1).reshape(self.groups, -1)
-        size = parts.size(1)
-        mean = parts.mean(1, keepdim=True)
-        apart = parts - mean
-        # the piece's mean in fp32 is not quite its mean: what it is off is put right in fp64
-        off, spread = apart.sum(1).double().cpu() / size, apart.square().sum(1).double().cpu()
-        here = mean[:, 0].double().cpu() + off
-        total = self.count + size
-        step = here - self.mean
-        self.spread += spread - size * off.square() + step.square() * (self.count * size / total)
-        self.mean += step * (size / total)
-        self.count = total
-
-    def norm(self, norm: nn.GroupNorm) -> _Norm:
-        return _norm_of(self.mean, self.spread / self.count, norm)
-
-
-def _norm_of(mean: Tensor, variance: Tensor, norm: nn.GroupNorm) -> _Norm:  # [G], [G]
-    each = norm.num_channels // norm.num_groups
-    gain = (variance + norm.eps).rsqrt().repeat_interleave(each)  # [O]
-    scale = gain if norm.weight is None else gain * norm.weight.detach().double().cpu()
-    shift = -mean.repeat_interleave(each) * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.detach().double().cpu()
-    return _Norm(scale.float(), shift.float())
-
-
 class _Stage:
     """A layer behind the first: a convolution as products of matrices, group norm, activation."""
 
@@ -191,7 +147,8 @@ class _Stage:
         self.weights = [weight.contiguous().to(dtype) for weight in weights]  # k/s of [s·C, O]
         # y₀ = W₀x₀ + W₁x₁ and y₁ = W₀x₁ + W₁x₂ share (W₀ + W₁)x₁: three products for four
         self.both = None
-        if len(weights) == 2 and not (dtype == torch.bfloat16 and has_matrix_units()):
+        on_cpu = weights[0].device.type == "cpu"
+        if len(weights) == 2 and (dtype != torch.bfloat16 or (on_cpu and not has_matrix_units())):
             self.both = (weights[0] + weights[1]).contiguous().to(dtype)
         self.num_bytes = weights[0].size(1) * self.weights[0].element_size()  # of a frame
 
@@ -210,16 +167,16 @@ class _Stage:
         x = F.pad(x, (0, 0, 0, missing)) if missing > 0 else x[: rows * self.stride]
         x = x.reshape(rows, -1)  # [rows, s·C]
         if self.both is not None and frames > 1:
-            return self._in_pairs(x, frames)
+            return self._in_pairs(x, frames, self.both)
         y = x[:frames] @ self.weights[0]
         for i, weight in enumerate(self.weights[1:], 1):
             y = torch.addmm(y, x[i : i + frames], weight)
         return y
 
-    def _in_pairs(self, x: Tensor, frames: int) -> Tensor:
+    def _in_pairs(self, x: Tensor, frames: int, both: Tensor) -> Tensor:
         pairs = frames // 2
         before, middle, after = x[0 : 2 * pairs : 2], x[1 : 2 * pairs : 2], x[2 : 2 * pairs + 1 : 2]
-        shared = middle @ self.both  # [n / 2, O]
+        shared = middle @ both  # [n / 2, O]
         y = shared.new_empty(frames, shared.size(1))
         y[0 : 2 * pairs : 2] = torch.addmm(shared, before - middle, self.weights[0])
         y[1 : 2 * pairs : 2] = torch.addmm(shared, after - middle, self.weights[1])
@@ -227,7 +184,7 @@ class _Stage:
             y[-1:] = torch.addmm(x[-2:-1] @ self.weights[0], x[-1:], self.weights[1])
         return y
 
-    def finish(self, y: Tensor, norm: _Norm) -> Tensor:
+    def finish(self, y: Tensor, norm: ClipNorm) -> Tensor:
         """Norm and activation, in fp32."""
         scale, shift = norm.scale.to(y.device), norm.shift.to(y.device)
         return self.activation((y.float() * scale).add_(shift))
@@ -274,7 +231,7 @@ class _First:
         means = weight @ mean  # [O]
         squares = ((weight @ (products / count)) * weight).sum(1)  # [O], E[y²]
         variance = squares.mean() - means.mean().square()
-        norm = _norm_of(means.mean()[None].cpu(), variance.clamp_min(0)[None].cpu(), self.norm)
+        norm = clip_norm(means.mean()[None].cpu(), variance.clamp_min(0)[None].cpu(), self.norm)
         scale, shift = (part.to(wav.device)[:, None] for part in (norm.scale, norm.shift))
         filters = torch.cat([self.weight * scale, shift], 1)
         return _FirstNormed(self, filters)
@@ -285,11 +242,9 @@ class _FirstNormed:
 
     def __init__(self, first: _First, filters: Tensor) -> None:  # [O, k + 1]
         self.first = first
-        width = filters.size(1)
-        self.fill = math.ceil(width / 16) * 16 - width  # odd sizes of matrices are slow
+        self.fill = -filters.size(1) % 16  # odd sizes of matrices are slow
         self.filters = F.pad(filters, (0, self.fill)).T.contiguous().to(first.dtype)  # [k + 1 + fill, O]
 
     def __call__(self, patches: Tensor) -> Tensor:  # [n, k] → [n, O]
-        ones = patches.new_ones(len(patches), 1)
-        x = F.pad(torch.cat([patches, ones], 1), (0, self.fill)).to(self.first.dtype)
-        return self.first.activation(x @ self.filters)
+        x = F.pad(torch.cat([patches, patches.new_ones(len(patches), 1)], 1), (0, self.fill))
+        return self.first.activation(x.to(self.first.dtype) @ self.filters)

@@ -1,0 +1,46 @@
+"""Log-mels: the right band for a tone, a frame every 10 ms, none that sees what is not there."""
+
+import math
+
+import pytest
+import torch
+
+from vqw2v_plugin.modules import logmel
+from vqw2v_plugin.modules.logmel import LogMel, mel_bands
+
+
+def tone(hertz: float, samples: int = 16_000) -> torch.Tensor:
+    return torch.sin(torch.arange(samples) * (2 * math.pi * hertz / 16_000))
+
+
+def test_a_tone_is_loudest_in_its_band() -> None:
+    mel = LogMel(16_000, 40)
+    bands = mel_bands(40, 512, 16_000)
+    for hertz in (300.0, 1000.0, 4000.0):
+        expected = int(bands[round(hertz / 16_000 * 512)].argmax())
+        assert mel(tone(hertz)).mean(0).argmax() == expected
+
+
+def test_bands_share_each_frequency() -> None:
+    bands = mel_bands(20, 512, 16_000)
+    middle = bands[bands.argmax(0)[0] : bands.argmax(0)[-1]]  # between the first and the last one's middle
+    torch.testing.assert_close(middle.sum(1), torch.ones(len(middle)), atol=1e-5, rtol=0)
+
+
+def test_frames_are_those_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    mel = LogMel(16_000)
+    assert [mel.frames(n) for n in (399, 400, 559, 560, 16_000)] == [0, 1, 1, 2, 98]
+    whole = mel(tone(500))
+    assert whole.shape == (98, 80)
+    monkeypatch.setattr(logmel, "_FRAMES", 7)
+    torch.testing.assert_close(mel(tone(500)), whole)
+    torch.testing.assert_close(mel(tone(500)[160:]), whole[1:], atol=1e-4, rtol=1e-4)
+
+
+def test_silence_is_finite() -> None:
+    assert LogMel(8_000)(torch.zeros(800)).isfinite().all()
+
+
+def test_wrong_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="`num_bands` is 0"):
+        LogMel(16_000, 0)
