@@ -9,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "vqw2v_plugin"
 ORDER = [
     {"commands"},
-    {"recipe", "analysis", "toy"},
+    {"recipe", "analysis", "toy", "featurizer"},
+    {"discretizer", "feature_layers"},
     {"tasks", "criterions"},
     {"models"},
     {"tokenizer", "decoding"},

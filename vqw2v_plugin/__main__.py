@@ -16,6 +16,9 @@ from .stack import StackError, explain_import_error
 COMMANDS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "make a corpus of synthetic speech with word and phone times"),
     "manifest": ("manifest", "list the audio of a folder or a corpus in manifests, with splits"),
+    "discretize": ("discretize", "turn a manifest's audio into tokens that fairseq-train reads"),
+    "features": ("features", "dump z, c, quantized, BERT or log-mel features for acoustic models"),
+    "labels": ("labels", "make label files and a dictionary from transcripts"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "encode": ("encode", "turn audio files into codes"),
     "import": ("import_", "make a checkpoint of stock fairseq's one of ours"),

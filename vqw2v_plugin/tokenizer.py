@@ -30,7 +30,8 @@ class Tokenizer:
     """A checkpoint's codes for audio in memory or in files.
 
     Clips are encoded one at a time: group norm runs over time, and convolutions of a batch may differ from
-    those of one clip in the last bit, so a clip's codes depend on nothing but the clip.
+    those of one clip in the last bit, so a clip's codes depend on nothing but the clip. They are those of
+    `network.encode` but for ties that fp32 cannot tell apart.
     """
 
     def __init__(

@@ -66,6 +66,13 @@ class TestContract:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_quantizer_that_says_so_looks_at_each_frame_alone(name: str) -> None:
+    quantizer, z = make(name).eval(), torch.randn(1, 50, 12)
+    pieces = torch.cat([quantizer.encode(z[:, i : i + 7]) for i in range(0, 50, 7)], 1)
+    assert torch.equal(pieces, quantizer.encode(z)) or not quantizer.by_frame
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_groups_that_do_not_divide_are_named(name: str) -> None:
     with pytest.raises(ValueError, match=r"\(12\) must be divisible by `vq_groups` \(5\)"):
         make(name, vq_groups=5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -94,15 +95,17 @@ class TokenWriter:
         split: str,
         num_symbols: int | None = None,
         refresh: bool = False,
+        distinct: bool = False,
     ) -> None:
+        """`distinct`: the caller vouches for ids of their own, which need not be remembered then."""
         self.folder, self.split = Path(folder), split
         self.folder.mkdir(parents=True, exist_ok=True)
         self._kind = _fitting_type(num_symbols)
         self._limit = np.iinfo(self._kind).max  # type: ignore[type-var]
         self._bin_part, self._ids_part = self._part("bin"), self._part("ids")
         rows = [] if refresh else self._kept_rows()
-        self._sizes = [size for _, _, size in rows]
-        self._seen = {utt for utt, _, _ in rows}
+        self._sizes = array("i", (size for _, _, size in rows))  # four bytes each: there may be millions
+        self._seen = None if distinct else {utt for utt, _, _ in rows}
         self._bin: BinaryIO = open(self._bin_part, "r+b" if rows else "wb")
         self._bin.truncate(sum(self._sizes) * np.dtype(self._kind).itemsize)
         self._bin.seek(0, os.SEEK_END)
@@ -117,7 +120,7 @@ class TokenWriter:
     def add(self, utt: str, frames: int, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
         """Appends an utterance: its ids without <s> and </s>, and how many frames they stand for."""
         where = f"{self.folder / self.split}: utterance {utt!r}"
-        if utt in self._seen or not utt or any(character in utt for character in "\t\n\r"):
+        if (self._seen and utt in self._seen) or not utt or any(character in utt for character in "\t\n\r"):
             raise TokenError(f"{where}: expected an id of its own, without tab and line break")
         values = np.append(np.asarray(ids, dtype=np.int64), EOS)
         if values.min() < 0 or values.max() > self._limit:
@@ -129,7 +132,8 @@ class TokenWriter:
         self._ids.write(f"{utt}\t{frames}\t{len(values)}\n")
         self._ids.flush()
         self._sizes.append(len(values))
-        self._seen.add(utt)
+        if self._seen is not None:
+            self._seen.add(utt)
 
     def __enter__(self) -> TokenWriter:
         return self

@@ -52,6 +52,7 @@ class FsqQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = FsqConfig
     loss_weight: ClassVar[float] = 0.0  # it has no loss of its own
+    by_frame: ClassVar[bool] = True
 
     levels: Tensor
     places: Tensor

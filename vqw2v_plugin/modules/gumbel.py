@@ -76,6 +76,7 @@ class GumbelQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = GumbelConfig
     loss_weight: ClassVar[float] = 0.0  # vq-wav2vec trains Gumbel without a diversity term
+    by_frame: ClassVar[bool] = True
     cure: ClassVar[str] = (
         "give the diversity loss a weight (`criterion.loss_weights=[0.1]`), start at a higher `vq_temp`, "
         "or lower the learning rate"

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from .clip_norm import ClipNorm, Moments, clip_norm
 from .conv import fold, has_matrix_units
 from .encoder import Encoder
-from .fsq import FsqQuantizer
-from .gumbel import GumbelQuantizer
 from .kmeans import KmeansQuantizer
 from .quantizer import Quantizer
 
@@ -50,7 +48,7 @@ class PieceEncoder:
         if isinstance(quantizer, KmeansQuantizer):  # its group norm runs over time too: one more layer
             clip = _Clip(self, wav, [*self.stages, _Projection(quantizer, self._compress)])
             parts = [quantizer.nearest(projected[None])[0] for projected in clip.states()]
-        elif isinstance(quantizer, (GumbelQuantizer, FsqQuantizer)):
+        elif quantizer.by_frame:
             clip = _Clip(self, wav, self.stages)
             parts = [quantizer.encode(self._compress(z)[None])[0] for z in clip.states()]
         else:

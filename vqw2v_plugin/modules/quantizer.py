@@ -58,6 +58,7 @@ class Quantizer(nn.Module):
 
     Config: ClassVar[type[Any]] = CodebookConfig
     loss_weight: ClassVar[float] = 1.0  # weight of `Quantized.loss` in the paper's objective
+    by_frame: ClassVar[bool] = False  # `encode` looks at each frame alone, so that long clips go in pieces
     cure: ClassVar[str] = "lower the learning rate or warm it up for longer"  # of a collapse, for the alarm
 
     out_dim: int  # C of what it gives

@@ -1,0 +1,87 @@
+"""`--scoring vq_error`: built as fairseq builds it, from label strings or from text."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fairseq")
+from fairseq.scoring import build_scorer
+from omegaconf import OmegaConf
+
+import vqw2v_plugin
+
+vqw2v_plugin.register()
+
+
+def scorer(**settings: object):
+    return build_scorer(OmegaConf.create({"_name": "vq_error", **settings}), None)
+
+
+def test_the_name_alone_builds_a_word_error_rate() -> None:
+    built = build_scorer("vq_error", None)
+    built.add_string("the cat sat", "a cat")
+    assert built.score() == pytest.approx(200 / 3)
+    assert built.result_string() == (
+        "WER 66.67 % (2 errors in 3 words: 1 substituted, 1 deleted, 0 inserted; 1 of 1 utterances wrong)"
+    )
+
+
+def test_fairseq_s_command_line_knows_its_options() -> None:
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    parser = options.get_generation_parser()
+    given = [
+        "data",
+        "--path",
+        "x.pt",
+        "--scoring",
+        "vq_error",
+        "--error-unit",
+        "phones",
+        "--error-fold",
+        "48",
+    ]
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, given))
+    built = build_scorer(cfg.scoring, None)
+    assert (built.unit, built.cfg.error_fold, built.cfg.error_alignment) == ("phones", "48", None)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis"),
+    [
+        ("t h e | c a t |", "t h e | h a t |"),
+        ("t h e | c a t |", "| t h e | h a t"),
+        ("▁the ▁c at", "▁ the ▁ha t"),
+        ("the cat", "the hat"),
+    ],
+)
+def test_labels_are_joined_to_words(reference: str, hypothesis: str) -> None:
+    words, characters = scorer(), scorer(error_unit="characters")
+    for built in (words, characters):
+        built.add_string(reference, hypothesis)
+    assert (words.errors.substitutions, words.errors.length) == (1, 2)
+    assert (characters.errors.substitutions, characters.errors.length) == (1, 7)
+
+
+def test_an_empty_hypothesis_is_all_deleted() -> None:
+    built = scorer()
+    built.add_string("o n e |", "")
+    assert (built.errors.deletions, built.errors.length) == (1, 1)
+
+
+def test_phones_are_folded_and_boundaries_do_not_count() -> None:
+    built = scorer(error_unit="phones", error_fold="39")
+    built.add_string("h# | sh ix q |", "sil zh ih")
+    assert built.errors.total == 0 and built.errors.length == 3
+    assert built.result_string().startswith("PER 0.00 % (0 errors in 3 phones")
+
+
+def test_the_alignment_is_written_on_request(tmp_path: Path) -> None:
+    built = scorer(error_alignment=str(tmp_path / "align.txt"))
+    built.add_string("one two", "one")
+    built.add_string("x", "x")
+    built.result_string()
+    assert (tmp_path / "align.txt").read_text() == (
+        "1\nREF: one two\nHYP: one ***\n         D\n\n2\nREF: x\nHYP: x\n\n"
+    )

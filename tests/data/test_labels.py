@@ -1,0 +1,76 @@
+"""The label folder: what is written is read, by fairseq too; what does not fit together is named."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.data.labels import LabelError, Labels, read_about, read_labels, read_symbols, write_labels
+
+TRAIN = Labels(("u1", "u2"), (("h", "i", "|"), ("a", "|")), ("hi", "a"))
+COUNTS = [("|", 2), ("a", 1), ("h", 1), ("i", 1)]
+
+
+def write(out: Path, **splits: Labels) -> None:
+    write_labels(out, "letters", splits, COUNTS, {"splits": {name: {} for name in splits}})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "o", train=TRAIN)
+    assert read_labels(tmp_path / "o", "train", "letters") == TRAIN
+    assert read_symbols(tmp_path / "o", "letters") == ("|", "a", "h", "i")
+    names = {"train.utt", "train.ltr", "train.wrd", "dict.ltr.txt", "labels.json"}
+    assert set(os.listdir(tmp_path / "o")) == names
+
+
+def test_fairseq_reads_the_dictionary(tmp_path: Path) -> None:
+    dictionary = pytest.importorskip("fairseq.data").Dictionary
+    write(tmp_path, train=TRAIN)
+    found = dictionary.load(str(tmp_path / "dict.ltr.txt"))
+    assert found.symbols[found.nspecial :] == ["|", "a", "h", "i"]
+
+
+def test_other_units_and_splits_share_the_folder_and_its_record(tmp_path: Path) -> None:
+    write(tmp_path, train=TRAIN)
+    write(tmp_path, valid=Labels(("v",), (("a",),), ("a",)))
+    phones = {"train": Labels(("u1", "u2"), (("HH", "AY"), ("AH",)))}
+    write_labels(tmp_path, "phones", phones, [("HH", 1)], {"splits": {"train": {}}})
+    about = read_about(tmp_path)
+    assert set(about) == {"letters", "phones"} and set(about["letters"]["splits"]) == {"train", "valid"}
+    assert read_labels(tmp_path, "train", "phones").labels == (("HH", "AY"), ("AH",))
+
+
+def test_an_utterance_without_labels_keeps_its_line(tmp_path: Path) -> None:
+    empty = Labels(("u1", "u2"), ((), ("a",)), ("", "a"))
+    write(tmp_path, train=empty)
+    assert read_labels(tmp_path, "train", "letters") == empty
+
+
+def test_a_failed_run_leaves_nothing_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, train=TRAIN)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UnicodeEncodeError):
+        write(tmp_path, train=Labels(("u",), (("\ud800",),), ("x",)))
+    (tmp_path / "labels.json").write_text("[]")
+    with pytest.raises(LabelError, match="holds a list"):
+        write(tmp_path, train=TRAIN)
+    (tmp_path / "labels.json").write_bytes(before["labels.json"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    write(tmp_path, train=TRAIN)
+    (tmp_path / "train.ltr").write_text("a |\n")
+    with pytest.raises(LabelError, match=r"train.ltr: has 1 lines, train.utt 2"):
+        read_labels(tmp_path, "train", "letters")
+    with pytest.raises(LabelError, match=r"train.phn: no such file or directory; `vqw2v labels` writes it"):
+        read_labels(tmp_path, "train", "phones")
+    with pytest.raises(LabelError, match=r"dict.pcs.txt: is missing"):
+        read_symbols(tmp_path, "pieces")
+    with pytest.raises(LabelError, match="of different numbers"):
+        Labels(("u",), ())
+    (tmp_path / "dict.ltr.txt").write_text("a\n")
+    with pytest.raises(LabelError, match="expected 'symbol count'"):
+        read_symbols(tmp_path, "letters")
+    with pytest.raises(LabelError, match="is a file"):
+        write(tmp_path / "train.wrd", train=TRAIN)

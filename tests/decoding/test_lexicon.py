@@ -1,0 +1,69 @@
+"""Lexicon files: spellings as the model's columns, and sentences for what cannot be spelled."""
+
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.decoding.lexicon import columns_of, read_lexicon, write_lexicon
+from vqw2v_plugin.decoding.normalize import Normalizer
+from vqw2v_plugin.decoding.units import asg_units, ctc_units
+
+CTC, ASG = ctc_units(["|", *"abl'"]), asg_units(["|", *"abl'"])
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_words_have_spellings_in_the_file_s_order(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "l", ";;; comment\nAll\tA L\nBALL(2) b a l\nBALL b l\nBALL b l\n\nIT’S i t\n<unk> x\n"
+    )
+    assert read_lexicon(path) == {
+        "All": [("A", "L")],
+        "BALL": [("b", "a", "l"), ("b", "l")],
+        "IT’S": [("i", "t")],
+    }
+    assert list(read_lexicon(path, Normalizer())) == ["all", "ball", "it's"]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    spellings = {"ab": [("a", "b"), ("a",)], "l": [("l",)]}
+    write_lexicon(tmp_path / "l", spellings)
+    assert read_lexicon(tmp_path / "l") == spellings
+
+
+def test_spellings_end_with_one_boundary_and_asg_s_are_packed() -> None:
+    for spelling in ((), tuple("ball"), (*"ball", "|")):
+        [(_, ctc)], [(_, asg)] = (columns_of({"ball": [spelling]}, units) for units in (CTC, ASG))
+        assert "".join(CTC.symbols[c] for c in ctc) == "ball|"
+        assert "".join(ASG.symbols[c] for c in asg) == "bal1|"
+
+
+def test_spellings_of_units_without_boundary_have_none() -> None:
+    units = asg_units(["aa", "sil"], "phones", num_repeats=1)
+    assert columns_of({"x": [("aa", "aa")]}, units) == [("x", [0, 2])]
+
+
+@pytest.mark.parametrize(
+    ("spellings", "kind", "message"),
+    [
+        ({"abz": [()]}, "letters", "lexicon's word 'abz': the label 'z' is none of"),
+        ({"ab": [("|",)]}, "letters", "'ab': has no labels"),
+        ({"ab": [()]}, "phones", "'ab': has no spelling; expected its phones behind it"),
+    ],
+)
+def test_what_cannot_be_spelled_is_named(spellings: dict, kind: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        columns_of(spellings, ctc_units(["|", *"ab"], kind))
+
+
+def test_files_that_are_no_lexicon(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file or directory, expected a lexicon"):
+        read_lexicon(tmp_path / "none")
+    with pytest.raises(ValueError, match="has no words"):
+        read_lexicon(write(tmp_path / "empty", "\n"))
+    (tmp_path / "latin").write_bytes(b"caf\xe9 k a f e\n")
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        read_lexicon(tmp_path / "latin")

@@ -1,0 +1,106 @@
+"""From text to labels: normalization, TIMIT's foldings, spelling, espeak-ng's pronunciations."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqw2v_plugin.decoding.normalize import Normalizer
+from vqw2v_plugin.decoding.phones import FOLD_39, FOLD_48, fold_timit, strip_stress
+from vqw2v_plugin.decoding.spelling import LetterSpeller, PhonesAsTheyAre, PhoneSpeller
+
+TIMIT_61 = (
+    "aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy "
+    "jh k kcl l m n ng nx ow oy p pau pcl q r s sh t tcl th uh uw ux v w y z zh"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It’s  “A–B”, U.S.!", "it's a b u s"),
+        ("<UNK> [noise] well", "<unk> <unk> well"),
+        ("'quoted' dogs' 'tis - ' ", "quoted dogs' 'tis"),
+        ("cafe\u0301 co\u00adop STRASSE", "café coop strasse"),
+        ("3.5 % of 1,000", "3 5 of 1 000"),
+        ("हिन्दी العربية", "हिन्दी العربية"),
+        ("\u3000...\t", ""),
+    ],
+)
+def test_text_is_normalized_as_stated(text: str, expected: str) -> None:
+    assert Normalizer()(text) == expected
+
+
+@given(st.text(max_size=30))
+def test_normalizing_twice_is_normalizing_once(text: str) -> None:
+    for normalize in (Normalizer(), Normalizer("upper", "'.-"), Normalizer(enabled=False)):
+        once = normalize(text)
+        assert normalize(once) == once
+        assert once == " ".join(once.split())
+
+
+def test_case_and_punctuation_as_asked() -> None:
+    assert Normalizer("upper", "'.")("Mr. O'Neill, straße") == "MR. O'NEILL STRASSE"
+    assert Normalizer("keep", "")("Mr. O'Neill") == "Mr O Neill"
+    with pytest.raises(ValueError, match="expected one of lower, upper, keep"):
+        Normalizer("title")
+
+
+def test_timit_s_61_phones_fold_to_48_and_39() -> None:
+    assert len(TIMIT_61) == 61
+    assert len(set(fold_timit(TIMIT_61, 48))) == 48
+    assert len(set(fold_timit(TIMIT_61, 39))) == 39
+    assert set(fold_timit(TIMIT_61, 48)) == set(FOLD_48.values())
+    assert fold_timit(fold_timit(TIMIT_61, 48), 39) == fold_timit(TIMIT_61, 39)
+    assert all(FOLD_39[phone] == phone for phone in FOLD_39.values())
+
+
+def test_foldings_are_lee_and_hon_s() -> None:
+    assert fold_timit("h# sh ix hv eh dcl jh ih q bcl b pau".split(), 48) == (
+        "sil sh ix hh eh vcl jh ih vcl b sil".split()
+    )
+    assert (
+        fold_timit("ao zh el en ux axr epi kcl nx em ax-h".split())
+        == "aa sh l n uw er sil sil n m ah".split()
+    )
+    with pytest.raises(ValueError, match="AA: no phones of TIMIT's 61"):
+        fold_timit(["AA"])
+    with pytest.raises(ValueError, match="to 48 or 39; got 61"):
+        fold_timit(["aa"], 61)
+
+
+def test_stress_is_taken_from_arpabet_alone() -> None:
+    assert strip_stress(["AH0", "EY1", "K", "|", "2"]) == ["AH", "EY", "K", "|", "2"]
+
+
+def test_letters_end_words_with_the_boundary_and_count_what_has_no_label() -> None:
+    speller = LetterSpeller()
+    assert speller("ab <unk> c|") == ["a", "b", "|", "<unk>", "|", "c", "<unk>", "|"]
+    assert speller.unknown == {"<unk>": 1, "|": 1}
+    assert speller.spellings("ab") == [("a", "b")] and speller.spellings("<unk>") == []
+
+
+def test_phones_come_from_the_first_pronunciation() -> None:
+    lexicon = {"a": [("AH0",), ("AH1",), ("EY1",)], "b": [("B", "IY1")]}
+    speller = PhoneSpeller(lambda word: lexicon.get(word, []), strip_stress, boundary=True)
+    assert speller("b a zoo zoo") == ["B", "IY", "|", "AH", "|", "<unk>", "|", "<unk>", "|"]
+    assert speller.unknown == {"zoo": 2}
+    assert speller.spellings("a") == [("AH",), ("EY",)]
+    assert PhoneSpeller(lambda word: lexicon[word], list, boundary=False)("b a") == ["B", "IY1", "AH0"]
+
+
+def test_phones_as_they_are_keep_the_boundaries_they_have() -> None:
+    assert PhonesAsTheyAre(list, True)("IH T | W AH Z") == ["IH", "T", "|", "W", "AH", "Z", "|"]
+    assert PhonesAsTheyAre(list, False)("IH T | W AH Z") == ["IH", "T", "W", "AH", "Z"]
+    assert PhonesAsTheyAre(fold_timit, True)("h# sh iy q") == ["sil", "sh", "iy"]
+
+
+def test_espeak_pronounces_words_without_stress() -> None:
+    pytest.importorskip("espeakng_loader")
+    from vqw2v_plugin.decoding.espeak_phones import EspeakPhones
+
+    english, german = EspeakPhones("en-us"), EspeakPhones("de")
+    assert english("hello") == ("h", "ə", "l", "oʊ")
+    assert german("schön") == ("ʃ", "øː", "n")
+    assert english("nation") == ("n", "eɪ", "ʃ", "ə", "n")
+    with pytest.raises(ValueError, match="no voice `zz`"):
+        EspeakPhones("zz")

@@ -1,0 +1,61 @@
+"""Columns, labels and words: what is said once comes back."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqw2v_plugin.decoding.spelling import LetterSpeller
+from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
+
+LETTERS = ("|", *"abc'")
+texts = st.lists(st.text("abc'", min_size=1, max_size=6), max_size=4).map(" ".join)
+
+
+@given(texts, st.integers(1, 3))
+def test_text_comes_back_through_asg_s_repetition_symbols(text: str, num_repeats: int) -> None:
+    units = asg_units(LETTERS, num_repeats=num_repeats)
+    columns = units.encode(LetterSpeller()(text))
+    assert all(a != b for a, b in itertools.pairwise(columns))
+    assert " ".join(units.words(units.decode(columns))) == text
+
+
+@given(texts)
+def test_text_comes_back_through_ctc_s_columns(text: str) -> None:
+    units = ctc_units(LETTERS)
+    labels = LetterSpeller()(text)
+    assert units.blank not in units.encode(labels)
+    assert units.decode(units.encode(labels)) == labels
+    assert " ".join(units.words(labels)) == text
+
+
+def test_asg_says_silence_before_the_first_word_and_for_no_words() -> None:
+    units = asg_units(LETTERS)
+    assert [units.symbols[c] for c in units.encode(list("aa|"))] == ["|", "a", "1", "|"]
+    assert [units.symbols[c] for c in units.encode([])] == ["|"]
+
+
+def test_pieces_and_phones_make_words() -> None:
+    pieces = ctc_units(["▁", "▁he", "llo", "▁wor", "ld"], "pieces")
+    assert pieces.words(["▁he", "llo", "▁wor", "ld"]) == ["hello", "world"]
+    assert pieces.words(["llo", "▁", "ld", "▁"]) == ["llo", "ld"]
+    phones = ctc_units(["|", "HH", "AH"], "phones")
+    assert phones.words(["HH", "|", "AH", "|"]) == ["HH", "AH"]
+
+
+def test_silence_is_the_boundary_or_sil_or_nothing() -> None:
+    assert ctc_units(LETTERS).silence == 1
+    assert asg_units(["aa", "sil"], "phones").silence == 1
+    assert asg_units(["aa", "bb"], "phones").silence == -1
+
+
+def test_what_cannot_be_is_said_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"'1' is there twice.*spell numbers out"):
+        asg_units(["|", "a", "1"])
+    with pytest.raises(ValueError, match="'z' is none of the 6 symbols"):
+        ctc_units(LETTERS).encode(["z"])
+    with pytest.raises(ValueError, match="'<blank>' is none"):
+        ctc_units(LETTERS).encode(["<blank>"])
+    with pytest.raises(ValueError, match="expected one of letters, phones, pieces"):
+        Units(("a",), "words")

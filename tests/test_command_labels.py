@@ -1,0 +1,150 @@
+"""`vqw2v labels`: one dictionary for all splits, and everything without a label is counted and named."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin import __main__ as cli
+from vqw2v_plugin.data.labels import read_labels, read_symbols
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Manifests train and valid with a column of words and one of phones."""
+    write(tmp_path / "train.tsv", [("u1", "Hello, all", "HH AH0 | AO1 L"), ("u2", "a hall", "AH0 | HH")])
+    write(tmp_path / "valid.tsv", [("v1", "all é <noise>", "AO1"), ("v2", "", "")])
+    return tmp_path
+
+
+def write(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    lines = [f"{utt}.wav\t16000\t{utt}\t{words}\t{phones}\n" for utt, words, phones in rows]
+    path.write_text(
+        f"{path.parent}\n# path\tsamples\tutt\twords\tphones\n" + "".join(lines), encoding="utf-8"
+    )
+
+
+def labels(corpus: Path, *arguments: object, splits: tuple[str, ...] = ("train", "valid")) -> int:
+    manifests = [str(corpus / f"{split}.tsv") for split in splits]
+    return cli.main(["labels", *manifests, str(corpus / "o"), *map(str, arguments)])
+
+
+def lines(corpus: Path, split: str, kind: str = "letters") -> list[str]:
+    return [" ".join(row) for row in read_labels(corpus / "o", split, kind).labels]
+
+
+def test_letters_share_the_dictionary_of_training(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert labels(corpus, "--text", "words", "--unit", "letters") == 0
+    assert lines(corpus, "train") == ["h e l l o | a l l |", "a | h a l l |"]
+    assert lines(corpus, "valid") == ["a l l | <unk> | <unk> |"]
+    assert read_labels(corpus / "o", "valid", "letters").utts == ("v1",)
+    assert read_labels(corpus / "o", "train", "letters").words == ("hello all", "a hall")
+    assert (corpus / "o" / "dict.ltr.txt").read_text() == "| 4\na 3\ne 1\nh 2\nl 6\no 1\n"
+    assert (corpus / "o" / "lexicon.ltr.txt").read_text().splitlines()[2] == "hall\th a l l"
+    shown = capsys.readouterr()
+    assert "6 letters in dict.ltr.txt (made from train)" in shown.out
+    assert "valid: 1 utterances have no text and are left out" in shown.err
+    assert "valid: 1 of 1 utterances hold <unk>, for" in shown.err
+    assert "'é' 1 times" in shown.err and "'<unk>' 1 times" in shown.err
+    about = json.loads((corpus / "o" / "labels.json").read_text())["letters"]
+    assert about["normalization"] == {"case": "lower", "keep": "'"}
+    assert about["splits"]["valid"]["unknown"] == {"<unk>": 1, "é": 1}
+
+
+def test_strict_writes_nothing(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--strict") == 2
+    assert not (corpus / "o").exists()
+    assert "nothing was written" in capsys.readouterr().err
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--strict", splits=("train",)) == 0
+
+
+def test_a_dictionary_is_reused(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert labels(corpus, "--text", "words", "--unit", "letters", splits=("train",)) == 0
+    symbols = read_symbols(corpus / "o", "letters")
+    write(corpus / "train.tsv", [("u1", "zebra all", "")])
+    assert labels(corpus, "--text", "words", "--unit", "letters", splits=("train",)) == 0
+    assert read_symbols(corpus / "o", "letters") == symbols
+    assert lines(corpus, "train") == ["<unk> e <unk> <unk> a | a l l |"]
+    assert "reused from" in capsys.readouterr().out
+    (corpus / "d.txt").write_text("| 0\na 0\n")
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--dict", corpus / "d.txt") == 2
+    assert "two dictionaries cannot share a folder" in capsys.readouterr().err
+
+
+def test_an_alphabet_and_a_least_count_limit_the_letters(corpus: Path) -> None:
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--alphabet", "ahl") == 0
+    assert read_symbols(corpus / "o", "letters") == ("|", "a", "h", "l")
+    assert lines(corpus, "train")[0] == "h <unk> l l <unk> | a l l |"
+    assert "hello" not in (corpus / "o" / "lexicon.ltr.txt").read_text()
+    os.remove(corpus / "o" / "dict.ltr.txt")
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--min-count", 3) == 0
+    assert read_symbols(corpus / "o", "letters") == ("|", "a", "l")
+
+
+def test_phones_of_a_lexicon_of_espeak_and_of_a_column(corpus: Path) -> None:
+    (corpus / "lex").write_text("HELLO HH AH0 L OW1\nALL AO1 L\nA AH0\nA OW1\nHALL HH AO1 L\nMORE M AO1 R\n")
+    unit = ("--unit", "phones")
+    assert labels(corpus, "--text", "words", *unit, "--lexicon", corpus / "lex", "--fold", "stress") == 0
+    assert lines(corpus, "train", "phones") == ["HH AH L OW | AO L |", "AH | HH AO L |"]
+    assert lines(corpus, "valid", "phones") == ["AO L | <unk> | <unk> |"]
+    assert (corpus / "o" / "lexicon.phn.txt").read_text().splitlines()[:2] == ["a\tAH", "a\tOW"]
+    os.rename(corpus / "o", corpus / "o1")
+    assert labels(corpus, "--text", "phones", *unit, "--no-boundary", splits=("train",)) == 0
+    assert lines(corpus, "train", "phones") == ["HH AH0 AO1 L", "AH0 HH"]
+    assert not (corpus / "o" / "train.wrd").exists()
+    pytest.importorskip("espeakng_loader")
+    os.rename(corpus / "o", corpus / "o2")
+    assert labels(corpus, "--text", "words", *unit, "--espeak", "en-us", splits=("train",)) == 0
+    assert lines(corpus, "train", "phones")[0] == "h ə l oʊ | ɔː l |"
+
+
+def test_pieces_are_trained_and_reused(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sentencepiece")
+    pieces = ("--text", "words", "--unit", "pieces")
+    assert labels(corpus, *pieces) == 2
+    assert "needs `--vocab-size N`" in capsys.readouterr().err
+    assert labels(corpus, *pieces, "--vocab-size", 1000) == 2
+    assert "`--vocab-size` 1000: sentencepiece says" in capsys.readouterr().err
+    assert labels(corpus, *pieces, "--vocab-size", 9) == 0
+    assert len(read_symbols(corpus / "o", "pieces")) == 8  # <unk> is fairseq's own
+    assert "".join(lines(corpus, "train", "pieces")[0].split()).replace("▁", " ").split() == ["hello", "all"]
+    assert "<unk>" in lines(corpus, "valid", "pieces")[0]
+    first = (corpus / "o" / "train.pcs").read_bytes()
+    assert labels(corpus, *pieces, splits=("train",)) == 0
+    assert (corpus / "o" / "train.pcs").read_bytes() == first
+    assert labels(corpus, *pieces, "--vocab-size", 9) == 2
+    (corpus / "bad.model").write_text("x")
+    assert labels(corpus, *pieces, "--model", corpus / "bad.model") == 2
+    assert "is no sentencepiece model" in capsys.readouterr().err
+
+
+def test_text_may_come_from_a_file(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (corpus / "text").write_text("u2\tsecond\nu1\tfirst\n")
+    assert labels(corpus, "--text", corpus / "text", "--unit", "letters", splits=("train",)) == 0
+    assert read_labels(corpus / "o", "train", "letters").words == ("first", "second")
+    (corpus / "text").write_text("u2 second\n")
+    assert labels(corpus, "--text", corpus / "text", "--unit", "letters", splits=("train",)) == 2
+    assert "text:1: 'u2 second' has no tab" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--text", "wrods", "--unit", "letters"), "no column of"),
+        (("--text", "words", "--unit", "letters", "--lexicon", "x"), "belongs to `--unit phones`"),
+        (("--text", "words", "--unit", "letters", "--alphabet", "a", "--dict", "x"), "exclude each other"),
+        (("--text", "words", "--unit", "letters", "--min-count", "0"), "expected 1 or more"),
+        (("--text", "words", "--unit", "letters", "--min-count", "99"), "lower `--min-count`"),
+        (("--text", "phones", "--unit", "phones", "--fold", "39"), "no phones of TIMIT's 61"),
+        (("--text", "words", "--unit", "pieces", "--dict", "x"), "give `--model`"),
+        (("--text", "words", "--unit", "letters", "--dict", "none"), "none: is missing"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    corpus: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert labels(corpus, *arguments, splits=("train",)) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and len(shown.splitlines()) == 1
+    assert not (corpus / "o").exists()

@@ -1,0 +1,215 @@
+"""`vqw2v features`: each layer's frames are those of the file alone, whatever is killed or shared out."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from discretizing import FEW, content, corpus
+
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert
+from vqw2v_plugin.checkpoints import Imported, Loaded, load_network, save_checkpoint
+from vqw2v_plugin.data.audio import read_audio
+from vqw2v_plugin.data.feature_store import FeatureStore
+from vqw2v_plugin.modules.bert_features import bert_features
+from vqw2v_plugin.modules.logmel import LogMel
+from vqw2v_plugin.modules.vocabulary import Symbols
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+
+Tiny = Callable[..., VqWav2Vec]
+
+
+@pytest.fixture
+def save(tiny: Tiny, tmp_path: Path) -> Callable[..., str]:
+    def write(**settings: object) -> str:
+        loaded = Loaded(tiny(**settings).eval(), 16_000, False)
+        save_checkpoint(Imported(loaded, False, 0, []), tmp_path / "m.pt", force=True)
+        return str(tmp_path / "m.pt")
+
+    return write
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    return str(corpus(tmp_path, files=6))
+
+
+def features(*arguments: object, **environ: str) -> int:
+    """In a process of its own, as a rank perhaps, or to be killed."""
+    child = os.fork()
+    if not child:
+        status = 70
+        try:
+            torch.set_num_threads(1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.environ.update(environ)
+            status = main(["features", *map(str, arguments)])
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("layer", ["z", "c", "q"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"quantizer": "gumbel"},
+        {"quantizer": "kmeans"},
+        {"quantizer": "gumbel", "quantizer_position": "context"},
+        {"quantizer": "kmeans", "skip_connections_feat": True},
+        {"quantizer": "none"},
+    ],
+    ids=["gumbel", "kmeans", "context", "skips", "none"],
+)
+def test_frames_are_the_network_s(
+    save: Callable[..., str], manifest: str, tmp_path: Path, layer: str, settings: dict[str, object]
+) -> None:
+    checkpoint, out = save(**settings), tmp_path / "out"
+    status = main(["features", checkpoint, manifest, str(out), "--layer", layer, "--store", "fp32"])
+    if layer == "q" and settings["quantizer"] == "none":
+        assert status == 2
+        return
+    assert status == 0
+    network, store = load_network(checkpoint).network, FeatureStore(out, "train")
+    assert len(store) == 6
+    for i, (utt, frames) in enumerate(store.rows):
+        wav = torch.from_numpy(read_audio(tmp_path / "audio-train" / f"{utt}.flac", 16_000))
+        with torch.no_grad():
+            states = network.features(wav[None])
+        expected = {"z": states.z, "c": states.c, "q": getattr(states.quantized, "x", None)}[layer][0]
+        assert frames == len(store[i]) == len(expected)
+        torch.testing.assert_close(torch.from_numpy(store[i].copy()), expected, atol=3e-4, rtol=1e-4)
+
+
+def test_log_mels_need_no_checkpoint(manifest: str, tmp_path: Path) -> None:
+    assert main(["features", "-", manifest, str(tmp_path / "out"), "--layer", "logmel", "--bands", "23"]) == 0
+    store = FeatureStore(tmp_path / "out", "train")
+    assert store.dim == 23 and store.frames.dtype == np.float16
+    wav = torch.from_numpy(read_audio(tmp_path / "audio-train" / "train1.flac", 16_000))
+    expected = LogMel(16_000, 23)(wav).half()
+    assert torch.equal(torch.from_numpy(store[1].copy()), expected)
+
+
+@pytest.mark.parametrize("run_length", [False, True])
+@pytest.mark.parametrize("layer", ["bert", "bert:0", "bert:1"])
+def test_bert_s_states_are_a_row_a_frame(
+    save: Callable[..., str], manifest: str, tmp_path: Path, run_length: bool, layer: str
+) -> None:
+    checkpoint, out = save(quantizer="gumbel"), tmp_path / "out"
+    symbols = Symbols(tuple(f"{i}-{j}" for i in range(8) for j in range(7)))  # 7 as second code is unknown
+    sizes = {
+        "encoder_layers": 2,
+        "encoder_embed_dim": 16,
+        "encoder_ffn_embed_dim": 32,
+        "encoder_attention_heads": 2,
+    }
+    torch.manual_seed(0)
+    save_bert(tmp_path / "bert.pt", build_bert(sizes, symbols))
+    options = ["--layer", layer, "--bert", str(tmp_path / "bert.pt"), "--store", "fp32"]
+    options += ["--run-length"] if run_length else []
+    assert main(["features", checkpoint, manifest, str(out), *options]) == 0
+    bert, tokenizer, store = (
+        load_bert(tmp_path / "bert.pt"),
+        Tokenizer.load(checkpoint),
+        FeatureStore(out, "train"),
+    )
+    for i, (utt, frames) in enumerate(store.rows):
+        words = tokenizer.tokens(tokenizer.encode_file(tmp_path / "audio-train" / f"{utt}.flac")).split()
+        kept = [n for n in range(len(words)) if not run_length or n == 0 or words[n] != words[n - 1]]
+        ids = torch.tensor([symbols.ids.get(words[n], 3) for n in kept])
+        with torch.no_grad():
+            states = bert_features(bert, [ids], int(layer[5:]) if layer[5:] else -1)[0]
+        lengths = torch.tensor([*kept[1:], len(words)]) - torch.tensor(kept)
+        assert frames == len(words)
+        expected = states.repeat_interleave(lengths, 0)
+        torch.testing.assert_close(torch.from_numpy(store[i].copy()), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_kills_and_ranks_change_nothing(
+    save: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, checkpoint = corpus(tmp_path, files=8), save(quantizer="kmeans")
+    arguments = [checkpoint, manifest]
+    assert features(*arguments, tmp_path / "whole", "--layer", "z", *FEW) == 0
+    whole, kept = content(tmp_path / "whole"), {"replace": os.replace, "unlink": os.unlink}
+    for rank in ("1", "0"):
+        assert features(*arguments, tmp_path / "r", "--layer", "z", *FEW, RANK=rank, WORLD_SIZE="2") == 0
+    assert content(tmp_path / "r") == whole
+    for name in ("replace", "unlink"):
+        for step in range(1, 12, 3):
+            out, calls = tmp_path / f"{name}{step}", []
+
+            def cut(*names: object, step: int = step, calls: list[int] = calls, name: str = name) -> None:
+                calls.append(1)
+                if len(calls) > step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                kept[name](*names)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, cut)
+                features(*arguments, out, "--layer", "z", *FEW)
+            assert features(*arguments, out, "--layer", "z", *FEW) == 0
+            assert content(out) == whole
+
+
+def test_missing_files_are_tried_again(
+    save: Callable[..., str], manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out, lost = save(quantizer="none"), tmp_path / "out", tmp_path / "audio-train" / "train3.flac"
+    arguments = ["features", checkpoint, manifest, str(out), "--layer", "c", *FEW]
+    os.rename(lost, tmp_path / "elsewhere.flac")
+    assert main(arguments) == 1
+    assert f"{lost}: no such file" in capsys.readouterr().err and len(FeatureStore(out, "train")) == 5
+    os.rename(tmp_path / "elsewhere.flac", lost)
+    assert main(arguments) == 0
+    assert main(["features", checkpoint, manifest, str(tmp_path / "one"), "--layer", "c", *FEW]) == 0
+    assert content(out) == content(tmp_path / "one")
+    about = json.loads((out / "features.json").read_text())
+    assert about["layer"] == "c" and about["dim"] == 16 and about["splits"]["train"]["utterances"] == 6
+    assert main([*arguments, "--store", "fp32"]) == 2
+    assert main([*arguments, "--store", "fp32", "--refresh"]) == 0
+
+
+def test_what_does_not_fit_into_fp16_is_said(
+    save: Callable[..., str], manifest: str, tmp_path: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = tiny(quantizer="none", non_affine_group_norm=False).eval()
+    with torch.no_grad():
+        for layer in network.context.layers:
+            layer.norm.weight.fill_(1e5)
+    save_checkpoint(Imported(Loaded(network, 16_000, False), False, 0, []), tmp_path / "big.pt")
+    arguments = ["features", str(tmp_path / "big.pt"), manifest, str(tmp_path / "out"), "--layer", "c"]
+    assert main(arguments) == 2
+    assert "beyond the range of fp16; say `--store fp32`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--layer", "y"], "`--layer` is 'y'; expected z, c, q, logmel, bert, or bert:N"),
+        (["--layer", "z:3"], "`--layer` is 'z:3'"),
+        (["--layer", "logmel"], "expected - for logmel"),
+        (["--layer", "bert"], "give `--bert BERT.pt`"),
+        (["--layer", "z", "--bert", "x.pt"], "`--bert` goes with `--layer bert`"),
+        (["--layer", "z", "--store", "fp8"], "`--store` is 'fp8'; expected fp16 or fp32"),
+        (["--layer", "z", "--dtype", "fp8"], "`--dtype` is 'fp8'"),
+        (["--layer", "z", "--workers", "0"], "`--workers` is 0"),
+        (["--layer", "z", "--shard-minutes", "0"], "`--shard-minutes` is 0.0"),
+    ],
+)
+def test_wrong_wishes_are_named(
+    save: Callable[..., str],
+    manifest: str,
+    tmp_path: Path,
+    options: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["features", save(quantizer="gumbel"), manifest, str(tmp_path / "out"), *options]) == 2
+    assert says in capsys.readouterr().err

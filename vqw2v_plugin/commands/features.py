@@ -1,0 +1,97 @@
+"""`vqw2v features`: a manifest's audio (wav) as features of any layer, in a memory-mapped store."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+HELP = "dump z, c, quantized, BERT or log-mel features for acoustic models"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from .discretize import add_run_arguments
+
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="checkpoint of fairseq-train, import or export; - for logmel"
+    )
+    parser.add_argument(
+        "manifest", metavar="MANIFEST", help="list of the audio, SPLIT.tsv, as `manifest` writes it"
+    )
+    parser.add_argument("out", metavar="OUT", help="folder for SPLIT.npy, SPLIT.ids and features.json")
+    parser.add_argument(
+        "--layer",
+        required=True,
+        help="z, c (context), q (quantized), logmel, bert (its last layer), or bert:N (0: its embeddings)",
+    )
+    parser.add_argument("--bert", metavar="BERT.pt", help="for `--layer bert`: a BERT trained on these codes")
+    parser.add_argument(
+        "--run-length",
+        action="store_true",
+        help="for a BERT of run-length tokens; states are repeated to frames",
+    )
+    parser.add_argument("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
+    parser.add_argument(
+        "--bands", type=int, default=80, metavar="N", help="for logmel: mel bands (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sample-rate", type=int, default=16_000, metavar="HZ", help="for logmel (default: %(default)s)"
+    )
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..data.manifest import Manifest
+    from ..data.run_lock import Rank
+    from ..data.split_run import split_name
+    from ..feature_layers import Layer
+    from ..featurizer import Wishes, featurize
+    from .discretize import device_of, num_workers, said_by_state
+
+    rank, manifest, layer = Rank.of(os.environ), Manifest(args.manifest), Layer.parse(args.layer)
+    source, described = _source(args, layer, device_of(args.device, rank))
+    workers = num_workers(args.workers, source.device.type, rank)
+    wishes = Wishes(args.store, workers, args.shard_minutes, args.refresh, args.strict)
+    outcome = featurize(source, described, manifest, args.out, wishes, rank)
+    what = f"{args.out}/{split_name(manifest)}"
+    if not said_by_state(outcome, what, manifest):
+        _report(args.out, split_name(manifest))
+    return 1 if outcome.refused else 0
+
+
+def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
+    """Where the features come from, and what features.json says about it."""
+    from ..discretizer import checkpoint_hash
+    from ..feature_layers import LogMelSource, load_source
+
+    if (layer.name == "logmel") != (args.checkpoint == "-"):
+        raise ValueError(
+            f"CHECKPOINT is {args.checkpoint!r} and `--layer` {args.layer!r}; expected - for logmel, and a "
+            f"checkpoint for every other layer"
+        )
+    described: dict[str, Any] = {"layer": args.layer, "dtype": args.dtype}
+    if layer.name == "logmel":
+        return LogMelSource(args.sample_rate, args.bands, device), described
+    source = load_source(args.checkpoint, layer, device, args.dtype, args.bert, args.run_length)
+    if source.pieces is not None:
+        source.pieces.memory = int(args.memory * 2**30)
+    described["checkpoint"] = _file(args.checkpoint, checkpoint_hash)
+    if args.bert:
+        described |= {"bert": _file(args.bert, checkpoint_hash), "run_length": args.run_length}
+    return source, described
+
+
+def _file(path: str, digest: Any) -> dict[str, str]:
+    return {"name": Path(path).name, "sha256": digest(path)}
+
+
+def _report(out: str, split: str) -> None:
+    from ..data.feature_store import read_features_about
+
+    about = read_features_about(out)
+    row = about["splits"][split]
+    print(
+        f"{out}/{split}: {row['utterances']:,} utterances, {row['frames']:,} frames of {about['dim']} "
+        f"in {about['store']}, {about['sample_rate'] / about['stride']:g} a second"
+    )

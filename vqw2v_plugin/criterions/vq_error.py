@@ -1,0 +1,66 @@
+"""text, judged by `fairseq-generate --scoring vq_error`: WER, CER or PER with what went wrong."""
+
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.scoring import BaseScorer, register_scorer
+
+from ..decoding.errors import UNITS, Errors, align, characters, count, show_alignment
+from ..decoding.phones import FOLDS
+from ..decoding.units import BOUNDARY, PIECE_BEGIN
+
+
+@dataclass
+class VqErrorConfig(FairseqDataclass):
+    error_unit: ChoiceEnum(list(UNITS)) = field(default="words", metadata={"help": "what is counted"})
+    error_fold: ChoiceEnum(list(FOLDS)) = field(
+        default="none", metadata={"help": "phones: fold both sides to TIMIT's 48 or 39, or take stress away"}
+    )
+    error_alignment: Optional[str] = field(
+        default=None, metadata={"help": "file for the alignment of every utterance"}
+    )
+
+
+@register_scorer("vq_error", dataclass=VqErrorConfig)
+class VqErrorScorer(BaseScorer):
+    """Counts over utterances; label strings (`h e l l o |`) are joined to words first."""
+
+    def __init__(self, cfg: VqErrorConfig) -> None:
+        super().__init__(cfg)
+        self.unit, self.fold = str(cfg.error_unit), FOLDS[str(cfg.error_fold)]
+        self.errors = Errors()
+        self._alignments: List[str] = []
+
+    def add_string(self, ref: str, pred: str) -> None:
+        """One utterance, as labels or as text."""
+        reference, hypothesis = self._items(ref, pred)
+        pairs = align(reference, hypothesis)
+        self.errors += count(pairs)
+        if self.cfg.error_alignment:
+            self._alignments.append(f"{self.errors.utterances}\n{show_alignment(pairs)}\n")
+
+    def score(self) -> float:
+        return self.errors.rate
+
+    def result_string(self) -> str:
+        """The line that fairseq prints; the alignment is written here, when all is counted."""
+        if self.cfg.error_alignment:
+            with open(self.cfg.error_alignment, "w", encoding="utf-8") as file:
+                file.write("\n".join(self._alignments))
+        return self.errors.describe(self.unit)
+
+    def _items(self, ref: str, pred: str) -> List[List[str]]:
+        if self.unit == "phones":
+            return [self.fold(p for p in side.split() if p != BOUNDARY) for side in (ref, pred)]
+        texts = [_joined(side, ref + pred) for side in (ref, pred)]
+        return [characters(text) if self.unit == "characters" else text.split() for text in texts]
+
+
+def _joined(text: str, both: str) -> str:
+    """Text as words: labels are known by the boundaries or the beginnings of pieces in either side."""
+    if PIECE_BEGIN in both:
+        return text.replace(" ", "").replace(PIECE_BEGIN, " ")
+    if BOUNDARY in both.split():
+        return text.replace(" ", "").replace(BOUNDARY, " ")
+    return text

@@ -1,0 +1,153 @@
+"""The label folder: SPLIT.ltr, .phn or .pcs, a line an utterance, with their words, ids and dictionary.
+
+SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words, dict.ltr.txt a line
+`label count` for each label, labels.json how all was made. Neither torch nor fairseq is needed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .token_folder import TokenError, read_dict
+
+EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
+ABOUT, PIECES = "labels.json", "pieces.model"
+
+
+class LabelError(ValueError):
+    """A label folder that cannot be used; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One split, in the manifest's order, without the utterances that have no text."""
+
+    utts: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    words: tuple[str, ...] | None = None  # where the transcripts were words
+
+    def __post_init__(self) -> None:
+        sizes = {len(column) for column in (self.utts, self.labels, self.words) if column is not None}
+        if len(sizes) > 1:
+            raise LabelError(f"labels, words and utterances are of different numbers: {sorted(sizes)}")
+
+
+def dict_name(kind: str) -> str:
+    """`dict.ltr.txt` for letters."""
+    return f"dict.{_extension(kind)}.txt"
+
+
+def lexicon_name(kind: str) -> str:
+    """`lexicon.ltr.txt` for letters."""
+    return f"lexicon.{_extension(kind)}.txt"
+
+
+def read_symbols(folder: str | os.PathLike[str], kind: str) -> tuple[str, ...]:
+    """The dictionary's labels in their order."""
+    return read_symbol_file(Path(folder) / dict_name(kind))
+
+
+def read_symbol_file(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The labels of a dictionary, lines `label count`."""
+    if not Path(path).is_file():
+        raise LabelError(f"{path}: is missing; expected the labels' dictionary, which `vqw2v labels` writes")
+    try:
+        return read_dict(path)
+    except TokenError as error:
+        raise LabelError(str(error)) from None
+
+
+def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels:
+    """One split's labels; a file of another number of lines than the others is an error."""
+    base = Path(folder)
+    utts = _lines(base / f"{split}.utt")
+    labels = _lines(base / f"{split}.{_extension(kind)}")
+    words = _lines(base / f"{split}.wrd") if (base / f"{split}.wrd").is_file() else None
+    for name, lines in ((_extension(kind), labels), ("wrd", words)):
+        if lines is not None and len(lines) != len(utts):
+            raise LabelError(
+                f"{base / f'{split}.{name}'}: has {len(lines)} lines, {split}.utt {len(utts)}; expected one "
+                "an utterance in both: make both anew with `vqw2v labels`"
+            )
+    spelled = tuple(tuple(line.split()) for line in labels)
+    return Labels(tuple(utts), spelled, None if words is None else tuple(words))
+
+
+def write_labels(
+    out: str | os.PathLike[str],
+    kind: str,
+    splits: Mapping[str, Labels],
+    counts: Sequence[tuple[str, int]],
+    about: Mapping[str, Any],
+    extra: Mapping[str, bytes] | None = None,
+) -> None:
+    """All files of the splits, made beside and then given their names, labels.json last."""
+    files = dict(extra or {})
+    files[dict_name(kind)] = _text(f"{label} {count}" for label, count in counts)
+    for split, made in splits.items():
+        files[f"{split}.utt"] = _text(made.utts)
+        files[f"{split}.{_extension(kind)}"] = _text(map(" ".join, made.labels))
+        if made.words is not None:
+            files[f"{split}.wrd"] = _text(made.words)
+    files[ABOUT] = _merged_about(Path(out), kind, about)
+    _publish(Path(out), files)
+
+
+def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the labels were made, by kind; empty where labels.json is missing."""
+    path = Path(folder) / ABOUT
+    try:
+        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise LabelError(f"{path}: {error}; expected a JSON object") from error
+    if not isinstance(about, dict):
+        raise LabelError(f"{path}: holds a {type(about).__name__}, expected a JSON object")
+    return about
+
+
+def _merged_about(folder: Path, kind: str, about: Mapping[str, Any]) -> bytes:
+    """What other runs said of other kinds and other splits stays."""
+    known = read_about(folder)
+    before = known.get(kind, {}).get("splits", {})
+    known[kind] = {**about, "splits": {**before, **about.get("splits", {})}}
+    return (json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _publish(out: Path, files: Mapping[str, bytes]) -> None:
+    if out.exists() and not out.is_dir():
+        raise LabelError(f"{out} is a file, expected a folder to write labels into; name another")
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished = out / f".labels.{os.getpid()}"
+    unfinished.mkdir(exist_ok=True)
+    try:
+        for name, data in files.items():
+            (unfinished / name).write_bytes(data)
+        for name in files:
+            os.replace(unfinished / name, out / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _text(lines: Any) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LabelError(f"{path}: {reason}; `vqw2v labels` writes it") from error
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _extension(kind: str) -> str:
+    if kind not in EXTENSIONS:
+        raise LabelError(f"`unit` is {kind!r}; expected one of {', '.join(EXTENSIONS)}")
+    return EXTENSIONS[kind]

@@ -1,0 +1,231 @@
+"""letters ──decoder──▶ text: beam search by flashlight, over a lexicon's words or over labels alone.
+
+wav2letter's decoder (arXiv 1609.03193 §2.4), for ASG with the model's transitions and for CTC.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from . import endings
+from .hypothesis import Emissions, Hypothesis, Segment, check_emissions, check_transitions
+from .language_model import (
+    check_knows_labels,
+    check_knows_words,
+    import_flashlight,
+    load_language_model,
+    make_trie,
+)
+from .lexicon import Spellings, columns_of
+from .paths import frame_probabilities, log_softmax, spell_path, words_ending, words_of
+from .units import Units
+
+Beam = TypeVar("Beam", bound="_BeamDecoder")
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """What a search may be told; weights count against KenLM's log10 and the emissions' natural logs."""
+
+    beam: int = 500
+    beam_threshold: float = 50.0
+    beam_tokens: int | None = None  # best columns tried a frame; None: all
+    lm_weight: float = 2.0
+    word_score: float = 0.0  # for every word of a lexicon
+    sil_score: float = 0.0  # for every frame of silence or boundary
+    log_add: bool = False  # add the paths of one text, in place of the best of them
+    nbest: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "nbest", "beam_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` is {value}; expected 1 or more")
+        if not self.beam_threshold > 0:
+            raise ValueError(f"`beam_threshold` is {self.beam_threshold:g}; expected more than 0")
+        for name in ("lm_weight", "word_score", "sil_score"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"`{name}` is {getattr(self, name)}; expected a number")
+
+
+class _BeamDecoder:
+    """What both searches share: emissions in, paths out."""
+
+    def __init__(self, units: Units, transitions: Emissions | None, settings: BeamSettings) -> None:
+        self.units, self.settings = units, settings
+        self.transitions = check_transitions(transitions, len(units), units.is_ctc)
+        self._has_endings = False
+        self._search: Any = None
+
+    def with_settings(self: Beam, **changes: Any) -> Beam:
+        """The same lexicon and LM under other weights, at no cost: for `tune`."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, settings=replace(self.settings, **changes), _search=None)
+        return other
+
+    def decode(self, emissions: Emissions) -> list[Hypothesis]:
+        """The best first, `nbest` at most, no two of one text."""
+        emissions = check_emissions(emissions, len(self.units))
+        if not len(emissions):
+            return [Hypothesis((), (), 0.0, 0.0)]
+        if self._search is None:
+            self._search = self._make_search()
+        scores = self._scores(emissions)
+        results = self._search.decode(scores.ctypes.data, *scores.shape)
+        probabilities = frame_probabilities(emissions, self.transitions)
+        found = self._distinct([self._hypothesis(result, probabilities) for result in results])
+        return found[: self.settings.nbest] or [Hypothesis((), (), -math.inf, -math.inf)]
+
+    def _distinct(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+        """The best of each text; with `log_add` it has the paths of the others too (two may end one text)."""
+        found: dict[str, list[Hypothesis]] = {}
+        for hypothesis in hypotheses:
+            found.setdefault(hypothesis.text, []).append(hypothesis)
+        best = [same[0] for same in found.values()]
+        if self.settings.log_add:
+            totals = [float(np.logaddexp.reduce([h.score for h in same])) for same in found.values()]
+            best = [replace(h, score=total) for h, total in zip(best, totals, strict=True)]
+        return sorted(best, key=lambda hypothesis: -hypothesis.score)
+
+    def _scores(self, emissions: Emissions) -> Emissions:
+        """What flashlight searches."""
+        scores = np.ascontiguousarray(log_softmax(emissions)) if self.units.is_ctc else emissions
+        return endings.widen_emissions(scores) if self._has_endings else scores
+
+    def _steps(self) -> list[float]:
+        """The transitions as flashlight takes them."""
+        if self.transitions is None:
+            return []
+        wide = endings.widen_transitions(self.transitions) if self._has_endings else self.transitions
+        steps: list[float] = wide.ravel().tolist()
+        return steps
+
+    def _options(self, decoder: Any) -> dict[str, Any]:
+        s, kinds, tokens = self.settings, decoder.CriterionType, self._width
+        if s.beam_tokens is not None:
+            tokens = min(tokens, s.beam_tokens * (2 if self._has_endings else 1))
+        return {
+            "beam_size": s.beam,
+            "beam_size_token": tokens,
+            "beam_threshold": s.beam_threshold,
+            "lm_weight": s.lm_weight,
+            "sil_score": s.sil_score,
+            "log_add": s.log_add,
+            "criterion_type": kinds.CTC if self.units.is_ctc else kinds.ASG,
+        }
+
+    @property
+    def _width(self) -> int:
+        return 2 * len(self.units) + 1 if self._has_endings else len(self.units)
+
+    def _lexicon_search(self, trie: Any, lm: Any, num_words: int, silence: int, word_score: float) -> Any:
+        decoder = import_flashlight()
+        options = decoder.LexiconDecoderOptions(
+            word_score=word_score, unk_score=-math.inf, **self._options(decoder)
+        )
+        blank = -1 if self.units.blank is None else self.units.blank
+        return decoder.LexiconDecoder(options, trie, lm, silence, blank, num_words, self._steps(), False)
+
+    def _make_search(self) -> Any:
+        raise NotImplementedError
+
+    def _hypothesis(self, result: Any, probabilities: Emissions) -> Hypothesis:
+        frames = len(probabilities)
+        # flashlight adds a silence before the first frame and one behind the last.
+        path = result.tokens[1 : frames + 1]
+        path = endings.without_endings(path, len(self.units)) if self._has_endings else path
+        labels = spell_path(path, self.units, probabilities)
+        words = self._words(labels, result.words[1 : frames + 2])
+        scores = (result.score, result.emittingModelScore, result.lmScore)
+        return Hypothesis(tuple(labels), tuple(words), *scores)
+
+    def _words(self, labels: list[Segment], ends: list[int]) -> list[Segment]:
+        raise NotImplementedError
+
+
+class LexiconDecoder(_BeamDecoder):
+    """Words of a lexicon alone, by a language model over words where there is one."""
+
+    def __init__(
+        self,
+        units: Units,
+        spellings: Spellings,
+        lm: str | None = None,
+        transitions: Emissions | None = None,
+        settings: BeamSettings | None = None,
+    ) -> None:
+        super().__init__(units, transitions, settings or BeamSettings())
+        self._vocabulary = list(spellings)
+        self._has_boundary = units.boundary is not None and units.kind != "pieces"
+        self._has_endings = not self._has_boundary
+        self._silence = units.silence
+        if self._silence < 0 or (self._has_endings and self._silence == units.boundary):
+            self._silence = self._width - 1
+        spelled = columns_of(spellings, units)
+        self._lm = load_language_model(lm, self._vocabulary)
+        if lm is not None:
+            check_knows_words(lm, self._vocabulary)
+        if self._has_endings:
+            spelled = [(word, way) for word, c in spelled for way in endings.with_endings(c, len(units))]
+        self._trie = make_trie(spelled, self._vocabulary, self._lm, self._width)
+
+    def _make_search(self) -> Any:
+        score = self.settings.word_score
+        return self._lexicon_search(self._trie, self._lm, len(self._vocabulary), self._silence, score)
+
+    def _scores(self, emissions: Emissions) -> Emissions:
+        """CTC's with one frame more, where a boundary is free: the last word need not be followed by one."""
+        scores = super()._scores(emissions)
+        if not self.units.is_ctc or not self._has_boundary:
+            return scores
+        last = np.full((1, scores.shape[1]), endings.NEVER, np.float32)
+        last[0, [self.units.boundary or 0, self.units.blank or 0]] = 0.0
+        return np.concatenate([scores, last])
+
+    def _words(self, labels: list[Segment], ends: list[int]) -> list[Segment]:
+        found = [(frame, self._vocabulary[word]) for frame, word in enumerate(ends) if word >= 0]
+        silence = self.units.symbols[self.units.silence] if self.units.silence >= 0 else ""
+        return words_ending(labels, found, silence)
+
+
+class FreeDecoder(_BeamDecoder):
+    """Any sequence of labels, by a language model over labels where there is one."""
+
+    def __init__(
+        self,
+        units: Units,
+        lm: str | None = None,
+        transitions: Emissions | None = None,
+        settings: BeamSettings | None = None,
+    ) -> None:
+        super().__init__(units, transitions, settings or BeamSettings())
+        self._lm = load_language_model(lm, units.symbols)
+        if lm is not None:
+            check_knows_labels(lm, [s for column, s in enumerate(units.symbols) if column != units.blank])
+        if units.is_ctc:
+            return
+        self._has_endings = True
+        size = len(units)
+        spelled = [(s, way) for c, s in enumerate(units.symbols) for way in endings.with_endings([c], size)]
+        self._trie = make_trie(spelled, units.symbols, self._lm, self._width)
+
+    def _make_search(self) -> Any:
+        if not self.units.is_ctc:
+            return self._lexicon_search(self._trie, self._lm, len(self.units), self._width - 1, 0.0)
+        decoder = import_flashlight()
+        options = decoder.LexiconFreeDecoderOptions(**self._options(decoder))
+        return decoder.LexiconFreeDecoder(options, self._lm, self.units.silence, self.units.blank, [])
+
+    def _scores(self, emissions: Emissions) -> Emissions:
+        """ASG's with the silence's score in them: flashlight's silence is one that is never said."""
+        if not self.units.is_ctc and self.units.silence >= 0 and self.settings.sil_score:
+            emissions = emissions.copy()
+            emissions[:, self.units.silence] += self.settings.sil_score
+        return super()._scores(emissions)
+
+    def _words(self, labels: list[Segment], ends: list[int]) -> list[Segment]:
+        return words_of(labels, self.units)

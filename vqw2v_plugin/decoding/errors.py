@@ -1,0 +1,147 @@
+"""text, judged: word, character and phone error rates, with what was substituted, deleted and inserted.
+
+Shapes: N items of the reference, M of the hypothesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Item = TypeVar("Item", bound=Hashable)
+UNITS = {"words": "WER", "characters": "CER", "phones": "PER"}
+
+
+class Pair(NamedTuple, Generic[Item]):
+    """An item of the reference beside one of the hypothesis; None where the other stands alone."""
+
+    reference: Item | None
+    hypothesis: Item | None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Counts over utterances; they add up."""
+
+    correct: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    utterances: int = 0
+    wrong_utterances: int = 0
+
+    def __add__(self, other: Errors) -> Errors:
+        return Errors(
+            self.correct + other.correct,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.utterances + other.utterances,
+            self.wrong_utterances + other.wrong_utterances,
+        )
+
+    @property
+    def length(self) -> int:
+        """Items of the reference."""
+        return self.correct + self.substitutions + self.deletions
+
+    @property
+    def total(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors in percent of the reference, which may be more than 100; without a reference each is 100."""
+        return 100.0 * self.total / max(self.length, 1)
+
+    def describe(self, unit: str = "words") -> str:
+        """One line with everything counted."""
+        wrong = f"{self.wrong_utterances:,} of {self.utterances:,} utterances wrong"
+        return (
+            f"{UNITS[unit]} {self.rate:.2f} % ({self.total:,} errors in {self.length:,} {unit}: "
+            f"{self.substitutions:,} substituted, {self.deletions:,} deleted, {self.insertions:,} inserted; "
+            f"{wrong})"
+        )
+
+
+def align(reference: Sequence[Item], hypothesis: Sequence[Item]) -> list[Pair[Item]]:
+    """The pairs of an alignment with the fewest errors and, of those, the most that is correct."""
+    costs = _costs(reference, hypothesis)
+    n, m = len(reference), len(hypothesis)
+    pairs: list[Pair[Item]] = []
+    while n or m:
+        here = costs[n, m]
+        if n and m and here == costs[n - 1, m - 1] + _cost(reference[n - 1] == hypothesis[m - 1], len(costs)):
+            n, m = n - 1, m - 1
+            pairs.append(Pair(reference[n], hypothesis[m]))
+        elif m and here == costs[n, m - 1] + _scale(len(costs)):
+            m -= 1
+            pairs.append(Pair(None, hypothesis[m]))
+        else:
+            n -= 1
+            pairs.append(Pair(reference[n], None))
+    return pairs[::-1]
+
+
+def _scale(rows: int) -> int:
+    """What an error costs where something correct gains 1: more than all that can be correct."""
+    return rows + 1
+
+
+def _cost(is_correct: bool, rows: int) -> int:
+    return -1 if is_correct else _scale(rows)
+
+
+def _costs(reference: Sequence[Item], hypothesis: Sequence[Item]) -> NDArray[np.int64]:
+    """[N + 1, M + 1]: the least cost of each beginning of the one against each of the other."""
+    index: dict[Item, int] = {}
+    hyp = np.array([index.setdefault(item, len(index)) for item in hypothesis], np.int64)
+    costs = np.empty((len(reference) + 1, len(hyp) + 1), np.int64)
+    scale = _scale(len(costs))
+    inserted = scale * np.arange(len(hyp) + 1)
+    costs[0] = inserted
+    for n, item in enumerate(reference, 1):
+        same = hyp == index.get(item, -1)
+        row = costs[n - 1] + scale
+        np.minimum(row[1:], costs[n - 1, :-1] + np.where(same, -1, scale), out=row[1:])
+        # A run of insertions behind any of these: the least of (cost − what would be inserted before it).
+        costs[n] = np.minimum.accumulate(row - inserted) + inserted
+    return costs
+
+
+def count(pairs: Sequence[Pair[Item]]) -> Errors:
+    """What one utterance's alignment counts."""
+    correct = sum(pair.reference == pair.hypothesis for pair in pairs)
+    deletions = sum(pair.hypothesis is None for pair in pairs)
+    insertions = sum(pair.reference is None for pair in pairs)
+    substitutions = len(pairs) - correct - deletions - insertions
+    return Errors(correct, substitutions, deletions, insertions, 1, int(len(pairs) > correct))
+
+
+def count_errors(reference: Sequence[Item], hypothesis: Sequence[Item]) -> Errors:
+    """The errors of one utterance."""
+    return count(align(reference, hypothesis))
+
+
+def characters(text: str) -> list[str]:
+    """Text as CER counts it: every character, and one space between words."""
+    return list(" ".join(text.split()))
+
+
+def show_alignment(pairs: Sequence[Pair[str]]) -> str:
+    """Three lines: reference, hypothesis, and S, D or I below each error."""
+    lines: list[list[str]] = [["REF:"], ["HYP:"], ["    "]]
+    for reference, hypothesis in pairs:
+        if reference is None or hypothesis is None:
+            blank = "*" * len(reference or hypothesis or "")
+            shown = [reference or blank, hypothesis or blank, "D" if hypothesis is None else "I"]
+        else:
+            shown = [reference, hypothesis, "" if reference == hypothesis else "S"]
+        width = max(map(len, shown))
+        for line, text in zip(lines, shown, strict=True):
+            line.append(text.ljust(width))
+    return "\n".join(" ".join(line).rstrip() for line in lines)

@@ -1,0 +1,87 @@
+"""letters ──decoder──▶ text: how words are spelled, in files of `word label label …` lines."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from .units import BOUNDARY, PIECE_BEGIN, UNKNOWN, Units
+
+Spellings = dict[str, list[tuple[str, ...]]]  # word: its spellings, the first the usual one
+_VARIANT = re.compile(r"\(\d+\)$")  # the `(2)` of a second pronunciation
+
+
+def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] | None = None) -> Spellings:
+    """Spellings by word; a word alone on its line has an empty one, to be spelled by its letters.
+
+    `word_form` is what transcripts went through, so that both have one spelling of `IT'S`.
+    """
+    spellings: Spellings = {}
+    for line in _lines(Path(path)):
+        fields = line.split()
+        if not fields or line.startswith(";;;"):
+            continue
+        word = _VARIANT.sub("", fields[0])
+        word = word_form(word) if word_form else word
+        found = spellings.setdefault(word, [])
+        if word and tuple(fields[1:]) not in found:
+            found.append(tuple(fields[1:]))
+    for no_word in ("", UNKNOWN):
+        spellings.pop(no_word, None)
+    if not spellings:
+        raise ValueError(f"{path}: has no words; expected lines `word label label …`, or a word a line")
+    return spellings
+
+
+def write_lexicon(path: str | os.PathLike[str], spellings: Mapping[str, Iterable[tuple[str, ...]]]) -> None:
+    """A line a spelling, in the words' order."""
+    lines = [f"{word}\t{' '.join(s)}\n" for word, found in sorted(spellings.items()) for s in found]
+    Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def columns_of(
+    spellings: Mapping[str, Iterable[tuple[str, ...]]], units: Units
+) -> list[tuple[str, list[int]]]:
+    """(word, columns) of each spelling; words end with the boundary where the model has one.
+
+    ASG's spellings are packed, as the model's transcripts were. A word that cannot be spelled is an error.
+    """
+    spelled = []
+    for word, found in spellings.items():
+        for labels in found:
+            try:
+                spelled.append((word, _columns(word, labels, units)))
+            except ValueError as error:
+                raise ValueError(f"the lexicon's word {word!r}: {error}") from None
+    return spelled
+
+
+def _columns(word: str, labels: tuple[str, ...], units: Units) -> list[int]:
+    wanted = list(labels) or _letters(word, units)
+    has_boundary = units.boundary is not None and units.kind != "pieces"
+    wanted = wanted[:-1] if wanted[-1:] == [BOUNDARY] else wanted
+    if not wanted:
+        raise ValueError("has no labels; expected one at least beside the boundary")
+    # The boundary that `encode` puts before an ASG transcript is the one that ended the word before.
+    columns = units.encode([*wanted, BOUNDARY] if has_boundary else wanted)
+    return columns[1:] if has_boundary and not units.is_ctc else columns
+
+
+def _letters(word: str, units: Units) -> list[str]:
+    if units.kind == "letters":
+        return list(word)
+    example = f"{PIECE_BEGIN}w o rd" if units.kind == "pieces" else "W ER D"
+    raise ValueError(f"has no spelling; expected its {units.kind} behind it, such as `word {example}`")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ValueError(
+            f"{path}: {(error.strerror or str(error)).lower()}, expected a lexicon; `vqw2v labels` writes one"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None

@@ -1,0 +1,46 @@
+"""letters ──decoder──▶ text: hypotheses as json lines and as CTM lines, in seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .hypothesis import Hypothesis, Segment
+
+
+def json_line(utt: str, hypotheses: Sequence[Hypothesis], frame_seconds: float, labels: bool = False) -> str:
+    """One utterance a line: the best hypothesis, and the others under `nbest`; `labels` with times too."""
+    best, *others = (_answer(hypothesis, frame_seconds, labels) for hypothesis in hypotheses)
+    line = {"utt": utt, **best, **({"nbest": others} if others else {})}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def ctm_lines(utt: str, hypothesis: Hypothesis, frame_seconds: float, channel: str = "1") -> list[str]:
+    """`utt channel start duration word confidence` of each word, as sclite and Kaldi read them."""
+    return [
+        f"{utt} {channel} {word.begin * frame_seconds:.3f} "
+        f"{(word.end - word.begin) * frame_seconds:.3f} {word.text} {word.confidence:.4f}"
+        for word in hypothesis.words
+    ]
+
+
+def _answer(hypothesis: Hypothesis, frame_seconds: float, labels: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "text": hypothesis.text,
+        "score": round(hypothesis.score, 4) if math.isfinite(hypothesis.score) else None,
+        "words": [_timed("word", word, frame_seconds) for word in hypothesis.words],
+    }
+    if labels:
+        answer["labels"] = [_timed("label", token, frame_seconds) for token in hypothesis.tokens]
+    return answer
+
+
+def _timed(name: str, segment: Segment, frame_seconds: float) -> dict[str, Any]:
+    return {
+        name: segment.text,
+        "start": round(segment.begin * frame_seconds, 3),
+        "end": round(segment.end * frame_seconds, 3),
+        "confidence": round(segment.confidence, 4),
+    }

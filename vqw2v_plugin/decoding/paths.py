@@ -1,0 +1,94 @@
+"""letters ──decoder──▶ text: a path of columns, one a frame, as labels and words with times and confidences.
+
+Shapes: T frames, V columns of the emissions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..modules import asg_scan
+from .hypothesis import Emissions, Segment
+from .units import BOUNDARY, Units
+
+TINY = 1e-12
+
+
+def frame_probabilities(emissions: Emissions, transitions: Emissions | None) -> Emissions:
+    """[T, V]: how probable each column is at each frame, all paths of the model taken together."""
+    scores = torch.from_numpy(emissions)
+    if transitions is None or not len(emissions):  # CTC's frames know nothing of each other
+        probabilities = scores.softmax(-1)
+    else:
+        lengths = torch.tensor([len(emissions)])
+        e, g = asg_scan.finite(scores).unsqueeze(0), asg_scan.finite(torch.from_numpy(transitions))
+        with asg_scan.threads_for(e):
+            gradients = asg_scan.all_paths(e, g, lengths, True).gradients
+        assert gradients is not None
+        probabilities = gradients[0][0].float()
+    found: Emissions = probabilities.numpy()
+    return found
+
+
+def spell_path(path: Sequence[int], units: Units, probabilities: Emissions) -> list[Segment]:
+    """The labels of a path [T] with their frames; a repetition symbol is the label before it once more."""
+    segments: list[Segment] = []
+    repeatable = False
+    for column, run in itertools.groupby(range(len(path)), key=lambda t: path[t]):
+        frames = list(run)
+        if column == units.blank or not 0 <= column < len(units):
+            continue
+        begin, end, symbol = frames[0], frames[-1] + 1, units.symbols[column]
+        confidence = float(probabilities[begin:end, column].mean())
+        if symbol not in units.repeats:
+            segments.append(Segment(symbol, begin, end, confidence))
+        elif repeatable:
+            again = Segment(segments[-1].text, begin, end, confidence)
+            segments += [again] * (units.repeats.index(symbol) + 1)
+        repeatable = symbol not in units.repeats
+    return segments
+
+
+def words_of(labels: Sequence[Segment], units: Units) -> list[Segment]:
+    """The words that the labels make."""
+    texts = [label.text for label in labels]
+    groups = units.groups(texts)
+    return [
+        join(word, [labels[i] for i in group]) for word, group in zip(units.words(texts), groups, strict=True)
+    ]
+
+
+def words_ending(
+    labels: Sequence[Segment], ends: Sequence[tuple[int, str]], silence: str = BOUNDARY
+) -> list[Segment]:
+    """The words that a lexicon found: (frame in which the last label of its spelling begins, word)."""
+    words, first = [], 0
+    for frame, word in ends:
+        after = first
+        while after < len(labels) and labels[after].begin <= frame:
+            after += 1
+        own = [label for label in labels[first:after] if label.text not in (BOUNDARY, silence)]
+        if own:
+            words.append(join(word, own))
+        first = after
+    return words
+
+
+def join(text: str, labels: Sequence[Segment]) -> Segment:
+    """One word of its labels; its confidence is their geometric mean."""
+    mean = sum(math.log(max(label.confidence, TINY)) for label in labels) / len(labels)
+    return Segment(text, labels[0].begin, labels[-1].end, math.exp(mean))
+
+
+def log_softmax(emissions: Emissions) -> Emissions:
+    """[T, V], computed in float64."""
+    e = emissions.astype(np.float64)
+    e -= e.max(-1, keepdims=True, initial=-np.inf) if e.size else 0.0
+    normal: NDArray[np.float32] = (e - np.log(np.exp(e).sum(-1, keepdims=True))).astype(np.float32)
+    return normal
