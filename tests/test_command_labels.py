@@ -69,7 +69,7 @@ def test_a_dictionary_is_reused(corpus: Path, capsys: pytest.CaptureFixture[str]
     assert "reused from" in capsys.readouterr().out
     (corpus / "d.txt").write_text("| 0\na 0\n")
     assert labels(corpus, "--text", "words", "--unit", "letters", "--dict", corpus / "d.txt") == 2
-    assert "two dictionaries cannot share a folder" in capsys.readouterr().err
+    assert "labels of two cannot share a folder" in capsys.readouterr().err
 
 
 def test_an_alphabet_and_a_least_count_limit_the_letters(corpus: Path) -> None:

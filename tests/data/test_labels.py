@@ -19,7 +19,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write(tmp_path / "o", train=TRAIN)
     assert read_labels(tmp_path / "o", "train", "letters") == TRAIN
     assert read_symbols(tmp_path / "o", "letters") == ("|", "a", "h", "i")
-    names = {"train.utt", "train.ltr", "train.wrd", "dict.ltr.txt", "labels.json"}
+    names = {"train.utt", "train.ltr", "train.wrd", "dict.ltr.txt", "labels.json", ".lock"}
     assert set(os.listdir(tmp_path / "o")) == names
 
 
@@ -33,6 +33,8 @@ def test_fairseq_reads_the_dictionary(tmp_path: Path) -> None:
 def test_other_units_and_splits_share_the_folder_and_its_record(tmp_path: Path) -> None:
     write(tmp_path, train=TRAIN)
     write(tmp_path, valid=Labels(("v",), (("a",),), ("a",)))
+    with pytest.raises(LabelError, match=r"dict.ltr.txt: is there and differs"):
+        write_labels(tmp_path, "letters", {"test": TRAIN}, [("a", 1)], {})
     phones = {"train": Labels(("u1", "u2"), (("HH", "AY"), ("AH",)))}
     write_labels(tmp_path, "phones", phones, [("HH", 1)], {"splits": {"train": {}}})
     about = read_about(tmp_path)
@@ -46,16 +48,33 @@ def test_an_utterance_without_labels_keeps_its_line(tmp_path: Path) -> None:
     assert read_labels(tmp_path, "train", "letters") == empty
 
 
-def test_a_failed_run_leaves_nothing_of_its_own(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, train=TRAIN)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write_bytes = Path.write_bytes
+
+    def disk_is_full(path: Path, data: bytes) -> int:
+        if path.name == "train.ltr":
+            raise OSError(28, "No space left on device", str(path))
+        return write_bytes(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", disk_is_full)
+        with pytest.raises(OSError, match="No space"):
+            write(tmp_path, train=Labels(("u",), (("h", "i"),), ("x",)))
     with pytest.raises(UnicodeEncodeError):
         write(tmp_path, train=Labels(("u",), (("\ud800",),), ("x",)))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
+    (tmp_path / ".labels").mkdir()
+    (tmp_path / ".labels" / "train.ltr").write_text("half")
+    write(tmp_path, train=TRAIN)
+    assert not (tmp_path / ".labels").exists() and read_labels(tmp_path, "train", "letters") == TRAIN
     (tmp_path / "labels.json").write_text("[]")
     with pytest.raises(LabelError, match="holds a list"):
         write(tmp_path, train=TRAIN)
-    (tmp_path / "labels.json").write_bytes(before["labels.json"])
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
@@ -72,5 +91,5 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     (tmp_path / "dict.ltr.txt").write_text("a\n")
     with pytest.raises(LabelError, match="expected 'symbol count'"):
         read_symbols(tmp_path, "letters")
-    with pytest.raises(LabelError, match="is a file"):
+    with pytest.raises(ValueError, match="is a file"):
         write(tmp_path / "train.wrd", train=TRAIN)

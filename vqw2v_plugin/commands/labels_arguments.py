@@ -124,19 +124,13 @@ def choose_counts(
     training = training_splits(splits)
     counts = Counter(label for split in training for labels in split.labels for label in labels)
     own = Path(args.out) / dict_name(args.unit)
-    found = read_symbol_file(own) if own.exists() else None
     if args.unit == "pieces":
         symbols, origin = tuple(speller.symbols()), "the model's"
     elif args.alphabet:
         letters = sorted(set(args.alphabet) - {BOUNDARY, " "})
         symbols, origin = (BOUNDARY, *letters), "the alphabet's"
-    elif args.dict or found:
+    elif args.dict or own.exists():
         symbols, origin = read_symbol_file(args.dict or own), f"reused from {args.dict or own}"
     else:
         return label_counts(training, args.min_count), f"made from {', '.join(s.name for s in training)}"
-    if found and found != symbols:
-        raise ValueError(
-            f"{own} is there and differs from {args.dict or args.model or 'what was asked for'}; labels of "
-            "two dictionaries cannot share a folder: name another OUT"
-        )
     return [(symbol, counts[symbol]) for symbol in symbols], origin

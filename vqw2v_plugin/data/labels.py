@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .run_lock import Rank, claimed
 from .token_folder import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
+_UNFINISHED = ".labels"
 ABOUT, PIECES = "labels.json", "pieces.model"
 
 
@@ -95,8 +97,11 @@ def write_labels(
         files[f"{split}.{_extension(kind)}"] = _text(map(" ".join, made.labels))
         if made.words is not None:
             files[f"{split}.wrd"] = _text(made.words)
-    files[ABOUT] = _merged_about(Path(out), kind, about)
-    _publish(Path(out), files)
+    folder = Path(out)
+    with claimed(folder, Rank()):
+        _check_dictionary(folder, kind, [label for label, _ in counts])
+        files[ABOUT] = _merged_about(folder, kind, about)
+        _publish(folder, files)
 
 
 def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -119,12 +124,20 @@ def _merged_about(folder: Path, kind: str, about: Mapping[str, Any]) -> bytes:
     return (json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+def _check_dictionary(folder: Path, kind: str, symbols: Sequence[str]) -> None:
+    """Other splits of the folder may have been made with the dictionary that is there."""
+    path = folder / dict_name(kind)
+    if path.exists() and read_symbol_file(path) != tuple(symbols):
+        raise LabelError(
+            f"{path}: is there and differs from the dictionary asked for, and labels of two cannot share a "
+            "folder; name another"
+        )
+
+
 def _publish(out: Path, files: Mapping[str, bytes]) -> None:
-    if out.exists() and not out.is_dir():
-        raise LabelError(f"{out} is a file, expected a folder to write labels into; name another")
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f".labels.{os.getpid()}"
-    unfinished.mkdir(exist_ok=True)
+    unfinished = out / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed run's
+    unfinished.mkdir()
     try:
         for name, data in files.items():
             (unfinished / name).write_bytes(data)

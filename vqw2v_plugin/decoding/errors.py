@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ Item = TypeVar("Item", bound=Hashable)
 UNITS = {"words": "WER", "characters": "CER", "phones": "PER"}
 
 
-class Pair(NamedTuple, Generic[Item]):
+@dataclass(frozen=True)
+class Pair(Generic[Item]):
     """An item of the reference beside one of the hypothesis; None where the other stands alone."""
 
     reference: Item | None
@@ -135,7 +136,8 @@ def characters(text: str) -> list[str]:
 def show_alignment(pairs: Sequence[Pair[str]]) -> str:
     """Three lines: reference, hypothesis, and S, D or I below each error."""
     lines: list[list[str]] = [["REF:"], ["HYP:"], ["    "]]
-    for reference, hypothesis in pairs:
+    for pair in pairs:
+        reference, hypothesis = pair.reference, pair.hypothesis
         if reference is None or hypothesis is None:
             blank = "*" * len(reference or hypothesis or "")
             shown = [reference or blank, hypothesis or blank, "D" if hypothesis is None else "I"]
