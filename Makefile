@@ -15,9 +15,10 @@ SHELL := bash
 IS_SUPPORTED := 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
 SAY_VERSION := 'import platform; print("Python " + platform.python_version())'
 FAIRSEQ = $(shell sed -n 's/^FORK = "\(.*\)"/\1/p' vqw2v_plugin/stack.py)
+# kenlm has no wheel and is compiled, a minute's work.
 # In this order: torch before fairseq, whose build imports it and would otherwise be given a second one.
 BUILD_TOOLS := numpy cython setuptools wheel
-EXTRAS := dev,demo,report
+EXTRAS := dev,demo,report,decode
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --no-build-isolation
 LOG := .venv/setup.log
