@@ -49,15 +49,24 @@ def is_writing(folder: Path, whole: int) -> bool:
     return any(folder.glob("*.tmp")) or (last.is_file() and last.stat().st_size < whole)
 
 
-def kill(child: int, folder: Path, at: float, whole: int) -> str:
-    """At a time or, where the length of a whole checkpoint is given, while one is being written."""
-    how = ""
+def written(folder: Path) -> int:
+    """When the last checkpoint was; 0 as long as there is none."""
+    try:
+        return (folder / "checkpoint_last.pt").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def kill(child: int, folder: Path, at: float, whole: int, saves: int) -> str:
+    """At a time, after so many checkpoints, or (a whole one's length is given) while one is being written."""
+    how, seen = "", {written(folder)}
     while not how:
+        seen.add(written(folder))
         if os.waitpid(child, os.WNOHANG)[0]:
             return "ended"
         if whole and is_writing(folder, whole):
             how = "writing"
-        elif time.monotonic() > at + (PATIENCE if whole else 0):
+        elif time.monotonic() > at + (PATIENCE if whole else 0) or len(seen) > saves:
             how = "random"
         else:
             time.sleep(0.0002)
@@ -72,9 +81,11 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "checkpoint_last.pt"
     whole, ways = 0, []
+    every, updates = (int(options[options.index(n) + 1]) for n in ("--save-interval-updates", "--max-update"))
+    saves = max(1, updates // every // (kills + 2))  # an attempt may not leave too little for the others
     for number in range(kills):
         at = time.monotonic() + rng.uniform(0, LONGEST)
-        ways.append(kill(start(options, folder), folder, at, whole if number % 2 else 0))
+        ways.append(kill(start(options, folder), folder, at, whole if number % 2 else 0, saves))
         if ways[-1] == "ended":
             print(f"ended after {number} kills", flush=True)
             return 1
