@@ -6,6 +6,7 @@ Shapes: G groups, V codes a group.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -77,14 +78,19 @@ def num_joint_cells(num_groups: int, num_codes: int) -> int:
 def joint_counts(codes: Tensor, num_codes: int) -> Tensor:  # [B, T, G] → [cells]
     """How often each combination of the groups' codes occurs; beyond 2¹⁷ of them, hashes share the cells."""
     groups = codes.size(-1)
-    exact = num_codes**groups <= _JOINT_CELLS
-    factors = [num_codes**g if exact else _signed(pow(_ODD, g + 1, 2**64)) for g in range(groups)]
-    flat = codes.flatten(0, -2) * torch.tensor(factors, device=codes.device)  # [N, G]
-    ids = flat.sum(-1)  # [N]
-    if not exact:  # the upper bits of the products are the well-mixed ones
+    ids = (codes.flatten(0, -2) * _factors(groups, num_codes, codes.device)).sum(-1)  # [N]
+    if num_codes**groups > _JOINT_CELLS:  # the upper bits of the products are the well-mixed ones
         ids = (ids >> 40) & (_JOINT_CELLS - 1)
     counts = torch.zeros(num_joint_cells(groups, num_codes), device=codes.device)
     return counts.scatter_add_(0, ids, torch.ones_like(ids, dtype=counts.dtype))
+
+
+@lru_cache(maxsize=16)
+def _factors(groups: int, num_codes: int, device: torch.device) -> Tensor:  # [G]
+    """Made once: a copy to a device at every step would be waited for."""
+    exact = num_codes**groups <= _JOINT_CELLS
+    factors = [num_codes**g if exact else _signed(pow(_ODD, g + 1, 2**64)) for g in range(groups)]
+    return torch.tensor(factors, device=device)
 
 
 def _signed(x: int) -> int:
