@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from .data.run_lock import Rank
 from .data.shard_run import Work
 from .data.shards import Rows, ShardFolder, check_same, plan
 from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name
+from .data.whole import write_whole
 from .discretizer import one_thread, shard_samples
 from .feature_layers import LogMelSource, NetworkSource
 
@@ -135,9 +135,7 @@ class _Merger:
         gather_features(self.out, self.split, run.shards, run.spans, names)
 
     def _write(self, about: dict[str, Any]) -> None:
-        part = self.out / f".{ABOUT}.{os.getpid()}"
-        part.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(part, self.out / ABOUT)
+        write_whole(self.out / ABOUT, json.dumps(about, indent=1, sort_keys=True) + "\n")
 
 
 def _frames(run: SplitRun, index: int) -> list[int]:

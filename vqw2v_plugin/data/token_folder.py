@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .whole import write_whole
+
 NUM_SPECIAL = 4  # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt
 DICT, ABOUT = "dict.txt", "tokens.json"
 
@@ -62,7 +64,7 @@ def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def write_dict(path: str | os.PathLike[str], counts: Iterable[tuple[str, int]]) -> None:
     """Writes (symbol, count) in the order given, whole or not at all; fairseq reads it."""
-    _write_whole(Path(path), "".join(f"{symbol} {count}\n" for symbol, count in counts))
+    write_whole(Path(path), "".join(f"{symbol} {count}\n" for symbol, count in counts))
 
 
 def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -80,14 +82,4 @@ def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def write_about(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> None:
     """Writes tokens.json: the checkpoint's hash, the settings, the manifests' hashes."""
     text = json.dumps(dict(about), indent=1, sort_keys=True, ensure_ascii=False)
-    _write_whole(Path(folder) / ABOUT, text + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(Path(folder) / ABOUT, text + "\n")
