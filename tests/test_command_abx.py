@@ -1,0 +1,219 @@
+"""`vqw2v abx`: from folders and phone times to errors; what cannot be compared is said."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.analysis.abx_items import find_items, open_frames
+from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.data.code_symbols import runs
+from vqw2v_plugin.data.ctm import Segments
+from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.data.token_folder import write_about, write_dict
+from vqw2v_plugin.data.token_store import TokenWriter
+from vqw2v_plugin.discretizer import checkpoint_hash
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+
+ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
+PHONES = ("a", "b", "c")
+
+
+class Corpus:
+    """2 speakers say `SIL x p y SIL` for each of 3 phones p, twice; frames name phone and speaker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, rng = folder, np.random.default_rng(0)
+        self.rows, self.codes, lines = [], {}, []
+        for number in range(12):
+            utt, speaker, phone = f"u{number:02}", f"s{number % 2}", PHONES[number // 2 % 3]
+            sizes = rng.integers(3, 8, 5)
+            place, codes = 0.0, []
+            for label, size in zip(("SIL", "x", phone, "y", "SIL"), sizes, strict=True):
+                lines.append(f"{utt} 1 {place:.3f} {size / 100:.3f} {label}")
+                place += size / 100
+                codes += [[ord(label[0]) % 5, number % 2]] * size
+            self.codes[utt] = np.array(codes)[1:-1]  # frame t's centre is at 15 ms + 10 ms · t
+            self.rows.append({"path": f"{utt}.wav", "samples": 1, "utt": utt, "speaker": speaker})
+        self.phones = folder / "train.phones.ctm"
+        self.phones.write_text("".join(f"{line}\n" for line in lines))
+        self.manifest = folder / "train.tsv"
+        write_manifest(self.manifest, folder, self.rows, ("path", "samples", "utt", "speaker"))
+
+    def features(self, name: str = "z", split: str = "train", utts: list[str] | None = None) -> Path:
+        out = self.folder / name
+        out.mkdir(exist_ok=True)
+        utts = list(self.codes) if utts is None else utts
+        frames = [np.eye(5)[self.codes[utt][:, 0]].astype(np.float16) for utt in utts]
+        np.save(out / f"{split}.npy", np.concatenate(frames))
+        np.save(out / f"{split}.ends.npy", np.cumsum([len(f) for f in frames]))
+        (out / f"{split}.ids").write_text(
+            "".join(f"{u}\t{len(f)}\n" for u, f in zip(utts, frames, strict=True))
+        )
+        (out / "features.json").write_text(json.dumps(ABOUT))
+        return out
+
+    def tokens(self, name: str, run_length: bool = False, **about: object) -> Path:
+        out, symbols = self.folder / name, [f"{p}-{s}" for p in range(5) for s in range(2)]
+        lengths = []
+        with TokenWriter(out, "train") as writer:
+            for utt, codes in self.codes.items():
+                length = runs(codes) if run_length else np.ones(len(codes), dtype=int)
+                kept = codes[length.cumsum() - length]
+                writer.add(utt, len(codes), 4 + 2 * kept[:, 0] + kept[:, 1])
+                lengths += length.tolist()
+        if run_length:
+            np.save(out / "train.durations.npy", np.array(lengths, dtype=np.int32))
+        write_dict(out / "dict.txt", [(symbol, 1) for symbol in symbols])
+        write_about(out, {**ABOUT, "run_length": run_length, **about})
+        return out
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return Corpus(tmp_path)
+
+
+def result(folder: Path, name: str = "abx.json") -> dict[str, object]:
+    found = json.loads((folder / name).read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def abx(*arguments: object) -> int:
+    return main(["abx", *map(str, arguments)])
+
+
+def test_features_that_name_phones_have_no_errors(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = corpus.features()
+    assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest) == 0
+    found = result(folder)
+    assert (found["layer"], found["distance"], found["context"]) == ("z", "angular", "triphone")
+    assert found["within"] == found["across"] == 0
+    # 3 phones between x and y, each twice a speaker: 3 · 2 pairs, 2 speakers, 2 · 1 · 2 and 2 · 2 · 2 triples
+    assert (found["triples_within"], found["triples_across"], found["phones"]) == (48, 96, 3)
+    shown = capsys.readouterr().out
+    assert "48 triples, 6 pairs of phones in 1 contexts" in shown and "abx.json" in shown
+
+
+def test_without_contexts_more_is_compared(corpus: Corpus) -> None:
+    folder, out = corpus.features(), corpus.folder / "o" / "any.json"
+    assert abx(folder, "--phones", corpus.phones, "--context", "none", "--items", 9, "--out", out) == 0
+    found = result(out.parent, "any.json")
+    assert found["phones"] == 5 and not (folder / "abx.json").exists()
+    assert found["within"] == 0 and found["across"] is None and found["triples_across"] == 0
+
+
+def test_the_order_of_utterances_does_not_matter(corpus: Corpus) -> None:
+    arguments = ["--phones", corpus.phones, "--manifest", corpus.manifest, "--context", "none", "--items", 2]
+    one, other = corpus.features("one"), corpus.features("other", utts=sorted(corpus.codes, reverse=True))
+    for folder in (one, other):
+        assert abx(folder, *arguments) == 0
+    assert result(one) == result(other)
+
+
+def test_codes_are_compared_by_groups(corpus: Corpus) -> None:
+    """The first group names the phone and the second the speaker, so A is nearer than B by a half."""
+    plain, short = corpus.tokens("plain"), corpus.tokens("short", run_length=True)
+    for folder in (plain, short):
+        assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest) == 0
+    found = result(plain)
+    assert (found["layer"], found["distance"]) == ("codes", "codes")
+    assert found["within"] == found["across"] == 0
+    assert result(short) == found
+
+
+def test_codes_outside_the_dictionary_are_like_no_other(corpus: Corpus) -> None:
+    folder = corpus.tokens("few")
+    write_dict(folder / "dict.txt", [(f"{p}-{s}", 1) for p in range(1) for s in range(2)])
+    assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest) == 0
+    assert result(folder)["within"] == 0.5  # nobody is nearer than anybody
+
+
+def test_codes_are_compared_by_a_checkpoint_s_vectors(
+    corpus: Corpus, tiny: Callable[..., VqWav2Vec], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = corpus.folder / "m.pt"
+    save_checkpoint(Imported(Loaded(tiny(quantizer="gumbel").eval(), 16_000, False), False, 0, []), path)
+    folder = corpus.tokens("t", checkpoint={"sha256": checkpoint_hash(str(path))})
+    arguments = ["--phones", corpus.phones, "--manifest", corpus.manifest, "--checkpoint", path]
+    assert abx(folder, *arguments) == 0
+    found = result(folder)
+    assert (found["layer"], found["distance"], found["within"]) == ("codewords", "angular", 0)
+    write_about(folder, {**ABOUT, "checkpoint": {"sha256": "other"}})
+    assert abx(folder, *arguments) == 2
+    assert "give the checkpoint that made it" in capsys.readouterr().err
+
+
+def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None:
+    source = open_frames(corpus.features(), None, [])
+    assert source.span(0.0, 0.016) == (0, 1)  # frame t's centre is at 15 ms + 10 ms · t
+    assert source.span(0.015, 0.035) == (0, 2)
+    assert source.span(0.0151, 0.016) == (1, 1)
+
+
+def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) -> None:
+    source = open_frames(corpus.features(), None, [])
+    starts = np.array([0.0, 0.03, 0.06, 0.1])
+    segments = {"u00": Segments(starts, np.array([0.03, 0.06, 0.08, 0.13]), ("a", "h#", "b", "c"))}
+    found = find_items(source, segments, None, "triphone")
+    assert [found.phones[i] for i in found.items.phones] == ["a", "b", "c"]
+    assert len(set(found.items.contexts.tolist())) == 1  # silence on both sides of each
+    segments["u00"].starts[3] = 0.08
+    assert len(set(find_items(source, segments, None, "triphone").items.contexts.tolist())) == 3
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--split", "test"], "`--split` is 'test'; the splits there are: train"),
+        (["--checkpoint", "m.pt"], "`--checkpoint` gives vectors to tokens"),
+        (["--distance", "codes"], "expected angular, cosine or euclidean"),
+        (["--items", "1"], "`--items` is 1"),
+        (["--silence", "SIL,x,a,b,c"], "no two phones stand between the same neighbours"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str], extra: list[str], message: str
+) -> None:
+    assert abx(corpus.features(), "--phones", corpus.phones, *extra) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_times_of_other_utterances_and_manifests_without_speakers_are_refused(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, other = corpus.features(), corpus.folder / "other.ctm"
+    other.write_text("elsewhere 1 0.0 0.1 a\n")
+    assert abx(folder, "--phones", other) == 2
+    assert "of none of the 12 utterances" in capsys.readouterr().err
+    write_manifest(corpus.manifest, corpus.folder, corpus.rows, ("path", "samples", "utt"))
+    assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest) == 2
+    assert "has no column 'speaker'" in capsys.readouterr().err
+    assert abx(corpus.folder, "--phones", corpus.phones) == 2
+    assert "neither features nor tokens" in capsys.readouterr().err
+
+
+def test_one_speaker_is_within_only_and_said(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row for row in corpus.rows if row["speaker"] == "s0"]
+    write_manifest(corpus.manifest, corpus.folder, rows, ("path", "samples", "utt", "speaker"))
+    folder = corpus.features()
+    assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest) == 0
+    shown = capsys.readouterr().out
+    assert "needs two speakers, and s0 is the only one" in shown and "6 utterances have no speaker" in shown
+    assert result(folder)["across"] is None and result(folder)["within"] == 0
+
+
+def test_the_split_is_the_manifest_s_or_the_ctm_s(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = corpus.features()
+    corpus.features(split="valid")
+    assert abx(folder, "--phones", corpus.phones) == 0
+    assert result(folder)["split"] == "train"
+    renamed = corpus.phones.rename(corpus.folder / "times.ctm")
+    assert abx(folder, "--phones", renamed) == 2
+    assert (
+        "it is not clear which split is meant; the splits there are: train, valid" in capsys.readouterr().err
+    )

@@ -1,0 +1,5 @@
+"""What may be asked of ABX: names alone, so that `vqw2v abx --help` is quick."""
+
+DISTANCES = ("angular", "cosine", "euclidean", "codes")
+CONTEXTS = ("triphone", "none")
+SILENCES = ("SIL", "sil", "SP", "sp", "SPN", "spn", "<eps>", "h#", "#h", "pau", "epi")
