@@ -12,10 +12,14 @@ from vqw2v_plugin.data.manifest import Manifest
 from vqw2v_plugin.data.publish import publish
 from vqw2v_plugin.data.rows import Row
 from vqw2v_plugin.data.sources import Entry, Refusal
+from vqw2v_plugin.data.sources.entry import Timed
 
 text = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), max_size=12)
 
 
+seconds = st.floats(0, 1000)
+label = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=4)
+times = st.lists(st.builds(Timed, seconds, seconds, label), max_size=3).map(tuple)
 entry = st.builds(
     Entry,
     path=text.filter(bool),
@@ -25,6 +29,8 @@ entry = st.builds(
     lang=text,
     subset=text,
     text=text,
+    phones=times,
+    words=times,
 )
 
 
@@ -47,8 +53,19 @@ def test_what_is_published_reads_back(
         ]
         for column in set(found.columns) & {"utt", "speaker", "lang", "subset", "text"}:
             assert found.column(column) == [getattr(row.entry, column) for row in wanted]
+        for column in ("phones", "words"):
+            spoken = [
+                (row.entry.utt, tuple(each.label for each in getattr(row.entry, column))) for row in wanted
+            ]
+            assert (column in found.columns) == any(getattr(row.entry, column) for row in train + valid)
+            if column in found.columns:
+                assert found.column(column) == [" ".join(labels) for _, labels in spoken]
+                lines = (out / f"{split}.{column}.ctm").read_text().splitlines()
+                heard = [(line.split()[0], line.split()[4]) for line in lines]
+                assert heard == [(utt, label) for utt, labels in spoken for label in labels]
     assert len((out / "refused.tsv").read_bytes().split(b"\n")) == len(bad) + 2
-    assert sorted(os.listdir(out)) == ["refused.tsv", "train.tsv", "valid.tsv"]
+    tsvs = [name for name in sorted(os.listdir(out)) if not name.endswith(".ctm")]
+    assert tsvs == ["refused.tsv", "train.tsv", "valid.tsv"]
 
 
 def test_a_failed_write_leaves_all_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,11 @@ def _report(collected: Collected, out: str) -> None:
             f"  {out}/{split}.tsv: {len(rows):,} utterances, {hours:.2f} h"
             + (f", {len(speakers):,} speakers" if speakers else "")
             + (f", {'/'.join(map(str, rates))} Hz" if rates else "; EMPTY: see --valid and --resplit")
+            + "".join(
+                f", {split}.{timed}.ctm"
+                for timed in ("words", "phones")
+                if any(getattr(row.entry, timed) for row in rows)
+            )
         )
     print(f"  {out}/refused.tsv: {len(collected.refused):,}")
     reasons = count_reasons(collected.refused)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from .sphere import shorten_refusal
+
 # Samples of the slower of the two rates; the filter of soxr's HQ setting reaches less than 128 of them.
 _CONTEXT = 256
 # What libsndfile says where a header gives no length.
@@ -99,6 +101,8 @@ def _open(path: str) -> soundfile.SoundFile:
             f"or restore the file"
         ) from None
     except soundfile.LibsndfileError as error:
+        if packed := shorten_refusal(path):
+            raise AudioError(f"{path}: {packed}") from error
         got = f"{size} bytes: {error.error_string}" if os.access(path, os.R_OK) else "permission denied"
         raise AudioError(
             f"{path}: cannot be opened as audio ({got.rstrip('.')}); expected FLAC, WAV, OGG or another "

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .manifest import write_manifest
-from .rows import COLUMNS, Row
+from .rows import COLUMNS, TIMED, Row
 from .sources import Refusal, SourceError
 
 REFUSED = "refused.tsv"
@@ -43,7 +43,10 @@ def claimed(out: Path) -> Iterator[Path]:
 def publish(
     out: Path, root: str, splits: Mapping[str, Sequence[Row]] | None, refused: Sequence[Refusal]
 ) -> None:
-    """Writes refused.tsv and, unless `splits` is None, SPLIT.tsv for each, all with the same columns."""
+    """Writes refused.tsv and, unless `splits` is None, SPLIT.tsv for each, all with the same columns.
+
+    Where the corpus has times of words or phones, SPLIT.words.ctm and SPLIT.phones.ctm as well.
+    """
     folder = out / _UNFINISHED
     shutil.rmtree(folder, ignore_errors=True)  # a killed run's
     folder.mkdir()
@@ -52,7 +55,10 @@ def publish(
         columns = _columns(splits or {})
         for split, rows in (splits or {}).items():
             write_manifest(folder / f"{split}.tsv", root, (row.fields() for row in rows), columns)
-        for name in [REFUSED, *(f"{split}.tsv" for split in splits or ())]:
+            for column in TIMED:
+                if column in columns:
+                    _write_ctm(folder / f"{split}.{column}.ctm", rows, column)
+        for name in sorted(os.listdir(folder), key=lambda name: (name != REFUSED, name)):
             os.replace(folder / name, out / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,9 +71,19 @@ def _columns(splits: Mapping[str, Sequence[Row]]) -> list[str]:
             if row.start:
                 needed.add("start")
             needed.update(
-                name for name in ("utt", "speaker", "lang", "subset", "text") if getattr(row.entry, name)
+                name
+                for name in ("utt", "speaker", "lang", "subset", "text", *TIMED)
+                if getattr(row.entry, name)
             )
     return [name for name in COLUMNS if name in needed]
+
+
+def _write_ctm(path: Path, rows: Sequence[Row], column: str) -> None:
+    """A line `utterance 1 start duration label` for each, in seconds from the utterance's begin."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        for row in rows:
+            for start, end, label in getattr(row.entry, column):
+                file.write(f"{row.entry.utt} 1 {start:.5f} {end - start:.5f} {label}\n")
 
 
 def _write_refused(path: Path, refused: Sequence[Refusal]) -> None:

@@ -16,7 +16,8 @@ _ROUNDING_SECONDS = 0.02
 # The halves of characters that may stay are those by which Python keeps names that are not UTF-8.
 _UNWRITABLE = re.compile("[\t\n\r\0\ud800-\udc7f\udd00-\udfff]")
 # path, samples and rate always; the others where at least one row has something to say.
-COLUMNS = ("path", "samples", "start", "rate", "utt", "speaker", "lang", "subset", "text")
+TIMED = ("words", "phones")
+COLUMNS = ("path", "samples", "start", "rate", "utt", "speaker", "lang", "subset", "text", *TIMED)
 
 
 class Row(NamedTuple):
@@ -31,7 +32,8 @@ class Row(NamedTuple):
         entry = self.entry
         numbers = {"samples": self.samples, "start": self.start, "rate": self.rate}
         names = {"path": entry.path, "utt": entry.utt, "speaker": entry.speaker, "lang": entry.lang}
-        return {**numbers, **names, "subset": entry.subset, "text": entry.text}
+        spoken = {column: " ".join(each.label for each in getattr(entry, column)) for column in TIMED}
+        return {**numbers, **names, "subset": entry.subset, "text": entry.text, **spoken}
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ def tidy(entry: Entry) -> Entry | Refusal:
         if found:
             what = "a tab or a line break" if found[0] in "\t\n\r\0" else "half a character"
             return Refusal(entry.path, f"has {what} in its {column} ({value!r}); rename it")
+    for column in TIMED:
+        for each in getattr(entry, column):
+            if not each.label or _UNWRITABLE.search(each.label) or " " in each.label:
+                return Refusal(entry.path, f"has white space among its {column} ({each.label!r}); rename it")
     return entry
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from . import common_voice, kaldi, lhotse, librispeech, nemo, plain
+from . import common_voice, kaldi, lhotse, librispeech, nemo, plain, timit, wsj
 from .entry import Entry, Refusal, SourceError, own_split
 from .folder import SUFFIXES, Folder, open_folder
 
@@ -32,6 +32,8 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "kaldi": Kind(kaldi.fits, kaldi.read, "wav.scp, here or in its subfolders"),
     "librispeech": Kind(librispeech.fits, librispeech.read, "*.trans.txt beside the audio", walks=True),
+    "timit": Kind(timit.fits, timit.read, "TRAIN and TEST/DRn/SPEAKER/*.PHN beside the audio", walks=True),
+    "wsj": Kind(wsj.fits, wsj.read, "wsj0 and wsj1 with *.dot or *.lsn transcripts"),
     "commonvoice": Kind(common_voice.fits, common_voice.read, "train.tsv with client_id, path, sentence"),
     "lhotse": Kind(lhotse.fits, lhotse.read, "*.jsonl(.gz) of cuts, recordings or supervisions"),
     "nemo": Kind(nemo.fits, nemo.read, "*.json(l) with audio_filepath"),

@@ -13,6 +13,14 @@ class SourceError(ValueError):
     """A folder of which no manifest can be made; the message names it and the remedy."""
 
 
+class Timed(NamedTuple):
+    """A word or a phone, in seconds from the utterance's begin."""
+
+    start: float
+    end: float
+    label: str
+
+
 class Entry(NamedTuple):
     """One utterance: `begin` to `end` seconds of `path`; empty strings are what the corpus does not tell."""
 
@@ -26,6 +34,8 @@ class Entry(NamedTuple):
     subset: str = ""
     text: str = ""
     split: str = ""  # the corpus' own
+    phones: tuple[Timed, ...] = ()
+    words: tuple[Timed, ...] = ()
 
 
 class Refusal(NamedTuple):

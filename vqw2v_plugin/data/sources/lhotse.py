@@ -149,7 +149,7 @@ def _span(row: Row) -> tuple[float, float | None]:
     return begin, None if duration is None else begin + duration
 
 
-def _about(supervisions: list[Row]) -> dict[str, str]:
+def _about(supervisions: list[Row]) -> dict[str, Any]:
     """Text, speaker and language; a speaker or language only if all supervisions agree on it."""
     about = {"text": " ".join(json_lines.string(row, "text") for row in supervisions).strip()}
     for column, key in (("speaker", "speaker"), ("lang", "language")):
