@@ -33,6 +33,7 @@ setup(
     license="MIT",
     python_requires=">={}.{},<{}.{}".format(*oldest, newest[0], newest[1] + 1),
     packages=find_packages(include=["vqw2v_plugin", "vqw2v_plugin.*"]),
+    package_data={"vqw2v_plugin.analysis.report_page": ["page.css", "page.js"]},
     install_requires=[
         "torch>=2.5",  # the first whose `safe_globals` lets old checkpoints be read without unpickling code
         "numpy>=1.26",

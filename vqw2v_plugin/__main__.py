@@ -20,10 +20,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("features", "dump z, c, quantized, BERT or log-mel features for acoustic models"),
     "labels": ("labels", "make label files and a dictionary from transcripts"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
+    "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),
     "encode": ("encode", "turn audio files into codes"),
     "import": ("import_", "make a checkpoint of stock fairseq's one of ours"),
     "export": ("export", "write a checkpoint as safetensors and json"),
     "lm": ("lm", "train an n-gram language model (ARPA) from text"),
+    "tune": ("tune", "find the decoder's weights with the fewest errors on a dev set's emissions"),
+    "transcribe": ("transcribe", "turn audio files into words with times and confidences"),
+    "report": ("report", "make one HTML page of a run: curves, codes, phones, errors, sound"),
     "path": ("path", "print the folder that fairseq's --user-dir wants"),
 }
 

@@ -1,0 +1,116 @@
+"""The page's drawings: pictures, axes, charts; in a browser they are tested by test_command_report."""
+
+import struct
+import xml.etree.ElementTree as ET
+import zlib
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.analysis.phone_codes import phone_code_table
+from vqw2v_plugin.analysis.report_page import clips, figures
+from vqw2v_plugin.analysis.report_page.png import png, ramp
+from vqw2v_plugin.analysis.report_page.svg import Axis, percent, say
+from vqw2v_plugin.data.manifest import Utterance
+
+
+def read_png(content: bytes) -> tuple[np.ndarray, bytes]:
+    """Pixels and palette; checks every chunk's sum."""
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    place, chunks = 8, {}
+    while place < len(content):
+        (size,) = struct.unpack(">I", content[place : place + 4])
+        name, data = content[place + 4 : place + 8], content[place + 8 : place + 8 + size]
+        assert struct.unpack(">I", content[place + 8 + size : place + 12 + size])[0] == zlib.crc32(
+            name + data
+        )
+        chunks[name], place = data, place + 12 + size
+    width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
+    assert not lines[:, 0].any()
+    return lines[:, 1:], chunks[b"PLTE"]
+
+
+def test_a_picture_comes_back_from_its_png() -> None:
+    pixels = np.random.default_rng(0).integers(0, 4, (5, 7)).astype(np.uint8)
+    back, palette = read_png(png(pixels, ramp([(0, 0, 0), (90, 60, 30)], 4)))
+    assert (back == pixels).all() and palette == bytes([0, 0, 0, 30, 20, 10, 60, 40, 20, 90, 60, 30])
+
+
+def test_pixels_beyond_the_palette_are_refused() -> None:
+    with pytest.raises(ValueError, match="palette"):
+        png(np.full((2, 2), 3, np.uint8), [(0, 0, 0)] * 3)
+
+
+@pytest.mark.parametrize(
+    "values", [[0.1, 0.9], [-3, 4], [5, 5], [0, 0], [-2, -2], [1e-7, 3e-7], [12, 123456]]
+)
+def test_values_and_ticks_lie_within_the_axis(values: list[float]) -> None:
+    axis = Axis.of(values, 10, 110)
+    places = [axis(value) for value in [*values, *axis.ticks()]]
+    assert all(9.99 <= place <= 110.01 for place in places) and len(axis.ticks()) >= 2
+
+
+def test_a_logarithmic_axis_is_even_in_factors() -> None:
+    axis = Axis.of([1, 1000], 0, 300, log=True)
+    assert [axis(value) for value in (1, 10, 100, 1000)] == pytest.approx([0, 100, 200, 300])
+    assert axis.ticks() == pytest.approx([1, 10, 100, 1000])
+
+
+def test_values_are_said_shortly() -> None:
+    said = [say(v) for v in (0, 3.14159, 0.0021, 8.33e-4, 1e-5, 12_345, 2.5e6, -0.5)]
+    assert said == ["0", "3.142", "0.0021", "8.33e-4", "1e-5", "12.35k", "2.5M", "-0.5"]
+    assert percent(0.1234, 1) == "12.3\u202f%"
+
+
+def test_a_learning_curve_is_xml_that_holds_every_point() -> None:
+    drawn = figures.learning_curve(
+        "a<b", {"training": [(1, 2.0), (2, 1.0)], "valid": [(2, 1.5)]}, {"valid": 1}
+    )
+    root = ET.fromstring(drawn)
+    assert root.get("role") == "img" and "from 2 to 1" in str(root.get("aria-label"))
+    told = str(root.get("data-told"))
+    assert "update 2: 1.5" in told and told.count("update") == 3
+
+
+def test_long_curves_are_thinned_to_means_and_keep_their_end() -> None:
+    points = [(float(i), float(i % 2)) for i in range(10_000)]
+    kept = figures.thinned(points)
+    assert len(kept) <= 160 and kept[-1] == points[-1]
+    assert all(0.45 < y < 0.55 for _, y in kept[:-1])
+    assert figures.thinned(points[:9]) == points[:9]
+
+
+def test_a_heat_map_tells_each_cell() -> None:
+    codes = np.array([[0], [0], [1], [1], [1], [2]])
+    table = phone_code_table(codes, ["a", "b", "b", "b", "b", "c"])
+    root = ET.fromstring(figures.heat_map(table))
+    told = str(root.get("data-told"))
+    assert '"rows":["b","a","c"]' in told and '"columns":["1","0","2"]' in told
+    cells = told.partition('"cells":"')[2].partition('"')[0]
+    percents = np.array([int(cells[i : i + 2], 16) for i in range(0, len(cells), 2)]).reshape(3, 3)
+    assert percents.tolist() == [[100, 50, 0], [0, 50, 0], [0, 0, 100]]
+    assert len([e for e in root if e.tag == "image"]) == 2  # for light and for dark
+
+
+def test_bars_stand_for_codes_and_unused_ones_have_none() -> None:
+    root = ET.fromstring(figures.code_bars(np.array([3, 0, 1]), "label"))
+    path = next(str(e.get("d")) for e in root if e.tag == "path")
+    assert path.count("M") == 2 and "code 1: 0.00" in str(root.get("data-told"))
+
+
+def test_a_tones_energy_lies_at_its_frequency() -> None:
+    wav = np.sin(2 * np.pi * 2000 * np.arange(clips.RATE) / clips.RATE).astype(np.float32)
+    shades = clips.spectrogram(wav)
+    loudest = shades[:, shades.shape[1] // 2].argmax()
+    assert shades.shape[0] - 1 - loudest == pytest.approx(2000 / 8000 * (shades.shape[0] - 1), abs=1)
+
+
+def test_chosen_utterances_are_of_different_speakers_and_fit_the_page() -> None:
+    rows = [
+        Utterance("", int(s * 16_000), f"{who}{s}", speaker=who) for who in "abc" for s in (0.4, 2.9, 9.0)
+    ]
+    chosen = clips.choose(rows, 4)
+    assert sorted(row.speaker or "" for row in chosen[:3]) == ["a", "b", "c"] and len(chosen) == 4
+    assert {row.utt for row in chosen[:3]} == {"a2.9", "b2.9", "c2.9"}
+    assert len(clips.choose(rows[:2], 4)) == 2 and clips.choose([], 4) == []

@@ -1,0 +1,106 @@
+"""A finished run of a few seconds of sound, made without training: what `report` has to show all of."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.data.token_folder import write_about, write_dict
+from vqw2v_plugin.data.token_store import TokenWriter
+from vqw2v_plugin.decoding.errors import Confusions, Errors, align, count, summary
+
+RATE, STRIDE, FIELD = 16_000, 160, 480
+WORDS, HEARD = "low high low", "low sky low oh"
+PHONES = ("SIL", "l", "h", "l")  # a quarter of an utterance each
+GEOMETRY = {"stride": STRIDE, "receptive_field": FIELD, "sample_rate": RATE}
+
+
+def make_run(run: Path, num_utterances: int = 6, samples: int = 16_000) -> Path:
+    """corpus, training, tokens, decode; tokens name the phone but for one frame in ten."""
+    utts = [f"speaker{i % 3}-{i:02d}" for i in range(num_utterances)]
+    make_corpus(run / "corpus/data", utts, samples)
+    make_training(run / "pretrain")
+    make_tokens(run / "tokens/data", utts, samples)
+    make_results(run, utts)
+    for number, stage in enumerate(("corpus", "pretrain", "tokens", "decode")):
+        mark(run / stage, f"vqw2v {stage} --seed {number + 7}\n", begun=True, done=True)
+    return run
+
+
+def mark(stage: Path, text: str, begun: bool = False, done: bool = False) -> None:
+    stage.mkdir(parents=True, exist_ok=True)
+    for name, is_set in (("begun", begun), ("done", done)):
+        if is_set:
+            (stage / name).write_text(text)
+    (stage / "log.txt").touch()
+
+
+def make_corpus(folder: Path, utts: list[str], samples: int) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows, seconds = [], samples / RATE
+    for utt in utts:
+        wav = rng.normal(0, 0.1, samples) * np.repeat([0.05, 1, 0.5, 1], -(-samples // 4))[:samples]
+        soundfile.write(folder / f"{utt}.wav", wav, RATE, subtype="PCM_16")
+        rows.append({"path": f"{utt}.wav", "samples": samples, "speaker": utt[:8], "utt": utt, "text": WORDS})
+    write_manifest(folder / "test.tsv", folder, rows, ["path", "samples", "speaker", "utt", "text"])
+    quarter = seconds / 4
+    for unit, labels in (("phones", PHONES), ("words", ("", *WORDS.split()))):
+        lines = [f"{u} 1 {i * quarter} {quarter} {w}\n" for u in utts for i, w in enumerate(labels) if w]
+        (folder / f"test.{unit}.ctm").write_text("".join(lines))
+
+
+def make_training(folder: Path, last: int = 100) -> None:
+    folder.mkdir(parents=True)
+    settings = {"optimization": {"max_update": 100}, "model": {"_name": "vq_wav2vec"}, "common": {"seed": 3}}
+    lines = [f"[now][fairseq_cli.train][INFO] - {settings}"]
+    for n in range(10, last + 1, 10):
+        shares = f"code_perplexity={3 - n / 100}, group_share=[{n / 200}, 0.5], dead_codes={n // 50}"
+        lines.append(
+            f"[now][train_inner][INFO] - epoch 001: {n} / 99 loss={9 - n / 50}, {shares}, num_updates={n}"
+        )
+        if n % 50 == 0:
+            values = f"loss {8.5 - n / 50} | num_updates {n}"
+            lines.append(f"[now][valid][INFO] - epoch 001 | valid on 'valid' subset | {values}")
+    (folder / "hydra_train.log").write_text("\n".join(lines) + "\n")
+
+
+def make_tokens(folder: Path, utts: list[str], samples: int, run_length: bool = False) -> None:
+    symbols = ["0-0", "1-0", "2-1", "3-1"]
+    frames = (samples - FIELD) // STRIDE + 1
+    rng = np.random.default_rng(1)
+    durations: list[int] = []
+    with TokenWriter(folder, "test", len(symbols) + 5) as writer:
+        for utt in utts:
+            centres = (np.arange(frames) * STRIDE + FIELD / 2) / samples
+            ids = np.where(
+                rng.random(frames) < 0.1, 3, [0, 1, 2, 1] @ np.eye(4, dtype=int)[:, (centres * 4).astype(int)]
+            )
+            if run_length:
+                starts = np.concatenate([[0], np.flatnonzero(np.diff(ids)) + 1])
+                durations += np.diff([*starts, frames]).tolist()
+                ids = ids[starts]
+            writer.add(utt, frames, ids + 4)
+    if run_length:
+        np.save(folder / "test.durations.npy", np.array(durations, dtype=np.int32))
+    write_dict(folder / "dict.txt", [(symbol, 1) for symbol in symbols])
+    about = {"num_codes": 4, "num_groups": 2, "run_length": run_length, "splits": {"test": {}}, **GEOMETRY}
+    write_about(folder, {**about, "checkpoint": {"name": "checkpoint_last.pt", "sha256": "none"}})
+
+
+def make_results(run: Path, utts: list[str]) -> None:
+    (run / "decode").mkdir(parents=True)
+    words = [{"word": w, "start": 0.25 * i, "end": 0.25 * i + 0.2} for i, w in enumerate(HEARD.split())]
+    lines = [json.dumps({"utt": utt, "text": HEARD, "words": words}) for utt in utts]
+    (run / "decode/hypotheses-test.jsonl").write_text("\n".join(lines) + '\n{"utt": "half a li')
+    errors, confusions = Errors(), Confusions()
+    for _ in utts:
+        pairs = align(WORDS.split(), HEARD.split())
+        errors += count(pairs)
+        confusions.add(pairs)
+    (run / "decode/errors-test.json").write_text(json.dumps(summary(errors, confusions, "words")))
+    abx = {"layer": "codes", "distance": "codes", "context": "triphone", "split": "test", "seed": 5}
+    abx |= {"within": 0.123, "across": 0.234, "triples_within": 1200, "triples_across": 3400}
+    (run / "tokens/data/abx.json").write_text(json.dumps(abx))

@@ -1,0 +1,140 @@
+"""tokens [N, G] beside phones [N] → the table phone × code, purities, bits a second: what codes are good for.
+
+N frames, G groups, P phones, K different tokens. How much of the codebook is in use, and the mutual
+information, are in `code_usage.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.code_symbols import runs, symbols_of
+from ..data.ctm import Segments
+from .code_usage import CodeUsage, PhoneInformation, phone_information
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """When frames are: each sees `receptive_field` samples, from `stride` times its number."""
+
+    stride: int
+    receptive_field: int
+    sample_rate: int  # Hz
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.stride
+
+    def centres(self, num_frames: int) -> npt.NDArray[np.float64]:  # [T] seconds
+        found: npt.NDArray[np.float64] = (
+            np.arange(num_frames) * self.stride + self.receptive_field / 2
+        ) / self.sample_rate
+        return found
+
+
+@dataclass(frozen=True)
+class PhoneCodeTable:
+    """How often each phone stands under each token."""
+
+    phones: tuple[str, ...]  # P, the most frequent first
+    tokens: tuple[str, ...]  # K, `12-207`, in the order of the phone that each is most often
+    counts: npt.NDArray[np.int64]  # [P, K]
+    information: PhoneInformation
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def phone_purity(self) -> float:
+        """Share of frames whose phone is guessed right when each token stands for its most frequent phone."""
+        return float(self.counts.max(axis=0).sum() / self.num_frames)
+
+    @property
+    def code_purity(self) -> float:
+        """Share of frames whose token is guessed right when each phone stands for its most frequent token."""
+        return float(self.counts.max(axis=1).sum() / self.num_frames)
+
+    @property
+    def chance(self) -> float:
+        """The phone purity of one token for everything: the share of the most frequent phone."""
+        return float(self.counts.sum(axis=1).max() / self.num_frames)
+
+    def given_code(self) -> npt.NDArray[np.float64]:  # [P, K]
+        """P(phone | token): each column sums to 1."""
+        found: npt.NDArray[np.float64] = self.counts / self.counts.sum(axis=0)
+        return found
+
+    def most_used(self, number: int) -> PhoneCodeTable:
+        """The table of the `number` most frequent tokens alone; its information stays that of all."""
+        kept = np.sort(np.argsort(-self.counts.sum(axis=0), kind="stable")[:number])
+        tokens = tuple(self.tokens[i] for i in kept.tolist())
+        return PhoneCodeTable(self.phones, tokens, self.counts[:, kept], self.information)
+
+
+def phone_code_table(codes: Codes, phones: Sequence[str]) -> PhoneCodeTable:  # [N, G], [N]
+    if codes.ndim != 2 or len(codes) != len(phones) or not len(codes):
+        raise ValueError(
+            f"codes have the shape {codes.shape}, and there are {len(phones)} phones; expected "
+            f"[frames, groups] and one phone a frame"
+        )
+    tokens, ids = symbols_of(codes)
+    names, labels = np.unique(np.asarray(phones), return_inverse=True)
+    counts = np.zeros((len(names), len(tokens)), dtype=np.int64)  # [P, K]
+    np.add.at(counts, (labels.reshape(-1), ids), 1)
+    rows = np.argsort(-counts.sum(axis=1), kind="stable")
+    counts = counts[rows]
+    best, share = counts.argmax(axis=0), counts.max(axis=0) / counts.sum(axis=0)
+    columns = np.lexsort((np.arange(len(tokens)), -share, best))
+    return PhoneCodeTable(
+        phones=tuple(str(names[i]) for i in rows),
+        tokens=tuple(tokens[i] for i in columns.tolist()),
+        counts=counts[:, columns],
+        information=phone_information(ids, phones),
+    )
+
+
+def frame_phones(
+    codes: Mapping[str, Codes], segments: Mapping[str, Segments], times: FrameTimes
+) -> tuple[Codes, list[str]]:
+    """The codes [N, G] of the frames whose centre lies in a phone, and these phones; not codes below 0."""
+    kept: list[Codes] = []
+    phones: list[str] = []
+    for utt, rows in codes.items():
+        if utt not in segments:
+            continue
+        labels = segments[utt].at(times.centres(len(rows)))
+        known = np.flatnonzero((rows >= 0).all(axis=1)).tolist()
+        places = [i for i in known if labels[i] is not None]
+        kept.append(rows[places])
+        phones += [labels[i] or "" for i in places]
+    groups = next((rows.shape[1] for rows in codes.values()), 0)
+    return np.concatenate([np.zeros((0, groups), dtype=np.int64), *kept]), phones
+
+
+@dataclass(frozen=True)
+class Bitrate:
+    """Bits a second of the codes, three ways."""
+
+    nominal: float  # frames a second · G · log2 V: codes as they are, the papers' bitrate
+    entropy: float  # frames a second · H(token): an ideal code for single tokens
+    tokens_per_second: float  # once a run of equal tokens is one
+
+    @classmethod
+    def of(cls, codes: Iterable[Codes], usage: CodeUsage, rate: float) -> Bitrate:
+        """Of utterances' codes [T, G]; `rate` is frames a second."""
+        parts = [rows for rows in codes if len(rows)]
+        changes, frames = sum(len(runs(rows)) for rows in parts), sum(len(rows) for rows in parts)
+        return cls(
+            nominal=rate * usage.num_groups * math.log2(usage.num_codes),
+            entropy=rate * math.log2(usage.joint_perplexity),
+            tokens_per_second=rate * changes / frames if frames else 0.0,
+        )

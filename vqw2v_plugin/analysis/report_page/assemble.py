@@ -1,0 +1,115 @@
+"""A run's folder → one page: what was trained, what its codes are worth, what they became."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from html import escape
+
+from ..run_folder import StageFolder
+from ..run_view import RunView
+from .codes import codebook_section, phones_section
+from .page import Section, missing, render_page, table, tile
+from .results import abx_section, errors_section
+from .settings import seeds_section, settings_section
+from .speech import speech_section
+from .svg import percent
+from .training import duration, training_section
+
+_SECTIONS: tuple[Callable[[RunView], Section], ...] = (
+    training_section,
+    codebook_section,
+    phones_section,
+    abx_section,
+    speech_section,
+    errors_section,
+    settings_section,
+    seeds_section,
+)
+_STATES = {"unknown": "no recipe's", "planned": "not begun"}
+
+
+def make_report(view: RunView) -> tuple[str, list[str]]:
+    """The page, and the titles of the sections that have nothing to show yet."""
+    sections = [make(view) for make in _SECTIONS]
+    overview = Section("Stages", _stages(view) + _troubles(view))
+    name = view.run.path.name
+    made = time.strftime("%Y-%m-%d %H:%M")
+    lead = f'<p class="lead">{escape(str(view.run.path))}, as it was on {made}.</p>' + _tiles(view)
+    footer = f"Made on {made} by <code>vqw2v report</code>. The page needs no network and no other file."
+    page = render_page(f"Run {name}", lead, [overview, *sections], footer)
+    return page, [section.title for section in sections if section.lacks]
+
+
+def _tiles(view: RunView) -> str:
+    """What a glance should meet: the results that there are."""
+    tiles = []
+    for each in view.statistics[:2]:
+        name = each.source.name
+        if each.table is not None:
+            told = each.table.information
+            what = f"of what there is to know of a phone is in its token (PNMI), {name}"
+            tiles.append(tile(percent(told.share), what))
+        perplexity, used = each.usage.joint_perplexity, each.usage.joint_used
+        tiles.append(tile(f"{perplexity:,.0f}", f"perplexity of the {used:,} tokens in use, {name}"))
+    if view.statistics:
+        tiles.append(
+            tile(f"{view.statistics[0].bitrate.nominal:,.0f}", "bits a second, the codes' nominal rate")
+        )
+    across = [row for row in view.abx if row.across is not None]
+    if across:
+        best = min(across, key=lambda row: row.across or 0.0)
+        tiles.append(tile(percent(best.across or 0.0, 1), f"ABX error across speakers, {best.name}"))
+    for rated in sorted(view.errors, key=lambda e: e.rate)[:1]:
+        where = f"{rated.stage.name} on {rated.split}"
+        tiles.append(tile(percent(rated.rate / 100, 1), f"of {rated.unit} wrong, {where}"))
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _stages(view: RunView) -> str:
+    rows = []
+    for stage in view.run.stages:
+        state = view.state(stage)
+        rows.append(
+            [
+                f"<b>{escape(stage.name)}</b>",
+                f'<span class="state {state}">{_STATES.get(state, state)}</span>',
+                "–" if stage.seconds is None else duration(stage.seconds),
+                escape(_made(view, stage)),
+            ]
+        )
+    rows += [
+        [f"<b>{escape(name)}</b>", f'<span class="state planned">{_STATES["planned"]}</span>', "–", ""]
+        for name in view.planned
+    ]
+    body = table(["stage", "state", "took", "made"], rows, (2,))
+    for stage in view.run.stages:
+        failure = view.failure(stage)
+        if failure:
+            body += missing(f"{stage.name} ended with: {failure}", kind="failure")
+    if view.planned or any(stage.state == "unfinished" for stage in view.run.stages):
+        body += missing("The run is not finished; the recipe's own command goes on where it stopped.")
+    return body
+
+
+def _made(view: RunView, stage: StageFolder) -> str:
+    """In words, by the files that are there."""
+    curves = view.trainings.get(stage.name)
+    if curves is not None:
+        model = (curves.settings.get("model") or {}).get("_name", "a model")
+        return f"{model}, {curves.updates:,} updates"
+    known = (
+        ("errors-*.json", "hypotheses and error rates"),
+        ("abx*.json", "ABX errors"),
+        ("tokens.json", "tokens"),
+        ("features.json", "features"),
+        ("labels.json", "labels"),
+        ("*.arpa", "a language model"),
+        ("corpus.json", "a corpus"),
+        ("*.tsv", "manifests"),
+    )
+    return ", ".join(what for pattern, what in known if stage.find(pattern)) or "a log"
+
+
+def _troubles(view: RunView) -> str:
+    return "".join(missing(text, kind="failure") for text in dict.fromkeys(view.troubles))

@@ -1,0 +1,146 @@
+"""What a run's later stages found: error rates, ABX errors, hypotheses; json files, read with patience.
+
+A file that is cut short, or of another make, is named and left out: a page of the rest is better than none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .run_folder import RunFolder, StageFolder
+
+KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}  # counts, examples
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """What was said and what was heard instead, so many times; an empty side stands for nothing."""
+
+    reference: str
+    hypothesis: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """One errors-SPLIT.json."""
+
+    stage: StageFolder
+    split: str
+    unit: str
+    rate: float  # percent
+    counts: Mapping[str, int]  # of KINDS
+    length: int  # items of the reference
+    frequent: Mapping[str, tuple[Confusion, ...]]
+
+
+@dataclass(frozen=True)
+class Abx:
+    """One row of an abx.json; errors between 0 and 1, None where no triple could be made."""
+
+    stage: StageFolder
+    about: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        layer = str(self.about.get("layer", "?"))
+        return f"{self.stage.name}: {layer}"
+
+    @property
+    def within(self) -> float | None:
+        return _number(self.about.get("within"))
+
+    @property
+    def across(self) -> float | None:
+        return _number(self.about.get("across"))
+
+
+def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
+    """Every errors-SPLIT.json of the run."""
+    found = []
+    for stage, path in run.find("errors-*.json"):
+        about = _json(path, run, troubles)
+        if about is None:
+            continue
+        try:
+            found.append(_rates(stage, path.stem.removeprefix("errors-"), about))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            troubles.append(f"{run.short(str(path))} is not what `--scoring vq_error` writes: {error!r}")
+    return found
+
+
+def read_abx(run: RunFolder, troubles: list[str]) -> list[Abx]:
+    """Every row of every abx.json, those without a single triple left out."""
+    found = []
+    for stage, path in run.find("abx*.json"):
+        about = _json(path, run, troubles)
+        rows = about if isinstance(about, list) else [about] if about is not None else []
+        for row in rows:
+            if isinstance(row, Mapping) and (_number(row.get("within")), _number(row.get("across"))) != (
+                None,
+                None,
+            ):
+                found.append(Abx(stage, row))
+            else:
+                troubles.append(f"{run.short(str(path))} has no error within or across speakers")
+    return found
+
+
+def read_hypotheses(run: RunFolder, troubles: list[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Stage: utterance: its line of hypotheses-SPLIT.jsonl; a half last line is passed over."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for stage, path in run.find("hypotheses-*.jsonl"):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            troubles.append(f"{run.short(str(path))} cannot be read: {error}")
+            continue
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, Mapping) and "utt" in row:
+                found.setdefault(stage.name, {})[str(row["utt"])] = row
+    return found
+
+
+def _rates(stage: StageFolder, split: str, about: Any) -> ErrorRates:
+    return ErrorRates(
+        stage=stage,
+        split=split,
+        unit=str(about["unit"]),
+        rate=float(about["rate"]),
+        counts={kind: int(about[kind]) for kind in KINDS},
+        length=int(about["reference_length"]),
+        frequent=_confusions(about),
+    )
+
+
+def _json(path: Path, run: RunFolder, troubles: list[str]) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        troubles.append(f"{run.short(str(path))} cannot be read: {error}")
+        return None
+
+
+def _confusions(about: Mapping[str, Any]) -> dict[str, tuple[Confusion, ...]]:
+    """Rows [said, heard, count] of what was substituted, [label, count] of the others."""
+    named = about.get("most_frequent")
+    frequent = named if isinstance(named, Mapping) else {}
+    made = {
+        "substitutions": lambda row: Confusion(str(row[0]), str(row[1]), int(row[2])),
+        "deletions": lambda row: Confusion(str(row[0]), "", int(row[1])),
+        "insertions": lambda row: Confusion("", str(row[0]), int(row[1])),
+    }
+    return {kind: tuple(map(make, frequent.get(KINDS[kind]) or ())) for kind, make in made.items()}
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number else None

@@ -1,0 +1,78 @@
+"""`vqw2v report`: one HTML page of a run, finished or not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "make one HTML page of a run: curves, codes, phones, errors, sound"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "folder", metavar="RUN", help="folder of a recipe's run, finished or not; a training's folder will do"
+    )
+    add("out", metavar="OUT.html", help="the page, one file that needs no network")
+    add("--utt", metavar="ID", action="append", default=[], help="an utterance to show; may be repeated")
+    add(
+        "--clips",
+        type=int,
+        default=4,
+        metavar="N",
+        help="how many to choose otherwise (default: %(default)s)",
+    )
+    add(
+        "--clip-seconds",
+        type=float,
+        default=6.0,
+        metavar="S",
+        help="of each, at most; the sound is in the page (default: %(default)s)",
+    )
+    add(
+        "--corpus", metavar="FOLDER", help="manifests and their CTMs (default: as the run's stages name them)"
+    )
+    add("--split", help="count codes over this split (default: the largest with phone times)")
+    add(
+        "--encode-minutes",
+        type=float,
+        default=5.0,
+        metavar="M",
+        help="audio to encode where a run has checkpoints but no tokens; 0: none (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..analysis.report_page.assemble import make_report
+    from ..analysis.run_folder import RunFolder
+    from ..analysis.run_view import RunView, Wishes
+    from ..data.whole import write_whole
+
+    if args.clips < 0 or not args.clip_seconds > 0 or args.encode_minutes < 0:
+        raise ValueError(
+            f"`--clips` is {args.clips}, `--clip-seconds` {args.clip_seconds:g}, `--encode-minutes` "
+            f"{args.encode_minutes:g}; expected 0 or more, more than 0, 0 or more"
+        )
+    out = Path(args.out)
+    if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"OUT is {args.out!r}; expected the name of a page, such as report.html")
+    wishes = Wishes(
+        utts=tuple(args.utt),
+        num_clips=args.clips,
+        clip_seconds=args.clip_seconds,
+        encode_minutes=args.encode_minutes,
+        corpus=args.corpus,
+        split=args.split,
+    )
+    view = RunView(RunFolder(args.folder, without=out.parent), wishes, say=_say)
+    page, lacking = make_report(view)
+    write_whole(out, page)
+    print(f"{out}: {len(page.encode()) / 1e6:.1f} MB, {len(view.run.stages)} stages")
+    if lacking:
+        print(f"  nothing to show yet under: {', '.join(lacking)}; the page names the stages that make it")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
