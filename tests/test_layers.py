@@ -8,12 +8,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "vqw2v_plugin"
 ORDER = [
-    {"commands"},
-    {"recipe", "analysis", "toy", "featurizer"},
+    {"commands", "pipeline"},
+    {"recipe", "analysis", "toy", "featurizer", "transcriber"},
     {"discretizer", "feature_layers"},
     {"tasks", "criterions"},
     {"models"},
-    {"tokenizer", "decoding"},
+    {"acoustic_checkpoints"},
+    {"tokenizer", "decoding", "acoustic_front"},
     {"bert_checkpoints"},
     {"checkpoints", "data"},
     {"checkpoint_network", "checkpoint_stock"},

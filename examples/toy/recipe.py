@@ -1,73 +1,100 @@
-"""The toy recipe, `make demo`: synthetic speech → vq-wav2vec, Gumbel and k-means → how codes are used."""
+"""The toy recipe, `make demo`: synthetic speech → vq-wav2vec → tokens → BERT → letters → words."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
-import vqw2v_plugin
+from vqw2v_plugin import pipeline
 from vqw2v_plugin.recipe import Stage, StageError, run_recipe
 
 HERE = Path(__file__).resolve().parent
-BIN = Path(sys.executable).parent
+SPLITS = ("train", "valid", "test")
+UPDATES = {"gumbel": 500, "bert": 600, "acoustic": 500}
+FEATURES = {"logmel": "log-mel energies", "bert": "BERT on the tokens"}
+DECODERS = {"greedy": "greedy", "lexicon": "lexicon and 4-gram"}
 
 
 def stages(run: Path, minutes: float) -> list[Stage]:
-    vqw2v = [str(BIN / "vqw2v")]
-    corpus = run / "corpus" / "data"
+    data, labels = run / "corpus" / "data", run / "labels" / "data"
+    gumbel, bert = run / "gumbel" / "checkpoint_last.pt", run / "bert" / "checkpoint_last.pt"
+    tokens = run / "tokens" / "data"
+    workers = ["--workers", "2"]
     listed = [
-        Stage(
-            "corpus",
-            [
-                *vqw2v,
-                "toy",
-                str(corpus),
-                "--minutes",
-                f"{minutes:g}",
-                "--speakers",
-                "6",
-                "--languages",
-                "en,de",
-            ],
-            f"Making {minutes:g} minutes of speech: 6 voices, English and German",
-            0.1,
-            show=True,
-        )
+        corpus(run, minutes),
+        pipeline.train(
+            *(run, "gumbel", HERE / "gumbel.yaml", [f"task.data={data}"]),
+            says="Training vq-wav2vec without labels; accuracy is 0.09 by chance, perplexity at most 16",
+            minutes=1.5,
+            updates=UPDATES["gumbel"],
+            needs=["corpus"],
+        ),
+        pipeline.usage(run, "usage", gumbel, data, "train", ["gumbel"]),
+        pipeline.tokens(run, "tokens", gumbel, data, SPLITS, 0.3, ["gumbel"]),
+        pipeline.train(
+            *(run, "bert", HERE / "bert.yaml", [f"task.data={tokens}"]),
+            says="Training BERT to guess masked tokens",
+            minutes=2,
+            updates=UPDATES["bert"],
+            needs=["tokens"],
+        ),
+        pipeline.features(run, "features_logmel", "logmel", data, SPLITS, 0.2, ["corpus"]),
+        pipeline.features(
+            *(run, "features_bert", "bert", data, SPLITS, 0.5, ["gumbel", "bert"], gumbel, bert, workers)
+        ),
+        pipeline.labels(run, "labels", data, SPLITS, ["--text", "text", "--unit", "letters"], ["corpus"]),
+        pipeline.language_model(run, "lm", labels / "train.wrd", 4, ["labels"]),
     ]
-    for quantizer in ("gumbel", "kmeans"):
-        folder = run / quantizer
-        listed += [
-            Stage(
-                quantizer,
-                train_command(quantizer, corpus, folder),
-                f"Training vq-wav2vec by {quantizer}; accuracy is 0.09 by chance, perplexity at most 16",
-                1.5,
-                progress="train_inner",
-            ),
-            Stage(
-                f"{quantizer}_usage",
-                [
-                    *(*vqw2v, "usage", str(folder / "checkpoint_last.pt"), str(corpus / "train.tsv")),
-                    *("--phones", str(corpus / "train.phones.ctm"), "--untrained"),
-                ],
-                f"How {quantizer} uses its codes, beside a network that has learnt nothing",
-                0.2,
-                show=True,
-            ),
-        ]
+    for name, called in FEATURES.items():
+        listed += acoustic(run, name, called)
+    listed.append(pipeline.report(run, "report", [stage.name for stage in listed]))
     return listed
 
 
-def train_command(quantizer: str, corpus: Path, folder: Path) -> list[str]:
-    return [
-        *(str(BIN / "fairseq-hydra-train"), "--config-dir", str(HERE), "--config-name", quantizer),
-        *(
-            f"common.user_dir={Path(vqw2v_plugin.__file__).parent}",
-            f"task.data={corpus}",
-            f"checkpoint.save_dir={folder}",
-        ),
-        f"hydra.run.dir={folder}",
+def corpus(run: Path, minutes: float) -> Stage:
+    options = ["--minutes", f"{minutes:g}", "--speakers", "6"]
+    command = [*pipeline.VQW2V, "toy", str(run / "corpus" / "data"), *options]
+    says = f"Making {minutes:g} minutes of speech by 6 voices"
+    return Stage("corpus", [command], says, 0.2, shows="^  ", gives=f"{run}/corpus/data")
+
+
+def acoustic(run: Path, name: str, called: str) -> list[Stage]:
+    """From features to words, by the model alone and with lexicon and language model."""
+    data, labels = run / f"features_{name}" / "data", run / "labels" / "data"
+    trained = f"acoustic_{name}"
+    listed = [
+        pipeline.train(
+            *(run, trained, HERE / "acoustic.yaml", [f"task.data={data}", f"task.labels={labels}"]),
+            says=f"Training letters on {called}, with CTC; wer is the share of words that are wrong",
+            minutes=1.5,
+            updates=UPDATES["acoustic"],
+            needs=[f"features_{name}", "labels"],
+        )
     ]
+    lexicon = ["--lexicon", str(labels / "lexicon.ltr.txt"), "--lm", str(run / "lm" / "lm.arpa")]
+    for decoder, options in (("greedy", []), ("lexicon", lexicon)):
+        listed.append(
+            pipeline.decode(
+                *(run, f"{decoder}_{name}", run / trained / "checkpoint_best.pt", data, labels, "test"),
+                *([decoder, *options],),
+                says=f"Words of the test set from {called}: {DECODERS[decoder]}",
+                minutes=0.3,
+                needs=[trained, "lm"],
+            )
+        )
+    return listed
+
+
+def print_table(run: Path) -> None:
+    """Word error rates, features by decoders."""
+    print(
+        f"\nWord error rate on the test set, %\n\n  {'features':<20}"
+        + "".join(f"{d:>22}" for d in DECODERS.values())
+    )
+    for name, called in FEATURES.items():
+        rates = [json.loads((run / f"{d}_{name}" / "errors-test.json").read_text())["rate"] for d in DECODERS]
+        print(f"  {called:<20}" + "".join(f"{rate:>22.1f}" for rate in rates))
 
 
 def main() -> int:
@@ -75,7 +102,7 @@ def main() -> int:
         description="The toy recipe; a second run goes on where the first stopped."
     )
     parser.add_argument("run", type=Path, help="folder of the run, such as runs/toy")
-    parser.add_argument("--minutes", type=float, default=10, help="speech to make (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=20, help="speech to make (default: %(default)s)")
     args = parser.parse_args()
     run = args.run.resolve()
     # torch's and the workers' threads share two cores better when each process keeps to few
@@ -88,8 +115,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"\nCheckpoints: {run}/gumbel/checkpoint_last.pt and {run}/kmeans/checkpoint_last.pt")
-    print("Next: pretrain on your own audio with examples/vq_wav2vec/gumbel.yaml (README, Pretrain).")
+    print_table(run)
+    print(f"\nThe page of everything: {run}/report/report.html")
+    print("Next: the same on your own audio (README, Pretrain), or on real digits (examples/digits).")
     return 0
 
 

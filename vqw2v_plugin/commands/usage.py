@@ -32,26 +32,6 @@ def encode_manifest(tokenizer: Tokenizer, manifest: Manifest) -> dict[str, Codes
     return codes
 
 
-def frame_phones(tokenizer: Tokenizer, codes: dict[str, Codes], ctm: str) -> tuple[list[Codes], list[str]]:
-    """The codes of all frames whose centre lies in a phone, and these phones."""
-    from ..data.ctm import read_ctm
-
-    segments = read_ctm(ctm)
-    kept: list[Codes] = []
-    phones: list[str] = []
-    for utt, rows in codes.items():
-        if utt not in segments:
-            continue
-        labels = segments[utt].at(tokenizer.times(len(rows), at="centre").numpy())
-        kept.append(rows[[label is not None for label in labels]])
-        phones += [label for label in labels if label is not None]
-    if not phones:
-        raise ValueError(
-            f"{ctm} has times for none of the manifest's utterances; are they of the same split?"
-        )
-    return kept, phones
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint that fairseq-train wrote")
     parser.add_argument(
@@ -131,12 +111,18 @@ def _print_usage(name: str, tokenizer: Tokenizer, codes: dict[str, Codes]) -> No
 
 
 def _print_phones(tokenizer: Tokenizer, codes: dict[str, Codes], ctm: str) -> None:
-    import numpy as np
-
     from ..analysis.code_usage import joint_ids, phone_information
+    from ..analysis.phone_codes import FrameTimes, frame_phones
+    from ..data.ctm import read_ctm
 
-    kept, phones = frame_phones(tokenizer, codes, ctm)
-    found = phone_information(joint_ids(np.concatenate(kept)), phones)
+    geometry = tokenizer.geometry
+    times = FrameTimes(geometry.stride, geometry.receptive_field, tokenizer.sample_rate)
+    kept, phones = frame_phones(codes, read_ctm(ctm), times)
+    if not phones:
+        raise ValueError(
+            f"{ctm} has times for none of the manifest's utterances; are they of the same split?"
+        )
+    found = phone_information(joint_ids(kept), phones)
     print(
         f"  phones: the code tells {found.bits:.2f} of {found.phone_entropy:.2f} bits about the phone "
         f"({found.share:.0%}; {found.num_phones} phones, {found.num_frames:,} frames)"

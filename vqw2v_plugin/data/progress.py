@@ -16,6 +16,7 @@ class Progress:
 
     def __init__(self, what: str, total: int | None = None, stream: TextIO | None = None) -> None:
         self.what, self.total, self.done = what, total, 0
+        self.note = ""  # stands behind the bar
         self._stream = sys.stderr if stream is None else stream
         self._on_terminal = self._stream.isatty()
         self._shown_at = self._began = time.monotonic()
@@ -27,6 +28,10 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.wipe()
+
+    def wipe(self) -> None:
+        """Takes the bar off the terminal; the next advance draws it again."""
         if self._on_terminal:
             self._write("\r\x1b[K")
 
@@ -56,7 +61,7 @@ class Progress:
         left = _clock((self.total - self.done) / speed) if speed > 0 else "?"
         return (
             f"{self.what}: [{bar:<{_BAR_WIDTH}}] {int(100 * share):3d}% {self.done:,} of {self.total:,}, "
-            f"{speed:,.0f}/s, {left} left"
+            f"{speed:,.{0 if speed >= 10 else 1}f}/s, {left} left{'  ' if self.note else ''}{self.note}"
         )
 
     def _width(self) -> int:

@@ -1,0 +1,179 @@
+"""Connected digits from the Free Spoken Digit Dataset: strings of 3 to 6 clips with exact word times (wav).
+
+    python examples/digits/prepare.py FSDD OUT
+
+FSDD is the data set's repository, with its `recordings/`, or a folder that has `connected_SPLIT.tsv` beside
+`SPLIT.tsv`: columns `utt speaker clips gaps_ms words`, and `utt path` of the clips. OUT gets manifests, word
+times (`SPLIT.words.ctm`), the strings as FLAC, a lexicon, and a text for a language model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from vqw2v_plugin.data.manifest import Manifest, write_manifest
+from vqw2v_plugin.data.whole import write_whole
+
+WORDS = "zero one two three four five six seven eight nine".split()
+# By speaker: the data set's own split is by take, and has every speaker on both sides.
+SPEAKERS = {"train": ("george", "jackson", "nicolas", "theo"), "valid": ("lucas",), "test": ("yweweler",)}
+STRINGS = {"train": 1200, "valid": 200, "test": 200}
+GAPS_MS = (40, 200)
+SAME = {"valid": "dev"}  # names of a split
+
+
+@dataclass(frozen=True)
+class String:
+    """One utterance: its clips, and the silence before each of them and behind the last."""
+
+    utt: str
+    speaker: str
+    clips: tuple[Path, ...]
+    gaps_ms: tuple[int, ...]
+    words: tuple[str, ...]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fsdd", type=Path, metavar="FSDD")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--seed", type=int, default=1, help="draws the strings (default: %(default)s)")
+    parser.add_argument(
+        "--unlabelled",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MANIFEST",
+        help="speech to pretrain on besides the training digits; the two together are OUT/pretrain",
+    )
+    args = parser.parse_args()
+    try:
+        prepare(args.fsdd, args.out, args.seed)
+        join_manifests(args.out.resolve(), args.unlabelled)
+    except (ValueError, OSError) as error:
+        print(f"prepare.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def prepare(fsdd: Path, out: Path, seed: int = 1) -> None:
+    """All splits, and the lexicon and text beside them; the same arguments give the same bytes."""
+    fsdd, out = fsdd.resolve(), out.resolve()
+    for split in SPEAKERS:
+        strings = list(read_strings(fsdd, split) or draw_strings(fsdd, split, seed))
+        seconds = write_split(strings, split, out)
+        speakers = ", ".join(sorted({string.speaker for string in strings}))
+        print(f"{split}: {len(strings)} strings, {seconds / 60:.1f} minutes, of {speakers}")
+        if split == "train":
+            write_whole(out / "lm.txt", "".join(f"{' '.join(string.words)}\n" for string in strings))
+    write_whole(out / "lexicon.txt", "".join(f"{word}\t{' '.join(word)} |\n" for word in WORDS))
+    print(f"made {out}: SPLIT.tsv, SPLIT.words.ctm, lexicon.txt, lm.txt")
+
+
+def join_manifests(out: Path, unlabelled: Sequence[Path]) -> None:
+    """What pretraining hears: the digits of training, and other speech; validation has the digits alone."""
+    columns = ("path", "samples", "start", "rate", "utt")
+    for split, manifests in (("train", [out / "train.tsv", *unlabelled]), ("valid", [out / "valid.tsv"])):
+        rows = []
+        for number, path in enumerate(manifests):
+            manifest = Manifest(path)
+            for found in (manifest[i] for i in range(len(manifest))):
+                rate = found.rate or soundfile.info(found.path).samplerate
+                where = {"path": str(Path(found.path).resolve().relative_to("/")), "start": found.start}
+                rows.append({**where, "samples": found.samples, "rate": rate, "utt": f"{number}-{found.utt}"})
+        write_manifest(out / "pretrain" / f"{split}.tsv", "/", rows, columns)
+
+
+def read_strings(fsdd: Path, split: str) -> list[String]:
+    """Those that the folder's own tables list; none where it has no tables."""
+    name = SAME.get(split, split)
+    if not (fsdd / f"connected_{name}.tsv").is_file():
+        return []
+    paths = {row["utt"]: fsdd / row["path"] for row in _table(fsdd / f"{name}.tsv")}
+    strings = []
+    for row in _table(fsdd / f"connected_{name}.tsv"):
+        try:
+            clips = tuple(paths[clip] for clip in row["clips"].split())
+        except KeyError as error:
+            raise ValueError(f"{fsdd}/connected_{name}.tsv names the clip {error}, {name}.tsv not") from None
+        gaps = tuple(map(int, row["gaps_ms"].split()))
+        strings.append(String(row["utt"], row["speaker"], clips, gaps, tuple(row["words"].split())))
+    return strings
+
+
+def draw_strings(fsdd: Path, split: str, seed: int) -> Iterator[String]:
+    """Strings from the repository's clips `recordings/DIGIT_SPEAKER_TAKE.wav`, drawn with a seed."""
+    for speaker in SPEAKERS[split]:
+        clips = sorted((fsdd / "recordings").glob(f"[0-9]_{speaker}_*.wav"))
+        if not clips:
+            raise ValueError(
+                f"{fsdd}/recordings has no DIGIT_{speaker}_TAKE.wav; expected the repository of the Free "
+                "Spoken Digit Dataset, or a folder with connected_train.tsv"
+            )
+        rng = random.Random(f"{seed} {speaker}")
+        for number in range(STRINGS[split] // len(SPEAKERS[split])):
+            drawn = tuple(rng.choices(clips, k=rng.randint(3, 6)))
+            gaps = tuple(rng.randint(*GAPS_MS) for _ in range(len(drawn) + 1))
+            words = tuple(WORDS[int(clip.name[0])] for clip in drawn)
+            yield String(f"{speaker}_c{number:04d}", speaker, drawn, gaps, words)
+
+
+def write_split(strings: list[String], split: str, out: Path) -> float:
+    """The strings' audio, manifest and word times; the manifest comes last. Gives the seconds."""
+    (out / "flac" / split).mkdir(parents=True, exist_ok=True)
+    rows, times = [], []
+    seconds = 0.0
+    for string in strings:
+        wav, rate, bounds = join(string)
+        path = f"flac/{split}/{string.utt}.flac"
+        soundfile.write(out / path, wav, rate, subtype="PCM_16")
+        about = {"utt": string.utt, "speaker": string.speaker, "text": " ".join(string.words)}
+        rows.append({"path": path, "samples": len(wav), "rate": rate, **about})
+        for word, (start, stop) in zip(string.words, bounds, strict=True):
+            times.append(f"{string.utt} 1 {start / rate:.4f} {(stop - start) / rate:.4f} {word}\n")
+        seconds += len(wav) / rate
+    write_whole(out / f"{split}.words.ctm", "".join(times))
+    columns = ("path", "samples", "rate", "utt", "speaker", "text")
+    write_manifest(out / f"{split}.tsv", str(out), rows, columns)
+    return seconds
+
+
+def join(string: String) -> tuple[npt.NDArray[np.int16], int, list[tuple[int, int]]]:
+    """The samples of a string, their rate, and where each word begins and ends."""
+    read = [soundfile.read(clip, dtype="int16") for clip in string.clips]
+    rates = {rate for _, rate in read}
+    if len(rates) != 1 or any(clip.ndim != 1 for clip, _ in read):
+        raise ValueError(f"{string.utt}: its clips differ in rate ({rates}) or have several channels")
+    rate = rates.pop()
+    pieces, bounds, at = [], [], 0
+    for gap, (clip, _) in zip(string.gaps_ms, read, strict=False):
+        silence = gap * rate // 1000
+        bounds.append((at + silence, at + silence + len(clip)))
+        pieces += [np.zeros(silence, np.int16), clip]
+        at = bounds[-1][1]
+    pieces.append(np.zeros(string.gaps_ms[-1] * rate // 1000, np.int16))
+    return np.concatenate(pieces), rate, bounds
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: no such file, expected the table of the clips")
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

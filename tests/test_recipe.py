@@ -1,0 +1,111 @@
+"""Recipes: stages are skipped, resumed and run anew as their commands and what they need say."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.recipe import Stage, StageError, run_recipe, stage_stamps
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def append(file: Path, word: str) -> list[list[str]]:
+    return [python(f"open({str(file)!r}, 'a').write({word!r} + ' ')")]
+
+
+def words(file: Path) -> list[str]:
+    return file.read_text().split() if file.exists() else []
+
+
+def two_stages(run: Path, file: Path, first: str = "a", second: str = "b") -> list[Stage]:
+    return [
+        Stage("one", append(file, first), "First", 0.1),
+        Stage("two", append(file, second), "Second", 0.1, needs=["one"]),
+    ]
+
+
+def test_finished_stages_are_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "ran"
+    for _ in range(2):
+        run_recipe(tmp_path / "run", two_stages(tmp_path, file))
+    assert words(file) == ["a", "b"]
+
+
+def test_a_changed_command_runs_anew_with_what_needs_it(tmp_path: Path) -> None:
+    file = tmp_path / "ran"
+    run_recipe(tmp_path / "run", two_stages(tmp_path, file))
+    (tmp_path / "run" / "one" / "product").touch()
+    run_recipe(tmp_path / "run", two_stages(tmp_path, file, first="c"))
+    assert words(file) == ["a", "b", "c", "b"]
+    assert not (tmp_path / "run" / "one" / "product").exists(), "products of other settings stayed"
+    run_recipe(tmp_path / "run", two_stages(tmp_path, file, first="c", second="d"))
+    assert words(file) == ["a", "b", "c", "b", "d"]
+
+
+def test_a_failed_stage_stops_the_recipe_and_goes_on_with_its_products(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, product = tmp_path / "ran", tmp_path / "run" / "half" / "product"
+    code = f"""
+import pathlib, sys
+product = pathlib.Path({str(product)!r})
+if not product.exists():
+    product.touch()
+    print('no more paper')
+    sys.exit(3)
+"""
+    stages = [Stage("half", [python(code)], "Fails once", 0.1), Stage("next", append(file, "a"), "Next", 0.1)]
+    with pytest.raises(StageError, match=r"half failed \(status 3\).*log\.txt"):
+        run_recipe(tmp_path / "run", stages)
+    assert "no more paper" in capsys.readouterr().err
+    assert words(file) == []
+    run_recipe(tmp_path / "run", stages)
+    assert words(file) == ["a"]
+
+
+def test_a_stranger_s_folder_is_left_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "run" / "one" / "thesis.txt"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    with pytest.raises(StageError, match="no recipe made it"):
+        run_recipe(tmp_path / "run", two_stages(tmp_path, tmp_path / "ran"))
+    assert kept.exists()
+
+
+def test_shown_lines_are_seen_now_and_when_the_stage_is_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage("one", [python("print('WER 12.3'); print('noise')")], "Says", 0.1, shows="^WER")
+    for _ in range(2):
+        run_recipe(tmp_path / "run", [stage])
+        said = capsys.readouterr().out
+        assert "WER 12.3" in said
+        assert "    noise" not in said
+    assert (tmp_path / "run" / "one" / "log.txt").read_text() == "WER 12.3\nnoise\n"
+
+
+def test_a_training_s_updates_become_a_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = """
+import time
+for n in (0, 100, 200):
+    print(f'| train_inner | epoch 001: 1 / 9 loss=2.5, accuracy=0.3, num_updates={n}, lr=1', flush=True)
+    time.sleep(0.1)
+"""
+    stage = Stage("train", [python(code)], "Trains", 0.1, updates=400)
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr("vqw2v_plugin.data.progress._LINE_EVERY", 0.0)
+        run_recipe(tmp_path, [stage])
+    said = capsys.readouterr().out
+    assert " 50% 200 of 400" in said
+    assert "loss 2.5  accuracy 0.3" in said
+
+
+def test_stages_name_only_stages_before_them() -> None:
+    with pytest.raises(ValueError, match="needs two, which is no stage before it"):
+        stage_stamps([Stage("one", [], "", 0, needs=["two"]), Stage("two", [], "", 0)])
+    with pytest.raises(ValueError, match="two stages are called one"):
+        stage_stamps([Stage("one", [], "", 0), Stage("one", [], "", 0)])

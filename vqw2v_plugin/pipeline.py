@@ -1,0 +1,139 @@
+"""The stages of whole pipelines, from manifests to words: what the recipes in examples/ are put together of.
+
+Each function gives one stage of `recipe.py`; its command is the one that a user would type.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .recipe import Stage
+
+BIN = Path(sys.executable).parent
+PACKAGE = Path(__file__).resolve().parent
+VQW2V = [str(BIN / "vqw2v")]
+
+
+def train(
+    run: Path,
+    name: str,
+    config: Path,
+    overrides: Sequence[str],
+    *,
+    says: str,
+    minutes: float,
+    updates: int,
+    needs: Sequence[str],
+) -> Stage:
+    """A training by `fairseq-hydra-train` with the settings of a yaml; `updates` 0: as many as it says."""
+    folder = run / name
+    command = [
+        *(str(BIN / "fairseq-hydra-train"), "--config-dir", str(config.parent), "--config-name", config.stem),
+        *(f"common.user_dir={PACKAGE}", f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}"),
+        *([f"optimization.max_update={updates}"] if updates else []),
+        *overrides,
+    ]
+    gives = f"{folder}/checkpoint_last.pt"
+    return Stage(name, [command], says, minutes, needs, updates=updates, gives=gives)
+
+
+def usage(run: Path, name: str, checkpoint: Path, data: Path, split: str, needs: Sequence[str]) -> Stage:
+    """How a checkpoint uses its codes, and what they say about phones where their times are known."""
+    phones = data / f"{split}.phones.ctm"
+    command = [*VQW2V, "usage", str(checkpoint), str(data / f"{split}.tsv")]
+    command += ["--phones", str(phones), "--untrained"]
+    says = "How it uses its codes, beside a network that has learnt nothing"
+    return Stage(name, [command], says, 0.3, needs, shows="^(trained|untrained|  )")
+
+
+def tokens(
+    run: Path,
+    name: str,
+    checkpoint: Path,
+    data: Path,
+    splits: Sequence[str],
+    minutes: float,
+    needs: Sequence[str],
+    options: Sequence[str] = (),
+) -> Stage:
+    """The tokens of every split, with the dictionary of the first."""
+    out = run / name / "data"
+    commands = [
+        [*VQW2V, "discretize", str(checkpoint), str(data / f"{split}.tsv"), str(out), *options]
+        for split in splits
+    ]
+    says = "Audio to tokens, a file's own whatever stands beside it"
+    return Stage(name, commands, says, minutes, needs, gives=f"{out}, which BERT's training reads")
+
+
+def features(
+    run: Path,
+    name: str,
+    layer: str,
+    data: Path,
+    splits: Sequence[str],
+    minutes: float,
+    needs: Sequence[str],
+    checkpoint: Path | str = "-",
+    bert: Path | None = None,
+    options: Sequence[str] = (),
+) -> Stage:
+    """What an acoustic model eats: a row a frame."""
+    out = run / name / "data"
+    more = ["--layer", layer, *(["--bert", str(bert)] if bert else []), *options]
+    commands = [
+        [*VQW2V, "features", str(checkpoint), str(data / f"{split}.tsv"), str(out), *more] for split in splits
+    ]
+    return Stage(name, commands, f"Features for the acoustic model: {layer}", minutes, needs, gives=str(out))
+
+
+def labels(
+    run: Path, name: str, data: Path, splits: Sequence[str], options: Sequence[str], needs: Sequence[str]
+) -> Stage:
+    """Transcripts as the acoustic model spells them; the options say which column and which units."""
+    manifests = [str(data / f"{split}.tsv") for split in splits]
+    out = run / name / "data"
+    command = [*VQW2V, "labels", *manifests, str(out), *options]
+    return Stage(name, [command], "Transcripts to labels", 0.1, needs, gives=str(out))
+
+
+def language_model(run: Path, name: str, text: Path, order: int, needs: Sequence[str]) -> Stage:
+    """An n-gram model of the training's words."""
+    out = run / name / "lm.arpa"
+    command = [*VQW2V, "lm", str(text), str(out), "--order", str(order)]
+    return Stage(name, [command], f"A {order}-gram language model", 0.1, needs, gives=str(out))
+
+
+def decode(
+    run: Path,
+    name: str,
+    checkpoint: Path,
+    data: Path,
+    labels: Path,
+    split: str,
+    decoder: Sequence[str],
+    *,
+    says: str,
+    minutes: float,
+    needs: Sequence[str],
+    options: Sequence[str] = (),
+) -> Stage:
+    """Words of a split, with times and confidences, and the error rate."""
+    folder = run / name
+    command = [
+        *(str(BIN / "fairseq-generate"), str(data), "--user-dir", str(PACKAGE), "--task", "vq_acoustic"),
+        *("--labels", str(labels), "--path", str(checkpoint), "--gen-subset", split, "--decoder", *decoder),
+        *("--scoring", "vq_error", "--results-path", str(folder), *options),
+    ]
+    return Stage(
+        name, [command], says, minutes, needs, shows="^Generate ", gives=f"{folder}/hypotheses-{split}.jsonl"
+    )
+
+
+def report(run: Path, name: str, needs: Sequence[str]) -> Stage:
+    """One page of everything."""
+    out = run / name / "report.html"
+    command = [*VQW2V, "report", str(run), str(out)]
+    return Stage(name, [command], "One page of everything", 0.3, needs, gives=f"{out}: open it in a browser")
