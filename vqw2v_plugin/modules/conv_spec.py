@@ -20,7 +20,7 @@ class ConvLayer:
 def parse_conv_layers(spec: str, field: str = "conv layers") -> tuple[ConvLayer, ...]:
     """`[(512, 10, 5)] + [(512, 4, 2)] * 3` → layers; read as a literal, never evaluated as code."""
     try:
-        rows = _literal(ast.parse(spec, mode="eval").body)
+        rows = literal(ast.parse(spec, mode="eval").body)
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"`{field}` ({spec!r}) cannot be read: {error}; expected {_EXPECTED}") from None
     if not isinstance(rows, list) or not rows:
@@ -40,21 +40,22 @@ def _layer(row: object, field: str) -> ConvLayer:
     return ConvLayer(*row)  # type: ignore[misc]
 
 
-def _literal(node: ast.expr) -> object:
-    """Lists, tuples and integers, with stock's `+` and `*` between lists."""
+def literal(node: ast.expr, numbers: tuple[type, ...] = (int,)) -> object:
+    """Lists, tuples and numbers, with stock's `+` and `*` between lists."""
     if isinstance(node, ast.List):
-        return [_literal(item) for item in node.elts]
+        return [literal(item, numbers) for item in node.elts]
     if isinstance(node, ast.Tuple):
-        return tuple(_literal(item) for item in node.elts)
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return tuple(literal(item, numbers) for item in node.elts)
+    if isinstance(node, ast.Constant) and type(node.value) in numbers:
         return node.value
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mult)):
-        left, right = _literal(node.left), _literal(node.right)
+        left, right = literal(node.left, numbers), literal(node.right, numbers)
         if isinstance(node.op, ast.Add) and isinstance(left, list) and isinstance(right, list):
             return left + right
         if isinstance(node.op, ast.Mult) and isinstance(left, list) and type(right) is int and right <= 1000:
             return left * right
-    raise ValueError(f"`{ast.unparse(node)}` is neither a list, a tuple nor an integer")
+    what = "an integer" if numbers == (int,) else "a number"
+    raise ValueError(f"`{ast.unparse(node)}` is neither a list, a tuple nor {what}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,195 @@
+"""An acoustic checkpoint alone is enough to hear with: network, symbols, transitions, source of features."""
+
+import argparse
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vqw2v_plugin.acoustic_checkpoints import About, describe, load_acoustic, make_network
+from vqw2v_plugin.acoustic_front import FrontOptions, make_front
+from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
+from vqw2v_plugin.checkpoint_files import CheckpointError
+from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
+from vqw2v_plugin.modules.acoustic import AcousticConfig
+from vqw2v_plugin.modules.audio_front import AudioFront
+from vqw2v_plugin.modules.spec_augment import SpecMasks
+from vqw2v_plugin.modules.vocabulary import Symbols
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+
+LETTERS = list("abcé'|")
+STAMP = {"layer": "logmel", "sample_rate": 16_000, "stride": 160, "dim": 12}
+Tiny = Callable[..., VqWav2Vec]
+
+
+class Model(nn.Module):
+    """As fairseq's trainer sees it."""
+
+    def __init__(
+        self, units: Units, stamp: Mapping[str, Any], dim: int, front: AudioFront | None = None
+    ) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        masks = SpecMasks(time_masks=2)
+        config = AcousticConfig(dim, len(units), "[(16, 5, 2), (16, 3)]", "prelu", "weight", 0.2, masks=masks)
+        self.network, self.front = make_network(config, units), front
+        self.about = About(describe(units, config, 0.02, stamp))
+        with torch.no_grad():
+            for p in self.network.parameters():
+                p.add_(torch.randn_like(p) * 0.1)
+
+
+def saved(path: Path, model: nn.Module, **more: Any) -> Path:
+    state = {"cfg": {"model": {"_name": "vq_wav2letter_tiny"}}, "args": None, "extra_state": {"epoch": 3}}
+    torch.save({**state, "model": model.state_dict(), **more}, path)
+    return path
+
+
+@pytest.fixture
+def vq(tiny: Tiny, tmp_path: Path) -> str:
+    loaded = Loaded(tiny(quantizer="gumbel").eval(), 16_000, False)
+    save_checkpoint(Imported(loaded, False, 0, []), tmp_path / "vq.pt")
+    return str(tmp_path / "vq.pt")
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> str:
+    sizes = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 32}
+    torch.manual_seed(1)
+    symbols = Symbols(tuple(f"{i}-{j}" for i in range(8) for j in range(8)))
+    save_bert(tmp_path / "bert.pt", build_bert({**sizes, "encoder_attention_heads": 2}, symbols))
+    return str(tmp_path / "bert.pt")
+
+
+def wav() -> tuple[Tensor, Tensor]:
+    return 0.1 * torch.randn(1, 4000, generator=torch.Generator().manual_seed(4)), torch.tensor([4000])
+
+
+@pytest.mark.parametrize("units", [ctc_units(LETTERS), asg_units(LETTERS, "phones")], ids=["ctc", "asg"])
+def test_it_comes_back_as_it_was_saved(units: Units, tmp_path: Path) -> None:
+    model = Model(units, {**STAMP, "splits": {"train": {"frames": 5}}}, 12).eval()
+    before = torch.random.get_rng_state()
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", model))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert acoustic.units == units and acoustic.stamp == STAMP and acoustic.frame_seconds == 0.02
+    assert acoustic.network.config == model.network.config and not acoustic.network.training
+    x, lengths = torch.randn(2, 30, 12), torch.tensor([30, 21])
+    with torch.no_grad():
+        assert torch.equal(acoustic.network(x, lengths).emissions, model.network(x, lengths).emissions)
+    if units.is_ctc:
+        assert acoustic.transitions is None
+    else:
+        assert torch.equal(acoustic.transitions, model.network.transitions)
+
+
+def test_a_halved_checkpoint_is_read_in_float32(tmp_path: Path) -> None:
+    model = Model(asg_units(LETTERS), STAMP, 12).bfloat16()
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", model))
+    assert {p.dtype for p in acoustic.network.parameters()} == {torch.float32}
+    assert torch.equal(acoustic.transitions, model.network.transitions.float())
+
+
+def front_of(vq: str, bert: str | None, layer: str, freeze_updates: int = -1) -> tuple[AudioFront, Any]:
+    return make_front(FrontOptions(vq, layer, bert, run_length=True, freeze_updates=freeze_updates))
+
+
+@pytest.mark.parametrize("layer", ["z", "c", "q", "bert:1"])
+def test_its_front_gives_the_features_of_training(vq: str, bert: str, tmp_path: Path, layer: str) -> None:
+    front, stamp = front_of(vq, bert if layer.startswith("bert") else None, layer)
+    model = Model(ctc_units(LETTERS), stamp, 16, front)
+    made = load_acoustic(saved(tmp_path / "a.pt", model)).make_front()
+    assert not made.training and torch.equal(made(*wav())[0], front(*wav())[0])
+
+
+def test_log_mels_need_no_file(tmp_path: Path) -> None:
+    front, stamp = make_front(FrontOptions(bands=12))
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 12, front)))
+    assert torch.equal(acoustic.make_front()(*wav())[0], front(*wav())[0])
+    with pytest.raises(CheckpointError, match="are log-mels; leave out the checkpoints"):
+        acoustic.make_front("vq.pt")
+
+
+def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
+    vq: str, bert: str, tiny: Tiny, tmp_path: Path
+) -> None:
+    front, stamp = front_of(vq, bert, "bert")
+    expected = front(*wav())[0]
+    path = saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 16, front))
+    (tmp_path / "new").mkdir()
+    moved = {name: shutil.move(tmp_path / name, tmp_path / "new" / name) for name in ("vq.pt", "bert.pt")}
+    acoustic = load_acoustic(path)
+    with pytest.raises(
+        CheckpointError, match=r"vq.pt: is not there; .* checkpoint 'vq.pt' of sha256 .*say where"
+    ):
+        acoustic.make_front()
+    with pytest.raises(CheckpointError, match=r"bert.pt: is not there; .* the bert 'bert.pt'"):
+        acoustic.make_front(moved["vq.pt"])
+    with pytest.raises(CheckpointError, match=r"bert.pt: is another file; .* checkpoint 'vq.pt'"):
+        acoustic.make_front(moved["bert.pt"], moved["bert.pt"])
+    assert torch.equal(acoustic.make_front(moved["vq.pt"], moved["bert.pt"])(*wav())[0], expected)
+    beside = load_acoustic(shutil.move(path, tmp_path / "new" / "a.pt"))  # with all three in one folder
+    assert torch.equal(beside.make_front()(*wav())[0], expected)
+    no_bert = replace(acoustic, stamp={**stamp, "layer": "z", "bert": None})
+    with pytest.raises(CheckpointError, match="features need no bert; leave out"):
+        no_bert.make_front(moved["vq.pt"], moved["bert.pt"])
+
+
+def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -> None:
+    front, stamp = front_of(vq, None, "z", freeze_updates=0)
+    with torch.no_grad():
+        for p in front.parameters():
+            p.mul_(1.3)
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 16, front)))
+    learnt, first = acoustic.make_front(), front_of(vq, None, "z")[0]
+    assert not torch.allclose(learnt(*wav())[0], first(*wav())[0], atol=1e-3)
+    torch.testing.assert_close(learnt(*wav())[0], front.eval()(*wav())[0].detach(), atol=2e-4, rtol=1e-3)
+
+
+class Stranger:
+    pass
+
+
+def test_wrong_files_are_refused_by_name(vq: str, tmp_path: Path) -> None:
+    model = Model(ctc_units(LETTERS), STAMP, 12)
+    path = tmp_path / "a.pt"
+
+    def says(text: str) -> None:
+        with pytest.raises(CheckpointError, match=text):
+            load_acoustic(path)
+
+    says("a.pt is no file")
+    path.write_bytes(b"hello")
+    says("cannot be read as a checkpoint")
+    shutil.copy(vq, path)
+    says("a.pt holds the model 'vq_wav2vec'; expected an acoustic model")
+    saved(path, model, extra=Stranger())
+    says("is refused and nothing in it was run: it carries the Python object `.*Stranger`")
+    saved(path, model, args=argparse.Namespace(arch="x"))
+    says("holds `args` as argparse.Namespace")
+
+
+def test_what_is_damaged_is_named(tmp_path: Path) -> None:
+    def says(text: str, change: Callable[[dict[str, Any]], object]) -> None:
+        state = Model(ctc_units(LETTERS), STAMP, 12).state_dict()
+        change(state)
+        torch.save({"model": state}, tmp_path / "a.pt")
+        with pytest.raises(CheckpointError, match=text):
+            load_acoustic(tmp_path / "a.pt")
+
+    def words(text: str) -> Callable[[dict[str, Any]], object]:
+        return lambda state: state.update({"about.version_1": torch.tensor(list(text.encode()))})
+
+    says("is no json", words("{"))
+    says("expected an object", words("[]"))
+    says(r"cannot be used: KeyError\('symbols'\)", words("{}"))
+    says("is no json", lambda state: state.update({"about.version_1": torch.tensor([999])}))
+    weight = "network.stack.blocks.0.conv.bias"
+    says("do not fit: Missing key", lambda state: state.pop(weight))
+    says("do not fit: size mismatch", lambda state: state.update({weight: torch.zeros(3)}))
+    says("holds NaN or infinity", lambda state: state[weight].fill_(torch.nan))

@@ -1,0 +1,180 @@
+"""states ──acoustic model──▶ letters, on disk: an acoustic checkpoint tells all that decoding needs.
+
+fairseq's trainer writes the model's state; in it, beside the weights, json says which symbols the columns
+are, which features the network wants and how long a frame is: neither the data nor fairseq is asked again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .acoustic_front import front_of_stamp
+from .checkpoint_files import CheckpointError, read_pickle
+from .decoding.units import Units
+from .modules.acoustic import AcousticConfig, AcousticModel
+from .modules.asg import ASG
+from .modules.audio_front import AudioFront
+from .modules.ctc import CTC
+from .modules.spec_augment import SpecMasks
+
+_NETWORK, _FRONT = "network.", "front."  # of the names of weights
+_ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
+_SAME = ("layer", "checkpoint", "bert", "run_length", "dim", "sample_rate", "stride")  # of equal features
+
+
+@dataclasses.dataclass(frozen=True)
+class Acoustic:
+    """A trained acoustic model in eval mode."""
+
+    network: AcousticModel
+    units: Units
+    transitions: Tensor | None  # [V, V]: to, from; ASG's alone
+    frame_seconds: float  # from one frame of emissions to the next
+    stamp: Mapping[str, Any]  # what the features are, as features.json says it
+    folder: Path = Path()  # where it was read from
+    front_weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # fine-tuned
+
+    def make_front(self, checkpoint: str | None = None, bert: str | None = None) -> AudioFront:
+        """Audio → the features that `network` wants; the arguments say where their checkpoints lie now."""
+        front = front_of_stamp(self.stamp, checkpoint, bert, self.folder).eval()
+        if self.front_weights:
+            _load_weights(front, self.front_weights, "the acoustic model's front")
+        return front
+
+
+class About(nn.Module):
+    """What the state says of the model in words; as whole numbers, which averaged checkpoints keep."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.content = dict(content)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        text = json.dumps(self.content, sort_keys=True).encode()
+        destination[prefix + "version_1"] = torch.tensor(list(text), dtype=torch.int32)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing_keys: list[str], *others: Any
+    ) -> None:
+        held = state_dict.get(prefix + "version_1")
+        if held is None:
+            missing_keys.append(prefix + "version_1")
+        else:
+            _check_same(_parse(held, "the checkpoint"), self.content)
+
+
+def describe(
+    units: Units, config: AcousticConfig, frame_seconds: float, stamp: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `About` holds."""
+    return {
+        "symbols": list(units.symbols),
+        "kind": units.kind,
+        "loss": "ctc" if units.is_ctc else "asg",
+        "blank": units.blank,
+        "repeats": list(units.repeats),
+        "frame_seconds": frame_seconds,
+        "features": {name: value for name, value in stamp.items() if name != "splits"},
+        "network": dataclasses.asdict(config),
+    }
+
+
+def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
+    """An untrained network with the loss of its units."""
+    loss = ASG(len(units)) if units.blank is None else CTC(units.blank)
+    return AcousticModel(config, loss)
+
+
+def load_acoustic(path: str | Path) -> Acoustic:
+    """What `fairseq-train --arch vq_wav2letter…` wrote, with nothing of fairseq's."""
+    path = Path(path)
+    state = read_pickle(path)
+    held = state["model"].get(_ABOUT)
+    if held is None:
+        raise CheckpointError(
+            f"{path} holds {_model_name(state)}; expected an acoustic model, as `fairseq-train --task "
+            f"vq_acoustic` writes it"
+        )
+    about = _parse(held, str(path))
+    try:
+        units = Units(tuple(about["symbols"]), about["kind"], about["blank"], tuple(about["repeats"]))
+        settings = {**about["network"], "masks": SpecMasks(**about["network"]["masks"])}
+        with torch.random.fork_rng(devices=[]):
+            network = make_network(AcousticConfig(**settings), units)
+        frame_seconds, stamp = float(about["frame_seconds"]), dict(about["features"])
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise CheckpointError(f"{path}: what it says of its model cannot be used: {error!r}") from error
+    _load_weights(network, _part(state["model"], _NETWORK), str(path))
+    network.eval().requires_grad_(False)
+    transitions = None if network.transitions is None else network.transitions.detach()
+    front = _part(state["model"], _FRONT)
+    return Acoustic(network, units, transitions, frame_seconds, stamp, path.parent, front)
+
+
+def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def _load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"{where}: weight {name!r} holds NaN or infinity: take a checkpoint from before that"
+            )
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:]]
+        raise CheckpointError(f"{where}: its settings and weights do not fit: {reasons[0]}") from error
+
+
+def _parse(held: Tensor, where: str) -> dict[str, Any]:
+    try:
+        about = json.loads(bytes(held.flatten().tolist()))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{where}: what it says of its model is no json ({error}); expected a whole checkpoint"
+        ) from error
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{where}: what it says of its model is {about!r}; expected an object")
+    return about
+
+
+def _check_same(held: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuses weights for other symbols or other features than those at hand."""
+    for name in ("loss", "kind", "symbols", "repeats"):
+        if held.get(name) != own[name]:
+            raise CheckpointError(
+                f"the checkpoint's `{name}` are {held.get(name)!r}, here they are {own[name]!r}; use the "
+                f"labels and the criterion that it was trained with"
+            )
+    for name in _SAME:
+        before, now = (identity(about.get("features") or {}, name) for about in (held, own))
+        if before != now:
+            raise CheckpointError(
+                f"the checkpoint was trained on features whose `{name}` is {before!r}, here it is {now!r}; "
+                f"use the features that it was trained on"
+            )
+
+
+def identity(stamp: Mapping[str, Any], name: str) -> Any:
+    """A field of what features are; a file is what its bytes are, wherever it lies."""
+    value = stamp.get(name)
+    if isinstance(value, Mapping):
+        return value.get("sha256")
+    if name == "layer" and value == "bert":
+        return "bert:-1"
+    return value or None
+
+
+def _model_name(state: Mapping[str, Any]) -> str:
+    model = (state.get("cfg") or {}).get("model") or {}
+    name = model.get("_name") if isinstance(model, Mapping) else None
+    return f"the model {name!r}" if name else "another model"

@@ -1,0 +1,141 @@
+"""wav → features inside the acoustic model, from files: the front that a model's features are made by.
+
+A stamp says what features are, with features.json's names: `layer`, `checkpoint` and `bert` (each a name and
+its sha256), `run_length`, `sample_rate`, `stride`, `dim`. With it the same features can be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .bert_checkpoints import load_bert
+from .checkpoint_files import WEIGHTS_NAME, CheckpointError, sha256
+from .checkpoints import load_network
+from .modules.audio_front import AudioFront
+from .modules.layer_features import Layer, LogMelFeatures, NetworkFeatures
+
+DEFAULT_BANDS = 80
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class FrontOptions:
+    """The model's options of the same names, without `front_`."""
+
+    checkpoint: str | None = None
+    layer: str | None = None  # default: c of a checkpoint, logmel without one
+    bert: str | None = None
+    run_length: bool = False
+    bands: int = DEFAULT_BANDS
+    sample_rate: int = 16_000  # of the audio at hand
+    freeze_updates: int = -1
+    dtype: str = "fp32"
+
+
+def make_front(options: FrontOptions) -> tuple[AudioFront, dict[str, Any]]:
+    """The front, and the stamp of its features."""
+    layer = Layer.parse(options.layer or ("c" if options.checkpoint else "logmel"), "front_layer")
+    _check(options, layer)
+    stamp: dict[str, Any] = {"layer": str(layer)}
+    if options.checkpoint is None:
+        features: NetworkFeatures | LogMelFeatures = LogMelFeatures(options.sample_rate, options.bands)
+    else:
+        loaded = load_network(options.checkpoint)
+        if loaded.sample_rate != options.sample_rate:
+            raise ValueError(
+                f"`sample_rate` is {options.sample_rate}; {options.checkpoint} expects audio of "
+                f"{loaded.sample_rate} Hz: set `sample_rate` to that"
+            )
+        bert = load_bert(options.bert) if options.bert else None
+        features = NetworkFeatures(
+            loaded.network, layer, loaded.normalize, bert, options.run_length, _DTYPES[options.dtype]
+        )
+        stamp["checkpoint"] = describe_file(options.checkpoint)
+        if options.bert:
+            stamp |= {"bert": describe_file(options.bert), "run_length": options.run_length}
+    stamp |= {"dim": features.dim, "receptive_field": features.receptive_field, "stride": features.stride}
+    stamp |= {"sample_rate": options.sample_rate, "fine_tuned": options.freeze_updates >= 0}
+    return AudioFront(features, options.sample_rate, options.freeze_updates), stamp
+
+
+def _check(options: FrontOptions, layer: Layer) -> None:
+    """Refuses files that are not there, or do not go with the layer."""
+    if (layer.name == "logmel") != (options.checkpoint is None):
+        raise ValueError(
+            f"`front` is {options.checkpoint!r} and `front_layer` {str(layer)!r}; expected a vq_wav2vec "
+            f"checkpoint for every layer but logmel, and none for logmel"
+        )
+    if (layer.name == "bert") != (options.bert is not None):
+        raise ValueError(
+            f"`front_bert` is {options.bert!r} and `front_layer` {str(layer)!r}; expected a BERT "
+            f"checkpoint for the layer bert, and none for others"
+        )
+    for name, path in (("front", options.checkpoint), ("front_bert", options.bert)):
+        if path is not None and not Path(path).exists():
+            raise CheckpointError(
+                f"`{name}` is {path}, which is not there; say where it is now, to fairseq-generate by "
+                f"`--model-overrides \"{{'{name}': 'FILE'}}\"`"
+            )
+
+
+def front_of_stamp(
+    stamp: Mapping[str, Any],
+    checkpoint: str | None = None,
+    bert: str | None = None,
+    beside: str | Path = ".",
+) -> AudioFront:
+    """The front of a trained model, frozen. `checkpoint` and `bert` are where its files lie now; those not
+    given are looked for where they lay in training, then by their names in the folder `beside` and here."""
+    layer, rate = stamp.get("layer"), stamp.get("sample_rate")
+    if not isinstance(layer, str) or type(rate) is not int:
+        raise CheckpointError(
+            f"the acoustic model says its features are layer {layer!r} at {rate!r} Hz; expected a layer "
+            f"and a rate, as features.json of `vqw2v features` has them: make its features and decode these"
+        )
+    if Layer.parse(layer).name == "logmel":
+        if checkpoint or bert:
+            raise CheckpointError("the acoustic model's features are log-mels; leave out the checkpoints")
+        return make_front(FrontOptions(None, layer, bands=stamp.get("dim", DEFAULT_BANDS), sample_rate=rate))[
+            0
+        ]
+    files = {"checkpoint": checkpoint, "bert": bert}
+    paths = {name: _found(name, stamp.get(name), given, Path(beside)) for name, given in files.items()}
+    options = FrontOptions(
+        paths["checkpoint"],
+        layer,
+        paths["bert"],
+        bool(stamp.get("run_length")),
+        sample_rate=rate,
+        dtype="bf16" if stamp.get("dtype") == "bf16" else "fp32",
+    )
+    return make_front(options)[0]
+
+
+def describe_file(path: str | Path) -> dict[str, str]:
+    """Name, place and hash of a checkpoint, which may be an exported folder."""
+    path = Path(path)
+    digest = sha256(path / WEIGHTS_NAME if path.is_dir() else path)
+    return {"name": path.name, "path": str(path.absolute()), "sha256": digest}
+
+
+def _found(what: str, held: Any, given: str | None, beside: Path) -> str | None:
+    """Where the file lies that the stamp holds: it is known by its hash."""
+    if not isinstance(held, Mapping):
+        if given is not None:
+            raise CheckpointError(f"the acoustic model's features need no {what}; leave out {given}")
+        return None
+    name, wanted = str(held.get("name")), str(held.get("sha256"))
+    places = [Path(given)] if given else [Path(held.get("path") or name), beside / name, Path(name)]
+    there = [path for path in places if path.exists()]
+    for path in there:
+        if describe_file(path)["sha256"] == wanted:
+            return str(path)
+    made = f"the acoustic model's features were made with the {what} {name!r} of sha256 {wanted[:12]}…"
+    if there:
+        raise CheckpointError(f"{there[0]}: is another file; {made}: say where that one is")
+    raise CheckpointError(f"{places[0]}: is not there; {made}: say where it is now")

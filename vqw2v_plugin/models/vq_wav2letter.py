@@ -1,0 +1,170 @@
+"""states ──acoustic model──▶ letters, as fairseq's model `vq_wav2letter`; archs: …_timit, …_wsj, …_tiny."""
+
+import logging
+import sys
+from dataclasses import dataclass, field, fields
+from typing import Any, Mapping, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from torch import Tensor
+
+from ..acoustic_checkpoints import About, describe, make_network
+from ..acoustic_front import DEFAULT_BANDS, FrontOptions, make_front
+from ..decoding.units import Units
+from ..modules.acoustic import AcousticConfig, AcousticModel, Emissions
+from ..modules.audio_front import AudioFront
+from ..modules.spec_augment import SpecMasks
+from ..modules.wav2letter import ARCHS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class VqWav2LetterConfig(FairseqDataclass):
+    conv_layers: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "layers [(channels, kernel[, stride[, padding[, dropout]]]), …]; default: of the arch"
+        },
+    )
+    activation: Optional[str] = field(
+        default=None, metadata={"help": "relu, prelu, gelu or glu (halves channels); default: of the arch"}
+    )
+    norm: Optional[str] = field(
+        default=None, metadata={"help": "none, layer, or weight (of weights); default: of the arch"}
+    )
+    dropout: Optional[float] = field(
+        default=None, metadata={"help": "of layers that do not give their own; default: of the arch"}
+    )
+    normalize_features: str = field(
+        default="utterance",
+        metadata={"help": "each feature at mean 0 and variance 1 over an utterance, or none"},
+    )
+    time_masks: int = field(default=0, metadata={"help": "SpecAugment: stretches hidden in training"})
+    time_mask_width: int = field(default=50, metadata={"help": "the longest of them, in frames of features"})
+    time_mask_share: float = field(default=0.2, metadata={"help": "the longest, as a share of the utterance"})
+    feature_masks: int = field(default=0, metadata={"help": "SpecAugment: bands of features hidden"})
+    feature_mask_width: int = field(default=16, metadata={"help": "the widest of them, in features"})
+    front: Optional[str] = field(
+        default=None,
+        metadata={"help": "for audio: the vq_wav2vec checkpoint whose features are made on the fly"},
+    )
+    front_layer: Optional[str] = field(
+        default=None,
+        metadata={"help": "for audio: z, c, q, logmel, or bert:N; default: c of `front`, logmel without one"},
+    )
+    front_bert: Optional[str] = field(default=None, metadata={"help": "for layer bert: the BERT checkpoint"})
+    front_run_length: bool = field(default=False, metadata={"help": "for a BERT of run-length tokens"})
+    front_bands: int = field(default=DEFAULT_BANDS, metadata={"help": "for layer logmel: mel bands"})
+    freeze_updates: int = field(
+        default=-1,
+        metadata={"help": "for audio: updates after which the front learns too; -1: it stays as it is"},
+    )
+
+
+@register_model("vq_wav2letter", dataclass=VqWav2LetterConfig)
+class VqWav2LetterModel(BaseFairseqModel):
+    def __init__(
+        self,
+        network: AcousticModel,
+        units: Units,
+        frame_seconds: float,
+        stamp: Mapping[str, Any],
+        front: Optional[AudioFront] = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.units, self.frame_seconds = network, units, frame_seconds
+        self.about = About(describe(units, network.config, frame_seconds, stamp))
+        self.front = front
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: Any) -> "VqWav2LetterModel":
+        front, stamp = None, dict(task.feature_stamp)
+        if not task.feature_dim:
+            front, made = make_front(front_options(cfg, int(stamp.get("sample_rate", 16_000))))
+            stamp |= made
+        elif ignored := [name for name in FRONT if getattr(cfg, name) != FRONT[name]]:
+            raise ValueError(
+                f"`{ignored[0]}` is {getattr(cfg, ignored[0])!r}, but `data` holds features; name a folder "
+                f"of manifests to make features on the fly, or leave it out"
+            )
+        in_dim = task.feature_dim or front.dim
+        network = make_network(network_config(cfg, in_dim, len(task.units)), task.units)
+        frame_seconds = network.stride * seconds_of(stamp)
+        loss = "CTC" if task.units.is_ctc else "ASG"
+        logger.info(
+            f"vq_wav2letter: {len(network.stack.blocks)} layers over {in_dim} features "
+            f"({stamp.get('layer')}), {len(task.units)} symbols with {loss}, "
+            f"{sum(p.numel() for p in network.parameters()):,} parameters; a frame of emissions every "
+            f"{1000 * frame_seconds:g} ms"
+        )
+        return cls(network, task.units, frame_seconds, stamp, front)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq says so before each update; schedules of the front's own training do not move."""
+        if self.front is not None:
+            self.front.set_num_updates(num_updates)
+
+    def forward(self, source: Tensor, lengths: Tensor) -> Emissions:  # [B, T, D] or [B, S], [B]
+        if self.front is not None:
+            source, lengths = self.front(source, lengths)
+        return self.network(source, lengths)
+
+    def frames(self, size: int) -> int:
+        """Frames of emissions that so many samples give, or without a front so many frames of features."""
+        return self.network.frames(size if self.front is None else self.front.frames(size))
+
+    def max_positions(self) -> int:
+        """Any length; the task's options leave out what is too long."""
+        return sys.maxsize
+
+
+def network_config(cfg: Any, in_dim: int, num_columns: int) -> AcousticConfig:
+    """The options given, and the arch's where none is given."""
+    arch = ARCHS[getattr(cfg, "_name", None) or "vq_wav2letter"]
+    given = {name: getattr(cfg, name) for name in arch._fields}
+    stack = arch._replace(**{name: value for name, value in given.items() if value is not None})
+    masks = SpecMasks(
+        cfg.time_masks,
+        cfg.time_mask_width,
+        cfg.time_mask_share,
+        cfg.feature_masks,
+        cfg.feature_mask_width,
+    )
+    return AcousticConfig(in_dim, num_columns, *stack, cfg.normalize_features, masks)
+
+
+FRONT = {
+    f.name: f.default
+    for f in fields(VqWav2LetterConfig)
+    if f.name.startswith("front") or f.name == "freeze_updates"
+}
+
+
+def front_options(cfg: Any, sample_rate: int) -> FrontOptions:
+    return FrontOptions(
+        checkpoint=cfg.front,
+        layer=cfg.front_layer,
+        bert=cfg.front_bert,
+        run_length=cfg.front_run_length,
+        bands=cfg.front_bands,
+        sample_rate=sample_rate,
+        freeze_updates=cfg.freeze_updates,
+    )
+
+
+def seconds_of(stamp: Mapping[str, Any]) -> float:
+    """From one frame of features to the next."""
+    stride, rate = stamp.get("stride"), stamp.get("sample_rate")
+    if not stride or not rate:
+        raise ValueError(
+            f"features.json says `stride` {stride!r} and `sample_rate` {rate!r}; expected samples from frame "
+            f"to frame and samples a second, as `vqw2v features` writes them"
+        )
+    return float(stride) / float(rate)
+
+
+for _arch in set(ARCHS) - {"vq_wav2letter"}:
+    # the layers follow from the arch's name where none are given, in yaml too: nothing to fill in here
+    register_model_architecture("vq_wav2letter", _arch)(lambda args: None)

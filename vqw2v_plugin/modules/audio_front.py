@@ -1,0 +1,126 @@
+"""wav → features inside the acoustic model: a frozen network's, or one that learns after some updates.
+
+Shapes: B batch, S samples, T frames, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from .layer_features import LogMelFeatures, NetworkFeatures
+
+
+class AudioFront(nn.Module):
+    """Each utterance goes through alone, so its features depend on nothing else in the batch.
+
+    It stays in float32 when the model is halved, so the features are those that `vqw2v features` writes. Its
+    weights are in the model's state only if they learn.
+    """
+
+    def __init__(
+        self, features: NetworkFeatures | LogMelFeatures, sample_rate: int, freeze_updates: int = -1
+    ) -> None:
+        super().__init__()
+        self.features, self.sample_rate, self.freeze_updates = features, sample_rate, freeze_updates
+        self.is_saved = self.learns
+        self._active = freeze_updates == 0
+        self._learners = features.learners() if self.learns else []
+        features.requires_grad_(False)
+        for part in self._learners:
+            part.requires_grad_(True)
+        if isinstance(features, NetworkFeatures):
+            features.encoder_learns = features.network.encoder in self._learners
+        self.train(self.training)
+
+    @property
+    def learns(self) -> bool:
+        """At some time; before, its weights stay as they are."""
+        return self.freeze_updates >= 0
+
+    @property
+    def dim(self) -> int:
+        return self.features.dim
+
+    @property
+    def stride(self) -> int:
+        """Samples from one frame to the next."""
+        return self.features.stride
+
+    def frames(self, samples: int) -> int:
+        return self.features.frames(samples)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq says so before each update."""
+        self._active = 0 <= self.freeze_updates <= num_updates
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> AudioFront:
+        """Only what learns is ever in train mode: a frozen part has no dropout and no noise."""
+        super().train(False)
+        self.training = mode
+        for part in self._learners if self._active else []:
+            part.train(mode)
+        return self
+
+    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # [B, S] → [B, T, D], [B]
+        if wav.dim() != 2 or not wav.is_floating_point():
+            raise ValueError(
+                f"the audio is {list(wav.shape)} of {wav.dtype}; expected [batch, samples] in [-1, 1]"
+            )
+        rows = []
+        with torch.autocast(wav.device.type, enabled=False):
+            for i, samples in enumerate(lengths.tolist()):
+                if self.frames(samples) < 1:
+                    raise ValueError(
+                        f"utterance {i} of the batch has {samples} samples, fewer than a frame sees "
+                        f"({self.features.receptive_field}); leave such clips out"
+                    )
+                with torch.set_grad_enabled(torch.is_grad_enabled() and self._active):
+                    rows.append(self.features(wav[i, :samples].float()))
+        x = pad_sequence(rows, batch_first=True)
+        if self.learns and torch.is_grad_enabled() and _is_one_of_many():
+            x = x + self._nothing()
+        return x, torch.tensor([len(row) for row in rows], device=wav.device)
+
+    def _nothing(self) -> Tensor:
+        """0, and no gradient but 0: DDP waits for every parameter, also for those that do not learn yet."""
+        return sum(p.flatten()[0] * 0 for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AudioFront:
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        super()._apply(move, recurse)  # type: ignore[no-untyped-call]
+        self._forget()
+        return self
+
+    def state_dict(
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> Any:
+        if not self.is_saved:
+            return {} if destination is None else destination
+        return super().state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        """A state without a front leaves this one as it is."""
+        self.is_saved = self.is_saved or any(name.startswith(prefix) for name in state_dict)
+        own: Mapping[str, Tensor] = super().state_dict(prefix=prefix)
+        for name, value in own.items():
+            state_dict.setdefault(name, value)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        self._forget()
+
+    def _forget(self) -> None:
+        if isinstance(self.features, NetworkFeatures):
+            self.features.forget_pieces()
+
+
+def _is_one_of_many() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
