@@ -89,6 +89,15 @@ def features(
     return Stage(name, commands, f"Features for the acoustic model: {layer}", minutes, needs, gives=str(out))
 
 
+def abx(run: Path, name: str, features: Path, data: Path, split: str, needs: Sequence[str]) -> Stage:
+    """How well frames tell phones apart, within and across speakers."""
+    out = run / name / "abx.json"
+    command = [*VQW2V, "abx", str(features), "--split", split, "--phones", str(data / f"{split}.phones.ctm")]
+    command += ["--manifest", str(data / f"{split}.tsv"), "--context", "none", "--out", str(out)]
+    says = f"How well {features.parent.name} tell phones apart (ABX)"
+    return Stage(name, [command], says, 0.1, needs, shows="within|across", gives=str(out))
+
+
 def labels(
     run: Path, name: str, data: Path, splits: Sequence[str], options: Sequence[str], needs: Sequence[str]
 ) -> Stage:
@@ -127,9 +136,9 @@ def decode(
         *("--labels", str(labels), "--path", str(checkpoint), "--gen-subset", split, "--decoder", *decoder),
         *("--scoring", "vq_error", "--results-path", str(folder), *options),
     ]
-    return Stage(
-        name, [command], says, minutes, needs, shows="^Generate ", gives=f"{folder}/hypotheses-{split}.jsonl"
-    )
+    answer = ["tail", "-n", "1", str(folder / f"generate-{split}.txt")]
+    gives = f"{folder}/hypotheses-{split}.jsonl"
+    return Stage(name, [command, answer], says, minutes, needs, shows="^Generate ", gives=gives)
 
 
 def report(run: Path, name: str, needs: Sequence[str]) -> Stage:

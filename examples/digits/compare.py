@@ -32,14 +32,30 @@ QUANTIZERS = {
         'model.quantizer_args={"ema_decay": 0.99, "revive_after": 20}',
     ],
 }
-# name: (what the table calls it, the model, the layer)
-FEATURES = {
-    "logmel": ("log-mel", "", "logmel"),
-    "wav2vec_c": ("wav2vec, c", "wav2vec", "c"),
-    "gumbel_q": ("vq-wav2vec Gumbel", "gumbel", "q"),
-    "kmeans_q": ("vq-wav2vec k-means", "kmeans", "q"),
-    "gumbel_bert": ("vq-wav2vec Gumbel + BERT", "gumbel", "bert"),
-    "kmeans_bert": ("vq-wav2vec k-means + BERT", "kmeans", "bert"),
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an acoustic model eats: a layer of a pretrained model, or log-mel energies of none."""
+
+    called: str
+    model: str
+    layer: str
+    criterion: str = "vq_ctc"
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}_{self.layer}" if self.model else self.layer
+
+
+INPUTS = {
+    "logmel": Input("log-mel", "", "logmel"),
+    "wav2vec_c": Input("wav2vec, c", "wav2vec", "c"),
+    "gumbel_q": Input("vq-wav2vec Gumbel", "gumbel", "q"),
+    "kmeans_q": Input("vq-wav2vec k-means", "kmeans", "q"),
+    "gumbel_bert": Input("vq-wav2vec Gumbel + BERT", "gumbel", "bert"),
+    "kmeans_bert": Input("vq-wav2vec k-means + BERT", "kmeans", "bert"),
+    "logmel_asg": Input("log-mel, ASG instead of CTC", "", "logmel", "asg"),
 }
 UPDATES = {"pretrain": 1200, "bert": 800, "acoustic": 600}
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
@@ -108,7 +124,7 @@ def parse_arguments() -> argparse.Namespace:
         "--fractions", type=float, nargs="+", default=[1.0, 0.1], help="of the labels (default: 1 0.1)"
     )
     parser.add_argument(
-        "--features", nargs="+", default=list(FEATURES), choices=list(FEATURES), help="default: all"
+        "--features", nargs="+", default=list(INPUTS), choices=list(INPUTS), help="default: all"
     )
     return parser.parse_args()
 
@@ -149,7 +165,7 @@ def prepare(plan: Plan) -> Stage:
 def shared_stages(plan: Plan, corpus: str, features: str) -> Iterator[Stage]:
     """From audio to a corpus' features and labels."""
     run, data, splits = plan.run, corpus_data(plan, corpus), corpus_splits(plan, corpus)
-    _, model, layer = FEATURES[features]
+    model, layer, name = INPUTS[features].model, INPUTS[features].layer, INPUTS[features].name
     needs = ["digits"]
     if model:
         yield pretraining(plan, model)
@@ -159,7 +175,7 @@ def shared_stages(plan: Plan, corpus: str, features: str) -> Iterator[Stage]:
         needs.append(f"{model}_bert")
     yield pipeline.features(
         run,
-        f"features_{corpus}_{features}",
+        f"features_{corpus}_{name}",
         layer,
         data,
         splits,
@@ -210,19 +226,19 @@ def bert_stages(plan: Plan, model: str) -> Iterator[Stage]:
 
 def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
     """One training, and the words or phones of the test set by it."""
-    data = plan.run / f"features_{row.corpus}_{row.features}" / "data"
+    chosen = INPUTS[row.features]
+    data = plan.run / f"features_{row.corpus}_{chosen.name}" / "data"
     labels = plan.run / f"labels_{row.corpus}" / "data"
-    needs = [f"features_{row.corpus}_{row.features}", f"labels_{row.corpus}"]
+    needs = [f"features_{row.corpus}_{chosen.name}", f"labels_{row.corpus}"]
     seeds = [f"common.seed={row.seed}", f"task.label_seed={row.seed}"]
-    says = (
-        f"{CORPORA[row.corpus]}: {FEATURES[row.features][0]}, {row.fraction:.0%} of labels, seed {row.seed}"
-    )
+    says = f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}"
     yield pipeline.train(
         plan.run,
         row.name,
         HERE / "acoustic.yaml",
         [
             *(f"task.data={data}", f"task.labels={labels}", f"task.label_fraction={row.fraction:g}", *seeds),
+            f"criterion._name={chosen.criterion}",
             f"dataset.valid_subset={corpus_splits(plan, row.corpus)[1]}",
         ],
         says=says,
@@ -281,11 +297,11 @@ def write_table(plan: Plan) -> None:
     """Every row that has finished; written anew after each stage, so that it grows as rows finish."""
     lines = ["| corpus | features | labels | trainings | greedy | lexicon, 4-gram |"]
     lines.append("|---|---|---|---|---|---|")
-    for corpus, fraction, features in sorted({(r.corpus, -r.fraction, r.features) for r in plan.rows}):
+    for corpus, fraction, features in dict.fromkeys((r.corpus, -r.fraction, r.features) for r in plan.rows):
         rows = [r for r in plan.rows if (r.corpus, -r.fraction, r.features) == (corpus, fraction, features)]
         rates = {d: finished(plan, rows, d) for d in ("greedy", "lexicon")}
         if rates["greedy"]:
-            what = (CORPORA[corpus], FEATURES[features][0], f"{-fraction:.0%}", len(rates["greedy"]))
+            what = (CORPORA[corpus], INPUTS[features].called, f"{-fraction:.0%}", len(rates["greedy"]))
             lines.append("| " + " | ".join([*map(str, what), *map(spread, rates.values())]) + " |")
     write_whole(plan.run / "results.md", "\n".join(lines) + "\n")
 
