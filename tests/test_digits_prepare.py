@@ -86,3 +86,20 @@ def test_a_folder_with_tables_is_read_as_they_say(
 def test_a_wrong_folder_is_named(prepare: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no DIGIT_george_TAKE\.wav; expected the repository"):
         prepare.prepare(tmp_path, tmp_path / "out")
+
+
+def test_faster_copies_of_training_keep_their_words_in_time(
+    prepare: ModuleType, repository: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare.prepare(repository, out, speeds=[1.25])
+    manifest, words = Manifest(out / "train.tsv"), read_ctm(out / "train.words.ctm")
+    half = len(manifest) // 2
+    for i in range(half):
+        plain, fast = manifest[i], manifest[half + i]
+        assert fast.utt == f"{plain.utt}_1.25"
+        assert abs(fast.samples - plain.samples / 1.25) <= 1
+        assert words[fast.utt].labels == words[plain.utt].labels
+        assert np.allclose(words[fast.utt].starts, words[plain.utt].starts / 1.25, atol=2 / 8000)
+    assert len(Manifest(out / "test.tsv")) == 2
+    assert len((out / "lm.txt").read_text().splitlines()) == half

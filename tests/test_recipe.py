@@ -104,6 +104,14 @@ for n in (0, 100, 200):
     assert "loss 2.5  accuracy 0.3" in said
 
 
+def test_a_changed_file_runs_anew(tmp_path: Path) -> None:
+    file, settings = tmp_path / "ran", tmp_path / "settings.yaml"
+    for text in ("lr: 1", "lr: 1", "lr: 2"):
+        settings.write_text(text)
+        run_recipe(tmp_path / "run", [Stage("one", append(file, "x"), "", 0.1, reads=[settings])])
+    assert words(file) == ["x", "x"]
+
+
 def test_stages_name_only_stages_before_them() -> None:
     with pytest.raises(ValueError, match="needs two, which is no stage before it"):
         stage_stamps([Stage("one", [], "", 0, needs=["two"]), Stage("two", [], "", 0)])

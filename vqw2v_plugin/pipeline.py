@@ -36,7 +36,7 @@ def train(
         *overrides,
     ]
     gives = f"{folder}/checkpoint_last.pt"
-    return Stage(name, [command], says, minutes, needs, updates=updates, gives=gives)
+    return Stage(name, [command], says, minutes, needs, [config], updates=updates, gives=gives)
 
 
 def usage(run: Path, name: str, checkpoint: Path, data: Path, split: str, needs: Sequence[str]) -> Stage:

@@ -1,7 +1,8 @@
 """Whole pipelines: a recipe lists its stages, each the public command that a user would type.
 
 A stage is printed as it runs and logged into its folder. A finished one is skipped; it runs anew, from
-nothing, when its commands or a stage that it needs have changed. A killed recipe goes on where it stopped.
+nothing, when its commands, its yaml or a stage that it needs have changed. A killed recipe goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Stage:
     says: str  # what the user reads before it runs
     minutes: float  # about how long, on 2 cores
     needs: Sequence[str] = ()  # the stages whose results it reads
+    reads: Sequence[Path] = ()  # files of the user's that it reads, such as a yaml
     shows: str = ""  # a regular expression: the lines of its output that the user sees
     updates: int = 0  # of a training: how many there will be
     gives: str = ""  # what the user finds in the folder, and what it is good for
@@ -65,7 +67,7 @@ def run_recipe(
 
 
 def stage_stamps(stages: Sequence[Stage]) -> dict[str, str]:
-    """What each stage's results depend on: its command, and the stamps of the stages that it needs."""
+    """What each stage's results depend on: its commands, its files, and the stamps of the stages it needs."""
     stamps: dict[str, str] = {}
     for stage in stages:
         lines = [shlex.join(command) for command in stage.commands]
@@ -73,6 +75,8 @@ def stage_stamps(stages: Sequence[Stage]) -> dict[str, str]:
             if need not in stamps:
                 raise ValueError(f"stage {stage.name} needs {need}, which is no stage before it")
             lines.append(f"after {need} {hashlib.sha256(stamps[need].encode()).hexdigest()[:16]}")
+        for file in stage.reads:
+            lines.append(f"with {file} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}")
         if stage.name in stamps:
             raise ValueError(f"two stages are called {stage.name}; a stage's name is its folder")
         stamps[stage.name] = "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqw2v_plugin import pipeline
@@ -57,7 +57,8 @@ INPUTS = {
     "kmeans_bert": Input("vq-wav2vec k-means + BERT", "kmeans", "bert"),
     "logmel_asg": Input("log-mel, ASG instead of CTC", "", "logmel", "asg"),
 }
-UPDATES = {"pretrain": 1200, "bert": 800, "acoustic": 600}
+SPEEDS = (0.8, 0.9, 1.12, 1.25)
+UPDATES = {"pretrain": 1500, "bert": 800, "acoustic": 1200}
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 
@@ -149,7 +150,7 @@ def stages(plan: Plan) -> Iterator[Stage]:
     yield prepare(plan)
     made: set[str] = {"digits"}
     for row in plan.rows:
-        for stage in [*shared_stages(plan, row.corpus, row.features), *row_stages(plan, row)]:
+        for stage in [*shared_stages(plan, row), *row_stages(plan, row)]:
             if stage.name not in made:
                 made.add(stage.name)
                 yield stage
@@ -157,15 +158,19 @@ def stages(plan: Plan) -> Iterator[Stage]:
 
 def prepare(plan: Plan) -> Stage:
     command = [sys.executable, str(HERE / "prepare.py"), str(plan.fsdd), str(corpus_data(plan, "digits"))]
+    command += ["--speeds", *map(str, SPEEDS)]
+    if shares := sorted({row.fraction for row in plan.rows if row.fraction < 1}):
+        command += ["--shares", *map(str, shares)]
     if plan.unlabelled:
         command += ["--unlabelled", *map(str, plan.unlabelled)]
     return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shows=".")
 
 
-def shared_stages(plan: Plan, corpus: str, features: str) -> Iterator[Stage]:
+def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
     """From audio to a corpus' features and labels."""
-    run, data, splits = plan.run, corpus_data(plan, corpus), corpus_splits(plan, corpus)
-    model, layer, name = INPUTS[features].model, INPUTS[features].layer, INPUTS[features].name
+    run, corpus = plan.run, row.corpus
+    data, splits, chosen = corpus_data(plan, corpus), corpus_splits(plan, corpus), INPUTS[row.features]
+    model, layer, name = chosen.model, chosen.layer, chosen.name
     needs = ["digits"]
     if model:
         yield pretraining(plan, model)
@@ -183,13 +188,33 @@ def shared_stages(plan: Plan, corpus: str, features: str) -> Iterator[Stage]:
         needs=needs,
         checkpoint=checkpoint(plan, model) if model else "-",
         bert=checkpoint(plan, f"{model}_bert") if layer == "bert" else None,
-        options=["--sample-rate", "8000"] if layer == "logmel" else [],
+        options=["--sample-rate", "8000", "--bands", "40"] if layer == "logmel" else [],
     )
-    column, unit = ("text", "letters") if corpus == "digits" else ("phones", "phones")
-    texts = ["--text", column, "--unit", unit]
-    yield pipeline.labels(run, f"labels_{corpus}", data, splits, texts, ["digits"])
+    yield labels(plan, row)
     if corpus == "digits":
         yield pipeline.language_model(run, "lm", data / "lm.txt", 4, ["digits"])
+
+
+def labels(plan: Plan, row: Row) -> Stage:
+    """Of digits the share's own, since a string's faster copies count as one; else of the whole corpus."""
+    data, splits = corpus_data(plan, row.corpus), corpus_splits(plan, row.corpus)
+    name = labels_name(row)
+    if row.corpus == "speech":
+        return pipeline.labels(plan.run, name, data, splits, ["--text", "phones", "--unit", "phones"], [])
+    stage = pipeline.labels(plan.run, name, data, splits, ["--text", "text", "--unit", "letters"], ["digits"])
+    if row.fraction < 1:
+        command = [*stage.commands[0]]
+        command[command.index(str(data / "train.tsv"))] = str(data / f"share_{row.fraction:g}" / "train.tsv")
+        stage = replace(stage, commands=[command])
+    return stage
+
+
+def labels_name(row: Row) -> str:
+    return (
+        "labels_digits" + (f"_{row.fraction:g}" if row.fraction < 1 else "")
+        if row.corpus == "digits"
+        else "labels_speech"
+    )
 
 
 def pretraining(plan: Plan, model: str) -> Stage:
@@ -228,16 +253,17 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
     """One training, and the words or phones of the test set by it."""
     chosen = INPUTS[row.features]
     data = plan.run / f"features_{row.corpus}_{chosen.name}" / "data"
-    labels = plan.run / f"labels_{row.corpus}" / "data"
-    needs = [f"features_{row.corpus}_{chosen.name}", f"labels_{row.corpus}"]
-    seeds = [f"common.seed={row.seed}", f"task.label_seed={row.seed}"]
+    labels = plan.run / labels_name(row) / "data"
+    needs = [f"features_{row.corpus}_{chosen.name}", labels_name(row)]
+    seeds = [f"common.seed={row.seed}", f"+task.label_seed={row.seed}"]
+    fraction = row.fraction if row.corpus == "speech" else 1
     says = f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}"
     yield pipeline.train(
         plan.run,
         row.name,
         HERE / "acoustic.yaml",
         [
-            *(f"task.data={data}", f"task.labels={labels}", f"task.label_fraction={row.fraction:g}", *seeds),
+            *(f"task.data={data}", f"task.labels={labels}", f"+task.label_fraction={fraction:g}", *seeds),
             f"criterion._name={chosen.criterion}",
             f"dataset.valid_subset={corpus_splits(plan, row.corpus)[1]}",
         ],

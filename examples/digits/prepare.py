@@ -15,12 +15,13 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import soxr
 
 from vqw2v_plugin.data.manifest import Manifest, write_manifest
 from vqw2v_plugin.data.whole import write_whole
@@ -42,6 +43,7 @@ class String:
     clips: tuple[Path, ...]
     gaps_ms: tuple[int, ...]
     words: tuple[str, ...]
+    speed: float = 1.0  # pitch and formants move with it, as if a smaller or larger person spoke
 
 
 def main() -> int:
@@ -59,9 +61,25 @@ def main() -> int:
         metavar="MANIFEST",
         help="speech to pretrain on besides the training digits; the two together are OUT/pretrain",
     )
+    parser.add_argument(
+        "--speeds",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="FACTOR",
+        help="copies of the training strings, so much faster: four training speakers are few",
+    )
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="SHARE",
+        help="OUT/share_SHARE/train.tsv: so many of the strings, with all copies of each",
+    )
     args = parser.parse_args()
     try:
-        prepare(args.fsdd, args.out, args.seed)
+        prepare(args.fsdd, args.out, args.seed, args.speeds, args.shares)
         join_manifests(args.out.resolve(), args.unlabelled)
     except (ValueError, OSError) as error:
         print(f"prepare.py: error: {error}", file=sys.stderr)
@@ -69,18 +87,48 @@ def main() -> int:
     return 0
 
 
-def prepare(fsdd: Path, out: Path, seed: int = 1) -> None:
+def prepare(
+    fsdd: Path, out: Path, seed: int = 1, speeds: Sequence[float] = (), shares: Sequence[float] = ()
+) -> None:
     """All splits, and the lexicon and text beside them; the same arguments give the same bytes."""
     fsdd, out = fsdd.resolve(), out.resolve()
+    chosen: dict[float, list[String]] = {}
     for split in SPEAKERS:
-        strings = list(read_strings(fsdd, split) or draw_strings(fsdd, split, seed))
+        strings = read_strings(fsdd, split) or list(draw_strings(fsdd, split, seed))
+        if split == "train":
+            write_whole(out / "lm.txt", "".join(f"{' '.join(string.words)}\n" for string in strings))
+            takes = [replace(s, utt=f"{s.utt}_{f:g}", speed=f) for s in strings for f in speeds]
+            chosen = {share: draw_share(strings, share, seed) for share in shares}
+            strings += takes
         seconds = write_split(strings, split, out)
         speakers = ", ".join(sorted({string.speaker for string in strings}))
         print(f"{split}: {len(strings)} strings, {seconds / 60:.1f} minutes, of {speakers}")
-        if split == "train":
-            write_whole(out / "lm.txt", "".join(f"{' '.join(string.words)}\n" for string in strings))
+    for share, wanted in chosen.items():
+        write_share(out, share, wanted)
     write_whole(out / "lexicon.txt", "".join(f"{word}\t{' '.join(word)} |\n" for word in WORDS))
     print(f"made {out}: SPLIT.tsv, SPLIT.words.ctm, lexicon.txt, lm.txt")
+
+
+def draw_share(strings: Sequence[String], share: float, seed: int) -> list[String]:
+    """So many of the strings."""
+    if not 0 < share <= 1:
+        raise ValueError(f"`--shares` has {share:g}; expected more than 0 and at most 1")
+    return random.Random(seed).sample(list(strings), max(1, round(share * len(strings))))
+
+
+def write_share(out: Path, share: float, wanted: Sequence[String]) -> None:
+    """The rows of the training manifest that are these strings, or faster copies of them."""
+    names = {string.utt for string in wanted}
+    manifest = Manifest(out / "train.tsv")
+    texts = manifest.column("text")
+    rows = [
+        {"path": found.path, "samples": found.samples, "rate": found.rate, "utt": found.utt, "text": text}
+        for found, text in zip((manifest[i] for i in range(len(manifest))), texts, strict=True)
+        if found.utt in names or found.utt.rpartition("_")[0] in names
+    ]
+    write_manifest(
+        out / f"share_{share:g}" / "train.tsv", str(out), rows, ("path", "samples", "rate", "utt", "text")
+    )
 
 
 def join_manifests(out: Path, unlabelled: Sequence[Path]) -> None:
@@ -165,7 +213,11 @@ def join(string: String) -> tuple[npt.NDArray[np.int16], int, list[tuple[int, in
         pieces += [np.zeros(silence, np.int16), clip]
         at = bounds[-1][1]
     pieces.append(np.zeros(string.gaps_ms[-1] * rate // 1000, np.int16))
-    return np.concatenate(pieces), rate, bounds
+    wav = np.concatenate(pieces)
+    if string.speed != 1:
+        wav = soxr.resample(wav, round(rate * string.speed), rate)
+        bounds = [(round(start / string.speed), round(stop / string.speed)) for start, stop in bounds]
+    return wav, rate, bounds
 
 
 def _table(path: Path) -> list[dict[str, str]]:
