@@ -1,0 +1,71 @@
+"""The last lines of a training: where its checkpoint lies, and the commands that go on from it.
+
+fairseq has no hook at the end of a training, but two lines of its log say all that is needed: the first holds
+the settings, as an object, and the last is "done training in …".
+"""
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Any, List, Optional
+
+LOGGER = "fairseq_cli.train"
+_END = "done training in "
+
+
+class LastLines(logging.Filter):
+    """Lets every line pass, and adds to the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cfg: Optional[Any] = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if hasattr(record.msg, "checkpoint"):
+            self._cfg = record.msg
+        elif self._cfg is not None and str(record.msg).startswith(_END):
+            record.msg = "\n".join([str(record.msg), *last_lines(self._cfg)])
+            self._cfg = None
+        return True
+
+
+_LAST_LINES = LastLines()
+
+
+def announce() -> None:
+    """From here on trainings end with these lines; safe to call twice."""
+    logging.getLogger(LOGGER).addFilter(_LAST_LINES)
+
+
+def last_lines(cfg: Any) -> List[str]:
+    """The checkpoint, and what reads it; nothing for another plugin's task, or where nothing was saved."""
+    folder = Path(cfg.checkpoint.save_dir).absolute()
+    names = ("checkpoint_best.pt", "checkpoint_last.pt")
+    checkpoint = next((folder / name for name in names if (folder / name).is_file()), None)
+    if checkpoint is None:
+        return []
+    commands = next_commands(cfg, shlex.quote(str(checkpoint)))
+    return [f"checkpoint: {checkpoint}", *(f"next: {command}" for command in commands)] if commands else []
+
+
+def next_commands(cfg: Any, checkpoint: str) -> List[str]:
+    """What a user would type; words in capitals are for them to fill in."""
+    task = cfg.task
+    data = shlex.quote(str(Path(task.data).absolute()))
+    if task._name == "vq_audio_pretraining" and cfg.model.quantizer == "none":
+        return [f"vqw2v features {checkpoint} {data}/train.tsv FEATURES --layer c"]
+    if task._name == "vq_audio_pretraining":
+        return [
+            f"vqw2v usage {checkpoint} {data}/valid.tsv",
+            f"vqw2v discretize {checkpoint} {data}/train.tsv TOKENS",
+        ]
+    if task._name == "vq_token_pretraining":
+        return [f"vqw2v features VQ_CHECKPOINT MANIFEST FEATURES --layer bert --bert {checkpoint}"]
+    if task._name == "vq_acoustic":
+        labels = shlex.quote(str(Path(task.labels or task.data).absolute()))
+        return [
+            f"fairseq-generate {data} --user-dir $(vqw2v path) --task vq_acoustic --labels {labels} "
+            f"--path {checkpoint} --gen-subset test --results-path RESULTS",
+            f"vqw2v transcribe {checkpoint} FILE",
+        ]
+    return []
