@@ -31,6 +31,7 @@ def prepare() -> ModuleType:
 def repository(prepare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Ten clips a speaker; the samples of digit d are d + 1, so that strings can be read off the audio."""
     monkeypatch.setattr(prepare, "STRINGS", {"train": 8, "valid": 2, "test": 2})
+    monkeypatch.setattr(prepare, "NOISE", 0.0)
     recordings = tmp_path / "fsdd" / "recordings"
     recordings.mkdir(parents=True)
     for speakers in prepare.SPEAKERS.values():
@@ -103,3 +104,12 @@ def test_faster_copies_of_training_keep_their_words_in_time(
         assert np.allclose(words[fast.utt].starts, words[plain.utt].starts / 1.25, atol=2 / 8000)
     assert len(Manifest(out / "test.tsv")) == 2
     assert len((out / "lm.txt").read_text().splitlines()) == half
+
+
+def test_nothing_is_digital_silence(
+    prepare: ModuleType, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "NOISE", 0.002)
+    prepare.prepare(repository, tmp_path / "out")
+    wav, _ = soundfile.read(Manifest(tmp_path / "out" / "test.tsv")[0].path)
+    assert 0.0015 < wav[:320].std() < 0.0025, "the shortest gap is 40 ms"

@@ -14,6 +14,7 @@ import csv
 import os
 import random
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ WORDS = "zero one two three four five six seven eight nine".split()
 SPEAKERS = {"train": ("george", "jackson", "nicolas", "theo"), "valid": ("lucas",), "test": ("yweweler",)}
 STRINGS = {"train": 1200, "valid": 200, "test": 200}
 GAPS_MS = (40, 200)
+NOISE = 0.002  # of full scale, under everything: the logarithm of digital silence would outweigh all speech
 SAME = {"valid": "dev"}  # names of a split
 
 
@@ -213,11 +215,12 @@ def join(string: String) -> tuple[npt.NDArray[np.int16], int, list[tuple[int, in
         pieces += [np.zeros(silence, np.int16), clip]
         at = bounds[-1][1]
     pieces.append(np.zeros(string.gaps_ms[-1] * rate // 1000, np.int16))
-    wav = np.concatenate(pieces)
+    wav = np.concatenate(pieces).astype(np.float32)
     if string.speed != 1:
         wav = soxr.resample(wav, round(rate * string.speed), rate)
         bounds = [(round(start / string.speed), round(stop / string.speed)) for start, stop in bounds]
-    return wav, rate, bounds
+    noise = np.random.default_rng(zlib.crc32(string.utt.encode())).standard_normal(len(wav), np.float32)
+    return (wav + noise * NOISE * 32768).round().clip(-32768, 32767).astype(np.int16), rate, bounds
 
 
 def _table(path: Path) -> list[dict[str, str]]:
