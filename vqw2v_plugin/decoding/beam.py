@@ -6,6 +6,7 @@ wav2letter's decoder (arXiv 1609.03193 §2.4), for ASG with the model's transiti
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -77,14 +78,17 @@ class _BeamDecoder:
         scores = self._scores(emissions)
         results = self._search.decode(scores.ctypes.data, *scores.shape)
         probabilities = frame_probabilities(emissions, self.transitions)
-        found = self._distinct([self._hypothesis(result, probabilities) for result in results])
+        best_first = sorted(results, key=lambda result: -result.score)
+        found = self._distinct(self._hypothesis(result, probabilities) for result in best_first)
         return found[: self.settings.nbest] or [Hypothesis((), (), -math.inf, -math.inf)]
 
-    def _distinct(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    def _distinct(self, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
         """The best of each text; with `log_add` it has the paths of the others too (two may end one text)."""
         found: dict[str, list[Hypothesis]] = {}
         for hypothesis in hypotheses:
             found.setdefault(hypothesis.text, []).append(hypothesis)
+            if len(found) == self.settings.nbest and not self.settings.log_add:
+                break  # the rest is worse
         best = [same[0] for same in found.values()]
         if self.settings.log_add:
             totals = [float(np.logaddexp.reduce([h.score for h in same])) for same in found.values()]

@@ -5,9 +5,10 @@ Shapes: N items of the reference, M of the hypothesis.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,42 @@ def count(pairs: Sequence[Pair[Item]]) -> Errors:
 def count_errors(reference: Sequence[Item], hypothesis: Sequence[Item]) -> Errors:
     """The errors of one utterance."""
     return count(align(reference, hypothesis))
+
+
+class Confusions:
+    """How often each item was taken for which other, left out, or put in."""
+
+    def __init__(self) -> None:
+        self._pairs: Counter[Pair[str]] = Counter()
+
+    def add(self, pairs: Sequence[Pair[str]]) -> None:
+        """One utterance's alignment."""
+        self._pairs.update(pair for pair in pairs if pair.reference != pair.hypothesis)
+
+    def most_frequent(self, number: int) -> dict[str, list[list[Any]]]:
+        """The first of each sort, with their counts behind them."""
+        found: dict[str, list[list[Any]]] = {"substituted": [], "deleted": [], "inserted": []}
+        for pair, times in sorted(self._pairs.items(), key=_by_count):
+            reference, hypothesis = pair.reference, pair.hypothesis
+            if reference is None:
+                found["inserted"].append([hypothesis, times])
+            elif hypothesis is None:
+                found["deleted"].append([reference, times])
+            else:
+                found["substituted"].append([reference, hypothesis, times])
+        return {sort: rows[:number] for sort, rows in found.items()}
+
+
+def _by_count(item: tuple[Pair[str], int]) -> tuple[int, str, str]:
+    pair, times = item
+    return -times, pair.reference or "", pair.hypothesis or ""
+
+
+def summary(errors: Errors, confusions: Confusions, unit: str, number: int = 20) -> dict[str, Any]:
+    """All that was counted, for a json file."""
+    rate = {"unit": unit, "name": UNITS[unit], "rate": round(errors.rate, 4)}
+    counts = {**asdict(errors), "errors": errors.total, "reference_length": errors.length}
+    return {**rate, **counts, "most_frequent": confusions.most_frequent(number)}
 
 
 def characters(text: str) -> list[str]:

@@ -39,13 +39,14 @@ def frame_probabilities(emissions: Emissions, transitions: Emissions | None) -> 
 def spell_path(path: Sequence[int], units: Units, probabilities: Emissions) -> list[Segment]:
     """The labels of a path [T] with their frames; a repetition symbol is the label before it once more."""
     segments: list[Segment] = []
-    repeatable = False
-    for column, run in itertools.groupby(range(len(path)), key=lambda t: path[t]):
-        frames = list(run)
+    taken = np.clip(np.asarray(path, np.int64), 0, len(units) - 1)
+    sure = probabilities[np.arange(len(taken)), taken].tolist()  # [T]
+    repeatable, end = False, 0
+    for column, run in itertools.groupby(path):
+        begin, end = end, end + sum(1 for _ in run)
         if column == units.blank or not 0 <= column < len(units):
             continue
-        begin, end, symbol = frames[0], frames[-1] + 1, units.symbols[column]
-        confidence = float(probabilities[begin:end, column].mean())
+        symbol, confidence = units.symbols[column], sum(sure[begin:end]) / (end - begin)
         if symbol not in units.repeats:
             segments.append(Segment(symbol, begin, end, confidence))
         elif repeatable:

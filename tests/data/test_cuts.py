@@ -1,0 +1,47 @@
+"""Long recordings are cut at pauses, into parts that join without a gap."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from vqw2v_plugin.data.audio import AudioError
+from vqw2v_plugin.data.cuts import parts_of
+
+
+def record(path: Path, seconds: float, rate: int, pauses: tuple[float, ...] = ()) -> Path:
+    """Noise, quiet for 0.3 s around each of the pauses."""
+    wav = np.random.default_rng(0).normal(0, 0.1, int(seconds * rate))
+    for pause in pauses:
+        wav[int((pause - 0.15) * rate) : int((pause + 0.15) * rate)] *= 0.01
+    sf.write(path, wav, rate)
+    return path
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_a_long_file_is_cut_in_its_pauses(tmp_path: Path, rate: int) -> None:
+    path = record(tmp_path / "a.wav", 10, rate, (1.0, 2.4, 4.5, 6.6, 8.9))
+    parts = list(parts_of(path, 3.0, 0.01))
+    ends = [(part.start + part.samples) / rate for part in parts]
+    assert ends[:-1] == pytest.approx([2.4, 4.5, 6.6, 8.9], abs=0.07)  # 1.0 lies in a first half
+    assert parts[0].start == 0 and parts[-1].start + parts[-1].samples == int(10 * rate)
+    for before, after in itertools.pairwise(parts):
+        assert before.start + before.samples == after.start
+        assert abs(after.start / rate - after.tick * 0.01) <= 0.5 / rate + 1e-9
+
+
+def test_parts_are_neither_too_long_nor_too_short(tmp_path: Path) -> None:
+    for tenths in range(5, 100, 7):
+        path = record(tmp_path / "a.wav", tenths / 10, 8_000)
+        lengths = [part.samples / 8_000 for part in parts_of(path, 2.0, 0.01)]
+        assert sum(lengths) == pytest.approx(tenths / 10) and max(lengths) <= 2.0
+        assert len(lengths) == 1 if tenths <= 20 else min(lengths) >= 0.49
+
+
+def test_what_cannot_be_cut_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`limit` is 0.5 s; expected 1 s or more"):
+        list(parts_of(tmp_path / "a.wav", 0.5, 0.01))
+    with pytest.raises(AudioError, match="no such file"):
+        list(parts_of(tmp_path / "none.wav", 2.0, 0.01))

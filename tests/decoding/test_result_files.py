@@ -1,0 +1,48 @@
+"""What decoding leaves in files: answers in order and in seconds, confusions by their counts."""
+
+import json
+from pathlib import Path
+
+from vqw2v_plugin.decoding.errors import Confusions, Errors, align, count, summary
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
+from vqw2v_plugin.decoding.result_files import ResultFiles
+
+
+def answer(*words: str) -> Hypothesis:
+    segments = tuple(Segment(word, 10 * i, 10 * i + 5, 0.5) for i, word in enumerate(words))
+    return Hypothesis(segments, segments, -1.0, -1.0)
+
+
+def test_files_are_in_the_utterances_order_whatever_that_of_the_answers(tmp_path: Path) -> None:
+    files = ResultFiles(tmp_path / "new", "dev", 0.02)
+    files.add(2, "c", [answer("two", "words"), answer("too")])
+    files.add(0, "a", [answer()])
+    files.add(1, "b", [answer("one")])
+    assert not (tmp_path / "new").exists()
+    files.write()
+    lines = (tmp_path / "new" / "hypotheses-dev.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(line["utt"], line["text"]) for line in found] == [("a", ""), ("b", "one"), ("c", "two words")]
+    assert found[2]["nbest"][0]["text"] == "too"
+    assert (tmp_path / "new" / "hypotheses-dev.ctm").read_text().splitlines() == [
+        "b 1 0.000 0.100 one 0.5000",
+        "c 1 0.000 0.100 two 0.5000",
+        "c 1 0.200 0.100 words 0.5000",
+    ]
+
+
+def test_the_most_frequent_confusions_come_first() -> None:
+    confusions, errors = Confusions(), Errors()
+    for reference, hypothesis in [("a b c", "a x c"), ("a b", "a x"), ("a b", "y b"), ("c", ""), ("", "d")]:
+        pairs = align(reference.split(), hypothesis.split())
+        confusions.add(pairs)
+        errors += count(pairs)
+    found = summary(errors, confusions, "phones")
+    assert found["most_frequent"] == {
+        "substituted": [["b", "x", 2], ["a", "y", 1]],
+        "deleted": [["c", 1]],
+        "inserted": [["d", 1]],
+    }
+    assert (found["name"], found["errors"], found["reference_length"]) == ("PER", 5, 8)
+    assert found["rate"] == 62.5 and found["utterances"] == found["wrong_utterances"] == 5
+    assert confusions.most_frequent(1)["substituted"] == [["b", "x", 2]]

@@ -1,0 +1,123 @@
+"""Tuning: what it finds is what decoding everything finds, whatever is given up and however many work."""
+
+import pytest
+from murmuring import SENTENCES, UNITS, murmur
+
+from vqw2v_plugin.decoding.arpa import write_arpa
+from vqw2v_plugin.decoding.beam import BeamSettings
+from vqw2v_plugin.decoding.dev_set import DevSet
+from vqw2v_plugin.decoding.errors import Errors, count_errors
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
+from vqw2v_plugin.decoding.judge import Judge, Score
+from vqw2v_plugin.decoding.ngram import train_ngram
+from vqw2v_plugin.decoding.ngram_counts import read_text
+from vqw2v_plugin.decoding.trials import Trials, Weights
+from vqw2v_plugin.decoding.tuning import Effort, Range, Space, neighbours, spread, tune
+from vqw2v_plugin.decoding.units import ctc_units
+
+DEV = DevSet(lambda i: murmur(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
+GRID = [Weights(lm, word, 0.0) for lm in (0.0, 1.0, 2.0, 5.0, 9.0) for word in (-6.0, 0.0, 2.0, 9.0)]
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> object:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    from vqw2v_plugin.decoding.beam import LexiconDecoder
+
+    folder = tmp_path_factory.mktemp("lm")
+    (folder / "text").write_text("\n".join(SENTENCES) + "\n")
+    write_arpa(train_ngram(read_text(str(folder / "text")), 3), folder / "lm.arpa")
+    words = sorted(set(" ".join(SENTENCES).split()))
+    spellings = {word: [tuple(word)] for word in words}
+    return LexiconDecoder(UNITS, spellings, str(folder / "lm.arpa"), None, BeamSettings(beam=20))
+
+
+def by_hand(decoder: object, point: Weights) -> Errors:
+    errors, own = Errors(), decoder.with_settings(**point._asdict())  # type: ignore[attr-defined]
+    for i, text in enumerate(SENTENCES):
+        errors += count_errors(text.split(), own.decode(DEV.emissions(i))[0].text.split())
+    return errors
+
+
+def test_points_given_up_change_nothing(decoder: object) -> None:
+    with Trials(decoder, DEV, Judge(), keep=3) as few, Trials(decoder, DEV, Judge(), keep=len(GRID)) as all_:
+        few.run(GRID, "few")
+        all_.run(GRID, "all")
+    assert few.best() == all_.best()[:3]
+    assert few.given_up and not all_.given_up and len(few.scores) + len(few.given_up) == len(GRID)
+    assert [score.errors for _, score in few.best()] == [by_hand(decoder, point) for point, _ in few.best()]
+    worst = max(score.errors.total for score in all_.scores.values())
+    assert all_.best()[0][1].errors.total < worst
+
+
+def test_processes_find_the_same(decoder: object) -> None:
+    found = []
+    for workers in (1, 2):
+        with Trials(decoder, DEV, Judge(), workers) as trials:
+            found.append(tune(trials, Space(), GRID[0], Effort(4, 3), 1, lambda *said: None))
+    assert found[0] == found[1]
+
+
+def test_tuning_is_never_worse_than_its_start_and_says_where_it_is(decoder: object) -> None:
+    said: list[tuple[str, Weights, Score]] = []
+    start = Weights(0.0, 9.0, 0.0)
+    with Trials(decoder, DEV, Judge()) as trials:
+        best = tune(trials, Space(), start, Effort(8, 6), 1, lambda *found: said.append(found))
+    rates = [score.errors.rate for _, _, score in said]
+    assert rates == sorted(rates, reverse=True) and said[0][1] == start
+    assert best[0] == said[-1][1:]
+    assert best[0][1].errors.total < said[0][2].errors.total
+    assert best[0][1].errors.rate == pytest.approx(by_hand(decoder, best[0][0]).rate)
+
+
+def test_what_is_fixed_stays(decoder: object) -> None:
+    space = Space(Range(1.5, 1.5), Range(-1, 1)).without("sil_score")
+    assert space.free == [1]
+    with Trials(decoder, DEV, Judge(), keep=99) as trials:
+        tune(trials, space, space.start(BeamSettings()), Effort(4, 2), 1, lambda *said: None)
+        assert {(point.lm_weight, point.sil_score) for point in trials.scores} == {(1.5, 0.0)}
+        assert len(trials.scores) > 4
+
+
+def test_points_fill_the_ranges_and_come_again_with_the_seed() -> None:
+    space, points = Space(), spread(Space(), 30, 3)
+    assert points == spread(space, 30, 3) != spread(space, 30, 4)
+    for found, values in zip(space.ranges, zip(*points, strict=True), strict=True):
+        thirds = [int(2.999 * (value - found.low) / found.width) for value in values]
+        assert all(8 <= thirds.count(third) <= 12 for third in range(3))
+
+
+def test_steps_go_beyond_a_range_but_no_lm_weight_is_negative() -> None:
+    around = neighbours(Weights(0.0, 6.0, 0.0), Space(), 0.1)
+    assert Weights(0.5, 6.0, 0.0) in around and Weights(0.0, 7.0, 0.0) in around
+    assert Weights(0.0, 6.0, 0.0) not in around and min(point.lm_weight for point in around) == 0.0
+
+
+def test_what_is_counted() -> None:
+    segment = [Segment(text, i, i + 1, 1.0) for i, text in enumerate(["AH0", "|", "zh", "q"])]
+    said = Hypothesis(tuple(segment), (Segment("a", 0, 1, 1.0), Segment("b", 1, 2, 1.0)), 0.0, 0.0)
+    score = Judge()("a c", said)
+    assert (score.errors.total, score.errors.length, score.finer.total, score.finer.length) == (1, 2, 1, 3)
+    assert Judge("characters")("a c", said).errors.length == 3
+    units = ctc_units(["|", "AH0", "zh"], "phones")
+    assert Judge("phones").reference(["AH0", "|", "zh"], None, units) == "AH0 zh"
+    assert Judge("phones", "stress")("AH zh q", said).errors.total == 0
+    assert Judge().reference(["a", "b", "|", "c", "|"], None, UNITS) == "ab c"
+    assert Judge().reference(["a", "b", "|"], "said", UNITS) == "said"
+    finer = Score(Errors(1), Errors(substitutions=1))
+    assert Score(Errors(1)).order < finer.order < Score(Errors(deletions=1)).order
+
+
+def test_mistakes_are_named(decoder: object) -> None:
+    for wrong, message in (
+        (lambda: Range(2, 1), "2 1 is no range"),
+        (lambda: Range(0, float("nan")), "no range"),
+        (lambda: Space(Range(-1, 1)), "the LM weight's range begins at -1"),
+        (lambda: Effort(0, 0), "not both 0"),
+        (lambda: Judge("word"), "expected one of words, characters, phones"),
+        (lambda: Judge("phones", "40"), "`error_fold` is '40'"),
+        (lambda: Judge("words", "39"), "it folds phones"),
+        (lambda: Trials(decoder, DEV, Judge(), 0), "`workers` is 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()

@@ -1,0 +1,125 @@
+"""`vqw2v tune` as it is typed: from saved emissions to options that make fewer errors."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from murmuring import SENTENCES, UNITS, murmur
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.data.emissions import EmissionWriter
+from vqw2v_plugin.data.labels import Labels, write_labels
+from vqw2v_plugin.decoding.arpa import write_arpa
+from vqw2v_plugin.decoding.ngram import train_ngram
+from vqw2v_plugin.decoding.ngram_counts import read_text
+from vqw2v_plugin.decoding.units import Units, asg_units
+
+
+def save(folder: Path, units: Units = UNITS, noise: float = 2.2, steps: np.ndarray | None = None) -> None:
+    with EmissionWriter(folder / "e", "dev", dataclasses.asdict(units), 0.01, steps) as writer:
+        for i, text in reversed(list(enumerate(SENTENCES))):
+            writer.add(f"utt{i}", murmur(text, units, i, noise))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Emissions e/, labels l/ with a lexicon, and lm.arpa."""
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    save(tmp_path)
+    letters = tuple(tuple(text.replace(" ", "|") + "|") for text in SENTENCES)
+    utts = tuple(f"utt{i}" for i in range(len(SENTENCES)))
+    symbols = [(symbol, 1) for symbol in UNITS.symbols[1:]]
+    words = sorted(set(" ".join(SENTENCES).split()))
+    lexicon = "".join(f"{word}\t{' '.join(word)}\n" for word in words)
+    write_labels(
+        tmp_path / "l",
+        "letters",
+        {"dev": Labels(utts, letters, tuple(SENTENCES))},
+        symbols,
+        {},
+        {"lexicon.ltr.txt": lexicon.encode()},
+    )
+    (tmp_path / "text").write_text("\n".join(SENTENCES) + "\n")
+    write_arpa(train_ngram(read_text(str(tmp_path / "text")), 3), tmp_path / "lm.arpa")
+    return tmp_path
+
+
+def tune(corpus: Path, *arguments: object) -> int:
+    fixed = ("tune", corpus / "e", "--labels", corpus / "l", "--beam", 20, "--workers", 1)
+    return main([*map(str, fixed), *map(str, arguments)])
+
+
+def test_it_prints_options_that_make_fewer_errors(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--lm", corpus / "lm.arpa", "--points", 8, "--rounds", 2, "--keep", 3)
+    assert tune(corpus, *arguments) == 0
+    shown = capsys.readouterr()
+    found = json.loads((corpus / "e" / "tuned-dev.json").read_text())
+    assert found["best"][0]["rate"] < min(found["others"]["greedy"], found["others"]["at the start"] + 0.01)
+    assert [row["rate"] for row in found["best"]] == sorted(row["rate"] for row in found["best"])
+    lines = shown.out.splitlines()
+    assert lines[0].endswith("lexicon.ltr.txt: taken as the lexicon")
+    assert lines[1].startswith("dev: 8 utterances under ") and "given up early" in lines[1]
+    assert lines[2].split() == ["WER", "%", "CER", "%", "lm_weight", "word_score", "sil_score"]
+    assert float(lines[3].split()[0]) == pytest.approx(found["best"][0]["rate"], abs=0.006)
+    assert lines[-2] == "options: " + " ".join(found["options"])
+    assert "the start: WER" in shown.err and "round 2: WER" in shown.err
+    best = found["best"][0]
+    weights = ("--lm-weight", best["lm_weight"], "--word-score", best["word_score"])
+    again = ("--lm", corpus / "lm.arpa", *weights, "--sil-score", best["sil_score"] - 0.01, best["sil_score"])
+    assert tune(corpus, *again, "--points", 1, "--rounds", 1, "--out", corpus / "o.json") == 0
+    second = json.loads((corpus / "o.json").read_text())
+    assert second["best"][0]["rate"] <= best["rate"]
+
+
+def test_two_processes_write_the_same(corpus: Path) -> None:
+    arguments = ("--lm", corpus / "lm.arpa", "--points", 4, "--rounds", 1)
+    assert tune(corpus, *arguments, "--out", corpus / "1") == 0
+    assert tune(corpus, *arguments, "--out", corpus / "2", "--workers", 2) == 0
+    assert (corpus / "1").read_bytes() == (corpus / "2").read_bytes()
+
+
+def test_asg_is_tuned_with_its_transitions(corpus: Path) -> None:
+    units = asg_units(UNITS.symbols[1:], num_repeats=1)
+    steps = np.random.default_rng(0).normal(size=(len(units), len(units)))
+    save(corpus, units, 1.0, steps)
+    assert tune(corpus, "--decoder", "free", "--points", 2, "--rounds", 1) == 0
+    found = json.loads((corpus / "e" / "tuned-dev.json").read_text())
+    assert all(row["word_score"] == row["lm_weight"] == 0 for row in found["best"])
+    assert len({row["sil_score"] for row in found["best"]}) > 1
+
+
+def test_who_has_no_partner_is_named(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = (corpus / "e" / "dev.ids").read_text().replace("utt3\t", "other\t")
+    (corpus / "e" / "dev.ids").write_text(lines)
+    assert tune(corpus, "--points", 1, "--rounds", 0) == 0
+    assert "dev: 1 utterances have no labels and are left out (other)" in caplog.text
+    assert "dev: 1 utterances have no emissions and are left out (utt3)" in caplog.text
+    assert json.loads((corpus / "e" / "tuned-dev.json").read_text())["utterances"] == 7
+
+
+def test_mistakes_are_one_sentence(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (corpus / "names").mkdir()
+    for name in ("dev.ltr", "dev.wrd"):
+        (corpus / "names" / name).write_text((corpus / "l" / name).read_text())
+    (corpus / "names" / "dev.utt").write_text("".join(f"x{i}\n" for i in range(8)))
+    for arguments, message in (
+        (("--split", "test"), "has no emissions of the split 'test' (there are: dev)"),
+        (("--labels", corpus / "none"), "names no file"),
+        (("--labels", corpus / "none", "--decoder", "free"), "dev.utt: no such file"),
+        (("--labels", corpus / "names", "--decoder", "free"), "has labels of none of the 8 utterances"),
+        (("--lm-weight", 1, 2), "`--lm-weight` is of no use to the decoder 'lexicon' without an LM"),
+        (("--decoder", "free", "--word-score", 1, 2), "`--word-score` is of no use to the decoder 'free'"),
+        (("--sil-score", 1, 2, 3), "`--sil-score` has 3 numbers"),
+        (("--sil-score", 1, "--word-score", 2), "nothing is left to tune"),
+        (("--sil-score", 3, 1), "3 1 is no range"),
+        (("--points", -1), "`points` is -1"),
+        (("--workers", 0), "`workers` is 0"),
+        (("--error-unit", "phones"), "the model says letters"),
+        (("--error-unit", "word"), "expected one of words, characters, phones"),
+        (("--lm", corpus / "none.arpa"), "no such file"),
+    ):
+        assert tune(corpus, *arguments) == 2
+        shown = capsys.readouterr().err
+        assert message in shown and len(shown.splitlines()) == 1, shown

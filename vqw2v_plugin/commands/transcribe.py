@@ -1,0 +1,84 @@
+"""`vqw2v transcribe`: the words of audio files with their times and confidences, without a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from .decoder_arguments import add_decoder_arguments, add_weights, decoder_settings
+
+if TYPE_CHECKING:
+    from ..decoding.hypothesis import Hypothesis
+
+HELP = "turn audio files into words with times and confidences"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", metavar="ACOUSTIC.pt", help="checkpoint of `fairseq-train --task vq_acoustic`"
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", help="audio: FLAC, WAV, OGG … at any rate")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument(
+        "--text", action="store_true", help="a line a file: FILE and its text (default: a word)"
+    )
+    shape.add_argument("--json", action="store_true", help="a json object a file, its words with times in it")
+    shape.add_argument(
+        "--ctm", action="store_true", help="CTM: file, channel, start, duration, word, confidence"
+    )
+    add_decoder_arguments(parser, ("greedy", "lexicon", "free"), "greedy")
+    add_weights(parser)
+    parser.add_argument(
+        "--front", metavar="FILE", help="checkpoint that made the features, if it is not beside ACOUSTIC.pt"
+    )
+    parser.add_argument("--bert", metavar="FILE", help="the same of BERT's features")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="longer files are cut at pauses into parts of at most so much (default: %(default)g)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at a bad file (default: name it, go on, exit with 1)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..data.audio import AudioError
+    from ..transcriber import Transcriber
+
+    settings = decoder_settings(args)
+    transcriber = Transcriber.load(args.checkpoint, settings, args.front, args.bert, args.device, args.limit)
+    failed = 0
+    for path in args.files:
+        try:
+            best = transcriber(path)
+        except AudioError as error:
+            if args.strict:
+                raise
+            failed += 1
+            print(f"vqw2v: skipped: {error}", file=sys.stderr)
+            continue
+        for line in _lines(args, path, best, transcriber.frame_seconds):
+            print(line, flush=True)
+    if failed:
+        print(f"vqw2v: {failed} of {len(args.files)} files gave no words", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _lines(args: argparse.Namespace, path: str, best: Hypothesis, seconds: float) -> list[str]:
+    from ..decoding.output import ctm_lines, json_line
+
+    if args.text:
+        return [f"{path}\t{best.text}"]
+    if args.json:
+        return [json_line(path, [best], seconds)]
+    if args.ctm:
+        return ctm_lines("_".join(path.split()), best, seconds)
+    return [
+        f"{path}\t{word.begin * seconds:.3f}\t{word.end * seconds:.3f}\t{word.text}\t{word.confidence:.4f}"
+        for word in best.words
+    ]

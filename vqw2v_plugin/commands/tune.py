@@ -1,0 +1,195 @@
+"""`vqw2v tune`: LM weight, word score and silence score for fairseq-generate, from saved emissions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
+
+if TYPE_CHECKING:
+    from ..decoding.dev_set import DevSet
+    from ..decoding.judge import Judge, Score
+    from ..decoding.trials import Weights
+    from ..decoding.tuning import Space
+    from ..decoding.units import Units
+
+    Best = Sequence[tuple[Weights, Score]]
+
+HELP = "find the decoder's weights with the fewest errors on a dev set's emissions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "emissions", metavar="EMISSIONS", help="folder that `fairseq-generate … --emissions` wrote"
+    )
+    parser.add_argument("--split", default="dev", help="of the emissions and labels (default: %(default)s)")
+    parser.add_argument("--labels", required=True, metavar="LABELS", help="label folder with the transcripts")
+    add_decoder_arguments(parser, ("lexicon", "free"), "lexicon")
+    for name, default, what in (
+        ("--lm-weight", "0 5", "weight of the LM's log10"),
+        ("--word-score", "-4 6", "added for every word (of a lexicon)"),
+        ("--sil-score", "-2 2", "added for every frame of silence"),
+    ):
+        what = f"{what}: a number, or the range LOW HIGH (default: {default})"
+        parser.add_argument(name, type=float, nargs="+", metavar="X", help=what)
+    for name, number, what in (
+        ("--points", 32, "points spread first"),
+        ("--rounds", 10, "rounds of steps from the best"),
+        ("--keep", 5, "points shown"),
+        ("--seed", 1, "of the points"),
+    ):
+        parser.add_argument(name, type=int, default=number, metavar="N", help=f"{what} (default: {number})")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--error-unit", metavar="UNIT", help="words, characters or phones (default: words)")
+    parser.add_argument("--error-fold", default="none", metavar="FOLD", help="of phones: 48, 39 or stress")
+    parser.add_argument("--out", metavar="FILE", help="json to write (default: EMISSIONS/tuned-SPLIT.json)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..data.emissions import read_emissions
+    from ..decoding.decoder import make_decoder
+    from ..decoding.dev_set import join
+    from ..decoding.greedy import GreedyDecoder
+    from ..decoding.trials import Trials
+    from ..decoding.tuning import Effort, tune
+    from ..decoding.units import Units
+
+    began, effort = time.monotonic(), Effort(args.points, args.rounds)
+    saved = read_emissions(args.emissions, args.split)
+    units = Units(**saved.units)
+    _fill_in(args, units)
+    judge, space, settings = _judge(args, units), _space(args, units), decoder_settings(args)
+    dev_set = join(saved, args.labels, args.split, units, judge)
+    decoder: Any = make_decoder(settings, units, saved.transitions)
+    start = space.start(settings.beam)
+    with Trials(decoder, dev_set, judge, args.workers, args.keep, args.seed) as trials:
+        best = tune(trials, space, start, effort, args.seed, lambda *found: _say(judge, *found))
+    others = {"at the start": trials.scores[start]}
+    others["greedy"] = _greedy(GreedyDecoder(units, saved.transitions), dev_set, judge)
+    lost, seconds = len(trials.given_up), time.monotonic() - began
+    points = f"{len(trials.scores) + lost} points, {lost} of them given up early"
+    print(f"{args.split}: {len(dev_set):,} utterances under {points}, in {seconds:.1f} s")
+    _print_table(judge, best, others)
+    options = _options(args, best[0][0])
+    print(f"best: {best[0][1].errors.describe(judge.unit)}\noptions: {shlex.join(options)}")
+    out = Path(args.out or Path(args.emissions) / f"tuned-{args.split}.json")
+    _write(out, args, best, others, options)
+    print(f"{out}: written")
+    return 0
+
+
+def _fill_in(args: argparse.Namespace, units: Units) -> None:
+    """What follows from the model: its lexicon in the label folder, and what is counted."""
+    from ..data.labels import lexicon_name
+
+    there = Path(args.labels) / lexicon_name(units.kind)
+    if args.decoder == "lexicon" and not args.lexicon and there.is_file():
+        args.lexicon = str(there)
+        print(f"{there}: taken as the lexicon")
+    if args.error_unit is None:
+        args.error_unit = "phones" if units.kind == "phones" and args.decoder == "free" else "words"
+    if args.workers is None:
+        args.workers = len(os.sched_getaffinity(0))
+
+
+def _judge(args: argparse.Namespace, units: Units) -> Judge:
+    from ..decoding.judge import Judge
+
+    if args.error_unit == "phones" and units.kind != "phones":
+        raise ValueError(f"`--error-unit phones`: the model says {units.kind}; take words or characters")
+    return Judge(args.error_unit, args.error_fold)
+
+
+def _space(args: argparse.Namespace, units: Units) -> Space:
+    """The ranges asked for; a weight that nothing listens to is fixed."""
+    from ..decoding.tuning import Range, Space
+
+    asked = {}
+    for name in WEIGHTS:
+        values = getattr(args, name) or []
+        if len(values) > 2:
+            raise ValueError(f"`{option(name)}` has {len(values)} numbers; expected one, or LOW HIGH")
+        if values:
+            asked[name] = Range(values[0], values[-1])
+    heard = {
+        "lm_weight": args.lm is not None,
+        "word_score": args.decoder == "lexicon",
+        "sil_score": units.silence >= 0,
+    }
+    deaf = [name for name in WEIGHTS if not heard[name]]
+    for name in asked:
+        if name in deaf:
+            lm = "" if args.lm else " without an LM"
+            raise ValueError(
+                f"`{option(name)}` is of no use to the decoder {args.decoder!r}{lm}; leave it out"
+            )
+    space = Space(**asked).without(*deaf)
+    if not space.free:
+        raise ValueError("nothing is left to tune: give a weight a range LOW HIGH, or an `--lm`")
+    return space
+
+
+def _greedy(decoder: Any, dev_set: DevSet, judge: Judge) -> Score:
+    from ..decoding.judge import Score
+
+    total = Score()
+    for number, reference in enumerate(dev_set.references):
+        total += judge(reference, decoder.decode(dev_set.emissions(number))[0])
+    return total
+
+
+def _say(judge: Judge, what: str, weights: Weights, score: Score) -> None:
+    from ..decoding.errors import UNITS
+
+    said = ", ".join(f"{option(name)} {value:g}" for name, value in weights._asdict().items())
+    print(f"{what}: {UNITS[judge.unit]} {score.errors.rate:.2f} % at {said}", file=sys.stderr, flush=True)
+
+
+def _print_table(judge: Judge, best: Best, others: Mapping[str, Score]) -> None:
+    from ..decoding.errors import UNITS
+
+    units = [judge.unit, "characters"] if judge.unit == "words" else [judge.unit]
+    print("".join(f"{UNITS[unit] + ' %':>8}" for unit in units) + "".join(f"{n:>12}" for n in WEIGHTS))
+    rows = [(score, "".join(f"{value:>12g}" for value in weights)) for weights, score in best]
+    rows += [(score, f"  ({name})") for name, score in others.items()]
+    for score, text in rows:
+        rates = [score.errors.rate, score.finer.rate][: len(units)]
+        print("".join(f"{rate:>8.2f}" for rate in rates) + text)
+
+
+def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
+    """What fairseq-generate and `vqw2v transcribe` take."""
+    options = ["--decoder", args.decoder]
+    for name in ("lexicon", "lm", "beam", "beam_threshold", "beam_tokens"):
+        value = getattr(args, name)
+        if value is not None:
+            options += [option(name), f"{value:g}" if isinstance(value, float) else str(value)]
+    for name, value in weights._asdict().items():
+        options += [option(name), f"{value:g}"]
+    return [*options, "--log-add"] if args.log_add else options
+
+
+def _write(
+    out: Path, args: argparse.Namespace, best: Best, others: Mapping[str, Score], options: list[str]
+) -> None:
+    from ..data.whole import write_whole
+
+    asked = ("split", "emissions", "labels", "error_unit", "error_fold", "seed", "points", "rounds")
+    found = {
+        **{name: getattr(args, name) for name in asked},
+        "options": options,
+        "utterances": best[0][1].errors.utterances,
+        "best": [
+            {**weights._asdict(), "rate": s.errors.rate, "errors": s.errors.total} for weights, s in best
+        ],
+        "others": {name: score.errors.rate for name, score in others.items()},
+    }
+    write_whole(out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,177 @@
+"""letters ──decoder──▶ text under many weights: emissions decoded in processes, each point's errors counted.
+
+A point is given up as soon as it has more errors than the `keep`-th best has in all: errors only grow, so
+what is found is what decoding everything would have found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data.progress import Progress
+from .beam import FreeDecoder, LexiconDecoder
+from .dev_set import DevSet
+from .judge import Judge, Score
+
+PARTS = 8  # of the utterances, after each of which a point may be given up
+BeamDecoder = LexiconDecoder | FreeDecoder
+
+
+class Weights(NamedTuple):
+    """A point of the search, under the names of `BeamSettings`."""
+
+    lm_weight: float
+    word_score: float
+    sil_score: float
+
+
+class Trials:
+    """Points and their scores; processes are forked when first needed and share lexicon and LM, uncopied."""
+
+    def __init__(
+        self,
+        decoder: BeamDecoder,
+        dev_set: DevSet,
+        judge: Judge,
+        workers: int = 1,
+        keep: int = 5,
+        seed: int = 1,
+    ) -> None:
+        for name, value in (("workers", workers), ("keep", keep), ("utterances", len(dev_set))):
+            if value < 1:
+                raise ValueError(f"`{name}` is {value}; expected 1 or more")
+        order = np.random.default_rng(seed).permutation(len(dev_set))  # each part is like the whole
+        parts = np.array_split(order, min(PARTS, len(dev_set)))
+        self.parts = [part.tolist() for part in parts]
+        self.workers, self.keep, self.work = workers, keep, _Work(decoder, dev_set, judge)
+        self.scores: dict[Weights, Score] = {}  # of the points that were decoded to the end
+        self.given_up: set[Weights] = set()
+        self._asked: dict[Weights, int] = {}
+        self._executor: Executor | None = None
+
+    def run(self, points: Sequence[Weights], what: str) -> None:
+        """Scores those points that are new."""
+        new = [point for point in dict.fromkeys(points) if point not in self._asked]
+        self._asked |= {point: len(self._asked) + i for i, point in enumerate(new)}
+        total = len(new) * sum(map(len, self.parts))
+        with Progress(what, total) as progress:
+            race = _Race(self, new, progress)
+            pending: dict[Future[Score], tuple[Weights, int]] = {}
+            tasks = race.tasks()
+            while True:
+                while len(pending) < self.workers + 1 and (task := next(tasks, None)) is not None:
+                    pending[self._submit(*task)] = task
+                if not pending:
+                    return
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    race.take(*pending.pop(future), _result(future))
+
+    def best(self) -> list[tuple[Weights, Score]]:
+        """The `keep` best, the best first; of equal ones the first that was asked for."""
+        ranked = sorted(self.scores.items(), key=lambda item: (item[1].order, self._asked[item[0]]))
+        return ranked[: self.keep]
+
+    def bound(self) -> float:
+        """With more errors than this a point is none of the best."""
+        best = self.best()
+        return best[-1][1].errors.total if len(best) == self.keep else float("inf")
+
+    def close(self) -> None:
+        """Ends the processes."""
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+
+    def __enter__(self) -> Trials:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _submit(self, point: Weights, part: int) -> Future[Score]:
+        if self.workers == 1:
+            done: Future[Score] = Future()
+            done.set_result(self.work(point, self.parts[part]))
+            return done
+        if self._executor is None:
+            fork = get_context("fork")
+            self._executor = ProcessPoolExecutor(self.workers, fork, _begin_worker, (self.work,))
+        return self._executor.submit(_in_worker, point, self.parts[part])
+
+
+class _Race:
+    """The points of one `run`: which part is next, and who is out."""
+
+    def __init__(self, trials: Trials, points: Sequence[Weights], progress: Progress) -> None:
+        self.trials, self.points, self.progress = trials, points, progress
+        self.sums = dict.fromkeys(points, Score())
+        self.left = dict.fromkeys(points, len(trials.parts))
+
+    def tasks(self) -> Iterator[tuple[Weights, int]]:
+        """A point after the other, so that the first ones soon say what there is to beat."""
+        for point in self.points:
+            for part in range(len(self.trials.parts)):
+                if point in self.trials.given_up:
+                    self._skip(part)
+                else:
+                    yield point, part
+
+    def take(self, point: Weights, part: int, score: Score) -> None:
+        self.progress.advance(len(self.trials.parts[part]))
+        self.left[point] -= 1
+        self.sums[point] += score
+        if self.sums[point].errors.total > self.trials.bound():
+            self.trials.given_up.add(point)
+        elif not self.left[point]:
+            self.trials.scores[point] = self.sums[point]
+
+    def _skip(self, part: int) -> None:
+        if self.progress.total is not None:
+            self.progress.total -= len(self.trials.parts[part])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every process has."""
+
+    decoder: BeamDecoder
+    dev_set: DevSet
+    judge: Judge
+
+    def __call__(self, point: Weights, numbers: Sequence[int]) -> Score:
+        decoder, total = self.decoder.with_settings(**point._asdict(), nbest=1), Score()
+        for number in numbers:
+            best = decoder.decode(self.dev_set.emissions(number))[0]
+            total += self.judge(self.dev_set.references[number], best)
+        return total
+
+
+def _result(future: Future[Score]) -> Score:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise ValueError(
+            "a decoding process was killed (too little memory?); take fewer `--workers`, a smaller `--beam`"
+        ) from None
+
+
+_worker: list[Any] = []
+
+
+def _begin_worker(work: _Work) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # a forked process has none of its parent's threads to wait for
+    _worker[:] = [work]
+
+
+def _in_worker(point: Weights, numbers: Sequence[int]) -> Score:
+    score: Score = _worker[0](point, numbers)
+    return score
