@@ -1,12 +1,26 @@
 """text, judged by `fairseq-generate --scoring vq_error`: WER, CER or PER with what went wrong."""
 
+import json
 from dataclasses import dataclass, field
-from typing import List, Optional
+from pathlib import Path
+from typing import Any, List, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
+from omegaconf import II
+from omegaconf.errors import OmegaConfBaseException
 
-from ..decoding.errors import UNITS, Errors, align, characters, count, show_alignment
+from ..data.whole import write_whole
+from ..decoding.errors import (
+    UNITS,
+    Confusions,
+    Errors,
+    align,
+    characters,
+    count,
+    show_alignment,
+    summary,
+)
 from ..decoding.phones import FOLDS
 from ..decoding.units import BOUNDARY, PIECE_BEGIN
 
@@ -20,6 +34,8 @@ class VqErrorConfig(FairseqDataclass):
     error_alignment: Optional[str] = field(
         default=None, metadata={"help": "file for the alignment of every utterance"}
     )
+    results_path: Optional[str] = II("common_eval.results_path")
+    gen_subset: Optional[str] = II("dataset.gen_subset")
 
 
 @register_scorer("vq_error", dataclass=VqErrorConfig)
@@ -29,7 +45,7 @@ class VqErrorScorer(BaseScorer):
     def __init__(self, cfg: VqErrorConfig) -> None:
         super().__init__(cfg)
         self.unit, self.fold = str(cfg.error_unit), FOLDS[str(cfg.error_fold)]
-        self.errors = Errors()
+        self.errors, self.confusions = Errors(), Confusions()
         self._alignments: List[str] = []
 
     def add_string(self, ref: str, pred: str) -> None:
@@ -37,6 +53,7 @@ class VqErrorScorer(BaseScorer):
         reference, hypothesis = self._items(ref, pred)
         pairs = align(reference, hypothesis)
         self.errors += count(pairs)
+        self.confusions.add(pairs)
         if self.cfg.error_alignment:
             self._alignments.append(f"{self.errors.utterances}\n{show_alignment(pairs)}\n")
 
@@ -44,10 +61,16 @@ class VqErrorScorer(BaseScorer):
         return self.errors.rate
 
     def result_string(self) -> str:
-        """The line that fairseq prints; the alignment is written here, when all is counted."""
+        """The line that fairseq prints; what goes into files is written now that all is counted."""
         if self.cfg.error_alignment:
             with open(self.cfg.error_alignment, "w", encoding="utf-8") as file:
                 file.write("\n".join(self._alignments))
+        folder, split = _outside(self.cfg, "results_path"), _outside(self.cfg, "gen_subset")
+        if folder and split:
+            counted = json.dumps(
+                summary(self.errors, self.confusions, self.unit), indent=1, ensure_ascii=False
+            )
+            write_whole(Path(folder) / f"errors-{split}.json", counted + "\n")
         return self.errors.describe(self.unit)
 
     def _items(self, ref: str, pred: str) -> List[List[str]]:
@@ -55,6 +78,15 @@ class VqErrorScorer(BaseScorer):
             return [self.fold(p for p in side.split() if p != BOUNDARY) for side in (ref, pred)]
         texts = [_joined(side, ref + pred) for side in (ref, pred)]
         return [characters(text) if self.unit == "characters" else text.split() for text in texts]
+
+
+def _outside(cfg: Any, name: str) -> Optional[str]:
+    """A setting of fairseq's; None where the scorer was built without the rest of them."""
+    try:
+        value = getattr(cfg, name, None)
+    except OmegaConfBaseException:
+        return None
+    return None if value is None or str(value).startswith("${") else str(value)
 
 
 def _joined(text: str, both: str) -> str:

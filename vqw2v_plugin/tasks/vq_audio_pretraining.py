@@ -12,11 +12,11 @@ from omegaconf import MISSING
 from ..data.audio_dataset import AudioCropDataset
 from ..data.manifest import Manifest, ManifestError
 from ..data.pcm_cache import PcmCache
-from .pretraining import PretrainingConfig, PretrainingTask
+from .training import TrainingConfig, TrainingTask
 
 
 @dataclass
-class VqAudioPretrainingConfig(PretrainingConfig):
+class VqAudioPretrainingConfig(TrainingConfig):
     """Stock's option names where stock has the option."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of the manifests, one SPLIT.tsv a split"})
@@ -49,7 +49,7 @@ class VqAudioPretrainingConfig(PretrainingConfig):
 
 
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
-class VqAudioPretrainingTask(PretrainingTask):
+class VqAudioPretrainingTask(TrainingTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig

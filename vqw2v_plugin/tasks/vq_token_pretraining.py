@@ -16,13 +16,13 @@ from ..data.token_folder import DICT, TokenError, read_dict
 from ..data.token_store import TokenStore
 from ..modules.span_mask import expected_share
 from ..modules.vocabulary import MASK, Symbols
-from .pretraining import PretrainingConfig, PretrainingTask
+from .training import TrainingConfig, TrainingTask
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class VqTokenPretrainingConfig(PretrainingConfig):
+class VqTokenPretrainingConfig(TrainingConfig):
     """The paper's p and M; else stock's option names where stock has the option."""
 
     data: str = field(
@@ -49,7 +49,7 @@ class VqTokenPretrainingConfig(PretrainingConfig):
 
 
 @register_task("vq_token_pretraining", dataclass=VqTokenPretrainingConfig)
-class VqTokenPretrainingTask(PretrainingTask):
+class VqTokenPretrainingTask(TrainingTask):
     """Batches of masked tokens from the folder `data`."""
 
     cfg: VqTokenPretrainingConfig

@@ -1,4 +1,4 @@
-"""How models learn without labels: what the tasks that train on audio and on tokens share."""
+"""How models learn: what the tasks that train on audio, on tokens and on labels share."""
 
 import sys
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from .update_guard import UpdateGuard
 
 
 @dataclass
-class PretrainingConfig(FairseqDataclass):
+class TrainingConfig(FairseqDataclass):
     max_skipped_updates: int = field(
         default=10,
         metadata={
@@ -29,12 +29,12 @@ class PretrainingConfig(FairseqDataclass):
     restore_file: str = II("checkpoint.restore_file")
 
 
-class PretrainingTask(FairseqTask):
+class TrainingTask(FairseqTask):
     """Looks before it starts, guards its updates, and ends its workers with their epoch."""
 
-    cfg: PretrainingConfig
+    cfg: TrainingConfig
 
-    def __init__(self, cfg: PretrainingConfig, **kwargs: Any) -> None:
+    def __init__(self, cfg: TrainingConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)
         self.guard = UpdateGuard(cfg.max_skipped_updates)
 

@@ -1,0 +1,145 @@
+"""Batches for acoustic models: little padding, all utterances once, bad files skipped."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+pytest.importorskip("fairseq")
+from speaking import write_features
+
+from vqw2v_plugin.data.acoustic_dataset import AcousticDataset, cut_batches
+from vqw2v_plugin.data.acoustic_labels import Ragged
+from vqw2v_plugin.data.acoustic_sources import AudioSource, FeatureSource, input_dim, input_stamp, open_source
+from vqw2v_plugin.data.audio import AudioError
+from vqw2v_plugin.data.feature_store import FeatureError
+from vqw2v_plugin.data.manifest import Manifest, write_manifest
+
+
+class Lengths:
+    """A source of which only the lengths matter."""
+
+    name = "lengths"
+
+    def __init__(self, sizes: np.ndarray) -> None:
+        self.sizes, self.utts = sizes, [f"u{i}" for i in range(len(sizes))]
+
+    def read(self, index: int) -> np.ndarray:
+        return np.full((int(self.sizes[index]), 2), index, np.float32)
+
+
+def learning(sizes: np.ndarray) -> AcousticDataset:
+    return AcousticDataset(Lengths(sizes), np.arange(len(sizes)), Ragged([[1, 2]] * len(sizes)))
+
+
+def batches_of(dataset: AcousticDataset, epoch: int, **limits: int) -> list[list[int]]:
+    np.random.seed(epoch)  # noqa: NPY002 (as fairseq does)
+    return [b.tolist() for b in dataset.batch_by_size(dataset.ordered_indices(), **limits)]
+
+
+def test_batches_hold_each_utterance_once_with_little_padding() -> None:
+    sizes = np.random.default_rng(0).integers(50, 1500, 2000)
+    dataset = learning(sizes)
+    batches = batches_of(dataset, 1, max_tokens=20_000)
+    assert sorted(i for batch in batches for i in batch) == list(range(2000))
+    padded = sum(len(batch) * sizes[batch].max() for batch in batches)
+    assert all(len(batch) * sizes[batch].max() <= 20_000 for batch in batches)
+    assert sizes.sum() / padded > 0.96
+    assert max(map(len, batches_of(dataset, 1, max_tokens=20_000, max_sentences=8))) == 8
+
+
+def test_epochs_differ_and_each_is_its_own() -> None:
+    dataset = learning(np.random.default_rng(0).integers(50, 500, 300))
+    assert batches_of(dataset, 1, max_tokens=3000) == batches_of(dataset, 1, max_tokens=3000)
+    assert batches_of(dataset, 1, max_tokens=3000) != batches_of(dataset, 2, max_tokens=3000)
+    assert not dataset.can_reuse_epoch_itr_across_epochs
+
+
+def test_what_is_too_long_for_a_batch_is_named_in_training_and_alone_in_decoding() -> None:
+    sizes = np.array([10, 90, 20])
+    with pytest.raises(
+        ValueError, match=r"max_tokens \(50\) must be at least the longest utterance's 90 \(u1\)"
+    ):
+        batches_of(learning(sizes), 1, max_tokens=50)
+    decoded = AcousticDataset(Lengths(sizes), np.arange(3), None, [None] * 3)
+    assert sorted(map(sorted, batches_of(decoded, 1, max_tokens=50))) == [[0, 2], [1]]
+
+
+def test_batches_that_can_be_scored_come_last() -> None:
+    printed = [np.array([4, 2]) if i % 3 else None for i in range(30)]
+    dataset = AcousticDataset(Lengths(np.arange(1, 31)), np.arange(30), None, printed)
+    batches = batches_of(dataset, 1, max_sentences=4)
+    scored = [dataset.collater([dataset[i] for i in batch])["target"] is not None for batch in batches]
+    assert scored == sorted(scored) and scored[-1] and not scored[0]
+    assert sorted(i for batch in batches for i in batch) == list(range(30))
+
+
+def test_a_batch_pads_with_zeros_and_knows_its_lengths() -> None:
+    columns = Ragged([[1, 2, 3], [4]])
+    dataset = AcousticDataset(Lengths(np.array([3, 5])), np.arange(2), columns)
+    batch = dataset.collater([dataset[0], dataset[1]])
+    assert batch["net_input"]["source"].shape == (2, 5, 2) and batch["utts"] == ["u0", "u1"]
+    assert batch["net_input"]["lengths"].tolist() == [3, 5] and not batch["net_input"]["source"][0, 3:].any()
+    assert batch["targets"].tolist() == [[1, 2, 3], [4, 0, 0]] and batch["target_lengths"].tolist() == [3, 1]
+    assert (batch["ntokens"], batch["nsentences"]) == (4, 2)
+    assert dataset.collater([]) == {}
+
+
+def test_cutting_an_order_keeps_it() -> None:
+    indices, sizes = np.array([5, 3, 9, 1]), np.array([4, 4, 2, 7])
+    assert [b.tolist() for b in cut_batches(indices, sizes, 8, None)] == [[5, 3], [9], [1]]
+    assert [b.tolist() for b in cut_batches(indices, sizes, None, 3)] == [[5, 3, 9], [1]]
+    assert cut_batches(indices[:0], sizes[:0], 8, None) == []
+
+
+def test_features_and_audio_are_told_apart(tmp_path: Path) -> None:
+    write_features(tmp_path / "mel", "train", ["x", "y"], ["ab|", "a|"])
+    source = open_source(tmp_path / "mel", "train", 16_000)
+    assert (
+        isinstance(source, FeatureSource) and source.utts == ["x", "y"] and input_dim(tmp_path / "mel") == 8
+    )
+    assert source.read(0).dtype == np.float32 and len(source.read(0)) == source.sizes[0]
+    stamp = input_stamp(tmp_path / "mel", 16_000)
+    assert stamp["layer"] == "logmel" and "splits" not in stamp
+
+    wavs = manifest_of(tmp_path / "wav", [8000, 4000])
+    source = open_source(wavs, "train", 16_000)
+    assert isinstance(source, AudioSource) and source.sizes.tolist() == [16_000, 8000]
+    assert source.read(1).shape == (8000,)
+    assert input_dim(wavs) == 0 and input_stamp(wavs, 16_000) == {"sample_rate": 16_000}
+    with pytest.raises(
+        FeatureError, match=r"neither features nor test\.tsv \(the manifests there are: train\.tsv"
+    ):
+        open_source(wavs, "test", 16_000)
+
+
+def manifest_of(folder: Path, sizes: list[int]) -> Path:
+    folder.mkdir()
+    for i, size in enumerate(sizes):
+        soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, size), 8000)
+    rows = [{"path": f"{i}.flac", "samples": size} for i, size in enumerate(sizes)]
+    write_manifest(folder / "train.tsv", folder, rows)
+    return folder
+
+
+def test_a_file_that_cannot_be_read_is_skipped_in_training_and_silence_in_decoding(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = manifest_of(tmp_path / "wav", [800, 1600, 2400])
+    (folder / "2.flac").write_bytes(b"no audio")
+    source = AudioSource(Manifest(folder / "train.tsv"), 8000)
+    dataset = AcousticDataset(source, np.arange(3), Ragged([[1]] * 3))
+    batch = dataset.collater([dataset[i] for i in range(3)])
+    assert batch["id"].tolist() == [0, 1] and batch["targets"].shape == (2, 1)
+    assert dataset.collater([dataset[2]]) == {}
+    assert batches_of(dataset, 1, max_sentences=1)[0] != [2]  # the first is to be a readable one
+    dataset.report_skipped()
+    assert "1 of 3 utterances could not be read" in caplog.text and "2.flac" in caplog.text
+    decoded = AcousticDataset(source, np.arange(3), None, [None] * 3)
+    assert torch.equal(decoded[2].source, torch.zeros(2400))
+    with pytest.raises(AudioError):
+        AcousticDataset(source, np.arange(3), Ragged([[1]] * 3), strict_audio=True)[2]
+    with pytest.raises(AudioError, match="none of its 1 utterances could be read"):
+        batches_of(AcousticDataset(source, np.array([2]), Ragged([[1]])), 1, max_sentences=1)

@@ -1,0 +1,94 @@
+"""Labels joined to utterances: by name, and what is left out is counted and named."""
+
+import logging
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.data.acoustic_labels import Alphabet, Limits, Ragged, join, report, share_of
+from vqw2v_plugin.data.labels import LabelError, Labels
+
+KNOWN = {"a": 1, "b": 2}
+ALPHABET = Alphabet(
+    frozenset(KNOWN),
+    lambda labels: [KNOWN[label] for label in labels],
+    lambda columns: len(columns) + sum(a == b for a, b in pairwise(columns)),
+)
+UTTS = ["u0", "u1", "u2", "u3", "u4"]
+SIZES = np.array([10, 20, 30, 40, 50])
+
+
+def joined(said: dict[str, str], limits: Limits | None = None, frames: np.ndarray = SIZES):
+    labels = Labels(tuple(said), tuple(tuple(text) for text in said.values()))
+    return join(UTTS, SIZES, frames, labels, ALPHABET, limits or Limits())
+
+
+def test_names_join_in_any_order_and_the_rest_is_named() -> None:
+    found = joined({"u4": "ab", "u1": "ba", "u9": "a", "u2": "", "u3": "aéb"})
+    assert found.rows.tolist() == [1, 4]
+    assert [found.columns[i].tolist() for i in range(2)] == [[2, 1], [1, 2]]
+    assert found.left_out == {
+        "have no labels": ["u0", "u2"],
+        "have labels that the dictionary lacks ('é' 1 times)": ["u3"],
+        "have labels but nothing to be heard": ["u9"],
+    }
+
+
+def test_what_is_too_short_for_its_labels_counts_the_frames_between_equal_ones() -> None:
+    said = {"u0": "aab", "u1": "abab"}
+    assert joined(said, frames=np.array([4, 4, 9, 9, 9])).rows.tolist() == [0, 1]
+    found = joined(said, frames=np.array([3, 3, 9, 9, 9]))
+    assert found.left_out["are too short for their labels"] == [
+        "u0 (3 frames of emissions, 4 needed)",
+        "u1 (3 frames of emissions, 4 needed)",
+    ]
+
+
+def test_lengths_and_names_can_be_limited() -> None:
+    said = dict.fromkeys(UTTS, "ab")
+    found = joined(said, Limits(shortest=20, longest=40))
+    assert found.rows.tolist() == [1, 2, 3]
+    assert found.left_out == {
+        "are shorter than `min_frames` or longer than `max_frames`": ["u0 (10)", "u4 (50)"]
+    }
+    found = joined(said, Limits(chosen=frozenset({"u3", "u0"})))
+    assert found.rows.tolist() == [0, 3] and not found.left_out
+    with pytest.raises(LabelError, match=r"`max_frames` \(3\) must be at least `min_frames` \(4\)"):
+        Limits(shortest=4, longest=3)
+
+
+def test_one_name_for_two_utterances_is_refused() -> None:
+    with pytest.raises(LabelError, match="'u1' has labels twice"):
+        join(UTTS, SIZES, SIZES, Labels(("u1", "u1"), (("a",), ("b",))), ALPHABET, Limits())
+
+
+def test_a_share_is_one_seed_s_and_holds_the_smaller_shares() -> None:
+    utts = [f"u{i}" for i in range(200)]
+    tenth, fifth = share_of(utts, 0.1, 1), share_of(utts, 0.2, 1)
+    assert len(tenth) == 20 and len(fifth) == 40 and tenth < fifth
+    assert tenth == share_of(utts[::-1], 0.1, 1)  # whatever the order
+    assert tenth != share_of(utts, 0.1, 2)
+    assert len(share_of(utts, 1e-9, 1)) == 1 and share_of(utts, 1.0, 1) == set(utts)
+    for wrong in (0.0, 1.5, -1.0):
+        with pytest.raises(LabelError, match="`label_fraction` is"):
+            share_of(utts, wrong, 1)
+
+
+def test_what_is_left_out_is_reported_or_refused(caplog: pytest.LogCaptureFixture) -> None:
+    found = joined({"u4": "ab", "u1": "ba"})
+    with caplog.at_level(logging.WARNING):
+        report("mel/train", found, strict=False)
+    assert "mel/train: 3 utterances have no labels and are left out: u0, u2, u3" in caplog.text
+    with pytest.raises(LabelError, match=r"3 utterances have no labels.*`strict_labels` is set"):
+        report("mel/train", found, strict=True)
+    report("mel/train", joined(dict.fromkeys(UTTS, "a")), strict=True)
+    with pytest.raises(LabelError, match=r"not one utterance is left to learn from.*u0.*one manifest"):
+        report("mel/train", joined({"x": "a"}), strict=False)
+
+
+def test_ragged_rows_come_back() -> None:
+    rows = [[1, 2, 3], [], [4]]
+    ragged = Ragged(rows)
+    assert len(ragged) == 3 and [ragged[i].tolist() for i in range(3)] == rows
+    assert len(Ragged([])) == 0

@@ -1,0 +1,163 @@
+"""states ──acoustic model──▶ letters, what comes out: labels joined to utterances by name.
+
+What cannot be learnt is left out, counted and named before training starts. Shapes: N utterances.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from .labels import LabelError, Labels
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 8
+_STRANGE = "have labels that the dictionary lacks"
+Columns = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """How a model spells: the labels it knows, their columns, the frames that columns need at least."""
+
+    known: frozenset[str]
+    encode: Callable[[Sequence[str]], list[int]]
+    frames_needed: Callable[[Sequence[int]], int]
+
+
+class Ragged:
+    """Rows of different lengths in one array, which worker processes share uncopied."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self.ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
+        flat = (value for row in rows for value in row)
+        self.values = np.fromiter(flat, np.int32, int(self.ends[-1]) if len(self.ends) else 0)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> Columns:
+        begin = int(self.ends[index - 1]) if index else 0
+        return self.values[begin : int(self.ends[index])].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Utterances to learn from: their numbers [N] in the source, their columns, and who is left out."""
+
+    rows: npt.NDArray[np.int64]
+    columns: Ragged
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which utterances are wanted: by name (None: all) and by length, in frames or samples."""
+
+    chosen: frozenset[str] | None = None
+    shortest: int = 1
+    longest: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.longest is not None and self.longest < self.shortest:
+            raise LabelError(
+                f"`max_frames` ({self.longest}) must be at least `min_frames` ({self.shortest}); change one"
+            )
+
+    def wants(self, utt: str) -> bool:
+        return self.chosen is None or utt in self.chosen
+
+    def fits(self, size: int) -> bool:
+        return self.shortest <= size and (self.longest is None or size <= self.longest)
+
+
+def join(
+    utts: Sequence[str],
+    sizes: npt.NDArray[np.int64],
+    frames: npt.NDArray[np.int64],
+    labels: Labels,
+    alphabet: Alphabet,
+    limits: Limits,
+) -> Joined:
+    """Labels to utterances by name; `sizes` are of what is heard, `frames` of the emissions."""
+    said = dict(zip(labels.utts, labels.labels, strict=True))
+    if len(said) < len(labels.utts):
+        twice = Counter(labels.utts).most_common(1)[0][0]
+        raise LabelError(f"the utterance {twice!r} has labels twice; expected names that tell them apart")
+    rows, columns = [], []
+    left_out: dict[str, list[str]] = {}
+    unknown: Counter[str] = Counter()
+    for row, utt in enumerate(utts):
+        spelled = said.pop(utt, ())
+        if spelled and not limits.wants(utt):
+            continue
+        found: list[int] | None = []
+        if strange := [label for label in spelled if label not in alphabet.known]:
+            unknown.update(strange)
+            found = None
+        elif spelled:
+            found = alphabet.encode(spelled)
+        if reason := _fault(found, int(sizes[row]), int(frames[row]), alphabet, limits):
+            left_out.setdefault(reason[0], []).append(utt + reason[1])
+        else:
+            rows.append(row)
+            columns.append(found or [])
+    if unheard := [utt for utt in said if limits.wants(utt)]:
+        left_out["have labels but nothing to be heard"] = unheard
+    if _STRANGE in left_out:
+        named = ", ".join(f"{label!r} {count:,} times" for label, count in unknown.most_common(_NAMED))
+        left_out[f"{_STRANGE} ({named})"] = left_out.pop(_STRANGE)
+    return Joined(np.array(rows, np.int64), Ragged(columns), left_out)
+
+
+def _fault(
+    columns: list[int] | None, size: int, frames: int, alphabet: Alphabet, limits: Limits
+) -> tuple[str, str] | None:
+    """Why an utterance cannot be learnt from, and what is to be said behind its name."""
+    if columns is None:
+        return _STRANGE, ""
+    if not columns:
+        return "have no labels", ""
+    if not limits.fits(size):
+        return "are shorter than `min_frames` or longer than `max_frames`", f" ({size})"
+    if (needed := alphabet.frames_needed(columns)) > frames:
+        return "are too short for their labels", f" ({frames} frames of emissions, {needed} needed)"
+    return None
+
+
+def share_of(utts: Sequence[str], share: float, seed: int) -> set[str]:
+    """So many of the utterances, always the same ones of one seed: those of 10 % are among those of 20 %."""
+    if not 0 < share <= 1:
+        raise LabelError(f"`label_fraction` is {share:g}; expected more than 0 and at most 1")
+    drawn = sorted(utts, key=lambda utt: blake2b(f"{seed} {utt}".encode(errors="surrogateescape")).digest())
+    return set(drawn[: max(1, round(share * len(utts)))])
+
+
+def report(name: str, joined: Joined, strict: bool) -> None:
+    """Names what is left out, once, before anything is trained."""
+    said = [
+        f"{name}: {len(names):,} utterances {reason} and are left out: {name_some(names)}"
+        for reason, names in joined.left_out.items()
+    ]
+    for line in said:
+        logger.warning(line)
+    if said and strict:
+        raise LabelError(f"{said[0]}; and `strict_labels` is set")
+    if not len(joined.rows):
+        raise LabelError(
+            f"{name}: not one utterance is left to learn from ({'; '.join(said) or 'it is empty'}); labels "
+            "and features are joined by the names in SPLIT.utt and SPLIT.ids: make both from one manifest"
+        )
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The first of many, in a sentence."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,176 @@
+"""letters ──decoder──▶ text, inside `fairseq-generate`: its options, its generator, what it prints.
+
+Shapes: B batch, T frames, V columns of the emissions.
+"""
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import II
+from torch import Tensor
+
+from ..data.emissions import EmissionWriter
+from ..data.labels import LabelError, Labels
+from ..decoding.beam import BeamSettings
+from ..decoding.decoder import DECODERS, DecoderSettings, make_decoder
+from ..decoding.hypothesis import DecoderPool, Hypothesis
+from ..decoding.paths import TINY
+from ..decoding.result_files import ResultFiles
+
+logger = logging.getLogger(__name__)
+
+ANSWERS = ("auto", "labels", "words")
+_BEAM = BeamSettings()
+
+
+@dataclass
+class DecodingConfig(FairseqDataclass):
+    """`--beam`, `--nbest` and `--lm-weight` are fairseq's own."""
+
+    decoder: ChoiceEnum(list(DECODERS)) = field(
+        default="greedy", metadata={"help": "decoding: the best path; words of a lexicon; any labels"}
+    )
+    lexicon: Optional[str] = field(
+        default=None, metadata={"help": "decoding: lines `word label label …`, as `vqw2v labels` writes them"}
+    )
+    lm: Optional[str] = field(
+        default=None,
+        metadata={"help": "decoding: n-gram model (ARPA or KenLM's binary), of words or of labels"},
+    )
+    word_score: float = field(default=_BEAM.word_score, metadata={"help": "decoding: added for every word"})
+    sil_score: float = field(default=_BEAM.sil_score, metadata={"help": "decoding: added a frame of silence"})
+    beam_threshold: float = field(
+        default=_BEAM.beam_threshold, metadata={"help": "decoding: drop what is so much worse than the best"}
+    )
+    beam_tokens: Optional[int] = field(
+        default=None, metadata={"help": "decoding: best labels tried a frame (default: all)"}
+    )
+    log_add: bool = field(
+        default=False, metadata={"help": "decoding: add the paths of one text, in place of the best of them"}
+    )
+    decode_workers: int = field(default=1, metadata={"help": "decoding: processes that search"})
+    answer: ChoiceEnum(list(ANSWERS)) = field(
+        default="auto",
+        metadata={"help": "decoding: print and score labels or words; auto: words with the decoder lexicon"},
+    )
+    emissions: Optional[str] = field(
+        default=None, metadata={"help": "decoding: folder to save the emissions in, for `vqw2v tune`"}
+    )
+    gen_subset: str = II("dataset.gen_subset")
+    results_path: Optional[str] = II("common_eval.results_path")
+
+
+def decoding_defaults() -> Dict[str, Any]:
+    """In place of fairseq's own, which are for translation."""
+    return {"beam": _BEAM.beam, "lm_weight": _BEAM.lm_weight, "scoring": "vq_error"}
+
+
+class Printer:
+    """Answers and transcripts in fairseq's dictionary, which grows by words where words are printed."""
+
+    def __init__(self, dictionary: Dictionary, answer: str, decoder: str) -> None:
+        self.dictionary, self.answer = dictionary, str(answer)
+        self.words = self.answer == "words" or (self.answer == "auto" and str(decoder) == "lexicon")
+
+    def choose(self, labels: Labels) -> None:
+        """Where the transcripts are no words, labels are printed."""
+        if labels.words is None and self.answer == "words":
+            raise LabelError(
+                "`answer` is words, but the labels hold none (no SPLIT.wrd); say `--answer labels`"
+            )
+        self.words = self.words and labels.words is not None
+
+    def target(self, text: Any) -> Any:
+        """A transcript's words in one string, or its labels."""
+        return self.indexes(text.split() if isinstance(text, str) else text).numpy()
+
+    def indexes(self, symbols: Sequence[str]) -> Tensor:
+        """With </s> behind them."""
+        known = self.dictionary
+        found = [known.add_symbol(s, 0) if self.words else known.index(s) for s in symbols]
+        return torch.tensor([*found, known.eos()], dtype=torch.long)
+
+    def answer_of(self, hypothesis: Hypothesis) -> Dict[str, Any]:
+        """A hypothesis as `fairseq-generate` wants it."""
+        shown = hypothesis.words if self.words else hypothesis.tokens
+        confidences = [math.log(max(segment.confidence, TINY)) for segment in shown]
+        return {
+            "tokens": self.indexes([segment.text for segment in shown]),
+            "score": hypothesis.score,
+            "positional_scores": torch.tensor([*confidences, 0.0]),
+            "attention": None,
+            "alignment": None,
+        }
+
+
+class AcousticGenerator:
+    """Emissions of a batch, then the decoder in processes; files once all utterances are answered."""
+
+    symbols_to_strip_from_output: frozenset = frozenset()  # </s> goes anyway
+
+    def __init__(
+        self, models: Sequence[Any], cfg: Any, generation: Any, num_utterances: int, printer: Printer
+    ) -> None:
+        if len(models) != 1:
+            raise ValueError(f"`path` names {len(models)} models; expected one, decoding joins no emissions")
+        self.model, self.printer = models[0], printer
+        self.model.eval()
+        units, transitions = self.model.units, self.model.network.transitions
+        steps = None if transitions is None else transitions.detach().float().cpu().numpy()
+        settings = decoder_settings(cfg, generation)
+        logger.info(f"{settings}")
+        self.pool = DecoderPool(make_decoder(settings, units, steps), cfg.decode_workers)
+        self._left = num_utterances
+        self._files: Optional[ResultFiles] = None
+        if cfg.results_path:
+            self._files = ResultFiles(cfg.results_path, cfg.gen_subset, self.model.frame_seconds)
+        self._writer: Optional[EmissionWriter] = None
+        if cfg.emissions:
+            about = dataclasses.asdict(units)
+            self._writer = EmissionWriter(
+                cfg.emissions, cfg.gen_subset, about, self.model.frame_seconds, steps
+            ).__enter__()
+
+    @torch.no_grad()
+    def generate(self, models: Any, sample: Dict[str, Any], **_: Any) -> List[List[Dict[str, Any]]]:
+        """The answers to a batch, the best first."""
+        source = sample["net_input"]["source"].to(next(self.model.parameters()).dtype)
+        out = self.model(source=source, lengths=sample["net_input"]["lengths"])
+        emissions = out.emissions.float().cpu().numpy()  # [B, T, V]
+        rows = [e[:length] for e, length in zip(emissions, out.lengths.tolist(), strict=True)]
+        answers, ids = self.pool.decode(rows), sample["id"].tolist()
+        for number, utt, row, found in zip(ids, sample["utts"], rows, answers, strict=True):
+            if self._files is not None:
+                self._files.add(number, utt, found)
+            if self._writer is not None:
+                self._writer.add(utt, row)
+        self._left -= len(rows)
+        if not self._left:
+            self.finish()
+        return [[self.printer.answer_of(hypothesis) for hypothesis in found] for found in answers]
+
+    def finish(self) -> None:
+        """Ends the processes and writes the files."""
+        self.pool.close()
+        if self._files is not None:
+            self._files.write()
+        if self._writer is not None:
+            self._writer.__exit__(None, None, None)
+
+
+def decoder_settings(cfg: Any, generation: Any) -> DecoderSettings:
+    """What the command line says of the decoder."""
+    beam = BeamSettings(
+        beam=generation.beam,
+        nbest=generation.nbest,
+        lm_weight=generation.lm_weight,
+        **{name: getattr(cfg, name) for name in ("beam_threshold", "beam_tokens", "word_score")},
+        **{name: getattr(cfg, name) for name in ("sil_score", "log_add")},
+    )
+    return DecoderSettings(str(cfg.decoder), cfg.lexicon, cfg.lm, beam)
