@@ -1,5 +1,6 @@
 """BERT on packed tokens: utterances do not see each other, positions go on, masked tokens count."""
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,16 @@ from torch import Tensor
 from vqw2v_plugin.modules.bert import Bert, BertConfig, rotary_angles, rotate
 from vqw2v_plugin.modules.bert_features import LayerMix, bert_features
 from vqw2v_plugin.modules.packed_attention import Rows
-from vqw2v_plugin.modules.vocabulary import BOS, EOS, UNK, Symbols, VocabularyError, split_codes
+from vqw2v_plugin.modules.vocabulary import (
+    BOS,
+    EOS,
+    UNK,
+    Symbols,
+    VocabularyError,
+    make_vocabulary,
+    predict,
+    split_codes,
+)
 
 SYMBOLS = Symbols(tuple(f"{i % 5}-{i // 5}" for i in range(20)))
 LENGTHS = [7, 12, 3]
@@ -150,6 +160,46 @@ def test_groups_know_pairs_that_were_never_seen() -> None:
     assert codes[4 + 7].tolist() == [5 + 2, 5 + 1]  # 2-1
     network = bert(vocabulary="groups").eval()
     assert [scores.shape[-1] for scores in network.scores(utterances()[0], [7])] == [5 + 5, 5 + 4]
+
+
+def test_groups_that_depend_on_each_other_are_told_so() -> None:
+    """The second code is the first: one code is to be guessed, not two that know nothing of each other."""
+    symbols = Symbols(tuple(f"{i}-{i}" for i in range(8)))
+    torch.manual_seed(0)
+    vocabulary = make_vocabulary("groups", symbols, 16)
+    optimizer = torch.optim.Adam(vocabulary.parameters(), 0.05)
+    states, tokens = torch.zeros(64, 16), symbols.codes.repeat(8)
+    for _ in range(100):
+        optimizer.zero_grad()
+        found = predict(vocabulary, states, tokens)
+        found.loss.backward()
+        optimizer.step()
+    bits = float(found.loss.detach()) / 64 / math.log(2)
+    assert bits == pytest.approx(3, abs=0.1)  # independent groups: 6
+    assert found.num_correct == 8  # one code in eight, and its twin every time
+    first, second = vocabulary.scores(states)
+    assert torch.equal(first.argmax(-1), second.argmax(-1))
+
+
+def test_probabilities_of_all_pairs_add_up_to_one() -> None:
+    symbols = Symbols(tuple(f"{i}-{j}" for i in range(4) for j in range(3)))
+    torch.manual_seed(0)
+    vocabulary = make_vocabulary("groups", symbols, 8)
+    for value in vocabulary.parameters():
+        torch.nn.init.normal_(value)
+    x, sizes = torch.randn(1, 8), [9, 8]  # each group's codes and the five special symbols
+    pairs = torch.cartesian_prod(*map(torch.arange, sizes))  # [P, G]
+    scores = vocabulary.scores(x.expand(len(pairs), -1), pairs)
+    chances = [s.log_softmax(-1).gather(1, p[:, None]) for s, p in zip(scores, pairs.T, strict=True)]
+    assert float(sum(chances).exp().sum().detach()) == pytest.approx(1, abs=1e-5)
+
+
+def test_groups_of_older_checkpoints_load_as_independent() -> None:
+    network, again = bert(vocabulary="groups"), bert(vocabulary="groups")
+    state = {name: value for name, value in network.state_dict().items() if ".told." not in name}
+    torch.nn.init.normal_(again.vocabulary.told[0])
+    again.load_state_dict(state)
+    assert not again.vocabulary.told[0].any()
 
 
 def test_groups_need_joint_codes() -> None:

@@ -1,13 +1,15 @@
 """tokens ──BERT──▶ states, both ends of it: symbols become vectors, and states become scores of symbols.
 
 Either each joint code such as 12-207 is one symbol (the paper), or each group has its own table and softmax,
-which know every pair. Shapes: N tokens, K masked ones, D model, V symbols, G groups, V_g symbols of a group.
+which know every pair; a group's softmax is told the codes of the groups before it. Shapes: N tokens, K masked
+ones, D model, V symbols, G groups, V_g symbols of a group.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +75,7 @@ class JointVocabulary(nn.Module):
     def embed(self, tokens: Tensor) -> Tensor:  # [N] → [N, D]
         return self.table(tokens)  # type: ignore[no-any-return]
 
-    def scores(self, x: Tensor) -> tuple[Tensor, ...]:  # [K, D] → [K, V]
+    def scores(self, x: Tensor, targets: Tensor | None = None) -> tuple[Tensor, ...]:  # [K, D] → [K, V]
         return (F.linear(x, self.table.weight if self.output is None else self.output, self.bias),)
 
     def targets(self, tokens: Tensor) -> Tensor:  # [K] → [K, 1]
@@ -81,7 +83,11 @@ class JointVocabulary(nn.Module):
 
 
 class GroupVocabulary(nn.Module):
-    """One table for each group; a token's vector is the sum of its groups' vectors."""
+    """One table for each group; a token's vector is the sum of its groups' vectors.
+
+    Codes of one frame depend on each other, so p(a, b) = p(a) · p(b | a): the state that scores b has a
+    vector of a added. These vectors begin at zero, where the groups are independent.
+    """
 
     codes: Tensor
 
@@ -92,17 +98,32 @@ class GroupVocabulary(nn.Module):
         sizes = (codes.max(0).values + 1).tolist()
         self.tables = nn.ModuleList(nn.Embedding(size, dim, padding_idx=PAD) for size in sizes)
         self.biases = nn.ParameterList(torch.zeros(size) for size in sizes)
+        self.told = nn.ParameterList(torch.zeros(size, dim) for size in sizes[:-1])
 
     def embed(self, tokens: Tensor) -> Tensor:  # [N] → [N, D]
         parts = self.codes[tokens].unbind(-1)
         return torch.stack([table(part) for table, part in zip(self.tables, parts, strict=True)]).sum(0)
 
-    def scores(self, x: Tensor) -> tuple[Tensor, ...]:  # [K, D] → G of [K, V_g]
-        pairs = zip(self.tables, self.biases, strict=True)
-        return tuple(F.linear(x, table.get_parameter("weight"), bias) for table, bias in pairs)
+    def scores(
+        self, x: Tensor, targets: Tensor | None = None
+    ) -> tuple[Tensor, ...]:  # [K, D] → G of [K, V_g]
+        """Of each group, given the codes before it: those of `targets` [K, G], or else the likeliest."""
+        found: list[Tensor] = []
+        for group, (table, bias) in enumerate(zip(self.tables, self.biases, strict=True)):
+            if group:
+                before = found[-1].detach().argmax(-1) if targets is None else targets[:, group - 1]
+                x = x + F.embedding(before, self.told[group - 1])
+            found.append(F.linear(x, table.get_parameter("weight"), bias))
+        return tuple(found)
 
     def targets(self, tokens: Tensor) -> Tensor:  # [K] → [K, G]
         return self.codes[tokens]
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        """In checkpoints from before the groups were told of each other they are independent."""
+        for name, value in self.told.named_parameters(f"{prefix}told"):
+            state.setdefault(name, torch.zeros_like(value))
+        super()._load_from_state_dict(state, prefix, *others)
 
 
 def split_codes(symbols: Symbols) -> Tensor:
@@ -128,10 +149,13 @@ def split_codes(symbols: Symbols) -> Tensor:
 
 
 def predict(vocabulary: JointVocabulary | GroupVocabulary, x: Tensor, tokens: Tensor) -> Prediction:
-    """Scores masked tokens [K] from their states [K, D]; the groups' cross-entropies add up to the pair's."""
+    """Scores masked tokens [K] from their states [K, D]; the groups' cross-entropies add up to the pair's.
+
+    A pair is right if each group is, given those before: just then it is what they would guess in turn.
+    """
     targets = vocabulary.targets(tokens)  # [K, G]
     losses, right = [], torch.ones_like(tokens, dtype=torch.bool)
-    for scores, target in zip(vocabulary.scores(x), targets.unbind(-1), strict=True):
+    for scores, target in zip(vocabulary.scores(x, targets), targets.unbind(-1), strict=True):
         losses.append(F.cross_entropy(scores.float(), target, reduction="sum"))
         right &= scores.detach().argmax(-1) == target
     return Prediction(torch.stack(losses).sum(), right.sum())

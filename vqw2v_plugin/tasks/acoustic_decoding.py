@@ -140,8 +140,7 @@ class AcousticGenerator:
     @torch.no_grad()
     def generate(self, models: Any, sample: Dict[str, Any], **_: Any) -> List[List[Dict[str, Any]]]:
         """The answers to a batch, the best first."""
-        source = sample["net_input"]["source"].to(next(self.model.parameters()).dtype)
-        out = self.model(source=source, lengths=sample["net_input"]["lengths"])
+        out = self.model(**sample["net_input"])
         emissions = out.emissions.float().cpu().numpy()  # [B, T, V]
         rows = [e[:length] for e, length in zip(emissions, out.lengths.tolist(), strict=True)]
         answers, ids = self.pool.decode(rows), sample["id"].tolist()
