@@ -57,8 +57,8 @@ INPUTS = {
     "kmeans_bert": Input("vq-wav2vec k-means + BERT", "kmeans", "bert"),
     "logmel_asg": Input("log-mel, ASG instead of CTC", "", "logmel", "asg"),
 }
-SPEEDS = (0.88, 1.12)
-UPDATES = {"pretrain": 1500, "bert": 800, "acoustic": 1000}
+SPEEDS = (0.8, 0.9, 1.12, 1.25)
+UPDATES = {"pretrain": 1500, "bert": 800, "acoustic": 1600}
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 
