@@ -80,8 +80,8 @@ class AcousticDataset(FairseqDataset):  # type: ignore[misc]
         kept = [(s, s.source) for s in samples if s.source is not None]
         if not kept:
             return {}
-        # fairseq's trainer casts float32 to the precision of training, which 16 bit of audio would not survive
-        sources = [source.double() if source.dim() == 1 else source for _, source in kept]
+        # fairseq's trainer casts float32 to the precision of training, which audio would not survive
+        sources = [s.double() if s.dim() == 1 else s for _, s in kept]
         batch: dict[str, Any] = {
             "id": torch.tensor([s.index for s, _ in kept], dtype=torch.int64),
             "utts": [s.utt for s, _ in kept],
