@@ -17,8 +17,8 @@ BIN = Path(sys.executable).parent
 YAMLS = sorted((ROOT / "examples" / "acoustic").glob("*.yaml"))
 TRAINING = (
     "--task vq_acoustic --labels labels --arch vq_wav2letter_tiny --cpu --num-workers 0 --optimizer adam "
-    "--lr 0.003 --lr-scheduler polynomial_decay --warmup-updates 20 --total-num-update 250 --clip-norm 1 "
-    "--max-tokens 2500 --max-update 250 --validate-interval 10 --no-epoch-checkpoints --log-format simple "
+    "--lr 0.003 --lr-scheduler polynomial_decay --warmup-updates 20 --total-num-update 500 --clip-norm 1 "
+    "--max-tokens 1200 --max-update 500 --validate-interval 10 --no-epoch-checkpoints --log-format simple "
     "--best-checkpoint-metric uer"
 ).split()
 LAYERS = ["--conv-layers", "[(96, 7, 2)] + [(96, 7)] * 3", "--dropout", "0"]
