@@ -64,4 +64,4 @@ def test_what_was_quick_at_first_does_not_shorten_the_rest(clock: Clock) -> None
         for _ in range(40):
             clock.now += 1
             progress.advance(1)
-    assert stream.getvalue().splitlines()[-1].endswith("52% 1,040 of 2,000, 1/s, 16:00 left")
+    assert stream.getvalue().splitlines()[-1].endswith("52% 1,040 of 2,000, 1.0/s, 16:00 left")
