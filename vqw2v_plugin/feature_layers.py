@@ -5,6 +5,7 @@ Shapes: S samples, T frames, D features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from .bert_checkpoints import load_bert
 from .checkpoints import Loaded, load_network
 from .data.audio import AudioError, read_audio
 from .data.manifest import Utterance
+from .data.token_pieces import Pieces
 from .modules.bert import Bert
-from .modules.layer_features import LAYERS, Layer, LogMelFeatures, NetworkFeatures
+from .modules.layer_features import LAYERS, Layer, LogMelFeatures, NetworkFeatures, Segment
 from .modules.pieces import PieceEncoder
 from .tokenizer import DTYPES
 
@@ -52,9 +54,12 @@ class NetworkSource:
         dtype: str = "fp32",
         bert: Bert | None = None,
         run_length: bool = False,
+        segment: Segment | None = None,
     ) -> None:
         self.layer, self.sample_rate, self.device = layer, loaded.sample_rate, torch.device(device)
-        features = NetworkFeatures(loaded.network, layer, loaded.normalize, bert, run_length, DTYPES[dtype])
+        features = NetworkFeatures(
+            loaded.network, layer, loaded.normalize, bert, run_length, DTYPES[dtype], segment
+        )
         self.features = features.to(self.device).eval()
         self.stride, self.receptive_field, self.dim = features.stride, features.receptive_field, features.dim
         self.pieces: PieceEncoder | None = self.features.pieces
@@ -66,15 +71,36 @@ class NetworkSource:
 
 
 def load_source(
-    checkpoint: str, layer: Layer, device: str, dtype: str, bert: str | None, run_length: bool
+    checkpoint: str,
+    layer: Layer,
+    device: str,
+    dtype: str,
+    bert: str | None,
+    run_length: bool,
+    pieces: str | None = None,
 ) -> NetworkSource:
-    """From files; a BERT's dictionary is in it, or dict.txt beside it."""
+    """From files; a BERT's dictionary is in it, or dict.txt beside it; `pieces`: what it learnt from."""
     if dtype not in DTYPES:
         raise ValueError(f"`--dtype` is {dtype!r}; expected {' or '.join(DTYPES)}")
     if bert is not None and layer.name != "bert":
         raise ValueError(f"`--bert` goes with `--layer bert`, the layer is {layer.name!r}; leave out one")
     network = load_bert(Path(bert)) if bert is not None else None
-    return NetworkSource(load_network(checkpoint), layer, device, dtype, network, run_length)
+    segment = _segment(pieces, network) if pieces is not None else None
+    return NetworkSource(load_network(checkpoint), layer, device, dtype, network, run_length, segment)
+
+
+def _segment(folder: str, bert: Bert | None) -> Segment:
+    made = Pieces.load(folder)
+    if bert is None or list(bert.symbols.lines) != made.symbols:
+        raise ValueError(
+            f"`--pieces` {folder}: expected the token folder that the BERT of `--bert` was trained on"
+        )
+
+    def segment(symbols: Sequence[str]) -> tuple[Tensor, Tensor]:
+        ids, counts = made(symbols)
+        return torch.from_numpy(ids), torch.from_numpy(counts)
+
+    return segment
 
 
 def _read(utterance: Utterance, sample_rate: int, least: int) -> Tensor:  # [S]

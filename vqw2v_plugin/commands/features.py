@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for a BERT of run-length tokens; states are repeated to frames",
     )
+    parser.add_argument(
+        "--pieces",
+        metavar="FOLDER",
+        help="for a BERT of pieces: the tokens that it was trained on; states are repeated to frames",
+    )
     parser.add_argument("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
     parser.add_argument(
         "--bands", type=int, default=80, metavar="N", help="for logmel: mel bands (default: %(default)s)"
@@ -62,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
     """Where the features come from, and what features.json says about it."""
+    from ..data.token_pieces import MODEL
     from ..discretizer import checkpoint_hash
     from ..feature_layers import LogMelSource, load_source
 
@@ -73,12 +79,14 @@ def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dic
     described: dict[str, Any] = {"layer": args.layer, "dtype": args.dtype}
     if layer.name == "logmel":
         return LogMelSource(args.sample_rate, args.bands, device), described
-    source = load_source(args.checkpoint, layer, device, args.dtype, args.bert, args.run_length)
+    source = load_source(args.checkpoint, layer, device, args.dtype, args.bert, args.run_length, args.pieces)
     if source.pieces is not None:
         source.pieces.memory = int(args.memory * 2**30)
     described["checkpoint"] = _file(args.checkpoint, checkpoint_hash)
     if args.bert:
         described |= {"bert": _file(args.bert, checkpoint_hash), "run_length": args.run_length}
+    if args.pieces:
+        described["pieces"] = _file(str(Path(args.pieces) / MODEL), checkpoint_hash)
     return source, described
 
 

@@ -6,6 +6,7 @@ Shapes: S samples, T frames, G groups, N tokens, D features.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ from .vocabulary import UNK
 from .vq_wav2vec import VqWav2Vec
 
 LAYERS = ("z", "c", "q", "bert", "logmel")
+# code symbols whose runs are joined, N → BERT's ids [M], and how many of the symbols each stands for [M]
+Segment = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ class NetworkFeatures(nn.Module):
         bert: Bert | None = None,
         run_length: bool = False,
         dtype: torch.dtype = torch.float32,
+        segment: Segment | None = None,
     ) -> None:
         super().__init__()
         self.network, self.bert = network, bert
-        self.layer, self.normalize, self.run_length, self.dtype = layer, normalize, run_length, dtype
+        self.layer, self.normalize, self.dtype, self.segment = layer, normalize, dtype, segment
+        self.run_length = run_length or segment is not None
         geometry = network.encoder.geometry
         self.stride, self.receptive_field = geometry.stride, geometry.receptive_field
         self.dim = self._dim()
@@ -152,8 +157,12 @@ class NetworkFeatures(nn.Module):
         kept, lengths = codes, None
         if self.run_length:
             kept, lengths = torch.unique_consecutive(codes, dim=0, return_counts=True)  # [N, G], [N]
-        known = self.bert.symbols.ids
-        ids = torch.tensor([known.get("-".join(map(str, frame)), UNK) for frame in kept.tolist()])
+        symbols, known = ["-".join(map(str, frame)) for frame in kept.tolist()], self.bert.symbols.ids
+        if self.segment is not None and lengths is not None:
+            ids, counts = self.segment(symbols)  # [M] each
+            lengths = torch.stack([part.sum() for part in lengths.split(counts.tolist())])
+        else:
+            ids = torch.tensor([known.get(symbol, UNK) for symbol in symbols])
         with self._autocast(codes):
             states = bert_features(self.bert, [ids], self.layer.number)[0].float()  # [N, D]
         return states if lengths is None else states.repeat_interleave(lengths, 0)

@@ -1,0 +1,116 @@
+"""Pieces of codes: nothing is lost, common sequences become one token, the folder is one that BERT reads."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sentencepiece")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "bert"
+sys.path.insert(0, str(EXAMPLES))
+import pieces as script
+
+from vqw2v_plugin.data.token_folder import TokenError, read_dict, write_dict
+from vqw2v_plugin.data.token_pieces import Pieces, train_pieces
+from vqw2v_plugin.data.token_store import TokenStore, TokenWriter
+
+CODES = tuple(f"{i}-{i * i}" for i in range(12))
+WORDS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10, 11, 0]]
+
+
+def speech(count: int, seed: int = 0) -> list[list[str]]:
+    """Utterances of four words of several codes each."""
+    rng = np.random.default_rng(seed)
+    spoken = [[code for w in rng.integers(4, size=20) for code in WORDS[w]] for _ in range(count)]
+    return [[CODES[i] for i in utterance] for utterance in spoken]
+
+
+def spelled(made: Pieces, ids: np.ndarray) -> list[str]:
+    return "+".join(made.symbols[i - 4] for i in ids.tolist()).split("+")
+
+
+def test_pieces_spell_the_tokens_they_stand_for() -> None:
+    made = train_pieces(speech(50), CODES, 40)
+    for utterance in (*speech(5, seed=1), list(CODES), list(CODES[::-1]), [CODES[3]]):
+        ids, counts = made(utterance)
+        assert spelled(made, ids) == utterance and counts.sum() == len(utterance)
+        assert counts.tolist() == [made.symbols[i - 4].count("+") + 1 for i in ids.tolist()]
+    assert [len(part) for part in made([])] == [0, 0]
+
+
+def test_what_comes_together_often_is_one_piece() -> None:
+    made = train_pieces(speech(50), CODES, 40)
+    utterance = speech(1, seed=1)[0]
+    assert len(made(utterance)[0]) <= 20  # its words; the tokens are three times as many
+    assert set(CODES) <= set(made.symbols)  # so that nothing becomes <unk>
+
+
+def test_codes_that_are_new_become_unk_and_keep_their_place() -> None:
+    made = train_pieces(speech(50), CODES, 40)
+    ids, counts = made([CODES[1], "77-7", "78-8", CODES[4]])
+    assert 3 in ids.tolist() and counts.sum() == 4
+    assert spelled(made, ids[:1]) == [CODES[1]] and spelled(made, ids[-1:]) == [CODES[4]]
+
+
+def test_saved_and_loaded_they_are_the_same(tmp_path: Path) -> None:
+    made = train_pieces(speech(50), CODES, 40)
+    made.save(tmp_path)
+    loaded = Pieces.load(tmp_path)
+    assert loaded.symbols == made.symbols and loaded.codes == CODES
+    assert loaded(speech(1, seed=3)[0])[0].tolist() == made(speech(1, seed=3)[0])[0].tolist()
+
+
+def test_the_same_tokens_give_the_same_model() -> None:
+    assert train_pieces(speech(30), CODES, 30).model == train_pieces(speech(30), CODES, 30).model
+
+
+def test_what_cannot_be_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TokenError, match="5 pieces of 12 code symbols: expected at least one piece"):
+        train_pieces(speech(5), CODES, 5)
+    with pytest.raises(TokenError, match=r"pieces.model: cannot be read"):
+        Pieces.load(tmp_path)
+    with pytest.raises(TokenError, match=r"pieces.model: is no sentencepiece model"):
+        Pieces(b"something else", CODES)
+
+
+def write_tokens(folder: Path, run_length: bool) -> dict[str, list[int]]:
+    """Frames of each utterance in split `train`: runs of one to four of each code."""
+    rng = np.random.default_rng(5)
+    frames: dict[str, list[int]] = {}
+    durations = []
+    with TokenWriter(folder, "train", 20) as writer:
+        for number, utterance in enumerate(speech(30)):
+            ids = np.array([4 + CODES.index(symbol) for symbol in utterance])
+            lengths = rng.integers(1, 5, len(ids))
+            frames[f"u{number}"] = np.repeat(ids, lengths).tolist()
+            writer.add(f"u{number}", int(lengths.sum()), ids if run_length else np.repeat(ids, lengths))
+            durations.append(lengths)
+        writer.add("silent", 0, [])
+    write_dict(folder / "dict.txt", [(symbol, 1) for symbol in CODES])
+    if run_length:
+        np.save(folder / "train.durations.npy", np.concatenate(durations).astype("<i4"))
+    return frames
+
+
+@pytest.mark.parametrize("run_length", [False, True], ids=["frames", "run-length"])
+def test_a_folder_of_pieces_expands_to_the_frames_it_was_made_of(
+    tmp_path: Path, run_length: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    frames, out = write_tokens(tmp_path / "in", run_length), tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["pieces.py", str(tmp_path / "in"), str(out), "--pieces", "40"])
+    assert script.main() == 0
+    store, symbols = TokenStore(out, "train"), read_dict(out / "dict.txt")
+    durations = np.load(out / "train.durations.npy")
+    assert store.sizes.sum() == len(durations) < sum(map(len, frames.values())) / 3
+    begin = 0
+    for i, (utt, num_frames) in enumerate(store.rows):
+        ids = store[i]
+        assert durations[begin : begin + len(ids)].sum() == num_frames == len(frames.get(utt, []))
+        begin += len(ids)
+        codes = [CODES.index(code) + 4 for p in ids.tolist() for code in symbols[p - 4].split("+")]
+        kept = [code for j, code in enumerate(frames.get(utt, [])) if j == 0 or frames[utt][j - 1] != code]
+        assert codes == kept
+    with pytest.raises(SystemExit, match="is not empty"):
+        script.main()

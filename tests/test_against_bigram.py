@@ -1,0 +1,133 @@
+"""examples/bert: the bigram model that BERT is measured against is a good one, and the script prints both."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "bert"
+sys.path.insert(0, str(EXAMPLES))
+import against_bigram
+from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score
+
+from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
+from vqw2v_plugin.data.token_folder import write_dict
+from vqw2v_plugin.data.token_store import TokenWriter
+from vqw2v_plugin.modules.span_mask import span_mask
+from vqw2v_plugin.modules.vocabulary import BOS, EOS, Symbols
+
+V = 12
+
+
+@pytest.fixture(scope="module")
+def matrix() -> np.ndarray:
+    """p(next | this) of a Markov chain, [V, V]."""
+    return np.random.default_rng(0).dirichlet(np.full(V, 0.1), V)
+
+
+def chains(matrix: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    states = [rng.integers(V, size=count)]
+    for _ in range(199):
+        spins = rng.random((count, 1))
+        states.append((matrix[states[-1]].cumsum(1) < spins).sum(1).clip(max=V - 1))
+    return [np.array([BOS, *(4 + chain), EOS]) for chain in np.stack(states, 1)]
+
+
+def masked_of(sequences: list[np.ndarray], seed: int) -> Masked:
+    generator = torch.Generator().manual_seed(seed)
+    masks = [np.pad(span_mask(len(s) - 2, 0.05, 10, generator=generator).numpy(), 1) for s in sequences]
+    return join([find_neighbours(s, mask) for s, mask in zip(sequences, masks, strict=True)])
+
+
+def test_neighbours_are_the_nearest_visible_tokens() -> None:
+    tokens = np.array([0, 5, 6, 7, 8, 9, 2])
+    found = find_neighbours(tokens, np.array([False, True, False, True, True, True, False]))
+    assert found.target.tolist() == [5, 7, 8, 9]
+    assert found.left.tolist() == [0, 6, 6, 6] and found.before.tolist() == [1, 1, 2, 3]
+    assert found.right.tolist() == [6, 2, 2, 2] and found.after.tolist() == [1, 3, 2, 1]
+
+
+def test_on_a_markov_chain_it_is_as_good_as_the_chain_s_own_posterior(matrix: np.ndarray) -> None:
+    train = chains(matrix, 150, 1)
+    test = masked_of(chains(matrix, 20, 2), 2)
+    inner = (test.left != BOS) & (test.right != EOS)
+    test = test[inner]
+    bigram = Bigram(train[:140], V + 5)
+    found = bigram.bits(test, bigram.tune(masked_of(train[140:], 3)))
+    powers = np.stack(
+        [np.linalg.matrix_power(matrix, d) for d in range(test.before.max() + test.after.max())]
+    )
+    exact = powers[test.before, test.left - 4] * powers[test.after, :, test.right - 4]  # [K, V]
+    with np.errstate(divide="ignore"):
+        best = score(np.log(exact / exact.sum(1, keepdims=True)), test.target - 4)
+    assert found[0] < 1.03 * best[0] and found[1] > best[1] - 0.02
+    unigram = score(np.broadcast_to(np.log(bigram.unigram), (len(test), V + 5)), test.target)
+    assert found[0] < 0.92 * unigram[0]  # there was something to find
+
+
+@pytest.mark.parametrize("how", [Smoothing(), Smoothing(3.0, 0.7), Smoothing(1.0, 1.0, 10.0)])
+def test_probabilities_add_up_to_one(matrix: np.ndarray, how: Smoothing) -> None:
+    bigram = Bigram(chains(matrix, 20, 1), V + 5)
+    total = np.exp(bigram.log_probs(masked_of(chains(matrix, 3, 2), 2), how)).sum(1)
+    assert np.allclose(total, 1, atol=1e-4)
+
+
+def test_counting_both_sides_together_sees_what_each_alone_does_not() -> None:
+    """Here the token between two is their sum: neither neighbour says anything about it."""
+    rng = np.random.default_rng(0)
+    ends = rng.integers(V, size=(3000, 2))
+    sequences = [np.array([BOS, 4 + a, 4 + (a + b) % V, 4 + b, EOS]) for a, b in ends.tolist()]
+    mask = np.array([False, False, True, False, False])
+    masked = join([find_neighbours(s, mask) for s in sequences[2000:]])
+    bigram = Bigram(sequences[:2000], V + 5)
+    apart, together = (bigram.bits(masked, Smoothing(together=j)) for j in (None, 1.0))
+    assert apart[1] < 0.3 and together[1] > 0.95
+    assert bigram.tune(masked).together is not None
+
+
+def write_tokens(folder: Path, matrix: np.ndarray) -> list[str]:
+    symbols = [f"{i}-{i % 3}" for i in range(V)]
+    for split, count, seed in (("train", 40, 1), ("test", 6, 2)):
+        with TokenWriter(folder, split, V + 5) as writer:
+            for number, chain in enumerate(chains(matrix, count, seed)):
+                writer.add(f"{split}{number}", len(chain) - 2, chain[1:-1])
+    write_dict(folder / "dict.txt", [(symbol, 1) for symbol in symbols])
+    return symbols
+
+
+def test_the_script_prints_a_row_for_each(
+    matrix: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    symbols = Symbols(tuple(write_tokens(tmp_path, matrix)))
+    command = ["against_bigram.py", str(tmp_path)]
+    for kind in ("joint", "groups"):
+        torch.manual_seed(0)
+        save_bert(tmp_path / f"{kind}.pt", build_bert({"_name": "vq_bert_tiny", "vocabulary": kind}, symbols))
+        command.append(str(tmp_path / f"{kind}.pt"))
+    monkeypatch.setattr(sys, "argv", command)
+    assert against_bigram.main() == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows][2:] == [
+        f"| {tmp_path.name}/joint.pt: joint",
+        f"| {tmp_path.name}/groups.pt: groups",
+    ]
+    bits = [float(row[1]) for row in rows]
+    assert bits[1] < bits[0] and bits[2] > 3  # the networks are untrained
+
+
+def test_a_bert_of_another_dictionary_is_refused(
+    matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tokens(tmp_path, matrix)
+    torch.manual_seed(0)
+    save_bert(tmp_path / "other.pt", build_bert({"_name": "vq_bert_tiny"}, Symbols(("7-7", "8-8"))))
+    monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path), str(tmp_path / "other.pt")])
+    with pytest.raises(SystemExit, match="was trained with another dictionary than"):
+        against_bigram.main()
