@@ -1,0 +1,45 @@
+"""The recipe for corpora: its yaml exist, and any number of GPUs keeps the papers' batch."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commands(tmp_path: Path, *options: str) -> list[list[str]]:
+    command = [sys.executable, str(ROOT / "examples" / "corpus" / "recipe.py"), str(tmp_path / "corpus")]
+    command += [str(tmp_path / "run"), *options, "--dry-run"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return [shlex.split(line) for line in result.stdout.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("kind", ["librispeech", "timit", "wsj"])
+def test_every_training_has_its_yaml(kind: str, tmp_path: Path) -> None:
+    trainings = [c for c in commands(tmp_path, "--kind", kind) if Path(c[0]).name == "fairseq-hydra-train"]
+    assert len(trainings) == 3
+    for words in trainings:
+        config = words[words.index("--config-dir") + 1], words[words.index("--config-name") + 1]
+        assert (Path(config[0]) / f"{config[1]}.yaml").is_file()
+
+
+def test_fewer_gpus_gather_the_same_batch(tmp_path: Path) -> None:
+    for gpus in (1, 2, 4):
+        gumbel, bert = (
+            next(c for c in commands(tmp_path, "--kind", "wsj", "--gpus", str(gpus)) if c[4] == name)
+            for name in ("gumbel", "base")
+        )
+        assert f"distributed_training.distributed_world_size={gpus}" in gumbel
+        assert f"+optimization.update_freq=[{8 // gpus}]" in gumbel
+        assert f"optimization.update_freq=[{32 // gpus}]" in bert
+    assert not any("update_freq" in w for c in commands(tmp_path, "--kind", "wsj", "--gpus", "8") for w in c)
+
+
+def test_audio_to_pretrain_on_is_listed_by_itself(tmp_path: Path) -> None:
+    listed = commands(tmp_path, "--kind", "timit", "--pretrain", str(tmp_path / "more"))
+    assert [c[2] for c in listed[:2]] == [str(tmp_path / "corpus"), str(tmp_path / "more")]
+    assert f"task.data={tmp_path / 'run' / 'pretrain' / 'data'}" in listed[2]
