@@ -11,7 +11,7 @@ from vqw2v_plugin.recipe import Stage, StageError, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")
-UPDATES = {"gumbel": 1000, "bert": 800, "acoustic": 500}
+UPDATES = {"gumbel": 1000, "bert": 600, "acoustic": 500}
 FEATURES = {"logmel": "log-mel energies", "vq": "vq-wav2vec", "bert": "vq-wav2vec + BERT"}
 DECODERS = {"greedy": "greedy", "lexicon": "lexicon and 4-gram"}
 
