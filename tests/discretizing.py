@@ -8,9 +8,11 @@ import soundfile as sf
 import torch
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.data.manifest import write_manifest
 from vqw2v_plugin.data.token_folder import read_dict
 from vqw2v_plugin.data.token_store import TokenStore
+from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 
 FEW = ["--shard-minutes", "0.02"]  # many shards: of 1.2 s of audio each
 
@@ -28,6 +30,12 @@ def corpus(folder: Path, name: str = "train", files: int = 24, seed: int = 0) ->
         rows.append({"path": f"{name}{i}.flac", "samples": len(wav)})
     write_manifest(folder / f"{name}.tsv", audio, rows)
     return folder / f"{name}.tsv"
+
+
+def saved(network: VqWav2Vec, folder: Path) -> str:
+    """The checkpoint of a network."""
+    save_checkpoint(Imported(Loaded(network.eval(), 16_000, False), False, 0, []), folder / "m.pt")
+    return str(folder / "m.pt")
 
 
 def content(out: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from discretizing import FEW, content, corpus, decoded, run
+from discretizing import FEW, content, corpus, decoded, run, saved
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
@@ -21,10 +21,7 @@ from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 
 @pytest.fixture
 def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    save_checkpoint(
-        Imported(Loaded(tiny(quantizer="gumbel").eval(), 16_000, False), False, 0, []), tmp_path / "m.pt"
-    )
-    return str(tmp_path / "m.pt")
+    return saved(tiny(quantizer="gumbel"), tmp_path)
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from discretizing import FEW, content, corpus, ended, run, start
+from discretizing import FEW, content, corpus, ended, run, saved, start
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.data import shards
 from vqw2v_plugin.data.token_store import TokenStore
 from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
@@ -24,10 +23,7 @@ from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 
 @pytest.fixture
 def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    save_checkpoint(
-        Imported(Loaded(tiny(quantizer="gumbel").eval(), 16_000, False), False, 0, []), tmp_path / "m.pt"
-    )
-    return str(tmp_path / "m.pt")
+    return saved(tiny(quantizer="gumbel"), tmp_path)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .bert_checkpoints import load_bert
-from .checkpoint_files import WEIGHTS_NAME, CheckpointError, sha256
+from .checkpoint_files import CheckpointError, checkpoint_hash
 from .checkpoints import load_network
 from .modules.audio_front import AudioFront
 from .modules.layer_features import Layer, LogMelFeatures, NetworkFeatures
@@ -119,8 +119,7 @@ def front_of_stamp(
 def describe_file(path: str | Path) -> dict[str, str]:
     """Name, place and hash of a checkpoint, which may be an exported folder."""
     path = Path(path)
-    digest = sha256(path / WEIGHTS_NAME if path.is_dir() else path)
-    return {"name": path.name, "path": str(path.absolute()), "sha256": digest}
+    return {"name": path.name, "path": str(path.absolute()), "sha256": checkpoint_hash(path)}
 
 
 def _found(what: str, held: Any, given: str | None, beside: Path) -> str | None:

@@ -198,3 +198,9 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def checkpoint_hash(checkpoint: str | Path) -> str:
+    """SHA-256 of a checkpoint, which may be an exported folder: then of its weights."""
+    path = Path(checkpoint)
+    return sha256(path / WEIGHTS_NAME if path.is_dir() else path)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checkpoint_files import WEIGHTS_NAME, sha256
+from .checkpoint_files import checkpoint_hash, sha256
 from .data.code_symbols import Codes, SymbolIds, count_symbols, in_order_of_use, runs
 from .data.manifest import Manifest, Utterance
 from .data.run_lock import Rank
@@ -104,11 +104,6 @@ def agreement(exact: Tokenizer, other: Tokenizer, manifest: Manifest, files: int
 def one_thread() -> None:
     """Codes so close that rounding decides must not depend on how a product was shared out."""
     torch.set_num_threads(1)
-
-
-def checkpoint_hash(checkpoint: str) -> str:
-    path = Path(checkpoint)
-    return sha256(path / WEIGHTS_NAME if path.is_dir() else path)
 
 
 def shard_samples(manifest: Manifest, minutes: float, sample_rate: int) -> int:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from .recipe import Stage
 
 BIN = Path(sys.executable).parent
@@ -24,18 +26,17 @@ def train(
     *,
     says: str,
     minutes: float,
-    updates: int,
     needs: Sequence[str],
 ) -> Stage:
-    """A training by `fairseq-hydra-train` with the settings of a yaml; `updates` 0: as many as it says."""
+    """A training by `fairseq-hydra-train` with the settings of a yaml."""
     folder = run / name
     command = [
         *(str(BIN / "fairseq-hydra-train"), "--config-dir", str(config.parent), "--config-name", config.stem),
         *(f"common.user_dir={PACKAGE}", f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}"),
-        *([f"optimization.max_update={updates}"] if updates else []),
         *overrides,
     ]
     gives = f"{folder}/checkpoint_last.pt"
+    updates = OmegaConf.load(config).optimization.get("max_update", 0)
     return Stage(name, [command], says, minutes, needs, [config], updates=updates, gives=gives)
 
 

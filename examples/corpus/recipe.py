@@ -113,9 +113,7 @@ def train(
         more += [f"{'' if 'update_freq' in settings.optimization else '+'}optimization.update_freq=[{every}]"]
     minutes = HOURS.get(name, HOURS["vq"]) * 60 / max(args.gpus, 1)
     says = f"Training with examples/{folder}/{config.name}"
-    return pipeline.train(
-        run, name, config, [*overrides, *more], says=says, minutes=minutes, updates=0, needs=needs
-    )
+    return pipeline.train(run, name, config, [*overrides, *more], says=says, minutes=minutes, needs=needs)
 
 
 def decode(run: Path, kind: Kind, split: str) -> Stage:

@@ -58,7 +58,6 @@ INPUTS = {
     "logmel_asg": Input("log-mel, ASG instead of CTC", "", "logmel", "asg"),
 }
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
-UPDATES = {"pretrain": 1500, "bert": 800, "acoustic": 1600}
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 
@@ -226,7 +225,6 @@ def pretraining(plan: Plan, model: str) -> Stage:
         [f"task.data={audio}", f"+task.audio_cache={plan.run / 'digits' / 'cache'}", *QUANTIZERS[model]],
         says=f"Pretraining {model} without labels",
         minutes=5,
-        updates=UPDATES["pretrain"],
         needs=["digits"],
     )
 
@@ -244,7 +242,6 @@ def bert_stages(plan: Plan, model: str) -> Iterator[Stage]:
         [f"task.data={plan.run / f'{model}_tokens' / 'data'}"],
         says=f"Training BERT on the tokens of {model}",
         minutes=5,
-        updates=UPDATES["bert"],
         needs=[f"{model}_tokens"],
     )
 
@@ -269,7 +266,6 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
         ],
         says=says,
         minutes=3,
-        updates=UPDATES["acoustic"],
         needs=needs,
     )
     commands: list[Sequence[str]] = []

@@ -11,7 +11,6 @@ from vqw2v_plugin.recipe import Stage, StageError, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")
-UPDATES = {"gumbel": 1000, "bert": 600, "acoustic": 500}
 FEATURES = {"logmel": "log-mel energies", "vq": "vq-wav2vec", "bert": "vq-wav2vec + BERT"}
 DECODERS = {"greedy": "greedy", "lexicon": "lexicon and 4-gram"}
 
@@ -27,7 +26,6 @@ def stages(run: Path, minutes: float) -> list[Stage]:
             *(run, "gumbel", HERE / "gumbel.yaml", [f"task.data={data}"]),
             says="Training vq-wav2vec without labels; accuracy is 0.09 by chance, perplexity at most 32",
             minutes=1.5,
-            updates=UPDATES["gumbel"],
             needs=["corpus"],
         ),
         pipeline.usage(run, "usage", gumbel, data, "train", ["gumbel"]),
@@ -36,7 +34,6 @@ def stages(run: Path, minutes: float) -> list[Stage]:
             *(run, "bert", HERE / "bert.yaml", [f"task.data={tokens}"]),
             says="Training BERT to guess masked tokens",
             minutes=2,
-            updates=UPDATES["bert"],
             needs=["tokens"],
         ),
         pipeline.features(run, "features_logmel", "logmel", data, SPLITS, 0.2, ["corpus"]),
@@ -75,7 +72,6 @@ def acoustic(run: Path, name: str, called: str) -> list[Stage]:
             *(run, trained, HERE / "acoustic.yaml", [f"task.data={data}", f"task.labels={labels}"]),
             says=f"Training letters on {called}, with CTC; wer is the share of words that are wrong",
             minutes=1.5,
-            updates=UPDATES["acoustic"],
             needs=[f"features_{name}", "labels"],
         )
     ]

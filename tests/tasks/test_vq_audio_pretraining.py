@@ -13,7 +13,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.data.manifest import ManifestError, write_manifest
-from vqw2v_plugin.tasks import vq_audio_pretraining
+from vqw2v_plugin.tasks import folders
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
 
 
@@ -113,7 +113,7 @@ def test_a_wrong_data_folder_is_named_before_anything_is_built(corpus: Path, nam
 
 
 def test_a_folder_lost_to_hydra_is_named(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vq_audio_pretraining, "to_absolute_path", lambda path: str(corpus.parent / path))
+    monkeypatch.setattr(folders, "to_absolute_path", lambda path: str(corpus.parent / path))
     with pytest.raises(ManifestError, match=rf"hydra has changed the working folder: say {corpus}"):
         task_of(corpus.name).load_dataset("train")
 

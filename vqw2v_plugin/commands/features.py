@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
     """Where the features come from, and what features.json says about it."""
+    from ..checkpoint_files import checkpoint_hash
     from ..data.token_pieces import MODEL
-    from ..discretizer import checkpoint_hash
     from ..feature_layers import LogMelSource, load_source
 
     if (layer.name == "logmel") != (args.checkpoint == "-"):

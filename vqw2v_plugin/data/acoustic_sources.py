@@ -12,12 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .audio import AudioError, audio_info, read_audio
+from .audio import read_audio
+from .audio_dataset import probe_rate
 from .feature_store import FeatureError, FeatureStore, feature_splits, read_features_about
 from .manifest import Manifest
 
-DEFAULT_RATE = 16_000
-_PROBES = 10  # files to ask for their rate before the default is taken
 Input = npt.NDArray[np.float32]  # [T, D] or [S]
 
 
@@ -51,7 +50,7 @@ class AudioSource:
         self.manifest, self.sample_rate = manifest, sample_rate
         self.name = manifest.path
         self.utts = [manifest[i].utt for i in range(len(manifest))]
-        rates = _probe_rate(manifest) if manifest.rates is None else manifest.rates
+        rates = probe_rate(manifest) if manifest.rates is None else manifest.rates
         self.sizes = manifest.sizes * sample_rate // rates
 
     def read(self, index: int) -> Input:
@@ -84,13 +83,3 @@ def input_stamp(folder: str | os.PathLike[str], sample_rate: int) -> dict[str, A
     if not feature_splits(folder):
         return {"sample_rate": sample_rate}
     return {key: value for key, value in read_features_about(folder).items() if key != "splits"}
-
-
-def _probe_rate(manifest: Manifest) -> int:
-    """Without a rate column, the rate of the first file that opens stands for all sizes."""
-    for i in range(min(_PROBES, len(manifest))):
-        try:
-            return audio_info(manifest[i].path).sample_rate
-        except AudioError:
-            continue
-    return DEFAULT_RATE

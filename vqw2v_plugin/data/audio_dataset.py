@@ -206,7 +206,7 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
     def _select(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The rows that are long enough, and their sizes at the target rate."""
         manifest = self.manifest
-        rates = self._probe_rate() if manifest.rates is None else manifest.rates
+        rates = probe_rate(manifest) if manifest.rates is None else manifest.rates
         sizes = manifest.sizes * self.sample_rate // rates
         rows = np.flatnonzero(sizes >= self.min_sample_size)
         short = np.flatnonzero(sizes < self.min_sample_size)
@@ -227,15 +227,6 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
             )
         return rows, sizes[rows]
 
-    def _probe_rate(self) -> int:
-        """Without a rate column, the rate of the first file that opens stands for all sizes."""
-        for i in range(min(_PROBES, len(self.manifest))):
-            try:
-                return audio_info(self.manifest[i].path).sample_rate
-            except AudioError:
-                continue
-        return DEFAULT_RATE
-
     def _check_length(self, wav: Samples, path: str) -> None:
         if len(wav) < self.min_sample_size:
             raise AudioError(
@@ -251,3 +242,13 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
 
 def _shared(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.share_memory_()  # type: ignore[no-untyped-call, no-any-return]
+
+
+def probe_rate(manifest: Manifest) -> int:
+    """Without a rate column, the rate of the first file that opens stands for all sizes."""
+    for i in range(min(_PROBES, len(manifest))):
+        try:
+            return audio_info(manifest[i].path).sample_rate
+        except AudioError:
+            continue
+    return DEFAULT_RATE

@@ -12,6 +12,7 @@ from omegaconf import MISSING
 from ..data.audio_dataset import AudioCropDataset
 from ..data.manifest import Manifest, ManifestError
 from ..data.pcm_cache import PcmCache
+from .folders import remedy_for
 from .training import TrainingConfig, TrainingTask
 
 
@@ -105,10 +106,8 @@ def list_manifests(data: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(data) if name.endswith(".tsv"))
     except OSError as error:
-        reason, meant = (error.strerror or str(error)).lower(), to_absolute_path(data)
-        remedy = "correct the path or give yourself access"
-        if meant != os.path.abspath(data) and os.path.isdir(meant):
-            remedy = f"hydra has changed the working folder: say {meant}"
+        reason = (error.strerror or str(error)).lower()
+        remedy = remedy_for(data, "correct the path or give yourself access")
         raise ManifestError(
             f"data={data}: {reason}, expected a folder of SPLIT.tsv files; {remedy}"
         ) from error

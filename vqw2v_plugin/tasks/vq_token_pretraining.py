@@ -8,7 +8,6 @@ from typing import Any, Dict
 
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
-from hydra.utils import to_absolute_path
 from omegaconf import MISSING
 
 from ..data.token_dataset import MaskedTokenDataset, Masking
@@ -16,6 +15,7 @@ from ..data.token_folder import DICT, TokenError, read_dict
 from ..data.token_store import TokenStore
 from ..modules.span_mask import expected_share
 from ..modules.vocabulary import MASK, Symbols
+from .folders import need_folder
 from .training import TrainingConfig, TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -69,15 +69,8 @@ class VqTokenPretrainingTask(TrainingTask):
         return Symbols(tuple(self.state.symbols))
 
     def _read_symbols(self) -> Any:
-        folder = Path(self.cfg.data)
-        if not folder.is_dir():
-            meant = Path(to_absolute_path(self.cfg.data))
-            moved = meant != folder.absolute() and meant.is_dir()
-            remedy = f"hydra has changed the working folder: say {meant}" if moved else "correct the path"
-            raise TokenError(
-                f"data={folder}: is no folder, expected one with dict.txt and SPLIT.idx; {remedy}"
-            )
-        return read_dict(folder / DICT)
+        need_folder("data", self.cfg.data, "dict.txt and SPLIT.idx", TokenError)
+        return read_dict(Path(self.cfg.data) / DICT)
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Refuses to go on with tokens that mean something else than those before."""
