@@ -49,7 +49,7 @@ setup(
         "report": report,
         "demo": demo,
         # ruff and mypy judge differently from one release to the next; these are the ones `make lint` means.
-        "dev": ["pytest", "hypothesis", "ruff==0.17.*", "mypy==2.4.*", *demo, *report],
+        "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff==0.17.*", "mypy==2.4.*", *demo, *report],
     },
     entry_points={"console_scripts": ["vqw2v = vqw2v_plugin.__main__:main"]},
     zip_safe=False,
