@@ -36,7 +36,9 @@ def train(
         *overrides,
     ]
     gives = f"{folder}/checkpoint_last.pt"
-    updates = OmegaConf.load(config).optimization.get("max_update", 0)
+    given = [words for words in overrides if words.startswith("optimization.max_update=")]
+    settings = OmegaConf.merge(OmegaConf.load(config), OmegaConf.from_dotlist(given))
+    updates = settings.optimization.get("max_update", 0)
     return Stage(name, [command], says, minutes, needs, [config], updates=updates, gives=gives)
 
 

@@ -48,7 +48,7 @@ def gradients(model: nn.Module, network: AcousticModel, rows: slice) -> dict[str
 
 
 def rank(number: int, make: Callable[[], Model], find: bool, port: int, out: Path) -> None:
-    """It ends with its process: torch 2.13's `destroy_process_group` waits for a thread that may wait for it."""
+    """It ends with its process: torch's `destroy_process_group` waits for a thread that may wait for it."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=number)
     model = make().train()

@@ -1,0 +1,283 @@
+"""From recorded digits to error rates: the stages that compare.py and sweep.py are made of.
+
+Everything is heard at 8 kHz. Pretraining has the digits of the training speakers and whatever unlabelled
+speech is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vqw2v_plugin import pipeline
+from vqw2v_plugin.recipe import Stage
+
+HERE = Path(__file__).resolve().parent
+SPEEDS = (0.8, 0.9, 1.12, 1.25)
+CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an acoustic model eats: a layer of a pretrained model, or log-mel energies of none."""
+
+    called: str
+    model: str
+    layer: str
+    criterion: str = "vq_ctc"
+    settings: tuple[str, ...] = ()  # of the pretraining
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}_{self.layer}" if self.model else self.layer
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training of the acoustic model."""
+
+    corpus: str
+    features: str  # a key of the plan's inputs
+    fraction: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.corpus}_{self.features}_{self.fraction:g}_{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything is, and what is wanted of it."""
+
+    run: Path
+    fsdd: Path
+    unlabelled: tuple[Path, ...]
+    speech: Path | None
+    inputs: Mapping[str, Input]
+    rows: tuple[Row, ...]
+    updates: int | None = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, inputs: Mapping[str, Input], rows: Sequence[Row]) -> Plan:
+        """What the arguments say, paths made absolute."""
+        speech = getattr(args, "speech", None)
+        return cls(
+            args.run.resolve(),
+            args.fsdd.resolve(),
+            tuple(path.resolve() for path in args.unlabelled),
+            speech.resolve() if speech else None,
+            inputs,
+            tuple(rows),
+            args.updates,
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both scripts ask."""
+    parser.add_argument("fsdd", type=Path, metavar="FSDD", help="the digits, as prepare.py reads them")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--unlabelled",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MANIFEST",
+        help="more speech for pretraining",
+    )
+    parser.add_argument(
+        "--updates", type=int, help="so many in every training, to try things out (default: the yaml's)"
+    )
+
+
+def stages(plan: Plan) -> Iterator[Stage]:
+    """Shared ones as they are first needed, so that the first rows stand in the table early."""
+    yield prepare(plan)
+    made: set[str] = {"digits"}
+    for row in plan.rows:
+        for stage in [*shared_stages(plan, row), *row_stages(plan, row)]:
+            if stage.name not in made:
+                made.add(stage.name)
+                yield stage
+
+
+def prepare(plan: Plan) -> Stage:
+    command = [sys.executable, str(HERE / "prepare.py"), str(plan.fsdd), str(corpus_data(plan, "digits"))]
+    command += ["--speeds", *map(str, SPEEDS)]
+    if shares := sorted({row.fraction for row in plan.rows if row.fraction < 1}):
+        command += ["--shares", *map(str, shares)]
+    if plan.unlabelled:
+        command += ["--unlabelled", *map(str, plan.unlabelled)]
+    return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shows=".")
+
+
+def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
+    """From audio to a corpus' features and labels."""
+    run, corpus = plan.run, row.corpus
+    data, splits, chosen = corpus_data(plan, corpus), corpus_splits(plan, corpus), plan.inputs[row.features]
+    needs = ["digits"]
+    if chosen.model:
+        yield pretraining(plan, chosen)
+        needs.append(chosen.model)
+    if chosen.layer == "bert":
+        yield from bert_stages(plan, chosen.model)
+        needs.append(f"{chosen.model}_bert")
+    yield pipeline.features(
+        run,
+        f"features_{corpus}_{chosen.name}",
+        chosen.layer,
+        data,
+        splits,
+        minutes=1,
+        needs=needs,
+        checkpoint=checkpoint(plan, chosen.model) if chosen.model else "-",
+        bert=checkpoint(plan, f"{chosen.model}_bert") if chosen.layer == "bert" else None,
+        options=["--sample-rate", "8000", "--bands", "40"] if chosen.layer == "logmel" else [],
+    )
+    yield labels(plan, row)
+    if corpus == "digits":
+        yield pipeline.language_model(run, "lm", data / "lm.txt", 4, ["digits"])
+
+
+def labels(plan: Plan, row: Row) -> Stage:
+    """Of digits the share's own, since a string's faster copies count as one; else of the whole corpus."""
+    data, splits = corpus_data(plan, row.corpus), corpus_splits(plan, row.corpus)
+    name = labels_name(row)
+    if row.corpus == "speech":
+        return pipeline.labels(plan.run, name, data, splits, ["--text", "phones", "--unit", "phones"], [])
+    stage = pipeline.labels(plan.run, name, data, splits, ["--text", "text", "--unit", "letters"], ["digits"])
+    if row.fraction < 1:
+        command = [*stage.commands[0]]
+        command[command.index(str(data / "train.tsv"))] = str(data / f"share_{row.fraction:g}" / "train.tsv")
+        stage = replace(stage, commands=[command])
+    return stage
+
+
+def labels_name(row: Row) -> str:
+    if row.corpus == "speech":
+        return "labels_speech"
+    return "labels_digits" + (f"_{row.fraction:g}" if row.fraction < 1 else "")
+
+
+def pretraining(plan: Plan, chosen: Input) -> Stage:
+    audio = plan.run / "digits" / "data" / "pretrain"
+    overrides = [f"task.data={audio}", f"+task.audio_cache={plan.run / 'digits' / 'cache'}", *chosen.settings]
+    return pipeline.train(
+        plan.run,
+        chosen.model,
+        HERE / "pretrain.yaml",
+        [*overrides, *shortened(plan)],
+        says=f"Pretraining {chosen.model} without labels",
+        minutes=5,
+        needs=["digits"],
+    )
+
+
+def tokens(plan: Plan, model: str, audio: Path, splits: Sequence[str], name: str) -> Stage:
+    return pipeline.tokens(plan.run, name, checkpoint(plan, model), audio, splits, minutes=1, needs=[model])
+
+
+def bert_stages(plan: Plan, model: str) -> Iterator[Stage]:
+    audio = plan.run / "digits" / "data" / "pretrain"
+    yield tokens(plan, model, audio, ("train", "valid"), f"{model}_tokens")
+    yield pipeline.train(
+        plan.run,
+        f"{model}_bert",
+        HERE / "bert.yaml",
+        [f"task.data={plan.run / f'{model}_tokens' / 'data'}", *shortened(plan)],
+        says=f"Training BERT on the tokens of {model}",
+        minutes=5,
+        needs=[f"{model}_tokens"],
+    )
+
+
+def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
+    """One training, and the words or phones of the test set by it."""
+    chosen = plan.inputs[row.features]
+    data = plan.run / f"features_{row.corpus}_{chosen.name}" / "data"
+    labels = plan.run / labels_name(row) / "data"
+    fraction = row.fraction if row.corpus == "speech" else 1
+    overrides = [
+        *(f"task.data={data}", f"task.labels={labels}", f"+task.label_fraction={fraction:g}"),
+        *(f"common.seed={row.seed}", f"+task.label_seed={row.seed}", f"criterion._name={chosen.criterion}"),
+        f"dataset.valid_subset={corpus_splits(plan, row.corpus)[1]}",
+    ]
+    yield pipeline.train(
+        plan.run,
+        row.name,
+        HERE / "acoustic.yaml",
+        [*overrides, *shortened(plan)],
+        says=f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}",
+        minutes=3,
+        needs=[f"features_{row.corpus}_{chosen.name}", labels_name(row)],
+    )
+    commands: list[Sequence[str]] = []
+    for name, decoder in decoders(plan, row.corpus).items():
+        stage = pipeline.decode(
+            plan.run,
+            f"scores_{row.name}/{name}",
+            plan.run / row.name / "checkpoint_best.pt",
+            data,
+            labels,
+            "test",
+            decoder,
+            says="",
+            minutes=0,
+            needs=[],
+        )
+        commands += stage.commands
+    needs = [row.name, *(["lm"] if row.corpus == "digits" else [])]
+    yield Stage(f"scores_{row.name}", commands, "Its errors on the test set", 0.4, needs, shows="^Generate ")
+
+
+def shortened(plan: Plan) -> list[str]:
+    """The overrides of a training that is only tried out."""
+    if plan.updates is None:
+        return []
+    return [f"optimization.max_update={plan.updates}", f"lr_scheduler.warmup_updates={plan.updates // 10}"]
+
+
+def decoders(plan: Plan, corpus: str) -> dict[str, list[str]]:
+    """By name: the options of fairseq-generate."""
+    if corpus == "speech":
+        return {"greedy": ["greedy", "--error-unit", "phones"]}
+    lexicon = plan.run / "labels_digits" / "data" / "lexicon.ltr.txt"
+    lm = plan.run / "lm" / "lm.arpa"
+    return {"greedy": ["greedy"], "lexicon": ["lexicon", "--lexicon", str(lexicon), "--lm", str(lm)]}
+
+
+def corpus_data(plan: Plan, corpus: str) -> Path:
+    """The folder of its manifests."""
+    if corpus == "speech":
+        assert plan.speech is not None
+        return plan.speech
+    return plan.run / "digits" / "data"
+
+
+def corpus_splits(plan: Plan, corpus: str) -> tuple[str, str, str]:
+    """Many corpora call the second one dev."""
+    valid = "valid" if (corpus_data(plan, corpus) / "valid.tsv").exists() or corpus == "digits" else "dev"
+    return ("train", valid, "test")
+
+
+def checkpoint(plan: Plan, name: str) -> Path:
+    return plan.run / name / "checkpoint_last.pt"
+
+
+def rates(plan: Plan, rows: Sequence[Row], decoder: str) -> list[float]:
+    """Error rates of those that have finished."""
+    files = [plan.run / f"scores_{row.name}" / decoder / "errors-test.json" for row in rows]
+    return [float(json.loads(file.read_text(encoding="utf-8"))["rate"]) for file in files if file.exists()]
+
+
+def spread(rates: Sequence[float]) -> str:
+    """Mean, and the standard deviation between seeds."""
+    if not rates:
+        return ""
+    more = f" ± {statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
+    return f"{statistics.mean(rates):.1f}{more}"

@@ -1,0 +1,94 @@
+"""Groups × variables of the codebook, quantized after the context network: word errors against bits a second.
+
+    python examples/digits/sweep.py FSDD RUN [--unlabelled MANIFEST …] [--sizes 1x16 2x40 …]
+
+Each size is pretrained, and the acoustic model trained on its quantized vectors. A finished row is in
+RUN/sweep.md at once; a killed run goes on where it stopped. RUN may be that of compare.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+from compare import GUMBEL
+from stages import Input, Plan, Row, add_arguments, corpus_data, rates, spread, stages, tokens
+
+from vqw2v_plugin.analysis.code_sources import TokenSource
+from vqw2v_plugin.analysis.code_usage import code_usage
+from vqw2v_plugin.analysis.phone_codes import Bitrate
+from vqw2v_plugin.data.token_folder import read_about
+from vqw2v_plugin.data.whole import write_whole
+from vqw2v_plugin.recipe import Stage, StageError, run_recipe
+
+SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add_arguments(parser)
+    parser.add_argument(
+        "--sizes", nargs="+", default=SIZES, metavar="GxV", help=f"default: {' '.join(SIZES)}"
+    )
+    args = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    try:
+        inputs = {size: quantized(size) for size in args.sizes}
+        plan = Plan.of(args, inputs, [Row("digits", size, 1.0, 1) for size in inputs])
+        run_recipe(plan.run, list(with_codes(plan)), after=lambda _: write_table(plan))
+    except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
+        print(f"sweep.py: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
+        return 1
+    print((plan.run / "sweep.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def quantized(size: str) -> Input:
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
+    if not found:
+        raise ValueError(f"`--sizes` has {size!r}; expected GROUPSxVARIABLES, such as 2x40")
+    groups, codes = found.groups()
+    settings = ("+model.quantizer_position=context", f"+model.vq_groups={groups}", f"model.vq_vars={codes}")
+    return Input(size, f"context_{size}", "q", settings=(*GUMBEL, *settings))
+
+
+def with_codes(plan: Plan) -> Iterator[Stage]:
+    """The stages of every row, and the codes of the test set behind its features."""
+    for stage in stages(plan):
+        yield stage
+        model = stage.name.removeprefix("features_digits_").removesuffix("_q")
+        if stage.name.startswith("features_"):
+            yield tokens(plan, model, corpus_data(plan, "digits"), ("test",), f"{model}_test_codes")
+
+
+def write_table(plan: Plan) -> None:
+    """Every size that has finished."""
+    lines = [
+        "| groups × variables | kbit/s, nominal | its entropy | codes in use | greedy | lexicon, 4-gram |"
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for row in plan.rows:
+        found = [rates(plan, [row], decoder) for decoder in ("greedy", "lexicon")]
+        if all(found):
+            lines.append("| " + " | ".join([row.features, *codes(plan, row), *map(spread, found)]) + " |")
+    write_whole(plan.run / "sweep.md", "\n".join(lines) + "\n")
+
+
+def codes(plan: Plan, row: Row) -> list[str]:
+    """What the codes of the test set take, and how many of all there are occur."""
+    folder = plan.run / f"{plan.inputs[row.features].model}_test_codes" / "data"
+    source = TokenSource(row.features, folder, read_about(folder))
+    found = source.codes(source.known["test"])
+    usage = code_usage(np.concatenate(list(found.values())), source.num_codes)
+    bits = Bitrate.of(found.values(), usage, source.times.rate)
+    return [f"{bits.nominal / 1000:.2f}", f"{bits.entropy / 1000:.2f}", f"{usage.share_used:.0%}"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
