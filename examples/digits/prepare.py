@@ -32,7 +32,8 @@ WORDS = "zero one two three four five six seven eight nine".split()
 SPEAKERS = {"train": ("george", "jackson", "nicolas", "theo"), "valid": ("lucas",), "test": ("yweweler",)}
 STRINGS = {"train": 1200, "valid": 200, "test": 200}
 GAPS_MS = (40, 200)
-NOISE = 0.002  # of full scale, under everything: the logarithm of digital silence would outweigh all speech
+LEVEL = 0.1  # of full scale: every string's root mean square, since some speakers are ten times louder
+NOISE = 0.01  # of that, under everything: the logarithm of digital silence would outweigh all speech
 SAME = {"valid": "dev"}  # names of a split
 
 
@@ -219,8 +220,10 @@ def join(string: String) -> tuple[npt.NDArray[np.int16], int, list[tuple[int, in
     if string.speed != 1:
         wav = soxr.resample(wav, round(rate * string.speed), rate)
         bounds = [(round(start / string.speed), round(stop / string.speed)) for start, stop in bounds]
+    wav *= LEVEL / max(float(np.sqrt(np.mean(np.square(wav)))), 1e-3)
     noise = np.random.default_rng(zlib.crc32(string.utt.encode())).standard_normal(len(wav), np.float32)
-    return (wav + noise * NOISE * 32768).round().clip(-32768, 32767).astype(np.int16), rate, bounds
+    wav += noise * LEVEL * NOISE
+    return (wav * 32768).round().clip(-32768, 32767).astype(np.int16), rate, bounds
 
 
 def _table(path: Path) -> list[dict[str, str]]:
