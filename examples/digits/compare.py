@@ -21,7 +21,7 @@ WAV2VEC = ("model.quantizer=none",)
 GUMBEL = ("model.quantizer=gumbel", "+criterion.loss_weights=[0.1]")
 KMEANS = (
     *("model.quantizer=kmeans", "+criterion.loss_weights=[1.0]"),
-    '+model.quantizer_args={"ema_decay": 0.99, "revive_after": 20}',
+    '+model.quantizer_args=\'{"ema_decay": 0.99, "revive_after": 20}\'',  # hydra takes bare braces apart
 )
 INPUTS = {
     "logmel": Input("log-mel", "", "logmel"),
@@ -31,6 +31,7 @@ INPUTS = {
     "gumbel_bert": Input("vq-wav2vec Gumbel + BERT", "gumbel", "bert", settings=GUMBEL),
     "kmeans_bert": Input("vq-wav2vec k-means + BERT", "kmeans", "bert", settings=KMEANS),
     "logmel_asg": Input("log-mel, ASG instead of CTC", "", "logmel", "asg"),
+    "wav2vec_c_asg": Input("wav2vec, c, ASG instead of CTC", "wav2vec", "c", "asg", settings=WAV2VEC),
 }
 
 

@@ -217,7 +217,7 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
         needs=[f"features_{row.corpus}_{chosen.name}", labels_name(row)],
     )
     commands: list[Sequence[str]] = []
-    for name, decoder in decoders(plan, row.corpus).items():
+    for name, decoder in decoders(plan, row).items():
         stage = pipeline.decode(
             plan.run,
             f"scores_{row.name}/{name}",
@@ -242,11 +242,11 @@ def shortened(plan: Plan) -> list[str]:
     return [f"optimization.max_update={plan.updates}", f"lr_scheduler.warmup_updates={plan.updates // 10}"]
 
 
-def decoders(plan: Plan, corpus: str) -> dict[str, list[str]]:
+def decoders(plan: Plan, row: Row) -> dict[str, list[str]]:
     """By name: the options of fairseq-generate."""
-    if corpus == "speech":
+    if row.corpus == "speech":
         return {"greedy": ["greedy", "--error-unit", "phones"]}
-    lexicon = plan.run / "labels_digits" / "data" / "lexicon.ltr.txt"
+    lexicon = plan.run / labels_name(row) / "data" / "lexicon.ltr.txt"
     lm = plan.run / "lm" / "lm.arpa"
     return {"greedy": ["greedy"], "lexicon": ["lexicon", "--lexicon", str(lexicon), "--lm", str(lm)]}
 
