@@ -59,12 +59,12 @@ def quantized(size: str) -> Input:
 
 
 def with_codes(plan: Plan) -> Iterator[Stage]:
-    """The stages of every row, and the codes of the test set behind its features."""
+    """The stages of every row, and behind each pretraining its codes of the test set."""
+    models = {chosen.model for chosen in plan.inputs.values()}
     for stage in stages(plan):
         yield stage
-        model = stage.name.removeprefix("features_digits_").removesuffix("_q")
-        if stage.name.startswith("features_"):
-            yield tokens(plan, model, corpus_data(plan, "digits"), ("test",), f"{model}_test_codes")
+        if stage.name in models:
+            yield tokens(plan, stage.name, corpus_data(plan, "digits"), ("test",), f"{stage.name}_test_codes")
 
 
 def write_table(plan: Plan) -> None:
