@@ -107,11 +107,13 @@ def test_its_front_gives_the_features_of_training(vq: str, bert: str, tmp_path: 
     assert not made.training and torch.equal(made(*wav())[0], front(*wav())[0])
 
 
-def test_log_mels_need_no_file(tmp_path: Path) -> None:
-    front, stamp = make_front(FrontOptions(bands=12))
-    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 12, front)))
+@pytest.mark.parametrize(("layer", "dim"), [("logmel", 12), ("mfcc:7", 7)])
+def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
+    front, stamp = make_front(FrontOptions(layer=layer, bands=12))
+    assert stamp["dim"] == dim
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, dim, front)))
     assert torch.equal(acoustic.make_front()(*wav())[0], front(*wav())[0])
-    with pytest.raises(CheckpointError, match="are log-mels; leave out the checkpoints"):
+    with pytest.raises(CheckpointError, match=f"are of the layer {layer}; leave out the checkpoints"):
         acoustic.make_front("vq.pt")
 
 

@@ -19,7 +19,7 @@ from vqw2v_plugin.data.cuts import Part
 from vqw2v_plugin.data.manifest import Utterance
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
-from vqw2v_plugin.feature_layers import Layer, LogMelSource, load_source
+from vqw2v_plugin.feature_layers import Layer, SpectralSource, load_source
 from vqw2v_plugin.modules.acoustic import AcousticConfig
 from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 from vqw2v_plugin.transcriber import Transcriber
@@ -87,7 +87,9 @@ def test_words_and_times_are_those_of_the_parts(
     assert [line["utt"] for line in lines] == [files[0], files[4]]
     for line in lines:
         words = [(word["word"], word["start"], word["end"]) for word in line["words"]]
-        assert len(words) > 2 and words == by_hand(model, LogMelSource(16_000, 20, "cpu"), line["utt"])
+        assert len(words) > 2 and words == by_hand(
+            model, SpectralSource(Layer("logmel"), 16_000, 20, "cpu"), line["utt"]
+        )
         assert line["text"] == " ".join(word["word"] for word in line["words"])
 
 
@@ -181,7 +183,7 @@ def test_what_the_caller_got_wrong_is_one_sentence(
     wrong = save(tmp_path / "wrong.pt", {**LOGMEL, "layer": "z"})
     for arguments, message in (
         ([model, files[0], "--front", logmel], "sha256"),
-        ([logmel, files[0], "--front", front], "features are log-mels"),
+        ([logmel, files[0], "--front", front], "features are of the layer logmel; leave out"),
         ([wrong, files[0]], "expected a vq_wav2vec checkpoint"),
         ([front, files[0]], "expected an acoustic model"),
         ([files[0], files[0]], "cannot be read as a checkpoint"),

@@ -87,12 +87,13 @@ def test_frames_are_the_network_s(
         torch.testing.assert_close(torch.from_numpy(store[i].copy()), expected, atol=3e-4, rtol=1e-4)
 
 
-def test_log_mels_need_no_checkpoint(manifest: str, tmp_path: Path) -> None:
-    assert main(["features", "-", manifest, str(tmp_path / "out"), "--layer", "logmel", "--bands", "23"]) == 0
+@pytest.mark.parametrize(("layer", "cepstra"), [("logmel", None), ("mfcc", 13), ("mfcc:5", 5)])
+def test_spectra_need_no_checkpoint(layer: str, cepstra: int | None, manifest: str, tmp_path: Path) -> None:
+    assert main(["features", "-", manifest, str(tmp_path / "out"), "--layer", layer, "--bands", "23"]) == 0
     store = FeatureStore(tmp_path / "out", "train")
-    assert store.dim == 23 and store.frames.dtype == np.float16
+    assert store.dim == (cepstra or 23) and store.frames.dtype == np.float16
     wav = torch.from_numpy(read_audio(tmp_path / "audio-train" / "train1.flac", 16_000))
-    expected = LogMel(16_000, 23)(wav).half()
+    expected = LogMel(16_000, 23, num_cepstra=cepstra)(wav).half()
     assert torch.equal(torch.from_numpy(store[1].copy()), expected)
 
 
@@ -192,7 +193,7 @@ def test_what_does_not_fit_into_fp16_is_said(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--layer", "y"], "`--layer` is 'y'; expected z, c, q, logmel, bert, or bert:N"),
+        (["--layer", "y"], "`--layer` is 'y'; expected z, c, q, logmel, mfcc, mfcc:N"),
         (["--layer", "z:3"], "`--layer` is 'z:3'"),
         (["--layer", "logmel"], "expected - for logmel"),
         (["--layer", "bert"], "give `--bert BERT.pt`"),

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "make a corpus of synthetic speech with word and phone times"),
     "manifest": ("manifest", "list the audio of a folder or a corpus in manifests, with splits"),
     "discretize": ("discretize", "turn a manifest's audio into tokens that fairseq-train reads"),
-    "features": ("features", "dump z, c, quantized, BERT or log-mel features for acoustic models"),
+    "features": ("features", "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"),
     "labels": ("labels", "make label files and a dictionary from transcripts"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),

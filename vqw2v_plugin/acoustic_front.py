@@ -1,7 +1,7 @@
 """wav → features inside the acoustic model, from files: the front that a model's features are made by.
 
 A stamp says what features are, with features.json's names: `layer`, `checkpoint` and `bert` (each a name and
-its sha256), `run_length`, `sample_rate`, `stride`, `dim`. With it the same features can be made again.
+its sha256), `run_length`, `bands`, `sample_rate`, `stride`, `dim`. With it they can be made again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .bert_checkpoints import load_bert
 from .checkpoint_files import CheckpointError, checkpoint_hash
 from .checkpoints import load_network
 from .modules.audio_front import AudioFront
-from .modules.layer_features import Layer, LogMelFeatures, NetworkFeatures
+from .modules.layer_features import Layer, NetworkFeatures, SpectralFeatures
 
 DEFAULT_BANDS = 80
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -43,7 +43,10 @@ def make_front(options: FrontOptions) -> tuple[AudioFront, dict[str, Any]]:
     _check(options, layer)
     stamp: dict[str, Any] = {"layer": str(layer)}
     if options.checkpoint is None:
-        features: NetworkFeatures | LogMelFeatures = LogMelFeatures(options.sample_rate, options.bands)
+        features: NetworkFeatures | SpectralFeatures = SpectralFeatures(
+            layer, options.sample_rate, options.bands
+        )
+        stamp["bands"] = options.bands
     else:
         loaded = load_network(options.checkpoint)
         if loaded.sample_rate != options.sample_rate:
@@ -65,10 +68,10 @@ def make_front(options: FrontOptions) -> tuple[AudioFront, dict[str, Any]]:
 
 def _check(options: FrontOptions, layer: Layer) -> None:
     """Refuses files that are not there, or do not go with the layer."""
-    if (layer.name == "logmel") != (options.checkpoint is None):
+    if layer.is_spectral != (options.checkpoint is None):
         raise ValueError(
             f"`front` is {options.checkpoint!r} and `front_layer` {str(layer)!r}; expected a vq_wav2vec "
-            f"checkpoint for every layer but logmel, and none for logmel"
+            f"checkpoint for every layer but logmel and mfcc, and none for these"
         )
     if (layer.name == "bert") != (options.bert is not None):
         raise ValueError(
@@ -97,12 +100,13 @@ def front_of_stamp(
             f"the acoustic model says its features are layer {layer!r} at {rate!r} Hz; expected a layer "
             f"and a rate, as features.json of `vqw2v features` has them: make its features and decode these"
         )
-    if Layer.parse(layer).name == "logmel":
+    if Layer.parse(layer).is_spectral:
         if checkpoint or bert:
-            raise CheckpointError("the acoustic model's features are log-mels; leave out the checkpoints")
-        return make_front(FrontOptions(None, layer, bands=stamp.get("dim", DEFAULT_BANDS), sample_rate=rate))[
-            0
-        ]
+            raise CheckpointError(
+                f"the acoustic model's features are of the layer {layer}; leave out the checkpoints"
+            )
+        bands = stamp.get("bands", stamp.get("dim", DEFAULT_BANDS))
+        return make_front(FrontOptions(None, layer, bands=bands, sample_rate=rate))[0]
     files = {"checkpoint": checkpoint, "bert": bert}
     paths = {name: _found(name, stamp.get(name), given, Path(beside)) for name, given in files.items()}
     options = FrontOptions(

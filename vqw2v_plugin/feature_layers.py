@@ -1,4 +1,4 @@
-"""wav → z, c, quantized vectors, BERT's states or log-mels of a manifest's utterances.
+"""wav → z, c, quantized vectors, BERT's states, log-mels or cepstra of a manifest's utterances.
 
 Shapes: S samples, T frames, D features.
 """
@@ -18,27 +18,27 @@ from .data.audio import AudioError, read_audio
 from .data.manifest import Utterance
 from .data.token_pieces import Pieces
 from .modules.bert import Bert
-from .modules.layer_features import LAYERS, Layer, LogMelFeatures, NetworkFeatures, Segment
+from .modules.layer_features import LAYERS, Layer, NetworkFeatures, Segment, SpectralFeatures
 from .modules.pieces import PieceEncoder
 from .tokenizer import DTYPES
 
-__all__ = ["LAYERS", "Layer", "LogMelSource", "NetworkSource", "load_source"]
+__all__ = ["LAYERS", "Layer", "NetworkSource", "SpectralSource", "load_source"]
 
 
-class LogMelSource:
-    """Log-mels need no checkpoint."""
+class SpectralSource:
+    """Log-mels and cepstra need no checkpoint."""
 
-    def __init__(self, sample_rate: int, num_bands: int, device: str) -> None:
-        self.features = LogMelFeatures(sample_rate, num_bands)
+    def __init__(self, layer: Layer, sample_rate: int, num_bands: int, device: str) -> None:
+        self.features = SpectralFeatures(layer, sample_rate, num_bands)
         self.sample_rate, self.stride, self.receptive_field = (
             sample_rate,
             self.features.stride,
             self.features.receptive_field,
         )
-        self.dim, self.device = num_bands, torch.device(device)
+        self.dim, self.device = self.features.dim, torch.device(device)
 
     @torch.inference_mode()
-    def __call__(self, utterance: Utterance) -> Tensor:  # [T, M]
+    def __call__(self, utterance: Utterance) -> Tensor:  # [T, D]
         wav = _read(utterance, self.sample_rate, self.receptive_field).to(self.device)
         return self.features(wav).cpu()  # type: ignore[no-any-return]
 

@@ -20,7 +20,7 @@ from .data.shards import Rows, ShardFolder, check_same, plan
 from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name
 from .data.whole import write_whole
 from .discretizer import one_thread, shard_samples
-from .feature_layers import LogMelSource, NetworkSource
+from .feature_layers import NetworkSource, SpectralSource
 
 STORES: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 
@@ -37,7 +37,7 @@ class Wishes:
 
 
 def featurize(
-    source: LogMelSource | NetworkSource,
+    source: SpectralSource | NetworkSource,
     described: dict[str, Any],
     manifest: Manifest,
     out: str,

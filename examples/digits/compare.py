@@ -1,4 +1,4 @@
-"""The papers' comparison at small scale: an acoustic model on log-mel, wav2vec, vq-wav2vec and BERT features.
+"""The papers' comparison at small scale: an acoustic model on spectra, wav2vec, vq-wav2vec and BERT.
 
     python examples/digits/compare.py FSDD RUN [--unlabelled MANIFEST …] [--speech DIR]
 
@@ -23,15 +23,17 @@ KMEANS = (
     *("model.quantizer=kmeans", "+criterion.loss_weights=[1.0]"),
     '+model.quantizer_args=\'{"ema_decay": 0.99, "revive_after": 20}\'',  # hydra takes bare braces apart
 )
+FEW = ("model.feature_masks=1", "model.feature_mask_width=3")  # of thirteen
 INPUTS = {
     "logmel": Input("log-mel", "", "logmel"),
+    "mfcc": Input("MFCC", "", "mfcc", training=FEW),
     "wav2vec_c": Input("wav2vec, c", "wav2vec", "c", settings=WAV2VEC),
     "gumbel_q": Input("vq-wav2vec Gumbel", "gumbel", "q", settings=GUMBEL),
     "kmeans_q": Input("vq-wav2vec k-means", "kmeans", "q", settings=KMEANS),
     "gumbel_bert": Input("vq-wav2vec Gumbel + BERT", "gumbel", "bert", settings=GUMBEL),
     "kmeans_bert": Input("vq-wav2vec k-means + BERT", "kmeans", "bert", settings=KMEANS),
-    "logmel_asg": Input("log-mel, ASG instead of CTC", "", "logmel", "asg"),
-    "wav2vec_c_asg": Input("wav2vec, c, ASG instead of CTC", "wav2vec", "c", "asg", settings=WAV2VEC),
+    "logmel_ctc": Input("log-mel, CTC instead of ASG", "", "logmel", "vq_ctc"),
+    "mfcc_ctc": Input("MFCC, CTC instead of ASG", "", "mfcc", "vq_ctc", training=FEW),
 }
 
 

@@ -24,13 +24,14 @@ CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 @dataclass(frozen=True)
 class Input:
-    """What an acoustic model eats: a layer of a pretrained model, or log-mel energies of none."""
+    """What an acoustic model eats: a layer of a pretrained model, or spectra, which need none."""
 
     called: str
     model: str
     layer: str
-    criterion: str = "vq_ctc"
+    criterion: str = "asg"
     settings: tuple[str, ...] = ()  # of the pretraining
+    training: tuple[str, ...] = ()  # of the acoustic model
 
     @property
     def name(self) -> str:
@@ -109,8 +110,11 @@ def stages(plan: Plan) -> Iterator[Stage]:
 def prepare(plan: Plan) -> Stage:
     command = [sys.executable, str(HERE / "prepare.py"), str(plan.fsdd), str(corpus_data(plan, "digits"))]
     command += ["--speeds", *map(str, SPEEDS)]
-    if shares := sorted({row.fraction for row in plan.rows if row.fraction < 1}):
-        command += ["--shares", *map(str, shares)]
+    # The tenth always: other rows later are to find the digits as these did.
+    command += [
+        "--shares",
+        *map(str, sorted({0.1, *(row.fraction for row in plan.rows if row.fraction < 1)})),
+    ]
     if plan.unlabelled:
         command += ["--unlabelled", *map(str, plan.unlabelled)]
     return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shows=".")
@@ -137,7 +141,7 @@ def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
         needs=needs,
         checkpoint=checkpoint(plan, chosen.model) if chosen.model else "-",
         bert=checkpoint(plan, f"{chosen.model}_bert") if chosen.layer == "bert" else None,
-        options=["--sample-rate", "8000", "--bands", "40"] if chosen.layer == "logmel" else [],
+        options=[] if chosen.model else ["--sample-rate", "8000", "--bands", "40"],
     )
     yield labels(plan, row)
     if corpus == "digits":
@@ -205,7 +209,7 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
     overrides = [
         *(f"task.data={data}", f"task.labels={labels}", f"+task.label_fraction={fraction:g}"),
         *(f"common.seed={row.seed}", f"+task.label_seed={row.seed}", f"criterion._name={chosen.criterion}"),
-        f"dataset.valid_subset={corpus_splits(plan, row.corpus)[1]}",
+        *(f"dataset.valid_subset={corpus_splits(plan, row.corpus)[1]}", *chosen.training),
     ]
     yield pipeline.train(
         plan.run,

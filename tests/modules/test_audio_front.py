@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vqw2v_plugin.bert_checkpoints import build_bert
 from vqw2v_plugin.modules.audio_front import AudioFront
 from vqw2v_plugin.modules.bert import Bert
-from vqw2v_plugin.modules.layer_features import Layer, LogMelFeatures, NetworkFeatures
+from vqw2v_plugin.modules.layer_features import Layer, NetworkFeatures, SpectralFeatures
 from vqw2v_plugin.modules.vocabulary import Symbols
 from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 
@@ -54,7 +54,7 @@ def test_a_padded_batch_is_each_utterance_alone(tiny: Tiny, quantizer: str, laye
 
 
 def test_log_mels_of_a_batch_are_each_utterance_s_alone() -> None:
-    front = AudioFront(LogMelFeatures(16_000, 20), 16_000)
+    front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 20), 16_000)
     wav, lengths = batch()
     together, frames = front(wav, lengths)
     assert (front.stride, front.dim, frames.tolist()) == (160, 20, [(n - 400) // 160 + 1 for n in LENGTHS])
@@ -149,8 +149,8 @@ def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny) -> None:
 def test_what_cannot_be_is_named(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="layer `q` is a table of vectors"):
         AudioFront(features(tiny, "q"), 16_000, freeze_updates=0)
-    with pytest.raises(ValueError, match="log-mels have nothing to learn"):
-        AudioFront(LogMelFeatures(16_000, 8), 16_000, freeze_updates=0)
+    with pytest.raises(ValueError, match="log-mels and cepstra have nothing to learn"):
+        AudioFront(SpectralFeatures(Layer("mfcc", 4), 16_000, 8), 16_000, freeze_updates=0)
     front = AudioFront(features(tiny, "c"), 16_000)
     with pytest.raises(ValueError, match=r"utterance 1 of the batch has 30 samples, fewer than .* \(105\)"):
         front(torch.zeros(2, 200), torch.tensor([200, 30]))

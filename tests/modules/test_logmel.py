@@ -37,6 +37,15 @@ def test_frames_are_those_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(mel(tone(500)[160:]), whole[1:], atol=1e-4, rtol=1e-4)
 
 
+def test_cepstra_are_the_spectrum_of_the_bands_mirrored() -> None:
+    wav = torch.randn(4000, generator=torch.Generator().manual_seed(1))
+    bands, cepstra = LogMel(16_000, 40)(wav), LogMel(16_000, 40, num_cepstra=13)(wav)
+    waves = torch.fft.rfft(torch.cat([bands, bands.flip(1)], 1).double())[:, :13]
+    expected = (waves * torch.exp(-1j * math.pi * torch.arange(13) / 80)).real / math.sqrt(80)
+    expected[:, 0] /= math.sqrt(2)
+    torch.testing.assert_close(cepstra.double(), expected, atol=1e-4, rtol=1e-5)
+
+
 def test_silence_is_finite() -> None:
     assert LogMel(8_000)(torch.zeros(800)).isfinite().all()
 
@@ -44,3 +53,5 @@ def test_silence_is_finite() -> None:
 def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="`num_bands` is 0"):
         LogMel(16_000, 0)
+    with pytest.raises(ValueError, match="24 cepstra of 23 bands"):
+        LogMel(16_000, 23, num_cepstra=24)

@@ -7,14 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-HELP = "dump z, c, quantized, BERT or log-mel features for acoustic models"
+HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from .discretize import add_run_arguments
 
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="checkpoint of fairseq-train, import or export; - for logmel"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="checkpoint of fairseq-train, import or export; - for logmel and mfcc",
     )
     parser.add_argument(
         "manifest", metavar="MANIFEST", help="list of the audio, SPLIT.tsv, as `manifest` writes it"
@@ -23,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layer",
         required=True,
-        help="z, c (context), q (quantized), logmel, bert (its last layer), or bert:N (0: its embeddings)",
+        help="z, c (context), q (quantized), logmel, mfcc:N (N cepstra; mfcc: 13), bert (its last layer), or "
+        "bert:N (0: its embeddings)",
     )
     parser.add_argument("--bert", metavar="BERT.pt", help="for `--layer bert`: a BERT trained on these codes")
     parser.add_argument(
@@ -38,10 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
     parser.add_argument(
-        "--bands", type=int, default=80, metavar="N", help="for logmel: mel bands (default: %(default)s)"
+        "--bands",
+        type=int,
+        default=80,
+        metavar="N",
+        help="for logmel and mfcc: mel bands (default: %(default)s)",
     )
     parser.add_argument(
-        "--sample-rate", type=int, default=16_000, metavar="HZ", help="for logmel (default: %(default)s)"
+        "--sample-rate",
+        type=int,
+        default=16_000,
+        metavar="HZ",
+        help="for logmel and mfcc (default: %(default)s)",
     )
     add_run_arguments(parser)
 
@@ -69,16 +80,17 @@ def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dic
     """Where the features come from, and what features.json says about it."""
     from ..checkpoint_files import checkpoint_hash
     from ..data.token_pieces import MODEL
-    from ..feature_layers import LogMelSource, load_source
+    from ..feature_layers import SpectralSource, load_source
 
-    if (layer.name == "logmel") != (args.checkpoint == "-"):
+    if layer.is_spectral != (args.checkpoint == "-"):
         raise ValueError(
-            f"CHECKPOINT is {args.checkpoint!r} and `--layer` {args.layer!r}; expected - for logmel, and a "
-            f"checkpoint for every other layer"
+            f"CHECKPOINT is {args.checkpoint!r} and `--layer` {args.layer!r}; expected - for logmel and "
+            f"mfcc, and a checkpoint for every other layer"
         )
     described: dict[str, Any] = {"layer": args.layer, "dtype": args.dtype}
-    if layer.name == "logmel":
-        return LogMelSource(args.sample_rate, args.bands, device), described
+    if layer.is_spectral:
+        described["bands"] = args.bands
+        return SpectralSource(layer, args.sample_rate, args.bands, device), described
     source = load_source(args.checkpoint, layer, device, args.dtype, args.bert, args.run_length, args.pieces)
     if source.pieces is not None:
         source.pieces.memory = int(args.memory * 2**30)

@@ -1,4 +1,4 @@
-"""z, c, quantized vectors, BERT's states or log-mels on disk: a row a frame, mapped, none read at opening.
+"""z, c, quantized vectors, BERT's states or spectra on disk: a row a frame, mapped, none read at opening.
 
 SPLIT.npy holds all frames [N, D] (fp16 or fp32), SPLIT.ends.npy where each utterance's end (int64), SPLIT.ids
 `utt⇥frames` a line, features.json what they are. numpy alone reads them: `np.load(…, mmap_mode="r")`.

@@ -52,11 +52,15 @@ class VqWav2LetterConfig(FairseqDataclass):
     )
     front_layer: Optional[str] = field(
         default=None,
-        metadata={"help": "for audio: z, c, q, logmel, or bert:N; default: c of `front`, logmel without one"},
+        metadata={
+            "help": "for audio: z, c, q, logmel, mfcc:N, or bert:N; default: c of `front`, logmel without one"
+        },
     )
     front_bert: Optional[str] = field(default=None, metadata={"help": "for layer bert: the BERT checkpoint"})
     front_run_length: bool = field(default=False, metadata={"help": "for a BERT of run-length tokens"})
-    front_bands: int = field(default=DEFAULT_BANDS, metadata={"help": "for layer logmel: mel bands"})
+    front_bands: int = field(
+        default=DEFAULT_BANDS, metadata={"help": "for layers logmel and mfcc: mel bands"}
+    )
     freeze_updates: int = field(
         default=-1,
         metadata={"help": "for audio: updates after which the front learns too; -1: it stays as it is"},

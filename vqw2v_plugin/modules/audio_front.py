@@ -13,7 +13,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from .layer_features import LogMelFeatures, NetworkFeatures
+from .layer_features import NetworkFeatures, SpectralFeatures
 
 
 class AudioFront(nn.Module):
@@ -24,7 +24,7 @@ class AudioFront(nn.Module):
     """
 
     def __init__(
-        self, features: NetworkFeatures | LogMelFeatures, sample_rate: int, freeze_updates: int = -1
+        self, features: NetworkFeatures | SpectralFeatures, sample_rate: int, freeze_updates: int = -1
     ) -> None:
         super().__init__()
         self.features, self.sample_rate, self.freeze_updates = features, sample_rate, freeze_updates

@@ -1,4 +1,4 @@
-"""wav → z, c, quantized vectors, BERT's states or log-mels of one utterance, whichever layer is asked for.
+"""wav → z, c, quantized vectors, BERT's states, log-mels or cepstra of one utterance: whichever is asked.
 
 Shapes: S samples, T frames, G groups, N tokens, D features.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,50 +21,64 @@ from .pieces import PieceEncoder
 from .vocabulary import UNK
 from .vq_wav2vec import VqWav2Vec
 
-LAYERS = ("z", "c", "q", "bert", "logmel")
+LAYERS = ("z", "c", "q", "bert", "logmel", "mfcc")
+_NUMBERED = {"bert": -1, "mfcc": 13}  # the number where none is given
 # code symbols whose runs are joined, N → BERT's ids [M], and how many of the symbols each stands for [M]
 Segment = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """`z`, `c`, `q`, `logmel`, or `bert:N` (0 the embeddings, -1 the last layer)."""
+    """`z`, `c`, `q`, `logmel`, `mfcc:N` (N cepstra), or `bert:N` (0 the embeddings, -1 the last layer)."""
 
     name: str
     number: int = -1
 
+    @property
+    def is_spectral(self) -> bool:
+        """Of the audio alone: no checkpoint."""
+        return self.name in ("logmel", "mfcc")
+
     @classmethod
     def parse(cls, text: str, option: str = "--layer") -> Layer:
         name, colon, number = text.partition(":")
-        if name not in LAYERS or (colon and (name != "bert" or not number.lstrip("-").isdecimal())):
+        if name not in LAYERS or (colon and (name not in _NUMBERED or not number.lstrip("-").isdecimal())):
             raise ValueError(
-                f"`{option}` is {text!r}; expected z, c, q, logmel, bert, or bert:N for its N-th layer"
+                f"`{option}` is {text!r}; expected z, c, q, logmel, mfcc, mfcc:N for N cepstra, bert, or "
+                f"bert:N for its N-th layer"
             )
-        return cls(name, int(number) if colon else -1)
+        return cls(name, int(number) if colon else _NUMBERED.get(name, -1))
 
     def __str__(self) -> str:
-        return f"bert:{self.number}" if self.name == "bert" else self.name
+        return f"{self.name}:{self.number}" if self.name in _NUMBERED else self.name
 
 
-class LogMelFeatures(nn.Module):
-    """Log-mels, on the device of the audio."""
+class SpectralFeatures(nn.Module):
+    """Log-mels or cepstra, on the device of the audio."""
 
-    def __init__(self, sample_rate: int, num_bands: int) -> None:
+    def __init__(self, layer: Layer, sample_rate: int, num_bands: int) -> None:
         super().__init__()
-        self._mel = LogMel(sample_rate, num_bands)
+        self._make = partial(
+            LogMel, sample_rate, num_bands, num_cepstra=layer.number if layer.name == "mfcc" else None
+        )
+        self._mel = self._make()
         self._made: dict[torch.device, LogMel] = {}
-        self.stride, self.receptive_field, self.dim = self._mel.stride, self._mel.receptive_field, num_bands
+        self.stride, self.receptive_field, self.dim = (
+            self._mel.stride,
+            self._mel.receptive_field,
+            self._mel.dim,
+        )
 
     def frames(self, samples: int) -> int:
         return self._mel.frames(samples)
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         if wav.device not in self._made:
-            self._made[wav.device] = LogMel(self._mel.sample_rate, self.dim, wav.device)
+            self._made[wav.device] = self._make(device=wav.device)
         return self._made[wav.device](wav)
 
     def learners(self) -> list[nn.Module]:
-        raise ValueError("log-mels have nothing to learn; leave `freeze_updates` at -1")
+        raise ValueError("log-mels and cepstra have nothing to learn; leave `freeze_updates` at -1")
 
 
 class NetworkFeatures(nn.Module):

@@ -1,6 +1,6 @@
-"""wav → log-mel energies, what acoustic models had before z: 25 ms windows every 10 ms, triangular bands.
+"""wav → log-mel energies or cepstra, what acoustic models had before z: 25 ms windows every 10 ms.
 
-Shapes: S samples, T frames, W samples of a window, F frequencies, M bands.
+Shapes: S samples, T frames, W samples of a window, F frequencies, M bands, N cepstra.
 """
 
 from __future__ import annotations
@@ -15,30 +15,56 @@ _FRAMES = 1 << 14  # at a time
 
 
 class LogMel:
-    """Frame t sees samples t·stride … t·stride + window; there is no padding, so each sees audio alone."""
+    """Frame t sees samples t·stride … t·stride + window; there is no padding, so each sees audio alone.
 
-    def __init__(self, sample_rate: int, num_bands: int = 80, device: torch.device | str = "cpu") -> None:
+    With `num_cepstra` N the first N coefficients of each frame's cosine transform (MFCC): the spectrum's
+    shape without its harmonics, so that a voice's pitch is not in them.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        num_bands: int = 80,
+        device: torch.device | str = "cpu",
+        num_cepstra: int | None = None,
+    ) -> None:
         if num_bands < 1 or sample_rate < 400:
             raise ValueError(
                 f"`num_bands` is {num_bands}, `sample_rate` {sample_rate}; expected 1 and 400 at least"
             )
-        self.sample_rate, self.num_bands = sample_rate, num_bands
+        if num_cepstra is not None and not 1 <= num_cepstra <= num_bands:
+            raise ValueError(
+                f"{num_cepstra} cepstra of {num_bands} bands; expected 1 at least, and no more than bands"
+            )
+        self.sample_rate, self.num_bands, self.num_cepstra = sample_rate, num_bands, num_cepstra
+        self.dim = num_cepstra or num_bands
         self.receptive_field, self.stride = sample_rate // 40, sample_rate // 100
         self._size = 1 << (self.receptive_field - 1).bit_length()
         self._window = torch.hann_window(self.receptive_field, dtype=torch.float64).float().to(device)  # [W]
         self._bands = mel_bands(num_bands, self._size, sample_rate).to(device)  # [F, M]
+        self._cosines = None if num_cepstra is None else cosines(num_bands, num_cepstra).to(device)  # [M, N]
 
     def frames(self, samples: int) -> int:
         return max(0, (samples - self.receptive_field) // self.stride + 1)
 
-    def __call__(self, wav: Tensor) -> Tensor:  # [S] → [T, M]
+    def __call__(self, wav: Tensor) -> Tensor:  # [S] → [T, M], or [T, N]
         windows = wav.unfold(0, self.receptive_field, self.stride)  # [T, W]
         found = []
         for start in range(0, len(windows), _FRAMES):
             part = windows[start : start + _FRAMES]  # [n, W]
             energies = torch.fft.rfft(part * self._window, self._size).abs().square()  # [n, F]
-            found.append((energies @ self._bands).clamp_min(_FLOOR).log())
+            bands = (energies @ self._bands).clamp_min(_FLOOR).log()  # [n, M]
+            found.append(bands if self._cosines is None else bands @ self._cosines)
         return torch.cat(found)
+
+
+def cosines(num_bands: int, num_cepstra: int) -> Tensor:  # [M, N]
+    """The first columns of the orthonormal cosine transform (DCT-II)."""
+    bands, waves = torch.arange(num_bands, dtype=torch.float64), torch.arange(num_cepstra)
+    found = torch.cos(math.pi / num_bands * (bands[:, None] + 0.5) * waves)
+    scale = torch.full((num_cepstra,), math.sqrt(2 / num_bands), dtype=torch.float64)
+    scale[0] = math.sqrt(1 / num_bands)
+    return (found * scale).float()
 
 
 def mel_bands(num_bands: int, size: int, sample_rate: int) -> Tensor:  # [F, M]
