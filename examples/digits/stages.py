@@ -19,6 +19,7 @@ from vqw2v_plugin.recipe import Stage
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
+PHONES = ("--text", "phones", "--unit", "phones", "--no-boundary")  # nobody hears where a word ends
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 
@@ -153,7 +154,7 @@ def labels(plan: Plan, row: Row) -> Stage:
     data, splits = corpus_data(plan, row.corpus), corpus_splits(plan, row.corpus)
     name = labels_name(row)
     if row.corpus == "speech":
-        return pipeline.labels(plan.run, name, data, splits, ["--text", "phones", "--unit", "phones"], [])
+        return pipeline.labels(plan.run, name, data, splits, PHONES, [])
     stage = pipeline.labels(plan.run, name, data, splits, ["--text", "text", "--unit", "letters"], ["digits"])
     if row.fraction < 1:
         command = [*stage.commands[0]]
@@ -205,16 +206,18 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
     chosen = plan.inputs[row.features]
     data = plan.run / f"features_{row.corpus}_{chosen.name}" / "data"
     labels = plan.run / labels_name(row) / "data"
-    fraction = row.fraction if row.corpus == "speech" else 1
+    speech = row.corpus == "speech"
+    fraction = row.fraction if speech else 1
     overrides = [
         *(f"task.data={data}", f"task.labels={labels}", f"+task.label_fraction={fraction:g}"),
-        *(f"common.seed={row.seed}", f"+task.label_seed={row.seed}", f"criterion._name={chosen.criterion}"),
+        *(f"common.seed={row.seed}", f"+task.label_seed={row.seed}"),
+        *([] if speech else [f"criterion._name={chosen.criterion}"]),
         *(f"dataset.valid_subset={corpus_splits(plan, row.corpus)[1]}", *chosen.training),
     ]
     yield pipeline.train(
         plan.run,
         row.name,
-        HERE / "acoustic.yaml",
+        HERE / ("phones.yaml" if speech else "acoustic.yaml"),
         [*overrides, *shortened(plan)],
         says=f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}",
         minutes=3,

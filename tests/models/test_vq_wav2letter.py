@@ -174,5 +174,5 @@ def test_what_does_not_go_together_is_named(front: str, tmp_path: Path) -> None:
         r"`front` is .*nowhere.pt, which is not there; .*{'front': 'FILE'}",
         front=str(tmp_path / "nowhere.pt"),
     )
-    says("log-mels have nothing to learn", freeze_updates=0)
+    says("log-mels and cepstra have nothing to learn", freeze_updates=0)
     says("features.json says `stride` None", dim=20, stamp={"layer": "own", "sample_rate": 16_000})
