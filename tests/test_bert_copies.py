@@ -18,8 +18,8 @@ def manifest(tmp_path: Path) -> Path:
     """One second of 440 Hz, of which the middle half is the utterance."""
     tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) / 2
     soundfile.write(tmp_path / "tone.flac", tone, 16_000)
-    row = {"path": "tone.flac", "samples": 8_000, "start": 4_000, "utt": "tone"}
-    write_manifest(tmp_path / "train.tsv", tmp_path, [row], ("path", "samples", "start", "utt"))
+    row = {"path": "tone.flac", "samples": 8_000, "start": 4_000, "utt": "tone", "text": "la la"}
+    write_manifest(tmp_path / "train.tsv", tmp_path, [row], tuple(row))
     return tmp_path / "train.tsv"
 
 
@@ -35,6 +35,7 @@ def test_each_utterance_is_followed_by_its_copies(manifest: Path, tmp_path: Path
     rows = [listed[i] for i in range(len(listed))]
     assert [row.utt for row in rows] == ["tone", "tone_0.8", "tone_1.25"]
     assert [row.samples for row in rows] == [8_000, 10_000, 6_400]
+    assert listed.column("text") == ["la la"] * 3
     assert (rows[0].start, Path(rows[0].path)) == (4_000, manifest.parent / "tone.flac")
     for row, pitch in zip(rows[1:], (352, 550), strict=True):
         wav, rate = soundfile.read(row.path)

@@ -2,8 +2,9 @@
 
     python examples/bert/copies.py MANIFEST OUT --speeds 0.85 0.92 1.08 1.18
 
-OUT/NAME.tsv lists the utterances of NAME.tsv, each followed by its copies: FLAC files in OUT/flac, named
-after utterance and factor. Pitch and formants move with the speed, as if a smaller or larger person spoke.
+OUT/NAME.tsv lists the utterances of NAME.tsv with its columns, each followed by its copies: FLAC files in
+OUT/flac, named after utterance and factor. Pitch and formants move with the speed, as if a smaller or
+larger person spoke.
 """
 
 import argparse
@@ -46,17 +47,23 @@ def copy(source: Path, out: Path, speeds: Sequence[float], rate: int) -> float:
     if wrong := [speed for speed in speeds if not 0.25 <= speed <= 4 or speed == 1]:
         raise ValueError(f"`--speeds` has {wrong[0]:g}; expected factors from 0.25 to 4 other than 1")
     (out / "flac").mkdir(parents=True, exist_ok=True)
-    rows = list(copied(Manifest(source), out, speeds, rate))
-    write_manifest(out / source.name, "/", rows, COLUMNS)
+    manifest = Manifest(source)
+    more = [name for name in manifest.columns if name not in COLUMNS]
+    rows = list(copied(manifest, more, out, speeds, rate))
+    write_manifest(out / source.name, "/", rows, (*COLUMNS, *more))
     return sum(row["samples"] / row["rate"] for row in rows)
 
 
-def copied(manifest: Manifest, out: Path, speeds: Sequence[float], rate: int) -> Iterator[dict[str, Any]]:
-    """A row for each utterance and for each of its copies."""
-    for found in (manifest[i] for i in range(len(manifest))):
+def copied(
+    manifest: Manifest, more: Sequence[str], out: Path, speeds: Sequence[float], rate: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each utterance and for each of its copies; they say what it says."""
+    columns = {name: manifest.column(name) for name in more}
+    for i in range(len(manifest)):
+        found, said = manifest[i], {name: column[i] for name, column in columns.items()}
         own_rate = found.rate or soundfile.info(found.path).samplerate
         where = {"path": str(Path(found.path).resolve().relative_to("/")), "start": found.start}
-        yield {**where, "samples": found.samples, "rate": own_rate, "utt": found.utt}
+        yield {**where, "samples": found.samples, "rate": own_rate, "utt": found.utt, **said}
         wav = read_audio(found.path, rate, found.start, found.samples)
         for speed in speeds:
             utt = f"{found.utt}_{speed:g}"
@@ -69,6 +76,7 @@ def copied(manifest: Manifest, out: Path, speeds: Sequence[float], rate: int) ->
                 "samples": len(faster),
                 "rate": rate,
                 "utt": utt,
+                **said,
             }
 
 
