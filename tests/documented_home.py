@@ -28,6 +28,8 @@ def furnish(folder: Path) -> None:
         utterances = [manifest[i] for i in range(len(manifest))]
         _as_kaldi(folder / "corpus" / split, toy / "flac", utterances)
         _with_words_and_phones(folder / f"{split}.tsv", toy / "flac", utterances)
+        name = {"valid": "dev"}.get(split, split)
+        _with_words_and_phones(folder / "corpus" / "speech" / f"{name}.tsv", toy / "flac", utterances)
         shutil.copy(toy / f"{split}.phones.ctm", folder / "corpus")
     texts = (folder / "corpus" / "train" / "text").read_text().splitlines()
     sentences = [text.partition(" ")[2] for text in texts]
