@@ -9,7 +9,7 @@ larger person spoke.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +48,18 @@ def copy(source: Path, out: Path, speeds: Sequence[float], rate: int) -> float:
         raise ValueError(f"`--speeds` has {wrong[0]:g}; expected factors from 0.25 to 4 other than 1")
     (out / "flac").mkdir(parents=True, exist_ok=True)
     manifest = Manifest(source)
-    more = [name for name in manifest.columns if name not in COLUMNS]
+    more = {name: manifest.column(name) for name in manifest.columns if name not in COLUMNS}
     rows = list(copied(manifest, more, out, speeds, rate))
     write_manifest(out / source.name, "/", rows, (*COLUMNS, *more))
     return sum(row["samples"] / row["rate"] for row in rows)
 
 
 def copied(
-    manifest: Manifest, more: Sequence[str], out: Path, speeds: Sequence[float], rate: int
+    manifest: Manifest, more: Mapping[str, Sequence[str]], out: Path, speeds: Sequence[float], rate: int
 ) -> Iterator[dict[str, Any]]:
-    """A row for each utterance and for each of its copies; they say what it says."""
-    columns = {name: manifest.column(name) for name in more}
+    """A row for each utterance and for each of its copies, which share what `more` columns say."""
     for i in range(len(manifest)):
-        found, said = manifest[i], {name: column[i] for name, column in columns.items()}
+        found, said = manifest[i], {name: column[i] for name, column in more.items()}
         own_rate = found.rate or soundfile.info(found.path).samplerate
         where = {"path": str(Path(found.path).resolve().relative_to("/")), "start": found.start}
         yield {**where, "samples": found.samples, "rate": own_rate, "utt": found.utt, **said}
