@@ -8,14 +8,13 @@ A finished row is in RUN/results.md at once; a killed run goes on where it stopp
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from stages import CORPORA, Input, Plan, Row, add_arguments, rates, spread, stages
+from plan import CORPORA, Input, Plan, Row, add_arguments, rates, spread
+from stages import finish, stages
 
 from vqw2v_plugin.data.whole import write_whole
-from vqw2v_plugin.recipe import StageError, run_recipe
 
 WAV2VEC = ("model.quantizer=none",)
 GUMBEL = ("model.quantizer=gumbel", "+criterion.loss_weights=[0.1]")
@@ -38,15 +37,8 @@ INPUTS = {
 
 
 def main() -> int:
-    plan = make_plan(parse_arguments())
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
-    try:
-        run_recipe(plan.run, list(stages(plan)), after=lambda _: write_table(plan))
-    except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
-        print(f"compare.py: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
-        return 1
-    print((plan.run / "results.md").read_text(encoding="utf-8"))
-    return 0
+    args = parse_arguments()
+    return finish("compare.py", "results.md", lambda: make_plan(args), stages, write_table)
 
 
 def parse_arguments() -> argparse.Namespace:

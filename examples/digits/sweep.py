@@ -9,21 +9,21 @@ RUN/sweep.md at once; a killed run goes on where it stopped. RUN may be that of 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 from compare import GUMBEL
-from stages import Input, Plan, Row, add_arguments, corpus_data, rates, spread, stages, tokens
+from plan import Input, Plan, Row, add_arguments, corpus_data, rates, spread
+from stages import finish, stages, tokens
 
 from vqw2v_plugin.analysis.code_sources import TokenSource
 from vqw2v_plugin.analysis.code_usage import code_usage
 from vqw2v_plugin.analysis.phone_codes import Bitrate
 from vqw2v_plugin.data.token_folder import read_about
 from vqw2v_plugin.data.whole import write_whole
-from vqw2v_plugin.recipe import Stage, StageError, run_recipe
+from vqw2v_plugin.recipe import Stage
 
 SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
 
@@ -37,16 +37,12 @@ def main() -> int:
         "--sizes", nargs="+", default=SIZES, metavar="GxV", help=f"default: {' '.join(SIZES)}"
     )
     args = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
-    try:
-        inputs = {size: quantized(size) for size in args.sizes}
-        plan = Plan.of(args, inputs, [Row("digits", size, 1.0, 1) for size in inputs])
-        run_recipe(plan.run, list(with_codes(plan)), after=lambda _: write_table(plan))
-    except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
-        print(f"sweep.py: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
-        return 1
-    print((plan.run / "sweep.md").read_text(encoding="utf-8"))
-    return 0
+    return finish("sweep.py", "sweep.md", lambda: make_plan(args), with_codes, write_table)
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    inputs = {size: quantized(size) for size in args.sizes}
+    return Plan.of(args, inputs, [Row("digits", size, 1.0, 1) for size in inputs])
 
 
 def quantized(size: str) -> Input:
