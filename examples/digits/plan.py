@@ -1,0 +1,125 @@
+"""What compare.py and sweep.py are asked for: arguments, rows, folders, and the rates of finished rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an acoustic model eats: a layer of a pretrained model, or spectra, which need none."""
+
+    called: str
+    model: str
+    layer: str
+    criterion: str = "asg"
+    settings: tuple[str, ...] = ()  # of the pretraining
+    training: tuple[str, ...] = ()  # of the acoustic model
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}_{self.layer}" if self.model else self.layer
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training of the acoustic model."""
+
+    corpus: str
+    features: str  # a key of the plan's inputs
+    fraction: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.corpus}_{self.features}_{self.fraction:g}_{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything is, and what is wanted of it."""
+
+    run: Path
+    fsdd: Path
+    unlabelled: tuple[Path, ...]
+    speech: Path | None
+    inputs: Mapping[str, Input]
+    rows: tuple[Row, ...]
+    updates: int | None = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, inputs: Mapping[str, Input], rows: Sequence[Row]) -> Plan:
+        """What the arguments say, paths made absolute."""
+        speech = getattr(args, "speech", None)
+        return cls(
+            args.run.resolve(),
+            args.fsdd.resolve(),
+            tuple(path.resolve() for path in args.unlabelled),
+            speech.resolve() if speech else None,
+            inputs,
+            tuple(rows),
+            args.updates,
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both scripts ask."""
+    parser.add_argument("fsdd", type=Path, metavar="FSDD", help="the digits, as prepare.py reads them")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--unlabelled",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MANIFEST",
+        help="more speech for pretraining",
+    )
+    parser.add_argument(
+        "--updates", type=int, help="so many in every training, to try things out (default: the yaml's)"
+    )
+
+
+def shortened(plan: Plan) -> list[str]:
+    """The overrides of a training that is only tried out."""
+    if plan.updates is None:
+        return []
+    return [f"optimization.max_update={plan.updates}", f"lr_scheduler.warmup_updates={plan.updates // 10}"]
+
+
+def corpus_data(plan: Plan, corpus: str) -> Path:
+    """The folder of its manifests."""
+    if corpus == "speech":
+        assert plan.speech is not None
+        return plan.speech
+    return plan.run / "digits" / "data"
+
+
+def corpus_splits(plan: Plan, corpus: str) -> tuple[str, str, str]:
+    """Many corpora call the second one dev."""
+    valid = "valid" if (corpus_data(plan, corpus) / "valid.tsv").exists() or corpus == "digits" else "dev"
+    return ("train", valid, "test")
+
+
+def checkpoint(plan: Plan, name: str) -> Path:
+    return plan.run / name / "checkpoint_last.pt"
+
+
+def rates(plan: Plan, rows: Sequence[Row], decoder: str) -> list[float]:
+    """Error rates of those that have finished."""
+    files = [plan.run / f"scores_{row.name}" / decoder / "errors-test.json" for row in rows]
+    return [float(json.loads(file.read_text(encoding="utf-8"))["rate"]) for file in files if file.exists()]
+
+
+def spread(rates: Sequence[float]) -> str:
+    """Mean, and the standard deviation between seeds."""
+    if not rates:
+        return ""
+    more = f" ± {statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
+    return f"{statistics.mean(rates):.1f}{more}"
