@@ -1,25 +1,19 @@
-"""Greedy and beam: the same text where they must agree, times inside the utterance, peers' answers."""
+"""Greedy and beam: the same text where they must agree, times inside the utterance."""
 
 import builtins
 import itertools
 import math
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import peer_folder, peer_vectors, read_matrix
+from emissions import noise, sure
 
-from vqw2v_plugin.decoding.arpa import write_arpa
 from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.decoder import DecoderSettings, make_decoder
-from vqw2v_plugin.decoding.errors import Errors, count_errors
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Decoder, DecoderPool, Hypothesis
-from vqw2v_plugin.decoding.lexicon import read_lexicon
-from vqw2v_plugin.decoding.ngram import train_ngram
-from vqw2v_plugin.decoding.ngram_counts import read_text
-from vqw2v_plugin.decoding.units import BLANK, Units, asg_units, ctc_units
+from vqw2v_plugin.decoding.units import asg_units, ctc_units
 from vqw2v_plugin.stack import StackError
 
 CTC = ctc_units(["|", *"abc"])
@@ -42,18 +36,8 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
     return LexiconDecoder(units, WORDS if criterion == "ctc" else ASG_WORDS, None, transitions, settings)
 
 
-def noise(frames: int, columns: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(frames, columns)).astype(np.float32) * 2
-
-
 def emissions_for(decoder: Decoder, frames: int, seed: int = 0) -> np.ndarray:
     return noise(frames, len(decoder.units), seed)
-
-
-def sure(units: Units, path: str) -> np.ndarray:
-    """[T, V] that says this path, `_` for the blank."""
-    columns = [units.symbols.index(BLANK if symbol == "_" else symbol) for symbol in path]
-    return np.eye(len(units), dtype=np.float32)[columns] * 20
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -216,54 +200,6 @@ def test_weights_change_without_building_anew() -> None:
     assert len(many.decode(emissions)[0].words) > len(one.decode(emissions)[0].words)
 
 
-LM = """\\data\\
-ngram 1=6
-ngram 2=2
-
-\\1-grams:
--3	<unk>	0
--99	<s>	0
--1	</s>	0
--1	a	-0.3
--1	ab	0
--1	cab	0
-
-\\2-grams:
--0.1	a cab
--0.1	cab </s>
-
-\\end\\
-"""
-
-
-def test_the_language_model_decides_between_equals(tmp_path: Path) -> None:
-    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
-    (tmp_path / "lm.arpa").write_text(LM)
-    emissions = sure(CTC, "a|_|_") + sure(CTC, "a|cab")  # after `a |`: cab, or nothing, as likely
-    without = LexiconDecoder(CTC, WORDS, settings=BeamSettings(beam=50, word_score=-1))
-    with_lm = LexiconDecoder(
-        CTC, WORDS, str(tmp_path / "lm.arpa"), settings=BeamSettings(beam=50, word_score=1, lm_weight=1)
-    )
-    assert without.decode(emissions)[0].text == "a"
-    best = with_lm.decode(emissions)[0]
-    assert best.text == "a cab"
-    assert best.lm_score == pytest.approx(-1 - 0.1 - 0.1, abs=1e-4)
-
-
-def test_a_language_model_of_other_words_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
-    (tmp_path / "lm.arpa").write_text(LM)
-    with pytest.raises(ValueError, match="knows none of the lexicon's 1 words"):
-        LexiconDecoder(CTC, {"BAB": [("b", "a", "b")]}, str(tmp_path / "lm.arpa"))
-    with pytest.raises(ValueError, match=r"knows no \|, b, c; expected a model of labels"):
-        FreeDecoder(CTC, str(tmp_path / "lm.arpa"))
-    with pytest.raises(ValueError, match="no such file"):
-        FreeDecoder(CTC, str(tmp_path / "none.arpa"))
-    (tmp_path / "bad.arpa").write_text("nothing")
-    with pytest.raises(ValueError, match="KenLM cannot read it"):
-        FreeDecoder(CTC, str(tmp_path / "bad.arpa"))
-
-
 def test_without_the_extra_greedy_works_and_the_beam_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import_module = builtins.__import__
 
@@ -276,31 +212,6 @@ def test_without_the_extra_greedy_works_and_the_beam_names_it(monkeypatch: pytes
     assert make_decoder(DecoderSettings(), CTC).decode(sure(CTC, "a_b"))[0].text == "ab"
     with pytest.raises(StackError, match=r"pip install 'vqw2v_plugin\[decode\]'"):
         make_decoder(DecoderSettings("free"), CTC)
-
-
-def test_a_language_model_of_ours_mends_what_is_unclear(tmp_path: Path) -> None:
-    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
-    sentences = [
-        "the cat sat on the mat",
-        "the dog sat on the cat",
-        "a cat and a dog",
-        "the mat and the hat",
-    ] * 3
-    (tmp_path / "text").write_text("\n".join(sentences) + "\n")
-    write_arpa(train_ngram(read_text(str(tmp_path / "text")), 3), tmp_path / "lm.arpa")
-    units = ctc_units(["|", *"acdeghmnost"])
-    spellings = {word: [tuple(word)] for word in " ".join(sentences).split()}
-    lexicon = LexiconDecoder(units, spellings, settings=BeamSettings(beam=100))
-    with_lm = LexiconDecoder(units, spellings, str(tmp_path / "lm.arpa"), None, BeamSettings(beam=100))
-    rates = []
-    for decoder in (GreedyDecoder(units), lexicon, with_lm):
-        errors = Errors()
-        for seed, text in enumerate(sentences[:4] * 3):
-            path = "".join(f"{letter}_" for letter in text.replace(" ", "|"))
-            emissions = sure(units, path) / 8 + noise(len(path), len(units), seed) / 2
-            errors += count_errors(text.split(), decoder.decode(emissions)[0].text.split())
-        rates.append(errors.rate)
-    assert rates[0] > rates[1] > rates[2]
 
 
 def test_settings_are_checked_together() -> None:
@@ -319,53 +230,3 @@ def test_settings_are_checked_together() -> None:
         GreedyDecoder(ASG)
     with pytest.raises(ValueError, match="CTC model, which has none"):
         GreedyDecoder(CTC, np.zeros((5, 5)))
-
-
-def test_flashlight_s_own_asg_case() -> None:
-    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
-    folder, case = peer_folder() / "flashlight_text", peer_vectors("flashlight_asg_lexicon")
-    frames, columns = (int(n) for n in np.fromfile(folder / "TN.bin", np.int32))
-    letters = (folder / "letters.lst").read_text().split()
-    settings = BeamSettings(2500, 100, lm_weight=2, word_score=2, sil_score=-1, nbest=case["n_hyps"])
-    decoder = LexiconDecoder(
-        asg_units(letters, num_repeats=1),
-        read_lexicon(folder / "words.lst"),
-        str(folder / "lm.arpa"),
-        np.fromfile(folder / "transition.bin", np.float32).reshape(columns, columns),
-        settings,
-    )
-    found = decoder.decode(np.fromfile(folder / "emission.bin", np.float32).reshape(frames, columns))
-    assert len(found) == case["n_hyps"]
-    assert [h.score for h in found[:5]] == pytest.approx(case["hyp_scores"], abs=1e-3)
-
-
-def test_ctc_of_real_lines_and_words() -> None:
-    case = peer_vectors("ctc_real_matrices")
-    units = Units((*case["chars"].replace(" ", "|"), BLANK), blank=len(case["chars"]))
-    line, word = read_matrix("ctcdecoder_line"), read_matrix("ctcdecoder_word")
-    greedy = GreedyDecoder(units)
-    assert greedy.decode(line)[0].text == case["line_best_path"]
-    assert greedy.decode(word)[0].text == case["word_best_path"]
-    pytest.importorskip("flashlight.lib.text.decoder")
-    beam = FreeDecoder(units, settings=BeamSettings(beam=25, log_add=True))
-    assert beam.decode(line)[0].text == case["line_beam"]
-    corpus = (peer_folder() / "ctcdecoder_word" / "corpus.txt").read_text().split()
-    words = {word: [tuple(word)] for word in corpus if set(word) <= set(case["chars"])}
-    assert LexiconDecoder(units, words).decode(word)[0].text == case["word_lexicon_search"]
-
-
-def test_ctc_of_small_tables() -> None:
-    case, small = peer_vectors("ctc_beam_parlance"), peer_vectors("ctc_small")["cases"][1]
-    symbols = [BLANK if s == "_" else "|" if s == " " else s for s in case["vocab"]]
-    greedy = GreedyDecoder(Units(tuple(symbols), blank=case["blank"]))
-    tables = [np.log(np.array(case[name], np.float32)) for name in ("probs_seq1", "probs_seq2")]
-    assert ["".join(greedy.decode(table)[0].labels) for table in tables] == case["greedy"]
-    units = Units((*small["chars"], BLANK), blank=small["blank"])
-    table = np.log(np.maximum(np.array(small["probs"], np.float32), 1e-30))
-    assert GreedyDecoder(units).decode(table)[0].text == small["best_path"]
-    pytest.importorskip("flashlight.lib.text.decoder")
-    # The other table's most probable text is not what its peer finds (by summing all paths: `acb`).
-    beam = FreeDecoder(greedy.units, settings=BeamSettings(beam=20, log_add=True))
-    assert "".join(beam.decode(tables[1])[0].labels) == case["beam_no_lm"][1]
-    best = FreeDecoder(units, settings=BeamSettings(log_add=True)).decode(table)[0]
-    assert best.text == small["beam"] and math.exp(best.score) == pytest.approx(small["prob"])

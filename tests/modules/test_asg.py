@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
-import random
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from vqw2v_plugin.modules import asg_scan
-from vqw2v_plugin.modules.asg import ASG, pack_repeats, unpack_repeats
+from vqw2v_plugin.modules.asg import ASG
 
 SCANS = {"products": asg_scan.LARGEST_SPAN, "logs": -1.0}
 
@@ -242,68 +239,6 @@ def test_it_learns_to_say_its_target() -> None:
         asg(emissions, *batch).sum().backward()
         optimizer.step()
     assert asg.best_path(emissions, batch[0]).sequences() == [[3, 1, 4, 1]]
-
-
-def test_hello_is_packed_and_unpacked() -> None:
-    assert pack_repeats(list("hello"), ["1"]) == ["h", "e", "l", "1", "o"]
-    assert pack_repeats(list("aaaabb"), ["1", "2"]) == ["a", "2", "a", "b", "1"]
-    assert unpack_repeats(["2", "h", "1", "1", "o"], ["1", "2"]) == ["h", "h", "o"]
-    assert pack_repeats(list("hello"), []) == list("hello") and pack_repeats([], ["1"]) == []
-    with pytest.raises(ValueError, match="'1' is a repetition symbol"):
-        pack_repeats(list("a1"), ["1"])
-
-
-@pytest.mark.parametrize("symbols", [[7], [7, 8]])
-def test_unpacking_inverts_packing_and_leaves_no_equal_neighbours(symbols: list[int]) -> None:
-    rng = random.Random(0)
-    for _ in range(300):
-        labels = rng.choices(range(3), k=rng.randint(0, 12))
-        packed = pack_repeats(labels, symbols)
-        assert unpack_repeats(packed, symbols) == labels
-        assert all(a != b for a, b in itertools.pairwise(packed))
-
-
-def test_flashlight_s_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its emissions and transitions (235 frames, 29 labels): the same scores of paths, both scans alike."""
-    np = pytest.importorskip("numpy")
-    folder = (
-        Path(os.environ.get("VQW2V_DATA", "nowhere")).parent / "golden" / "peer_vectors" / "flashlight_text"
-    )
-    if not folder.is_dir():
-        pytest.skip("no peers' vectors beside VQW2V_DATA")
-    decoder = pytest.importorskip("flashlight.lib.text.decoder")
-    frames, size = np.fromfile(folder / "TN.bin", np.int32).tolist()
-    e = np.fromfile(folder / "emission.bin", np.float32).reshape(frames, size)
-    g = np.fromfile(folder / "transition.bin", np.float32).reshape(size, size)
-    options = decoder.LexiconFreeDecoderOptions(
-        beam_size=50,
-        beam_size_token=size,
-        beam_threshold=100,
-        lm_weight=0,
-        sil_score=0,
-        log_add=False,
-        criterion_type=decoder.CriterionType.ASG,
-    )
-    beam = decoder.LexiconFreeDecoder(options, decoder.ZeroLM(), 0, -1, g.flatten().tolist())
-    theirs = beam.decode(e.ctypes.data, frames, size)[0]
-    emissions, lengths = torch.from_numpy(e).double(), torch.tensor([frames])
-    asg = ASG(size)
-    asg.transitions.data = torch.from_numpy(g)
-    path = tuple(theirs.tokens[1:-1])  # theirs begins and ends with a silence of its own
-    assert path_score(emissions, asg.transitions, path).item() == pytest.approx(
-        theirs.emittingModelScore, abs=1e-3
-    )
-    best = asg.best_path(emissions[None], lengths)
-    assert best.scores.item() > theirs.emittingModelScore
-    assert path_score(emissions, asg.transitions, tuple(best.labels[0])).item() == pytest.approx(
-        best.scores.item()
-    )
-    arguments = (asg_scan.finite(emissions[None]), asg_scan.finite(asg.transitions), lengths, True)
-    by_products = asg_scan.all_paths(*arguments)
-    monkeypatch.setattr(asg_scan, "LARGEST_SPAN", -1.0)
-    by_logs = asg_scan.all_paths(*arguments)
-    torch.testing.assert_close(vars(by_products), vars(by_logs))
-    assert by_products.score.item() > best.scores.item()
 
 
 def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

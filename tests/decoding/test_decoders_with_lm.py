@@ -1,0 +1,88 @@
+"""What a language model does to a beam, and which ones are refused."""
+
+from pathlib import Path
+
+import pytest
+from emissions import noise, sure
+
+from vqw2v_plugin.decoding.arpa import write_arpa
+from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
+from vqw2v_plugin.decoding.errors import Errors, count_errors
+from vqw2v_plugin.decoding.greedy import GreedyDecoder
+from vqw2v_plugin.decoding.ngram import train_ngram
+from vqw2v_plugin.decoding.ngram_counts import read_text
+from vqw2v_plugin.decoding.units import ctc_units
+
+CTC = ctc_units(["|", *"abc"])
+WORDS = {word: [tuple(word)] for word in ("a", "ab", "cab", "baa")}
+LM = """\\data\\
+ngram 1=6
+ngram 2=2
+
+\\1-grams:
+-3	<unk>	0
+-99	<s>	0
+-1	</s>	0
+-1	a	-0.3
+-1	ab	0
+-1	cab	0
+
+\\2-grams:
+-0.1	a cab
+-0.1	cab </s>
+
+\\end\\
+"""
+
+
+def test_the_language_model_decides_between_equals(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    (tmp_path / "lm.arpa").write_text(LM)
+    emissions = sure(CTC, "a|_|_") + sure(CTC, "a|cab")  # after `a |`: cab, or nothing, as likely
+    without = LexiconDecoder(CTC, WORDS, settings=BeamSettings(beam=50, word_score=-1))
+    with_lm = LexiconDecoder(
+        CTC, WORDS, str(tmp_path / "lm.arpa"), settings=BeamSettings(beam=50, word_score=1, lm_weight=1)
+    )
+    assert without.decode(emissions)[0].text == "a"
+    best = with_lm.decode(emissions)[0]
+    assert best.text == "a cab"
+    assert best.lm_score == pytest.approx(-1 - 0.1 - 0.1, abs=1e-4)
+
+
+def test_a_language_model_of_other_words_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    (tmp_path / "lm.arpa").write_text(LM)
+    with pytest.raises(ValueError, match="knows none of the lexicon's 1 words"):
+        LexiconDecoder(CTC, {"BAB": [("b", "a", "b")]}, str(tmp_path / "lm.arpa"))
+    with pytest.raises(ValueError, match=r"knows no \|, b, c; expected a model of labels"):
+        FreeDecoder(CTC, str(tmp_path / "lm.arpa"))
+    with pytest.raises(ValueError, match="no such file"):
+        FreeDecoder(CTC, str(tmp_path / "none.arpa"))
+    (tmp_path / "bad.arpa").write_text("nothing")
+    with pytest.raises(ValueError, match="KenLM cannot read it"):
+        FreeDecoder(CTC, str(tmp_path / "bad.arpa"))
+
+
+def test_a_language_model_of_ours_mends_what_is_unclear(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    sentences = [
+        "the cat sat on the mat",
+        "the dog sat on the cat",
+        "a cat and a dog",
+        "the mat and the hat",
+    ] * 3
+    (tmp_path / "text").write_text("\n".join(sentences) + "\n")
+    write_arpa(train_ngram(read_text(str(tmp_path / "text")), 3), tmp_path / "lm.arpa")
+    units = ctc_units(["|", *"acdeghmnost"])
+    spellings = {word: [tuple(word)] for word in " ".join(sentences).split()}
+    lexicon = LexiconDecoder(units, spellings, settings=BeamSettings(beam=100))
+    with_lm = LexiconDecoder(units, spellings, str(tmp_path / "lm.arpa"), None, BeamSettings(beam=100))
+    rates = []
+    for decoder in (GreedyDecoder(units), lexicon, with_lm):
+        errors = Errors()
+        for seed, text in enumerate(sentences[:4] * 3):
+            path = "".join(f"{letter}_" for letter in text.replace(" ", "|"))
+            emissions = sure(units, path) / 8 + noise(len(path), len(units), seed) / 2
+            errors += count_errors(text.split(), decoder.decode(emissions)[0].text.split())
+        rates.append(errors.rate)
+    assert rates[0] > rates[1] > rates[2]
