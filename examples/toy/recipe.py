@@ -29,17 +29,17 @@ def stages(run: Path, minutes: float) -> list[Stage]:
             needs=["corpus"],
         ),
         pipeline.usage(run, "usage", gumbel, data, "train", ["gumbel"]),
-        pipeline.tokens(run, "tokens", gumbel, data, SPLITS, 0.3, ["gumbel"]),
+        pipeline.tokens(run, "tokens", gumbel, data, SPLITS, 0.2, ["gumbel"]),
         pipeline.train(
             *(run, "bert", HERE / "bert.yaml", [f"task.data={tokens}"]),
             says="Training BERT to guess masked tokens",
-            minutes=2,
+            minutes=3.3,
             needs=["tokens"],
         ),
-        pipeline.features(run, "features_logmel", "logmel", data, SPLITS, 0.2, ["corpus"]),
-        pipeline.features(run, "features_vq", "q", data, SPLITS, 0.2, ["gumbel"], gumbel),
+        pipeline.features(run, "features_logmel", "logmel", data, SPLITS, 0.1, ["corpus"]),
+        pipeline.features(run, "features_vq", "q", data, SPLITS, 0.1, ["gumbel"], gumbel),
         pipeline.features(
-            *(run, "features_bert", "bert", data, SPLITS, 0.5, ["gumbel", "bert"], gumbel, bert, workers)
+            *(run, "features_bert", "bert", data, SPLITS, 0.2, ["gumbel", "bert"], gumbel, bert, workers)
         ),
         pipeline.labels(run, "labels", data, SPLITS, ["--text", "text", "--unit", "letters"], ["corpus"]),
         pipeline.language_model(run, "lm", labels / "train.wrd", 4, ["labels"]),
@@ -71,7 +71,7 @@ def acoustic(run: Path, name: str, called: str) -> list[Stage]:
         pipeline.train(
             *(run, trained, HERE / "acoustic.yaml", [f"task.data={data}", f"task.labels={labels}"]),
             says=f"Training letters on {called}, with CTC; wer is the share of words that are wrong",
-            minutes=1.5,
+            minutes=1.8,
             needs=[f"features_{name}", "labels"],
         )
     ]
@@ -82,7 +82,7 @@ def acoustic(run: Path, name: str, called: str) -> list[Stage]:
                 *(run, f"{decoder}_{name}", run / trained / "checkpoint_best.pt", data, labels, "test"),
                 *([decoder, *options],),
                 says=f"Words of the test set from {called}: {DECODERS[decoder]}",
-                minutes=0.3,
+                minutes=0.1,
                 needs=[trained, "lm"],
             )
         )

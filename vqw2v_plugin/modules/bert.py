@@ -7,7 +7,7 @@ Shapes: N tokens of a batch's utterances, one after the other with <s> and </s>;
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -184,11 +184,31 @@ def rotary_angles(places: Tensor, head_dim: int) -> Tensor:
 
 def rotate(qkv: Tensor, angles: Tensor, num_heads: int) -> Tensor:
     """Turns each pair of components of queries and keys by its angle: [N, 3·D] → [N, 3·D]."""
-    parts = qkv.view(len(qkv), 3, num_heads, -1)  # [N, 3, H, d]
     cos, sin = angles.cos()[:, None, None].to(qkv), angles.sin()[:, None, None].to(qkv)
-    a, b = parts[:, :2].chunk(2, -1)
-    turned = torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-    return torch.cat([turned, parts[:, 2:]], 1).flatten(1)
+    return _Rotation.apply(qkv, cos, sin, num_heads)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Rotation(torch.autograd.Function):
+    """In place in one copy, forth and back: autograd through the same formula takes twice as long."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, num_heads: int) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.num_heads = num_heads
+        return _turned(qkv, cos, sin, num_heads)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        cos, sin = ctx.saved_tensors
+        return _turned(grad, cos, -sin, ctx.num_heads), None, None, None
+
+
+def _turned(qkv: Tensor, cos: Tensor, sin: Tensor, num_heads: int) -> Tensor:
+    turned = qkv.clone(memory_format=torch.contiguous_format)
+    (a, b), (to_a, to_b) = (x.view(len(x), 3, num_heads, -1)[:, :2].chunk(2, -1) for x in (qkv, turned))
+    to_a.mul_(cos).addcmul_(b, sin, value=-1)
+    to_b.mul_(cos).addcmul_(a, sin)
+    return turned
 
 
 def _initialize(module: nn.Module) -> None:
