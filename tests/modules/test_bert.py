@@ -122,6 +122,14 @@ def test_rotary_scores_depend_on_distances_alone() -> None:
     assert torch.equal(v, pair.view(50, 3, 2, 8)[:, 2]) and bert(position="rotary").positions is None
 
 
+def test_rotary_gradients_agree_with_finite_differences() -> None:
+    torch.manual_seed(2)
+    qkv = torch.randn(5, 3 * 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: rotate(x, rotary_angles(torch.arange(5), 4), 2), qkv)
+    # a gradient laid out otherwise, as attention's may be
+    assert torch.autograd.gradcheck(lambda x: rotate(x, rotary_angles(torch.arange(5), 4), 2).t().sin(), qkv)
+
+
 def test_evaluation_is_deterministic_and_training_is_not() -> None:
     network, tokens = bert(), torch.cat(utterances())
     assert not torch.equal(network.states(tokens, LENGTHS)[-1], network.states(tokens, LENGTHS)[-1])
