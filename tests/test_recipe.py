@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.recipe import Stage, StageError, run_recipe, stage_stamps
+from vqw2v_plugin.recipe import Stage, StageError, finished, run_recipe, stage_stamps
 
 
 def python(code: str) -> list[str]:
@@ -43,6 +43,17 @@ def test_a_changed_command_runs_anew_with_what_needs_it(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "one" / "product").exists(), "products of other settings stayed"
     run_recipe(tmp_path / "run", two_stages(tmp_path, file, first="c", second="d"))
     assert words(file) == ["a", "b", "c", "b", "d"]
+
+
+def test_what_is_finished_is_of_today_s_commands(tmp_path: Path) -> None:
+    run, file = tmp_path / "run", tmp_path / "ran"
+    assert finished(run, two_stages(run, file)) == set()
+    run_recipe(run, two_stages(run, file)[:1])
+    assert finished(run, two_stages(run, file)) == {"one"}
+    run_recipe(run, two_stages(run, file))
+    assert finished(run, two_stages(run, file)) == {"one", "two"}
+    assert finished(run, two_stages(run, file, second="c")) == {"one"}
+    assert finished(run, two_stages(run, file, first="c")) == set()
 
 
 def test_a_failed_stage_stops_the_recipe_and_goes_on_with_its_products(

@@ -83,6 +83,11 @@ def stage_stamps(stages: Sequence[Stage]) -> dict[str, str]:
     return stamps
 
 
+def finished(run: Path, stages: Sequence[Stage]) -> set[str]:
+    """Names of the stages whose results are there and of today's commands and files."""
+    return {name for name, stamp in stage_stamps(stages).items() if _is_done(run / name, stamp)}
+
+
 def _run_stage(folder: Path, stage: Stage, stamp: str) -> None:
     if _is_done(folder, stamp):
         print(f"    done before: {folder}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Set
 from pathlib import Path
 
 from plan import CORPORA, Input, Plan, Row, add_arguments, rates, spread
@@ -76,13 +77,13 @@ def make_plan(args: argparse.Namespace) -> Plan:
     return Plan.of(args, INPUTS, rows)
 
 
-def write_table(plan: Plan) -> None:
+def write_table(plan: Plan, done: Set[str]) -> None:
     """Every row that has finished; written anew after each stage, so that it grows as rows finish."""
     lines = ["| corpus | features | labels | trainings | greedy | lexicon, 4-gram |"]
     lines.append("|---|---|---|---|---|---|")
     for corpus, fraction, features in dict.fromkeys((r.corpus, -r.fraction, r.features) for r in plan.rows):
         rows = [r for r in plan.rows if (r.corpus, -r.fraction, r.features) == (corpus, fraction, features)]
-        found = {decoder: rates(plan, rows, decoder) for decoder in ("greedy", "lexicon")}
+        found = {decoder: rates(plan, rows, decoder, done) for decoder in ("greedy", "lexicon")}
         if found["greedy"]:
             what = (CORPORA[corpus], INPUTS[features].called, f"{-fraction:.0%}", len(found["greedy"]))
             lines.append("| " + " | ".join([*map(str, what), *map(spread, found.values())]) + " |")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,9 +111,10 @@ def checkpoint(plan: Plan, name: str) -> Path:
     return plan.run / name / "checkpoint_last.pt"
 
 
-def rates(plan: Plan, rows: Sequence[Row], decoder: str) -> list[float]:
-    """Error rates of those that have finished."""
-    files = [plan.run / f"scores_{row.name}" / decoder / "errors-test.json" for row in rows]
+def rates(plan: Plan, rows: Sequence[Row], decoder: str, done: Set[str]) -> list[float]:
+    """Error rates of those that have finished: rows of earlier settings do not count."""
+    folders = [plan.run / f"scores_{row.name}" for row in rows if f"scores_{row.name}" in done]
+    files = [folder / decoder / "errors-test.json" for folder in folders]
     return [float(json.loads(file.read_text(encoding="utf-8"))["rate"]) for file in files if file.exists()]
 
 

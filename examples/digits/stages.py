@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
 from plan import CORPORA, Input, Plan, Row, checkpoint, corpus_data, corpus_splits, shortened
 
 from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, StageError, run_recipe
+from vqw2v_plugin.recipe import Stage, StageError, finished, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
@@ -27,13 +27,14 @@ def finish(
     table: str,
     planned: Callable[[], Plan],
     listed: Callable[[Plan], Iterable[Stage]],
-    write: Callable[[Plan], None],
+    write: Callable[[Plan, Set[str]], None],
 ) -> int:
-    """Runs the stages, the table written after each of them and printed at the end; the exit status."""
+    """Runs the stages, the table of what is done written after each of them; the exit status."""
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     try:
         plan = planned()
-        run_recipe(plan.run, list(listed(plan)), after=lambda _: write(plan))
+        wanted = list(listed(plan))
+        run_recipe(plan.run, wanted, after=lambda _: write(plan, finished(plan.run, wanted)))
     except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
         print(f"{script}: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
         return 1

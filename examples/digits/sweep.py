@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import numpy as np
 from compare import GUMBEL
@@ -63,14 +63,14 @@ def with_codes(plan: Plan) -> Iterator[Stage]:
             yield tokens(plan, stage.name, corpus_data(plan, "digits"), ("test",), f"{stage.name}_test_codes")
 
 
-def write_table(plan: Plan) -> None:
+def write_table(plan: Plan, done: Set[str]) -> None:
     """Every size that has finished."""
     lines = [
         "| groups × variables | kbit/s, nominal | its entropy | codes in use | greedy | lexicon, 4-gram |"
     ]
     lines.append("|---|---|---|---|---|---|")
     for row in plan.rows:
-        found = [rates(plan, [row], decoder) for decoder in ("greedy", "lexicon")]
+        found = [rates(plan, [row], decoder, done) for decoder in ("greedy", "lexicon")]
         if all(found):
             lines.append("| " + " | ".join([row.features, *codes(plan, row), *map(spread, found)]) + " |")
     write_whole(plan.run / "sweep.md", "\n".join(lines) + "\n")
