@@ -1,8 +1,11 @@
-"""Emissions to decode: random ones, and ones that are sure of a path."""
+"""Emissions to decode: random ones, and ones that are sure of a path; letters and words to find in them."""
 
 import numpy as np
 
-from vqw2v_plugin.decoding.units import BLANK, Units
+from vqw2v_plugin.decoding.units import BLANK, Units, ctc_units
+
+CTC = ctc_units(["|", *"abc"])
+WORDS = {word: [tuple(word)] for word in ("a", "ab", "cab", "baa")}
 
 
 def noise(frames: int, columns: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from emissions import noise, sure
+from emissions import CTC, WORDS, noise, sure
 
 from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.decoder import DecoderSettings, make_decoder
@@ -16,9 +16,7 @@ from vqw2v_plugin.decoding.hypothesis import Decoder, DecoderPool, Hypothesis
 from vqw2v_plugin.decoding.units import asg_units, ctc_units
 from vqw2v_plugin.stack import StackError
 
-CTC = ctc_units(["|", *"abc"])
 ASG = asg_units(["|", *"ab"], num_repeats=1)
-WORDS = {word: [tuple(word)] for word in ("a", "ab", "cab", "baa")}
 ASG_WORDS = {word: [tuple(word)] for word in ("a", "ab", "baa")}
 
 

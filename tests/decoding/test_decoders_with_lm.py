@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from emissions import noise, sure
+from emissions import CTC, WORDS, noise, sure
 
 from vqw2v_plugin.decoding.arpa import write_arpa
 from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
@@ -13,8 +13,6 @@ from vqw2v_plugin.decoding.ngram import train_ngram
 from vqw2v_plugin.decoding.ngram_counts import read_text
 from vqw2v_plugin.decoding.units import ctc_units
 
-CTC = ctc_units(["|", *"abc"])
-WORDS = {word: [tuple(word)] for word in ("a", "ab", "cab", "baa")}
 LM = """\\data\\
 ngram 1=6
 ngram 2=2

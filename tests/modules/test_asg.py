@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from asg_paths import path_score
 from torch import Tensor
 
 from vqw2v_plugin.modules import asg_scan
@@ -43,11 +44,6 @@ def paths(frames: int, size: int, target: list[int] | None = None) -> list[tuple
     """Every path, or those that say the target."""
     found = itertools.product(range(size), repeat=frames)
     return [p for p in found if target is None or [label for label, _ in itertools.groupby(p)] == target]
-
-
-def path_score(emissions: Tensor, transitions: Tensor, path: tuple[int, ...]) -> Tensor:
-    held = torch.tensor(path)
-    return emissions[range(len(held)), held].sum() + transitions[held[1:], held[:-1]].sum()
 
 
 def by_hand(case: Case, transitions: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from asg_paths import path_score
 
 from vqw2v_plugin.modules import asg_scan
 from vqw2v_plugin.modules.asg import ASG
@@ -52,8 +52,3 @@ def test_flashlight_s_case(monkeypatch: pytest.MonkeyPatch) -> None:
     by_logs = asg_scan.all_paths(*arguments)
     torch.testing.assert_close(vars(by_products), vars(by_logs))
     assert by_products.score.item() > best.scores.item()
-
-
-def path_score(emissions: Tensor, transitions: Tensor, path: tuple[int, ...]) -> Tensor:
-    held = torch.tensor(path)
-    return emissions[range(len(held)), held].sum() + transitions[held[1:], held[:-1]].sum()

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 pytest.importorskip("fairseq")
-from fairseq.data import Dictionary
 from omegaconf import OmegaConf
 from speaking import SYMBOLS, generate, spell, train, write_features, write_speech
 
@@ -18,8 +17,6 @@ import vqw2v_plugin
 from vqw2v_plugin.data.emissions import read_emissions
 from vqw2v_plugin.data.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.data.manifest import write_manifest
-from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
-from vqw2v_plugin.tasks.acoustic_decoding import Printer
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 
 vqw2v_plugin.register()
@@ -226,25 +223,6 @@ def test_several_models_are_refused(
     both = Path(f"{checkpoints['asg']}:{checkpoints['asg']}")
     with pytest.raises(ValueError, match="`path` names 2 models; expected one"):
         generate(*speech, both, tmp_path / "out")
-
-
-def test_words_or_labels_are_printed() -> None:
-    dictionary = Dictionary()
-    for symbol in ("HH", "AY", "|"):
-        dictionary.add_symbol(symbol)
-    tokens = (Segment("HH", 0, 2, 0.5), Segment("AY", 2, 5, 1.0), Segment("|", 5, 6, 1.0))
-    found = Hypothesis(tokens, (Segment("hi", 0, 5, 0.5),), -3.0, -3.0)
-    labels, words = Printer(dictionary, "auto", "greedy"), Printer(dictionary, "auto", "lexicon")
-    assert dictionary.string(labels.answer_of(found)["tokens"]) == "HH AY |"
-    assert dictionary.string(words.answer_of(found)["tokens"]) == "hi"
-    assert dictionary.string(words.target("hi there")) == "hi there"  # the dictionary grows
-    assert dictionary.string(labels.target(("HH", "ZZ"))) == "HH <unk>"
-    assert labels.answer_of(found)["positional_scores"].exp().tolist() == [0.5, 1.0, 1.0, 1.0]
-    phones_alone = Labels(("u",), (("HH",),))
-    words.choose(phones_alone)
-    assert not words.words  # nothing to compare words with
-    with pytest.raises(LabelError, match=r"no SPLIT\.wrd.*`--answer labels`"):
-        Printer(dictionary, "words", "lexicon").choose(phones_alone)
 
 
 def test_the_label_folder_says_what_is_learnt(speech: tuple[Path, Path], tmp_path: Path) -> None:
