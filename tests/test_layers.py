@@ -16,6 +16,7 @@ ORDER = [
     {"acoustic_checkpoints"},
     {"tokenizer", "decoding", "acoustic_front"},
     {"bert_checkpoints"},
+    {"recipe_screen"},
     {"checkpoints", "data"},
     {"checkpoint_network", "checkpoint_stock"},
     {"checkpoint_files"},

@@ -71,7 +71,7 @@ if not product.exists():
     stages = [Stage("half", [python(code)], "Fails once", 0.1), Stage("next", append(file, "a"), "Next", 0.1)]
     with pytest.raises(StageError, match=r"half failed \(status 3\).*log\.txt"):
         run_recipe(tmp_path / "run", stages)
-    assert "no more paper" in capsys.readouterr().err
+    assert "no more paper" in capsys.readouterr().out
     assert words(file) == []
     run_recipe(tmp_path / "run", stages)
     assert words(file) == ["a"]

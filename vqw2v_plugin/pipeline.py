@@ -5,6 +5,7 @@ Each function gives one stage of `recipe.py`; its command is the one that a user
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,17 @@ from .recipe import Stage
 BIN = Path(sys.executable).parent
 PACKAGE = Path(__file__).resolve().parent
 VQW2V = [str(BIN / "vqw2v")]
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """How many stages of a recipe run side by side."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2,
+        metavar="N",
+        help="stages that run side by side, a core each (default: %(default)s)",
+    )
 
 
 def train(

@@ -2,7 +2,7 @@
 
 A stage is printed as it runs and logged into its folder. A finished one is skipped; it runs anew, from
 nothing, when its commands, its yaml or a stage that it needs have changed. A killed recipe goes on where it
-stopped.
+stopped. Stages that do not need each other may run side by side.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from .data.progress import Progress
+from .data.run_lock import LOCK, LockedError, Rank, claimed
 from .data.whole import write_whole
+from .recipe_screen import Board, Clock, StageBar
 
 LOG, BEGUN, DONE = "log.txt", "begun", "done"
 _BAR = re.compile(r": \[[# ]+\] +\d+%")  # of our commands, in a log
@@ -37,7 +38,7 @@ class Stage:
     name: str
     commands: Sequence[Sequence[str]]
     says: str  # what the user reads before it runs
-    minutes: float  # about how long, on 2 cores
+    minutes: float  # about how long
     needs: Sequence[str] = ()  # the stages whose results it reads
     reads: Sequence[Path] = ()  # files of the user's that it reads, such as a yaml
     shows: str = ""  # a regular expression: the lines of its output that the user sees
@@ -50,20 +51,44 @@ class StageError(RuntimeError):
 
 
 def run_recipe(
-    run: Path, stages: Sequence[Stage], after: Callable[[Stage], None] = lambda stage: None
+    run: Path,
+    stages: Sequence[Stage],
+    after: Callable[[Stage], None] = lambda stage: None,
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
 ) -> None:
-    """All stages in order, `after` each of them what the caller wants; stops at the first that fails."""
+    """All stages, up to `jobs` side by side, each when what it needs is there; the first failure ends all.
+
+    `after` each of them what the caller wants. `threads`: of a stage's arithmetic, where the user's
+    OMP_NUM_THREADS does not say otherwise.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
     run.mkdir(parents=True, exist_ok=True)
-    stamps = stage_stamps(stages)
-    clock = _Clock(
-        [0.0 if _is_done(run / stage.name, stamps[stage.name]) else stage.minutes for stage in stages]
-    )
-    print(f"{len(stages)} stages, {clock.left()}; a second run goes on where this one stops", flush=True)
-    for number, stage in enumerate(stages, 1):
-        print(f"\n[{number}/{len(stages)}] {stage.says}", flush=True)
-        with clock.stage(number - 1):
-            _run_stage(run / stage.name, stage, stamps[stage.name])
+    crew = _Crew(run, stages, jobs, {} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    waiting, ready = crew.waiting(), set[str]()
+    for stage in [stage for stage in stages if stage not in waiting]:
+        crew.say_done_before(stage)
+        ready.add(stage.name)
         after(stage)
+    with ThreadPoolExecutor(jobs) as pool:
+        running: dict[Future[float], Stage] = {}
+        try:
+            while waiting or running:
+                for stage in [stage for stage in waiting if ready.issuperset(stage.needs)]:
+                    if len(running) < jobs:
+                        waiting.remove(stage)
+                        crew.say_begun(stage)
+                        running[pool.submit(crew.work, stage)] = stage
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    stage = running.pop(future)
+                    crew.say_done(stage, future.result())
+                    ready.add(stage.name)
+                    after(stage)
+        except BaseException:
+            crew.stop()
+            raise
 
 
 def stage_stamps(stages: Sequence[Stage]) -> dict[str, str]:
@@ -88,25 +113,123 @@ def finished(run: Path, stages: Sequence[Stage]) -> set[str]:
     return {name for name, stamp in stage_stamps(stages).items() if _is_done(run / name, stamp)}
 
 
-def _run_stage(folder: Path, stage: Stage, stamp: str) -> None:
-    if _is_done(folder, stamp):
-        print(f"    done before: {folder}")
-        for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines():
-            if stage.shows and re.search(stage.shows, line):
-                print(f"    {line}")
-        return
-    _make_room(folder, stamp)
-    print(f"    about {stage.minutes:g} min; log: {folder / LOG}", flush=True)
-    began = time.monotonic()
-    for command in stage.commands:
-        print(f"    $ {shlex.join(command)}", flush=True)
-        status = _logged(command, stage, folder / LOG)
-        if status:
-            tail = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-            print("\n".join(tail), file=sys.stderr)
-            raise StageError(f"stage {stage.name} failed (status {status}); all it said is in {folder / LOG}")
-    write_whole(folder / DONE, stamp)
-    print(f"    done in {time.monotonic() - began:.0f} s: {stage.gives or folder}", flush=True)
+class _Crew:
+    """What runs stages, a thread each."""
+
+    def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, environ: Mapping[str, str]) -> None:
+        self._run, self._stages, self._jobs = run, stages, jobs
+        self._stamps = stage_stamps(stages)
+        self._environ = {**environ, **os.environ, "PYTHONUNBUFFERED": "1"}
+        self._board, self._clock = Board(sys.stdout), Clock(self.waiting(), jobs)
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        left = self._clock.left() or "all of them done before"
+        self._board.say(f"{len(stages)} stages, {left}; a second run goes on where this one stops")
+
+    def waiting(self) -> list[Stage]:
+        """Those whose results are not there yet."""
+        return [
+            stage for stage in self._stages if not _is_done(self._run / stage.name, self._stamps[stage.name])
+        ]
+
+    def say_done_before(self, stage: Stage) -> None:
+        before = f"    done before: {self._run / stage.name}"
+        self._board.say("", f"{self._numbered(stage)} {stage.says}", before, *self._shown(stage))
+
+    def say_begun(self, stage: Stage) -> None:
+        self._clock.begins(stage)
+        about = f"    about {stage.minutes:g} min; log: {self._run / stage.name / LOG}"
+        commands = [f"    $ {shlex.join(command)}" for command in stage.commands]
+        self._board.say("", f"{self._numbered(stage)} {stage.says}", about, *commands)
+
+    def say_done(self, stage: Stage, seconds: float) -> None:
+        """With what the user is to see of what it said."""
+        self._clock.ends(stage)
+        which = f"{self._numbered(stage)} " if self._jobs > 1 else ""
+        done = f"    {which}done in {seconds:.0f} s: {stage.gives or self._run / stage.name}"
+        left = self._clock.left()
+        self._board.say(done, *self._shown(stage), *([f"    {left} left in all"] if left else []))
+
+    def _numbered(self, stage: Stage) -> str:
+        return f"[{self._stages.index(stage) + 1}/{len(self._stages)}]"
+
+    def work(self, stage: Stage) -> float:
+        """Runs its commands one after the other; how many seconds they took."""
+        folder, began = self._run / stage.name, time.monotonic()
+        try:
+            _refuse_strangers(folder)
+            with claimed(folder, Rank()):
+                if _is_done(folder, self._stamps[stage.name]):  # by another run, since this one began
+                    return 0.0
+                _make_room(folder, self._stamps[stage.name])
+                for command in stage.commands:
+                    if status := self._logged(command, stage, folder / LOG):
+                        raise self._failure(stage, status, folder / LOG)
+                write_whole(folder / DONE, self._stamps[stage.name])
+        except LockedError as error:
+            raise StageError(str(error)) from None
+        finally:
+            self._board.drop(stage.name)
+        return time.monotonic() - began
+
+    def _shown(self, stage: Stage) -> list[str]:
+        """Of what a finished stage said, the lines that the user is to see."""
+        if not stage.shows:
+            return []
+        said = (self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        return [f"    {line}" for line in said if re.search(stage.shows, line)]
+
+    def stop(self) -> None:
+        """Ends what runs, and lets nothing begin."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.terminate()
+
+    def _logged(self, command: Sequence[str], stage: Stage, log: Path) -> int:
+        """Runs a command with its output behind what the log holds; its bars and updates go to the board."""
+        bar = StageBar(stage.name, stage.updates, self._board) if stage.updates else None
+        with open(log, "a", encoding="utf-8") as file, self._started(command) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    file.write(line)
+                    found = _UPDATES.search(line)
+                    if bar is not None and found and "train_inner" in line:
+                        bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
+                        bar.advance(int(found[1]) - bar.done)
+                    elif _BAR.search(line):
+                        self._board.bar(stage.name, f"    {line.rstrip()}")
+            except BaseException:
+                process.terminate()
+                raise
+        with self._lock:
+            self._processes.discard(process)
+        return process.returncode
+
+    def _failure(self, stage: Stage, status: int, log: Path) -> StageError:
+        """The last it said goes to the user, unless it was us who ended it."""
+        if self._stopped:
+            return StageError(f"stage {stage.name} was stopped")
+        self._board.say(*log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")
+
+    def _started(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._stopped:
+                raise StageError("stopped before it began")
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environ,
+                text=True,
+                errors="replace",
+            )
+            self._processes.add(process)
+        return process
 
 
 def _is_done(folder: Path, stamp: str) -> bool:
@@ -114,104 +237,18 @@ def _is_done(folder: Path, stamp: str) -> bool:
     return done.is_file() and done.read_text(encoding="utf-8") == stamp
 
 
+def _refuse_strangers(folder: Path) -> None:
+    if folder.is_dir() and not (folder / BEGUN).is_file() and any(folder.iterdir()):
+        raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
+
+
 def _make_room(folder: Path, stamp: str) -> None:
     """The folder for a stage that is to run: what was begun with other settings goes, and only that."""
     begun = folder / BEGUN
     if begun.is_file() and begun.read_text(encoding="utf-8") != stamp:
-        shutil.rmtree(folder)
-    elif folder.is_dir() and not begun.is_file() and any(folder.iterdir()):
-        raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name not in (LOCK, BEGUN):  # the lock is ours; the mark stays until all else is gone
+                path.unlink()
     write_whole(begun, stamp)
-
-
-def _logged(command: Sequence[str], stage: Stage, log: Path) -> int:
-    """Runs a command with its output behind what the log holds, showing what the stage wants shown."""
-    screen = _Screen(stage, sys.stdout)
-    with (
-        open(log, "a", encoding="utf-8") as file,
-        subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            text=True,
-            errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                file.write(line)
-                screen.see(line)
-        except BaseException:
-            process.terminate()
-            raise
-        finally:
-            screen.close()
-    return process.returncode
-
-
-class _Screen:
-    """What the user sees of a running stage: chosen lines, and one bar."""
-
-    def __init__(self, stage: Stage, stream: TextIO) -> None:
-        self._stage, self._stream = stage, stream
-        self._shows = re.compile(stage.shows) if stage.shows else None
-        self._bar = Progress(f"    {stage.name}", stage.updates, stream) if stage.updates else None
-        self._passing = False  # a bar of the command itself stands on the terminal's last line
-
-    def see(self, line: str) -> None:
-        """One line of output."""
-        found = _UPDATES.search(line)
-        if self._bar is not None and found and "train_inner" in line:
-            self._bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
-            self._bar.advance(int(found[1]) - self._bar.done)
-        elif _BAR.search(line):
-            self._pass_on(line)
-        elif self._shows is not None and self._shows.search(line):
-            self.close()
-            print(f"    {line.rstrip()}", file=self._stream, flush=True)
-
-    def close(self) -> None:
-        """Leaves no bar on the terminal."""
-        if self._bar is not None:
-            self._bar.wipe()
-        if self._passing:
-            print("\r\x1b[K", end="", file=self._stream, flush=True)
-            self._passing = False
-
-    def _pass_on(self, line: str) -> None:
-        if self._stream.isatty():
-            width = shutil.get_terminal_size().columns
-            print(f"\r{'    ' + line.rstrip():.{width - 1}}\x1b[K", end="", file=self._stream, flush=True)
-            self._passing = True
-        else:
-            print(f"    {line.rstrip()}", file=self._stream, flush=True)
-
-
-class _Clock:
-    """How long the rest takes: the stages' own estimates, corrected by how long the finished ones took."""
-
-    def __init__(self, minutes: Sequence[float]) -> None:
-        self._minutes = list(minutes)
-        self._guessed = self._taken = 0.0
-
-    def left(self) -> str:
-        """In words."""
-        # Two minutes' faith in the estimates: a first stage of seconds says little of this machine.
-        pace = (self._taken + 2) / (self._guessed + 2)
-        minutes = sum(self._minutes) * pace
-        return "less than a minute" if minutes < 0.75 else f"about {minutes:.0f} min"
-
-    @contextmanager
-    def stage(self, index: int) -> Iterator[None]:
-        """Around a stage that runs; says afterwards what is left."""
-        began = time.monotonic()
-        yield
-        guessed, self._minutes[index] = self._minutes[index], 0.0
-        if guessed:
-            self._guessed += guessed
-            self._taken += (time.monotonic() - began) / 60
-            if any(self._minutes):
-                print(f"    {self.left()} left in all", flush=True)

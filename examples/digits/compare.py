@@ -58,7 +58,11 @@ def parse_arguments() -> argparse.Namespace:
         "--fractions", type=float, nargs="+", default=[1.0, 0.1], help="of the labels (default: 1 0.1)"
     )
     parser.add_argument(
-        "--features", nargs="+", default=list(INPUTS), choices=list(INPUTS), help="default: all"
+        "--features",
+        nargs="+",
+        default=[name for name, chosen in INPUTS.items() if chosen.criterion == "asg"],
+        choices=list(INPUTS),
+        help="default: all with ASG",
     )
     return parser.parse_args()
 

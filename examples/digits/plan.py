@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqw2v_plugin import pipeline
+
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 
@@ -52,7 +54,8 @@ class Plan:
     speech: Path | None
     inputs: Mapping[str, Input]
     rows: tuple[Row, ...]
-    updates: int | None = None
+    updates: int | None
+    jobs: int
 
     @classmethod
     def of(cls, args: argparse.Namespace, inputs: Mapping[str, Input], rows: Sequence[Row]) -> Plan:
@@ -66,6 +69,7 @@ class Plan:
             inputs,
             tuple(rows),
             args.updates,
+            args.jobs,
         )
 
 
@@ -84,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--updates", type=int, help="so many in every training, to try things out (default: the yaml's)"
     )
+    pipeline.add_jobs(parser)
 
 
 def shortened(plan: Plan) -> list[str]:

@@ -6,7 +6,6 @@ speech is named.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import replace
@@ -30,11 +29,16 @@ def finish(
     write: Callable[[Plan, Set[str]], None],
 ) -> int:
     """Runs the stages, the table of what is done written after each of them; the exit status."""
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
     try:
         plan = planned()
         wanted = list(listed(plan))
-        run_recipe(plan.run, wanted, after=lambda _: write(plan, finished(plan.run, wanted)))
+        run_recipe(
+            plan.run,
+            wanted,
+            after=lambda _: write(plan, finished(plan.run, wanted)),
+            jobs=plan.jobs,
+            threads=1,
+        )
     except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
         print(f"{script}: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
         return 1

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -106,13 +105,12 @@ def main() -> int:
     )
     parser.add_argument("run", type=Path, help="folder of the run, such as runs/toy")
     parser.add_argument("--minutes", type=float, default=20, help="speech to make (default: %(default)s)")
+    pipeline.add_jobs(parser)
     args = parser.parse_args()
     run = args.run.resolve()
-    # torch's and the workers' threads share two cores better when each process keeps to few
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
     try:
-        run_recipe(run, stages(run, args.minutes))
-    except (StageError, KeyboardInterrupt) as error:
+        run_recipe(run, stages(run, args.minutes), jobs=args.jobs, threads=1)
+    except (StageError, ValueError, KeyboardInterrupt) as error:
         print(
             f"demo: {error or 'interrupted'}; the same command goes on where this one stopped",
             file=sys.stderr,

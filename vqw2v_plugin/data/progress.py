@@ -41,7 +41,10 @@ class Progress:
         if now - self._shown_at < (_BAR_EVERY if self._on_terminal else _LINE_EVERY):
             return
         self._shown_at = now
-        text = self._text(now)
+        self.show(self._text(now))
+
+    def show(self, text: str) -> None:
+        """Puts the bar where it belongs; another face may put it elsewhere."""
         if self._on_terminal:
             width = self._width()
             self._write(f"\r{text[: width - 1]}\x1b[K")

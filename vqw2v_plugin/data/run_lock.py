@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_LOCK = ".lock"
+LOCK = ".lock"
 
 
 class LockedError(ValueError):
@@ -50,11 +50,11 @@ def claimed(out: Path, rank: Rank) -> Iterator[None]:
         raise ValueError(f"{out} is a file, expected a folder to write into; name another")
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        _take(stack, out, _LOCK, fcntl.LOCK_EX if rank.total == 1 else fcntl.LOCK_SH)
+        _take(stack, out, LOCK, fcntl.LOCK_EX if rank.total == 1 else fcntl.LOCK_SH)
         if rank.total > 1:
-            own = f"{_LOCK}.{rank.number}-of-{rank.total}"
+            own = f"{LOCK}.{rank.number}-of-{rank.total}"
             _take(stack, out, own, fcntl.LOCK_EX)
-            for path in sorted(out.glob(f"{_LOCK}.*-of-*")):  # ranks of a run of another size
+            for path in sorted(out.glob(f"{LOCK}.*-of-*")):  # ranks of a run of another size
                 if not path.name.endswith(f"-of-{rank.total}"):
                     with ExitStack() as briefly:
                         _take(briefly, out, path.name, fcntl.LOCK_EX)
@@ -64,7 +64,7 @@ def claimed(out: Path, rank: Rank) -> Iterator[None]:
 @contextmanager
 def one_at_a_time(out: Path) -> Iterator[None]:
     """Ranks of one run wait here for each other."""
-    with open(out / f"{_LOCK}.merge", "ab") as file:
+    with open(out / f"{LOCK}.merge", "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:

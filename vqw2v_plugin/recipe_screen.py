@@ -1,0 +1,132 @@
+"""What a user sees of a running recipe: its lines, a bar for each running stage, the time that is left."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TextIO
+
+from .data.progress import Progress
+
+
+class Planned(Protocol):
+    """What the clock needs to know of a stage."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def minutes(self) -> float: ...
+    @property
+    def needs(self) -> Sequence[str]: ...
+
+
+class Board:
+    """Lines that stay, and under them on a terminal the bars of what runs; threads may share it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._on_terminal = stream.isatty()
+        self._bars: dict[str, str] = {}
+        self._drawn = 0  # lines of bars on the terminal
+        self._lock = threading.Lock()
+
+    def say(self, *lines: str) -> None:
+        with self._lock:
+            self._redraw(lines)
+
+    def bar(self, name: str, text: str) -> None:
+        """Replaces the bar of this name; where nothing can be replaced, it is a line."""
+        with self._lock:
+            if self._on_terminal:
+                self._bars[name] = text
+            self._redraw(() if self._on_terminal else (text,))
+
+    def drop(self, name: str) -> None:
+        """Takes a bar away."""
+        with self._lock:
+            if self._bars.pop(name, None) is not None:
+                self._redraw(())
+
+    def _redraw(self, lines: Sequence[str]) -> None:
+        wiped = "\r\x1b[K" + "\x1b[1A\x1b[K" * (self._drawn - 1) if self._drawn else ""
+        width = shutil.get_terminal_size().columns - 1
+        bars = [text[:width] for text in self._bars.values()]
+        self._drawn = len(bars)
+        self.stream.write(wiped + "".join(f"{line}\n" for line in lines) + "\n".join(bars))
+        self.stream.flush()
+
+
+class StageBar(Progress):
+    """A bar of updates on a board."""
+
+    def __init__(self, name: str, updates: int, board: Board) -> None:
+        super().__init__(f"    {name}", updates, board.stream)
+        self._name, self._board = name, board
+
+    def show(self, text: str) -> None:
+        self._board.bar(self._name, text)
+
+
+class Clock:
+    """How long the rest takes: the stages' own estimates, corrected by how long the finished ones took."""
+
+    def __init__(self, stages: Sequence[Planned], jobs: int) -> None:
+        """Of the stages that are still to run, in their order."""
+        self._waiting: dict[str, Planned] = {stage.name: stage for stage in stages}
+        self._running: dict[str, tuple[Planned, float]] = {}  # and when it began
+        self._jobs = jobs
+        self._guessed = self._taken = 0.0
+
+    def begins(self, stage: Planned) -> None:
+        self._running[stage.name] = self._waiting.pop(stage.name), time.monotonic()
+
+    def ends(self, stage: Planned) -> None:
+        _, began = self._running.pop(stage.name)
+        if stage.minutes:
+            self._guessed += stage.minutes
+            self._taken += (time.monotonic() - began) / 60
+
+    def left(self) -> str:
+        """In words; nothing when nothing is left."""
+        if not (self._waiting or self._running):
+            return ""
+        # Two minutes' faith in the estimates: a first stage of seconds says little of this machine.
+        pace = (self._taken + 2) / (self._guessed + 2)
+        now = time.monotonic()
+        ends = {
+            name: max(stage.minutes * pace - (now - began) / 60, 0.0)
+            for name, (stage, began) in self._running.items()
+        }
+        minutes = _last_end(
+            ends, {s.name: s.minutes * pace for s in self._waiting.values()}, self._needs(), self._jobs
+        )
+        return "less than a minute" if minutes < 0.75 else f"about {minutes:.0f} min"
+
+    def _needs(self) -> dict[str, list[str]]:
+        """What each waiting stage waits for."""
+        unfinished = {*self._waiting, *self._running}
+        return {name: [n for n in stage.needs if n in unfinished] for name, stage in self._waiting.items()}
+
+
+def _last_end(
+    ends: Mapping[str, float], minutes: Mapping[str, float], needs: Mapping[str, Sequence[str]], jobs: int
+) -> float:
+    """When all is finished, where what can begin first takes the next place that is free."""
+    ended = dict(ends)
+    free = sorted(ended.values(), reverse=True)[:jobs]
+    free += [0.0] * (jobs - len(free))
+    waiting = list(minutes)
+    while waiting:
+        begins = {
+            name: max([min(free), *(ended[need] for need in needs[name])])
+            for name in waiting
+            if all(need in ended for need in needs[name])
+        }
+        name = min(begins, key=begins.__getitem__)
+        waiting.remove(name)
+        free.remove(min(free))
+        ended[name] = begins[name] + minutes[name]
+        free.append(ended[name])
+    return max(ended.values(), default=0.0)
