@@ -39,6 +39,20 @@ def test_fewer_gpus_gather_the_same_batch(tmp_path: Path) -> None:
     assert not any("update_freq" in w for c in commands(tmp_path, "--kind", "wsj", "--gpus", "8") for w in c)
 
 
+def test_gpus_train_in_bf16_unless_told_otherwise(tmp_path: Path) -> None:
+    def said(*options: str) -> list[bool]:
+        listed = commands(tmp_path, "--kind", "timit", *options)
+        return ["common.bf16=true" in c for c in listed if Path(c[0]).name == "fairseq-hydra-train"]
+
+    assert said() == [True] * 3
+    assert said("--fp32") == said("--gpus", "0") == [False] * 3
+
+
+def test_librispeech_sees_its_speech_as_long_as_wsj_does(tmp_path: Path) -> None:
+    *_, acoustic = (c for c in commands(tmp_path, "--kind", "librispeech") if c[4:5] == ["wsj"])
+    assert "optimization.max_epoch=85" in acoustic
+
+
 def test_audio_to_pretrain_on_is_listed_by_itself(tmp_path: Path) -> None:
     listed = commands(tmp_path, "--kind", "timit", "--pretrain", str(tmp_path / "more"))
     assert [c[2] for c in listed[:2]] == [str(tmp_path / "corpus"), str(tmp_path / "more")]

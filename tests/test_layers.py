@@ -16,7 +16,7 @@ ORDER = [
     {"acoustic_checkpoints"},
     {"tokenizer", "decoding", "acoustic_front"},
     {"bert_checkpoints"},
-    {"recipe_screen"},
+    {"recipe_screen", "recipe_processes"},
     {"checkpoints", "data"},
     {"checkpoint_network", "checkpoint_stock"},
     {"checkpoint_files"},

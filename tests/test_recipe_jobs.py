@@ -1,12 +1,18 @@
 """Stages side by side: only those that do not need each other, and a failure or another run ends them."""
 
+import os
+import signal
+import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.data.run_lock import Rank, claimed
+from vqw2v_plugin import recipe
+from vqw2v_plugin.data.run_lock import LockedError, held
 from vqw2v_plugin.recipe import Stage, StageError, run_recipe
 
 
@@ -36,18 +42,37 @@ def test_stages_that_do_not_need_each_other_run_side_by_side(tmp_path: Path) -> 
 def test_a_stage_waits_for_what_it_needs_and_not_for_its_turn(tmp_path: Path) -> None:
     file = tmp_path / "ran"
 
-    def write(word: str, wait: float) -> list[list[str]]:
-        return python(f"import time; time.sleep({wait}); open({str(file)!r}, 'a').write({word!r} + ' ')")
+    def write(word: str, behind: str = "") -> list[list[str]]:
+        """Once another word is there."""
+        return python(f"""
+import pathlib, time
+file = pathlib.Path({str(file)!r})
+while {behind!r} not in (file.read_text() if file.exists() else ''):
+    time.sleep(0.02)
+open(file, 'a').write({word!r} + ' ')
+""")
 
     stages = [
-        Stage("slow", write("slow", 3), "", 0.1),
-        Stage("needs_slow", write("needs_slow", 0), "", 0.1, needs=["slow"]),
-        Stage("quick", write("quick", 0), "", 0.1),
-        Stage("needs_quick", write("needs_quick", 0), "", 0.1, needs=["quick"]),
+        Stage("slow", write("slow", behind="needs_quick"), "", 0.1),
+        Stage("needs_slow", write("needs_slow"), "", 0.1, needs=["slow"]),
+        Stage("quick", write("quick"), "", 0.1),
+        Stage("needs_quick", write("needs_quick"), "", 0.1, needs=["quick"]),
     ]
-    ended: list[str] = []
-    run_recipe(tmp_path / "run", stages, after=lambda stage: ended.append(stage.name), jobs=2)
-    assert file.read_text().split() == ended == ["quick", "needs_quick", "slow", "needs_slow"]
+    run_recipe(tmp_path / "run", stages, jobs=2)
+    assert file.read_text().split() == ["quick", "needs_quick", "slow", "needs_slow"]
+
+
+def test_what_a_needed_stage_needs_is_waited_for_too(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "corpus" / "speech"
+    stages = [
+        Stage("corpus", python(f"import time; time.sleep(1); open({str(file)!r}, 'w')"), "", 0.1),
+        Stage("model", python(""), "", 0.1, needs=["corpus"]),
+        Stage("usage", python(f"open({str(file)!r})"), "", 0.1, needs=["model"]),
+    ]
+    run_recipe(tmp_path / "run", stages[:2])
+    (tmp_path / "run" / "corpus" / "done").unlink()
+    file.unlink()
+    run_recipe(tmp_path / "run", stages, jobs=2)
 
 
 def test_a_failure_ends_what_runs_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,16 +98,87 @@ sys.exit(3)
     assert not (tmp_path / "run" / "long" / "done").exists() and not (tmp_path / "run" / "later").exists()
 
 
-def test_a_stage_that_another_run_is_at_is_left_to_it(tmp_path: Path) -> None:
-    stages = [Stage("one", python(""), "", 1)]
-    run_recipe(tmp_path / "run", stages)
-    (tmp_path / "run" / "one" / "done").unlink()
-    with (
-        claimed(tmp_path / "run" / "one", Rank()),
-        pytest.raises(StageError, match="one is being written by another run; wait"),
-    ):
+def test_what_ended_well_beside_a_failure_is_told(tmp_path: Path) -> None:
+    there = tmp_path / "run" / "well" / "done"
+    fails = f"""
+import pathlib, sys, time
+while not pathlib.Path({str(there)!r}).exists():
+    time.sleep(0.02)
+sys.exit(3)
+"""
+    ended: list[str] = []
+    stages = [Stage("fails", python(fails), "", 1), Stage("well", python(""), "", 1)]
+    with pytest.raises(StageError, match="fails failed"):
+        run_recipe(tmp_path / "run", stages, after=lambda stage: ended.append(stage.name), jobs=2)
+    assert ended == ["well"]
+
+
+def test_what_another_run_is_at_is_waited_for_and_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = [Stage("one", python("print('ran')"), "", 1)]
+    folder = tmp_path / "run" / "one"
+    folder.mkdir(parents=True)
+    with ExitStack() as other_run:
+        other_run.enter_context(held(folder, recipe.LOCK))
+
+        def end_the_other_run(seconds: float) -> None:
+            (folder / recipe.DONE).write_text(recipe.stage_stamps(stages)["one"])
+            other_run.close()
+
+        monkeypatch.setattr(recipe.time, "sleep", end_the_other_run)
         run_recipe(tmp_path / "run", stages)
-    run_recipe(tmp_path / "run", stages)
+    assert not (folder / recipe.LOG).exists(), "it was made again"
+
+
+def test_a_killed_recipe_leaves_no_process_and_no_lock(tmp_path: Path) -> None:
+    beats, run = tmp_path / "beats", tmp_path / "run"
+    worker = f"""
+import time
+while True:
+    open({str(beats)!r}, 'a').write('.')
+    time.sleep(0.05)
+"""
+    command = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    program = f"""
+import sys
+from pathlib import Path
+from vqw2v_plugin.recipe import Stage, run_recipe
+run_recipe(Path({str(run)!r}), [Stage('one', [[sys.executable, '-c', {command!r}]], '', 1)])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: beats.exists() and beats.stat().st_size > 2)
+        process.terminate()
+        assert process.wait(timeout=30) == 128 + 15
+    size = beats.stat().st_size
+    time.sleep(0.5)
+    assert beats.stat().st_size == size, "a worker goes on"
+    with held(run / "one", recipe.LOCK):
+        pass
+
+
+def test_a_process_that_survives_its_recipe_keeps_the_stage(tmp_path: Path) -> None:
+    here, run = tmp_path / "here", tmp_path / "run"
+    command = f"import os, time; open({str(here)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    program = f"""
+import sys
+from pathlib import Path
+from vqw2v_plugin.recipe import Stage, run_recipe
+run_recipe(Path({str(run)!r}), [Stage('one', [[sys.executable, '-c', {command!r}]], '', 1)])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: here.exists() and bool(here.read_text()))
+        process.kill()
+    with pytest.raises(LockedError), held(run / "one", recipe.LOCK):
+        pass
+    os.kill(int(here.read_text()), signal.SIGKILL)
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
 
 
 def test_each_has_the_threads_that_it_is_given_unless_the_user_says(

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from vqw2v_plugin import recipe_screen
-from vqw2v_plugin.recipe import Stage
+from vqw2v_plugin.recipe import Stage, all_needs
 from vqw2v_plugin.recipe_screen import Board, Clock
 
 
@@ -17,17 +17,21 @@ class Terminal(io.StringIO):
         return True
 
     def screen(self) -> list[str]:
-        lines, row = [""], 0
+        lines, row, column = [""], 0, 0
         for piece in re.findall(r"\x1b\[K|\x1b\[1A|\r|\n|[^\x1b\r\n]+", self.getvalue()):
             if piece == "\n":
-                row += 1
+                row, column = row + 1, 0
                 lines += [""] * (row + 1 - len(lines))
+            elif piece == "\r":
+                column = 0
             elif piece == "\x1b[1A":
                 row -= 1
             elif piece == "\x1b[K":
-                lines[row] = ""
-            elif piece != "\r":
-                lines[row] += piece
+                lines[row] = lines[row][:column]
+            else:
+                before = lines[row].ljust(column)
+                lines[row] = before[:column] + piece + before[column + len(piece) :]
+                column += len(piece)
         return lines
 
 
@@ -85,7 +89,7 @@ def stage(name: str, minutes: float, *needs: str) -> Stage:
     ],
 )
 def test_what_is_left_knows_what_runs_side_by_side(stages: list[Stage], jobs: int, left: int) -> None:
-    assert Clock(stages, jobs).left() == f"about {left} min"
+    assert Clock(stages, all_needs(stages), jobs).left() == f"about {left} min"
 
 
 def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_short(
@@ -94,14 +98,13 @@ def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_shor
     now = [0.0]
     monkeypatch.setattr(recipe_screen.time, "monotonic", lambda: now[0])
     stages = [stage("a", 4), stage("b", 10)]
-    clock = Clock(stages, 2)
+    clock = Clock(stages, all_needs(stages), 2)
     clock.begins(stages[0])
     clock.begins(stages[1])
     now[0] = 60 * 4
     assert clock.left() == "about 6 min"
-    now[0] = 60 * 10  # `a` took ten minutes instead of four: twice as slow, of which two minutes are believed
-    clock.ends(stages[0])
+    now[0] = 60 * 10
+    clock.ends(stages[0], 600)  # ten minutes instead of four, two of which are believed: twice as slow
     assert clock.left() == "about 10 min"
-    now[0] = 60 * 20
-    clock.ends(stages[1])
+    clock.ends(stages[1], None)
     assert clock.left() == ""

@@ -8,24 +8,25 @@ stopped. Stages that do not need each other may run side by side.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .data.run_lock import LOCK, LockedError, Rank, claimed
+from .data.run_lock import LockedError, held
 from .data.whole import write_whole
+from .recipe_processes import Processes, ended_by_signals
 from .recipe_screen import Board, Clock, StageBar
 
 LOG, BEGUN, DONE = "log.txt", "begun", "done"
+LOCK = ".recipe.lock"
+_LOOK_AGAIN = 1.0  # seconds, at a stage that another run is at
 _BAR = re.compile(r": \[[# ]+\] +\d+%")  # of our commands, in a log
 _UPDATES = re.compile(r"\bnum_updates=(\d+)")
 _NOTES = re.compile(r"\b(loss|accuracy|code_perplexity|uer|wer)=([0-9.]+)")
@@ -66,29 +67,45 @@ def run_recipe(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
     run.mkdir(parents=True, exist_ok=True)
-    crew = _Crew(run, stages, jobs, {} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    crew = _Crew(run, stages, jobs, threads)
+    needed = all_needs(stages)
     waiting, ready = crew.waiting(), set[str]()
+
+    def end(stage: Stage, seconds: float | None) -> None:
+        crew.say_done(stage, seconds)
+        ready.add(stage.name)
+        after(stage)
+
     for stage in [stage for stage in stages if stage not in waiting]:
         crew.say_done_before(stage)
         ready.add(stage.name)
         after(stage)
-    with ThreadPoolExecutor(jobs) as pool:
-        running: dict[Future[float], Stage] = {}
+    with ended_by_signals(), ThreadPoolExecutor(jobs) as pool:
+        running: dict[Future[float | None], Stage] = {}
         try:
             while waiting or running:
-                for stage in [stage for stage in waiting if ready.issuperset(stage.needs)]:
+                for stage in [stage for stage in waiting if ready.issuperset(needed[stage.name])]:
                     if len(running) < jobs:
                         waiting.remove(stage)
                         crew.say_begun(stage)
                         running[pool.submit(crew.work, stage)] = stage
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    stage = running.pop(future)
-                    crew.say_done(stage, future.result())
-                    ready.add(stage.name)
-                    after(stage)
+                ended = wait(running, return_when=FIRST_COMPLETED).done
+                for future in sorted(ended, key=lambda future: future.exception() is not None):
+                    end(running.pop(future), future.result())
         except BaseException:
             crew.stop()
+            for future in wait(running).done:  # what ended well while another failed
+                if future.exception() is None:
+                    end(running[future], future.result())
             raise
+
+
+def all_needs(stages: Sequence[Stage]) -> dict[str, set[str]]:
+    """What each stage needs, with what that needs in turn."""
+    found: dict[str, set[str]] = {}
+    for stage in stages:
+        found[stage.name] = set(stage.needs).union(*(found[need] for need in stage.needs))
+    return found
 
 
 def stage_stamps(stages: Sequence[Stage]) -> dict[str, str]:
@@ -114,16 +131,13 @@ def finished(run: Path, stages: Sequence[Stage]) -> set[str]:
 
 
 class _Crew:
-    """What runs stages, a thread each."""
+    """What runs stages, a thread each, and tells the user."""
 
-    def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, environ: Mapping[str, str]) -> None:
+    def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, threads: int | None) -> None:
         self._run, self._stages, self._jobs = run, stages, jobs
         self._stamps = stage_stamps(stages)
-        self._environ = {**environ, **os.environ, "PYTHONUNBUFFERED": "1"}
-        self._board, self._clock = Board(sys.stdout), Clock(self.waiting(), jobs)
-        self._processes: set[subprocess.Popen[str]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
+        self._processes = Processes({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+        self._board, self._clock = Board(sys.stdout), Clock(self.waiting(), all_needs(stages), jobs)
         left = self._clock.left() or "all of them done before"
         self._board.say(f"{len(stages)} stages, {left}; a second run goes on where this one stops")
 
@@ -143,35 +157,66 @@ class _Crew:
         commands = [f"    $ {shlex.join(command)}" for command in stage.commands]
         self._board.say("", f"{self._numbered(stage)} {stage.says}", about, *commands)
 
-    def say_done(self, stage: Stage, seconds: float) -> None:
+    def say_done(self, stage: Stage, seconds: float | None) -> None:
         """With what the user is to see of what it said."""
-        self._clock.ends(stage)
+        self._clock.ends(stage, seconds)
         which = f"{self._numbered(stage)} " if self._jobs > 1 else ""
-        done = f"    {which}done in {seconds:.0f} s: {stage.gives or self._run / stage.name}"
+        how = "done by another run" if seconds is None else f"done in {seconds:.0f} s"
         left = self._clock.left()
-        self._board.say(done, *self._shown(stage), *([f"    {left} left in all"] if left else []))
+        self._board.say(
+            f"    {which}{how}: {stage.gives or self._run / stage.name}",
+            *self._shown(stage),
+            *([f"    {left} left in all"] if left else []),
+        )
 
     def _numbered(self, stage: Stage) -> str:
         return f"[{self._stages.index(stage) + 1}/{len(self._stages)}]"
 
-    def work(self, stage: Stage) -> float:
-        """Runs its commands one after the other; how many seconds they took."""
-        folder, began = self._run / stage.name, time.monotonic()
-        try:
-            _refuse_strangers(folder)
-            with claimed(folder, Rank()):
-                if _is_done(folder, self._stamps[stage.name]):  # by another run, since this one began
-                    return 0.0
-                _make_room(folder, self._stamps[stage.name])
+    def work(self, stage: Stage) -> float | None:
+        """Runs its commands one after the other; the seconds they took, or None: another run has made it."""
+        folder, stamp = self._run / stage.name, self._stamps[stage.name]
+        with self._lock(stage, folder) as lock:
+            if _is_done(folder, stamp):
+                return None
+            _make_room(folder, stamp)
+            began = time.monotonic()
+            try:
                 for command in stage.commands:
-                    if status := self._logged(command, stage, folder / LOG):
+                    see = self._eyes(stage)
+                    if status := self._processes.run(command, folder / LOG, see, lock):
                         raise self._failure(stage, status, folder / LOG)
-                write_whole(folder / DONE, self._stamps[stage.name])
-        except LockedError as error:
-            raise StageError(str(error)) from None
-        finally:
-            self._board.drop(stage.name)
+                    if self._processes.stopped:  # it may have ended early, and well
+                        raise StageError(f"stage {stage.name} was stopped")
+            finally:
+                self._board.drop(stage.name)
+            write_whole(folder / DONE, stamp)
         return time.monotonic() - began
+
+    def stop(self) -> None:
+        """Ends what runs, and lets nothing begin."""
+        self._board.say("    stopping what runs")
+        self._processes.stop()
+
+    @contextmanager
+    def _lock(self, stage: Stage, folder: Path) -> Iterator[int]:
+        """Waits for another run that is at this stage."""
+        if folder.exists() and not folder.is_dir():
+            raise StageError(f"{folder} is a file, expected a folder; move it away, or name another run")
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            waited = False
+            while True:
+                if self._processes.stopped:
+                    raise StageError(f"stage {stage.name} was stopped")
+                try:
+                    lock = stack.enter_context(held(folder, LOCK))
+                    break
+                except LockedError:
+                    if not waited:
+                        self._board.say(f"    {self._numbered(stage)} another run is at it: waiting for that")
+                    waited = True
+                    time.sleep(_LOOK_AGAIN)
+            yield lock
 
     def _shown(self, stage: Stage) -> list[str]:
         """Of what a finished stage said, the lines that the user is to see."""
@@ -180,56 +225,27 @@ class _Crew:
         said = (self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
         return [f"    {line}" for line in said if re.search(stage.shows, line)]
 
-    def stop(self) -> None:
-        """Ends what runs, and lets nothing begin."""
-        with self._lock:
-            self._stopped = True
-            for process in self._processes:
-                process.terminate()
-
-    def _logged(self, command: Sequence[str], stage: Stage, log: Path) -> int:
-        """Runs a command with its output behind what the log holds; its bars and updates go to the board."""
+    def _eyes(self, stage: Stage) -> Callable[[str], None]:
+        """What looks at each line of a command's: bars and updates go to the board."""
         bar = StageBar(stage.name, stage.updates, self._board) if stage.updates else None
-        with open(log, "a", encoding="utf-8") as file, self._started(command) as process:
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    file.write(line)
-                    found = _UPDATES.search(line)
-                    if bar is not None and found and "train_inner" in line:
-                        bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
-                        bar.advance(int(found[1]) - bar.done)
-                    elif _BAR.search(line):
-                        self._board.bar(stage.name, f"    {line.rstrip()}")
-            except BaseException:
-                process.terminate()
-                raise
-        with self._lock:
-            self._processes.discard(process)
-        return process.returncode
+
+        def see(line: str) -> None:
+            found = _UPDATES.search(line)
+            if bar is not None and found and "train_inner" in line:
+                bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
+                bar.advance(int(found[1]) - bar.done)
+            elif _BAR.search(line):
+                self._board.bar(stage.name, f"    {stage.name}: {line.strip()}")
+
+        return see
 
     def _failure(self, stage: Stage, status: int, log: Path) -> StageError:
         """The last it said goes to the user, unless it was us who ended it."""
-        if self._stopped:
+        if self._processes.stopped:
             return StageError(f"stage {stage.name} was stopped")
-        self._board.say(*log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        self._board.say(f"    {stage.name} said last:", *tail)
         return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")
-
-    def _started(self, command: Sequence[str]) -> subprocess.Popen[str]:
-        with self._lock:
-            if self._stopped:
-                raise StageError("stopped before it began")
-            process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=self._environ,
-                text=True,
-                errors="replace",
-            )
-            self._processes.add(process)
-        return process
 
 
 def _is_done(folder: Path, stamp: str) -> bool:
@@ -237,18 +253,18 @@ def _is_done(folder: Path, stamp: str) -> bool:
     return done.is_file() and done.read_text(encoding="utf-8") == stamp
 
 
-def _refuse_strangers(folder: Path) -> None:
-    if folder.is_dir() and not (folder / BEGUN).is_file() and any(folder.iterdir()):
-        raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
-
-
 def _make_room(folder: Path, stamp: str) -> None:
     """The folder for a stage that is to run: what was begun with other settings goes, and only that."""
     begun = folder / BEGUN
-    if begun.is_file() and begun.read_text(encoding="utf-8") != stamp:
+    ours = (LOCK, BEGUN)
+    if not begun.is_file():
+        if any(path.name not in ours and not path.name.startswith(f".{BEGUN}.") for path in folder.iterdir()):
+            raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
+    elif begun.read_text(encoding="utf-8") != stamp:
+        (folder / DONE).unlink(missing_ok=True)  # first of all: half of what it promises is not there
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name not in (LOCK, BEGUN):  # the lock is ours; the mark stays until all else is gone
+            elif path.name not in ours:
                 path.unlink()
     write_whole(begun, stamp)

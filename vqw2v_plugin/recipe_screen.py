@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TextIO
 
 from .data.progress import Progress
@@ -18,8 +18,6 @@ class Planned(Protocol):
     def name(self) -> str: ...
     @property
     def minutes(self) -> float: ...
-    @property
-    def needs(self) -> Sequence[str]: ...
 
 
 class Board:
@@ -72,8 +70,9 @@ class StageBar(Progress):
 class Clock:
     """How long the rest takes: the stages' own estimates, corrected by how long the finished ones took."""
 
-    def __init__(self, stages: Sequence[Planned], jobs: int) -> None:
+    def __init__(self, stages: Sequence[Planned], needs: Mapping[str, Collection[str]], jobs: int) -> None:
         """Of the stages that are still to run, in their order."""
+        self._needs = needs
         self._waiting: dict[str, Planned] = {stage.name: stage for stage in stages}
         self._running: dict[str, tuple[Planned, float]] = {}  # and when it began
         self._jobs = jobs
@@ -82,11 +81,12 @@ class Clock:
     def begins(self, stage: Planned) -> None:
         self._running[stage.name] = self._waiting.pop(stage.name), time.monotonic()
 
-    def ends(self, stage: Planned) -> None:
-        _, began = self._running.pop(stage.name)
-        if stage.minutes:
+    def ends(self, stage: Planned, seconds: float | None) -> None:
+        """After so many seconds; None: another run has made it, which says nothing of this one's pace."""
+        self._running.pop(stage.name)
+        if seconds is not None and stage.minutes:
             self._guessed += stage.minutes
-            self._taken += (time.monotonic() - began) / 60
+            self._taken += seconds / 60
 
     def left(self) -> str:
         """In words; nothing when nothing is left."""
@@ -95,19 +95,16 @@ class Clock:
         # Two minutes' faith in the estimates: a first stage of seconds says little of this machine.
         pace = (self._taken + 2) / (self._guessed + 2)
         now = time.monotonic()
+        unfinished = {*self._waiting, *self._running}
+        needs = {name: [n for n in self._needs[name] if n in unfinished] for name in self._waiting}
         ends = {
             name: max(stage.minutes * pace - (now - began) / 60, 0.0)
             for name, (stage, began) in self._running.items()
         }
         minutes = _last_end(
-            ends, {s.name: s.minutes * pace for s in self._waiting.values()}, self._needs(), self._jobs
+            ends, {s.name: s.minutes * pace for s in self._waiting.values()}, needs, self._jobs
         )
         return "less than a minute" if minutes < 0.75 else f"about {minutes:.0f} min"
-
-    def _needs(self) -> dict[str, list[str]]:
-        """What each waiting stage waits for."""
-        unfinished = {*self._waiting, *self._running}
-        return {name: [n for n in stage.needs if n in unfinished] for name, stage in self._waiting.items()}
 
 
 def _last_end(

@@ -20,8 +20,9 @@ from vqw2v_plugin import pipeline
 from vqw2v_plugin.recipe import Stage, StageError, run_recipe
 
 EXAMPLES = Path(__file__).resolve().parent.parent
-# On one GPU, computed and not measured: README.md beside this file says how.
-HOURS = {"vq": 11.0, "bert": 58.0, "acoustic": 20.0}
+# By yaml: on one GPU in bf16, computed and not measured; README.md beside this file says how.
+HOURS = {"base": 58.0, "small": 26.0, "small_compute": 0.5, "wsj": 42.0, "timit": 0.3}
+HOURS_OF_AUDIO_PRETRAINING = 11.0  # whatever the quantizer
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Kind:
     labels: tuple[str, ...]  # of `vqw2v labels`
     acoustic: str  # yaml in examples/acoustic
     decoder: tuple[str, ...]  # of fairseq-generate; LEXICON and LM are put in
+    training: tuple[str, ...] = ()  # overrides of the acoustic yaml
 
 
 KINDS = {
@@ -40,6 +42,7 @@ KINDS = {
         ("--text", "text", "--unit", "letters"),
         "wsj",
         ("lexicon", "--lexicon", "LEXICON", "--lm", "LM", "--beam", "500"),
+        ("optimization.max_epoch=85",),  # as many updates as WSJ's 1000 epochs
     ),
     "timit": Kind(
         ("train", "valid", "test"),
@@ -78,7 +81,7 @@ def stages(corpus: Path, run: Path, args: argparse.Namespace) -> list[Stage]:
         pipeline.language_model(run, "lm", args.lm_text or labels / "train.wrd", 4, ["labels"]),
         train(
             *(run, args, "acoustic", "acoustic"),
-            [f"task.data={run / 'features' / 'data'}", f"task.labels={labels}"],
+            [f"task.data={run / 'features' / 'data'}", f"task.labels={labels}", *kind.training],
             ["features", "labels"],
             yaml=kind.acoustic,
         ),
@@ -105,13 +108,15 @@ def train(
     """With the yaml's settings; fewer GPUs than its 8 gather the same batch over more steps."""
     config = EXAMPLES / folder / f"{yaml or name}.yaml"
     settings = OmegaConf.load(config)
-    more = ["common.cpu=true"] if not args.gpus else []
+    more = [] if args.gpus else ["common.cpu=true"]
+    if args.gpus and not args.fp32:
+        more.append("common.bf16=true")
     gpus = settings.distributed_training.distributed_world_size
     if gpus > 1 and max(args.gpus, 1) != gpus:
         every = settings.optimization.get("update_freq", [1])[0] * gpus // max(args.gpus, 1)
         more += [f"distributed_training.distributed_world_size={max(args.gpus, 1)}"]
         more += [f"{'' if 'update_freq' in settings.optimization else '+'}optimization.update_freq=[{every}]"]
-    minutes = HOURS.get(name, HOURS["vq"]) * 60 / max(args.gpus, 1)
+    minutes = HOURS.get(config.stem, HOURS_OF_AUDIO_PRETRAINING) * 60 / max(min(args.gpus, gpus), 1)
     says = f"Training with examples/{folder}/{config.name}"
     return pipeline.train(run, name, config, [*overrides, *more], says=says, minutes=minutes, needs=needs)
 
@@ -138,6 +143,7 @@ def main() -> int:
     parser.add_argument(
         "--gpus", type=int, default=1, help="of this machine; 0: its CPU (default: %(default)s)"
     )
+    parser.add_argument("--fp32", action="store_true", help="train in fp32 (default: bf16 on GPUs)")
     parser.add_argument("--pretrain", type=Path, metavar="DIR", help="audio to pretrain on (default: CORPUS)")
     parser.add_argument("--quantizer", default="gumbel", choices=["gumbel", "kmeans", "fsq"])
     parser.add_argument("--bert", default="base", choices=["base", "small", "small_compute"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-LOCK = ".lock"
+_LOCK = ".lock"
 
 
 class LockedError(ValueError):
@@ -50,11 +50,11 @@ def claimed(out: Path, rank: Rank) -> Iterator[None]:
         raise ValueError(f"{out} is a file, expected a folder to write into; name another")
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        _take(stack, out, LOCK, fcntl.LOCK_EX if rank.total == 1 else fcntl.LOCK_SH)
+        _take(stack, out, _LOCK, fcntl.LOCK_EX if rank.total == 1 else fcntl.LOCK_SH)
         if rank.total > 1:
-            own = f"{LOCK}.{rank.number}-of-{rank.total}"
+            own = f"{_LOCK}.{rank.number}-of-{rank.total}"
             _take(stack, out, own, fcntl.LOCK_EX)
-            for path in sorted(out.glob(f"{LOCK}.*-of-*")):  # ranks of a run of another size
+            for path in sorted(out.glob(f"{_LOCK}.*-of-*")):  # ranks of a run of another size
                 if not path.name.endswith(f"-of-{rank.total}"):
                     with ExitStack() as briefly:
                         _take(briefly, out, path.name, fcntl.LOCK_EX)
@@ -64,7 +64,7 @@ def claimed(out: Path, rank: Rank) -> Iterator[None]:
 @contextmanager
 def one_at_a_time(out: Path) -> Iterator[None]:
     """Ranks of one run wait here for each other."""
-    with open(out / f"{LOCK}.merge", "ab") as file:
+    with open(out / f"{_LOCK}.merge", "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
@@ -81,7 +81,14 @@ _NO_LOCKS = (
 )  # some network disks; a lone run needs none
 
 
-def _take(stack: ExitStack, out: Path, name: str, how: int) -> None:
+@contextmanager
+def held(out: Path, name: str) -> Iterator[int]:
+    """A lock of its own name in the folder; its descriptor, for processes that are to hold it too."""
+    with ExitStack() as stack:
+        yield _take(stack, out, name, fcntl.LOCK_EX)
+
+
+def _take(stack: ExitStack, out: Path, name: str, how: int) -> int:
     file: BinaryIO = stack.enter_context(open(os.path.join(out, name), "ab"))
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
@@ -92,3 +99,4 @@ def _take(stack: ExitStack, out: Path, name: str, how: int) -> None:
             ) from None
         if error.errno not in _NO_LOCKS:
             raise
+    return file.fileno()
