@@ -5,7 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from documented import ROOT
+from documented import PACKAGE, ROOT
 
 from vqw2v_plugin.__main__ import COMMANDS, build_parser
 
@@ -46,7 +46,8 @@ def known_options() -> frozenset[str]:
     # Stock's own scripts: the README says what takes the place of their options.
     for script in Path(fairseq.__file__).parent.rglob("*.py"):
         found |= set(_OPTION.findall(script.read_text(encoding="utf-8")))
-    for script in [*ROOT.glob("examples/*/*.py"), *ROOT.glob("benchmarks/*.py")]:
+    scripts = [*ROOT.glob("examples/*/*.py"), *ROOT.glob("benchmarks/*.py"), PACKAGE / "pipeline.py"]
+    for script in scripts:
         found |= options_in(script)
     return frozenset(found | _STRANGERS)
 
