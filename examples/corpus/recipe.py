@@ -161,7 +161,7 @@ def main() -> int:
     try:
         run_recipe(run, listed)
     except (StageError, KeyboardInterrupt) as error:
-        print(f"recipe.py: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
+        print(f"recipe.py: {str(error) or 'interrupted'}; the same command goes on", file=sys.stderr)
         return 1
     return 0
 

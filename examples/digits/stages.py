@@ -40,7 +40,7 @@ def finish(
             threads=1,
         )
     except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
-        print(f"{script}: {error or 'interrupted'}; the same command goes on", file=sys.stderr)
+        print(f"{script}: {str(error) or 'interrupted'}; the same command goes on", file=sys.stderr)
         return 1
     print((plan.run / table).read_text(encoding="utf-8"))
     return 0

@@ -112,7 +112,7 @@ def main() -> int:
         run_recipe(run, stages(run, args.minutes), jobs=args.jobs, threads=1)
     except (StageError, ValueError, KeyboardInterrupt) as error:
         print(
-            f"demo: {error or 'interrupted'}; the same command goes on where this one stopped",
+            f"demo: {str(error) or 'interrupted'}; the same command goes on where this one stopped",
             file=sys.stderr,
         )
         return 1
