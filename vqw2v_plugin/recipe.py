@@ -29,6 +29,7 @@ LOCK = ".recipe.lock"
 _LOOK_AGAIN = 1.0  # seconds, at a stage that another run is at
 _BAR = re.compile(r": \[[# ]+\] +\d+%")  # of our commands, in a log
 _UPDATES = re.compile(r"\bnum_updates=(\d+)")
+_READY = "begin training epoch"  # fairseq's words, when all is loaded
 _NOTES = re.compile(r"\b(loss|accuracy|code_perplexity|uer|wer)=([0-9.]+)")
 
 
@@ -231,7 +232,9 @@ class _Crew:
 
         def see(line: str) -> None:
             found = _UPDATES.search(line)
-            if bar is not None and found and "train_inner" in line:
+            if bar is not None and not bar.done and _READY in line:
+                bar.begin()
+            elif bar is not None and found and "train_inner" in line:
                 bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
                 bar.advance(int(found[1]) - bar.done)
             elif _BAR.search(line):

@@ -24,7 +24,7 @@ def stages(run: Path, minutes: float) -> list[Stage]:
         pipeline.train(
             *(run, "gumbel", HERE / "gumbel.yaml", [f"task.data={data}"]),
             says="Training vq-wav2vec without labels; accuracy is 0.09 by chance, perplexity at most 32",
-            minutes=1.5,
+            minutes=2,
             needs=["corpus"],
         ),
         pipeline.usage(run, "usage", gumbel, data, "train", ["gumbel"]),
@@ -32,7 +32,7 @@ def stages(run: Path, minutes: float) -> list[Stage]:
         pipeline.train(
             *(run, "bert", HERE / "bert.yaml", [f"task.data={tokens}"]),
             says="Training BERT to guess masked tokens",
-            minutes=3.3,
+            minutes=4.3,
             needs=["tokens"],
         ),
         pipeline.features(run, "features_logmel", "logmel", data, SPLITS, 0.1, ["corpus"]),
@@ -70,7 +70,7 @@ def acoustic(run: Path, name: str, called: str) -> list[Stage]:
         pipeline.train(
             *(run, trained, HERE / "acoustic.yaml", [f"task.data={data}", f"task.labels={labels}"]),
             says=f"Training letters on {called}, with CTC; wer is the share of words that are wrong",
-            minutes=1.8,
+            minutes=2.2,
             needs=[f"features_{name}", "labels"],
         )
     ]

@@ -57,6 +57,17 @@ def test_an_unknown_total_shows_a_count_alone(clock: Clock) -> None:
     assert re.match(r"headers: \d+\n", run(clock, io.StringIO(), 15, total=None))
 
 
+def test_getting_ready_does_not_count(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("updates", 100, stream) as progress:
+        clock.now += 30
+        progress.begin()
+        for _ in range(20):
+            clock.now += 1
+            progress.advance()
+    assert stream.getvalue().splitlines()[0].endswith("1% 1 of 100, 1.0/s, 1:39 left")
+
+
 def test_what_was_quick_at_first_does_not_shorten_the_rest(clock: Clock) -> None:
     stream = io.StringIO()
     with Progress("headers", 2000, stream) as progress:

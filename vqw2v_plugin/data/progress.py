@@ -35,6 +35,10 @@ class Progress:
         if self._on_terminal:
             self._write("\r\x1b[K")
 
+    def begin(self) -> None:
+        """The time until now was for getting ready, and says nothing of the speed."""
+        self._marks = [(time.monotonic(), self.done)]
+
     def advance(self, count: int = 1) -> None:
         self.done += count
         now = time.monotonic()
