@@ -66,19 +66,20 @@ def stages(corpus: Path, run: Path, args: argparse.Namespace) -> list[Stage]:
     device = ["--device", "cuda"] if args.gpus else []
     heard = "pretrain" if args.pretrain else "manifests"
     audio = run / heard / "data"
+    minutes = 1 if args.updates else 60  # a guess, of work that reads all audio
     listed = [manifests(run, "manifests", corpus, ["--kind", args.kind])]
     if args.pretrain:
         listed.append(manifests(run, "pretrain", args.pretrain, []))
     return [
         *listed,
         train(run, args, args.quantizer, "vq_wav2vec", [f"task.data={audio}"], [heard]),
-        pipeline.tokens(run, "tokens", vq, audio, ("train", "valid"), 60, [args.quantizer], device),
+        pipeline.tokens(run, "tokens", vq, audio, ("train", "valid"), minutes, [args.quantizer], device),
         train(run, args, "bert", "bert", [f"task.data={tokens}"], ["tokens"], yaml=args.bert),
         pipeline.features(
-            *(run, "features", "bert", data, kind.splits, 60, ["manifests", "bert"], vq, bert, device)
+            *(run, "features", "bert", data, kind.splits, minutes, ["manifests", "bert"], vq, bert, device)
         ),
         pipeline.labels(run, "labels", data, kind.splits, kind.labels, ["manifests"]),
-        pipeline.language_model(run, "lm", args.lm_text or labels / "train.wrd", 4, ["labels"]),
+        *language_model(run, kind, args),
         train(
             *(run, args, "acoustic", "acoustic"),
             [f"task.data={run / 'features' / 'data'}", f"task.labels={labels}", *kind.training],
@@ -88,6 +89,12 @@ def stages(corpus: Path, run: Path, args: argparse.Namespace) -> list[Stage]:
         *(decode(run, kind, split) for split in kind.splits[1:]),
         pipeline.report(run, "report", ["acoustic"]),
     ]
+
+
+def language_model(run: Path, kind: Kind, args: argparse.Namespace) -> list[Stage]:
+    """Where it is decoded with one; labels of phones have no words."""
+    text = args.lm_text or run / "labels" / "data" / "train.wrd"
+    return [pipeline.language_model(run, "lm", text, 4, ["labels"])] if "LM" in kind.decoder else []
 
 
 def manifests(run: Path, name: str, corpus: Path, options: Sequence[str]) -> Stage:
@@ -111,12 +118,16 @@ def train(
     more = [] if args.gpus else ["common.cpu=true"]
     if args.gpus and not args.fp32:
         more.append("common.bf16=true")
-    gpus = settings.distributed_training.distributed_world_size
+    if args.updates:
+        more += [f"optimization.max_update={args.updates}", "lr_scheduler.warmup_updates=0"]
+    gpus = settings.get("distributed_training", {}).get("distributed_world_size", 1)
     if gpus > 1 and max(args.gpus, 1) != gpus:
         every = settings.optimization.get("update_freq", [1])[0] * gpus // max(args.gpus, 1)
+        every = 1 if args.updates else every
         more += [f"distributed_training.distributed_world_size={max(args.gpus, 1)}"]
         more += [f"{'' if 'update_freq' in settings.optimization else '+'}optimization.update_freq=[{every}]"]
-    minutes = HOURS.get(config.stem, HOURS_OF_AUDIO_PRETRAINING) * 60 / max(min(args.gpus, gpus), 1)
+    hours = HOURS.get(config.stem, HOURS_OF_AUDIO_PRETRAINING) / max(min(args.gpus, gpus), 1)
+    minutes = 1 if args.updates else hours * 60
     says = f"Training with examples/{folder}/{config.name}"
     return pipeline.train(run, name, config, [*overrides, *more], says=says, minutes=minutes, needs=needs)
 
@@ -129,7 +140,7 @@ def decode(run: Path, kind: Kind, split: str) -> Stage:
         *(split, [meant.get(word, word) for word in kind.decoder]),
         says=f"What was said in {split}",
         minutes=20,
-        needs=["acoustic", "lm"],
+        needs=["acoustic", *(["lm"] if "LM" in kind.decoder else [])],
     )
 
 
@@ -148,6 +159,9 @@ def main() -> int:
     parser.add_argument("--quantizer", default="gumbel", choices=["gumbel", "kmeans", "fsq"])
     parser.add_argument("--bert", default="base", choices=["base", "small", "small_compute"])
     parser.add_argument("--lm-text", type=Path, metavar="FILE", help="default: the words of training")
+    parser.add_argument(
+        "--updates", type=int, help="so many in every training, of small batches, to try things out"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run none")
     args = parser.parse_args()
     corpus, run = args.corpus.resolve(), args.run.resolve()
