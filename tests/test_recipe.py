@@ -1,19 +1,15 @@
 """Recipes: stages are skipped, resumed and run anew as their commands and what they need say."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from python_code import python
 
 from vqw2v_plugin.recipe import Stage, StageError, finished, run_recipe, stage_stamps
 
 
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
-
-
 def append(file: Path, word: str) -> list[list[str]]:
-    return [python(f"open({str(file)!r}, 'a').write({word!r} + ' ')")]
+    return python(f"open({str(file)!r}, 'a').write({word!r} + ' ')")
 
 
 def words(file: Path) -> list[str]:
@@ -68,7 +64,7 @@ if not product.exists():
     print('no more paper')
     sys.exit(3)
 """
-    stages = [Stage("half", [python(code)], "Fails once", 0.1), Stage("next", append(file, "a"), "Next", 0.1)]
+    stages = [Stage("half", python(code), "Fails once", 0.1), Stage("next", append(file, "a"), "Next", 0.1)]
     with pytest.raises(StageError, match=r"half failed \(status 3\).*log\.txt"):
         run_recipe(tmp_path / "run", stages)
     assert "no more paper" in capsys.readouterr().out
@@ -89,7 +85,7 @@ def test_a_stranger_s_folder_is_left_alone(tmp_path: Path) -> None:
 def test_shown_lines_are_seen_now_and_when_the_stage_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = Stage("one", [python("print('WER 12.3'); print('noise')")], "Says", 0.1, shows="^WER")
+    stage = Stage("one", python("print('WER 12.3'); print('noise')"), "Says", 0.1, shows="^WER")
     for _ in range(2):
         run_recipe(tmp_path / "run", [stage])
         said = capsys.readouterr().out
@@ -105,7 +101,7 @@ for n in (0, 100, 200):
     print(f'| train_inner | epoch 001: 1 / 9 loss=2.5, accuracy=0.3, num_updates={n}, lr=1', flush=True)
     time.sleep(0.1)
 """
-    stage = Stage("train", [python(code)], "Trains", 0.1, updates=400)
+    stage = Stage("train", python(code), "Trains", 0.1, updates=400)
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
         patch.setattr("vqw2v_plugin.data.progress._LINE_EVERY", 0.0)

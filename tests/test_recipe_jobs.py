@@ -10,14 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from python_code import python
 
 from vqw2v_plugin import recipe
 from vqw2v_plugin.data.run_lock import LockedError, held
 from vqw2v_plugin.recipe import Stage, StageError, run_recipe
-
-
-def python(code: str) -> list[list[str]]:
-    return [[sys.executable, "-c", code]]
 
 
 def meet(mine: Path, other: Path) -> list[list[str]]:

@@ -77,6 +77,10 @@ def stage(name: str, minutes: float, *needs: str) -> Stage:
     return Stage(name, [], "", minutes, needs)
 
 
+def clock_of(stages: list[Stage], jobs: int) -> Clock:
+    return Clock({stage.name: stage.minutes for stage in stages}, all_needs(stages), jobs)
+
+
 @pytest.mark.parametrize(
     ("stages", "jobs", "left"),
     [
@@ -89,7 +93,7 @@ def stage(name: str, minutes: float, *needs: str) -> Stage:
     ],
 )
 def test_what_is_left_knows_what_runs_side_by_side(stages: list[Stage], jobs: int, left: int) -> None:
-    assert Clock(stages, all_needs(stages), jobs).left() == f"about {left} min"
+    assert clock_of(stages, jobs).left() == f"about {left} min"
 
 
 def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_short(
@@ -98,13 +102,13 @@ def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_shor
     now = [0.0]
     monkeypatch.setattr(recipe_screen.time, "monotonic", lambda: now[0])
     stages = [stage("a", 4), stage("b", 10)]
-    clock = Clock(stages, all_needs(stages), 2)
-    clock.begins(stages[0])
-    clock.begins(stages[1])
+    clock = clock_of(stages, 2)
+    clock.begins("a")
+    clock.begins("b")
     now[0] = 60 * 4
     assert clock.left() == "about 6 min"
     now[0] = 60 * 10
-    clock.ends(stages[0], 600)  # ten minutes instead of four, two of which are believed: twice as slow
+    clock.ends("a", 600)  # ten minutes instead of four, two of which are believed: twice as slow
     assert clock.left() == "about 10 min"
-    clock.ends(stages[1], None)
+    clock.ends("b", None)
     assert clock.left() == ""

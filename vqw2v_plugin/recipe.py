@@ -62,30 +62,29 @@ def run_recipe(
 ) -> None:
     """All stages, up to `jobs` side by side, each when what it needs is there; the first failure ends all.
 
-    `after` each of them what the caller wants. `threads`: of a stage's arithmetic, where the user's
+    `after` each that was run, what the caller wants. `threads`: of a stage's arithmetic, where the user's
     OMP_NUM_THREADS does not say otherwise.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
     run.mkdir(parents=True, exist_ok=True)
     crew = _Crew(run, stages, jobs, threads)
-    needed = all_needs(stages)
-    waiting, ready = crew.waiting(), set[str]()
+    waiting = list(crew.waiting)
+    ready = {stage.name for stage in stages} - {stage.name for stage in waiting}
 
     def end(stage: Stage, seconds: float | None) -> None:
         crew.say_done(stage, seconds)
         ready.add(stage.name)
         after(stage)
 
-    for stage in [stage for stage in stages if stage not in waiting]:
-        crew.say_done_before(stage)
-        ready.add(stage.name)
-        after(stage)
+    for stage in stages:
+        if stage.name in ready:
+            crew.say_done_before(stage)
     with ended_by_signals(), ThreadPoolExecutor(jobs) as pool:
         running: dict[Future[float | None], Stage] = {}
         try:
             while waiting or running:
-                for stage in [stage for stage in waiting if ready.issuperset(needed[stage.name])]:
+                for stage in [stage for stage in waiting if ready.issuperset(crew.needs[stage.name])]:
                     if len(running) < jobs:
                         waiting.remove(stage)
                         crew.say_begun(stage)
@@ -99,6 +98,19 @@ def run_recipe(
                 if future.exception() is None:
                     end(running[future], future.result())
             raise
+
+
+def run_or_say(script: str, run: Callable[[], None]) -> int:
+    """The exit status of a recipe's script; what went wrong is a line, and nothing that was made is lost."""
+    try:
+        run()
+    except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
+        print(
+            f"{script}: {str(error) or 'interrupted'}; the same command goes on where this one stopped",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
 
 
 def all_needs(stages: Sequence[Stage]) -> dict[str, set[str]]:
@@ -136,31 +148,27 @@ class _Crew:
 
     def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, threads: int | None) -> None:
         self._run, self._stages, self._jobs = run, stages, jobs
-        self._stamps = stage_stamps(stages)
+        self._stamps, self.needs = stage_stamps(stages), all_needs(stages)
+        self.waiting = [s for s in stages if not _is_done(run / s.name, self._stamps[s.name])]
         self._processes = Processes({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
-        self._board, self._clock = Board(sys.stdout), Clock(self.waiting(), all_needs(stages), jobs)
+        self._board = Board(sys.stdout)
+        self._clock = Clock({stage.name: stage.minutes for stage in self.waiting}, self.needs, jobs)
         left = self._clock.left() or "all of them done before"
         self._board.say(f"{len(stages)} stages, {left}; a second run goes on where this one stops")
-
-    def waiting(self) -> list[Stage]:
-        """Those whose results are not there yet."""
-        return [
-            stage for stage in self._stages if not _is_done(self._run / stage.name, self._stamps[stage.name])
-        ]
 
     def say_done_before(self, stage: Stage) -> None:
         before = f"    done before: {self._run / stage.name}"
         self._board.say("", f"{self._numbered(stage)} {stage.says}", before, *self._shown(stage))
 
     def say_begun(self, stage: Stage) -> None:
-        self._clock.begins(stage)
+        self._clock.begins(stage.name)
         about = f"    about {stage.minutes:g} min; log: {self._run / stage.name / LOG}"
         commands = [f"    $ {shlex.join(command)}" for command in stage.commands]
         self._board.say("", f"{self._numbered(stage)} {stage.says}", about, *commands)
 
     def say_done(self, stage: Stage, seconds: float | None) -> None:
         """With what the user is to see of what it said."""
-        self._clock.ends(stage, seconds)
+        self._clock.ends(stage.name, seconds)
         which = f"{self._numbered(stage)} " if self._jobs > 1 else ""
         how = "done by another run" if seconds is None else f"done in {seconds:.0f} s"
         left = self._clock.left()
@@ -186,8 +194,6 @@ class _Crew:
                     see = self._eyes(stage)
                     if status := self._processes.run(command, folder / LOG, see, lock):
                         raise self._failure(stage, status, folder / LOG)
-                    if self._processes.stopped:  # it may have ended early, and well
-                        raise StageError(f"stage {stage.name} was stopped")
             finally:
                 self._board.drop(stage.name)
             write_whole(folder / DONE, stamp)
@@ -201,14 +207,10 @@ class _Crew:
     @contextmanager
     def _lock(self, stage: Stage, folder: Path) -> Iterator[int]:
         """Waits for another run that is at this stage."""
-        if folder.exists() and not folder.is_dir():
-            raise StageError(f"{folder} is a file, expected a folder; move it away, or name another run")
-        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             waited = False
             while True:
-                if self._processes.stopped:
-                    raise StageError(f"stage {stage.name} was stopped")
+                self._processes.check()
                 try:
                     lock = stack.enter_context(held(folder, LOCK))
                     break
@@ -243,9 +245,7 @@ class _Crew:
         return see
 
     def _failure(self, stage: Stage, status: int, log: Path) -> StageError:
-        """The last it said goes to the user, unless it was us who ended it."""
-        if self._processes.stopped:
-            return StageError(f"stage {stage.name} was stopped")
+        """The last it said goes to the user."""
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         self._board.say(f"    {stage.name} said last:", *tail)
         return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")

@@ -21,7 +21,7 @@ class Processes:
     """Those that run; threads may share it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.stopped = False
+        self._stopped = False
         self._environ = {**environ, **os.environ, "PYTHONUNBUFFERED": "1"}
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
@@ -42,12 +42,18 @@ class Processes:
                 raise
         with self._lock:
             self._running.discard(process)
+        self.check()  # it may have ended early, and well
         return process.returncode
+
+    def check(self) -> None:
+        """Raises StoppedError after a stop."""
+        if self._stopped:
+            raise StoppedError("all was stopped")
 
     def stop(self) -> None:
         """Ends what runs, with the processes that it started, and lets nothing begin."""
         with self._lock:
-            self.stopped = True
+            self._stopped = True
             for process in self._running:
                 _signal(process, signal.SIGTERM)
         timer = threading.Timer(_PATIENCE, self._kill)
@@ -61,8 +67,7 @@ class Processes:
 
     def _started(self, command: Sequence[str], lock: int) -> subprocess.Popen[str]:
         with self._lock:
-            if self.stopped:
-                raise StoppedError("all was stopped before it began")
+            self.check()
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,

@@ -6,18 +6,9 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from .data.progress import Progress
-
-
-class Planned(Protocol):
-    """What the clock needs to know of a stage."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def minutes(self) -> float: ...
 
 
 class Board:
@@ -70,50 +61,48 @@ class StageBar(Progress):
 class Clock:
     """How long the rest takes: the stages' own estimates, corrected by how long the finished ones took."""
 
-    def __init__(self, stages: Sequence[Planned], needs: Mapping[str, Collection[str]], jobs: int) -> None:
-        """Of the stages that are still to run, in their order."""
-        self._needs = needs
-        self._waiting: dict[str, Planned] = {stage.name: stage for stage in stages}
-        self._running: dict[str, tuple[Planned, float]] = {}  # and when it began
-        self._jobs = jobs
+    def __init__(self, minutes: Mapping[str, float], needs: Mapping[str, Collection[str]], jobs: int) -> None:
+        """Of the stages that are still to run, by name and in their order."""
+        self._minutes, self._needs, self._jobs = minutes, needs, jobs
+        self._waiting = list(minutes)
+        self._began: dict[str, float] = {}  # of those that run
         self._guessed = self._taken = 0.0
 
-    def begins(self, stage: Planned) -> None:
-        self._running[stage.name] = self._waiting.pop(stage.name), time.monotonic()
+    def begins(self, name: str) -> None:
+        self._waiting.remove(name)
+        self._began[name] = time.monotonic()
 
-    def ends(self, stage: Planned, seconds: float | None) -> None:
+    def ends(self, name: str, seconds: float | None) -> None:
         """After so many seconds; None: another run has made it, which says nothing of this one's pace."""
-        self._running.pop(stage.name)
-        if seconds is not None and stage.minutes:
-            self._guessed += stage.minutes
+        del self._began[name]
+        if seconds is not None and self._minutes[name]:
+            self._guessed += self._minutes[name]
             self._taken += seconds / 60
 
     def left(self) -> str:
         """In words; nothing when nothing is left."""
-        if not (self._waiting or self._running):
+        if not (self._waiting or self._began):
             return ""
         # Two minutes' faith in the estimates: a first stage of seconds says little of this machine.
         pace = (self._taken + 2) / (self._guessed + 2)
         now = time.monotonic()
-        unfinished = {*self._waiting, *self._running}
-        needs = {name: [n for n in self._needs[name] if n in unfinished] for name in self._waiting}
         ends = {
-            name: max(stage.minutes * pace - (now - began) / 60, 0.0)
-            for name, (stage, began) in self._running.items()
+            name: max(self._minutes[name] * pace - (now - began) / 60, 0.0)
+            for name, began in self._began.items()
         }
-        minutes = _last_end(
-            ends, {s.name: s.minutes * pace for s in self._waiting.values()}, needs, self._jobs
-        )
+        unfinished = {*self._waiting, *self._began}
+        needs = {name: unfinished.intersection(self._needs[name]) for name in self._waiting}
+        rest = {name: self._minutes[name] * pace for name in self._waiting}
+        minutes = _last_end(ends, rest, needs, self._jobs)
         return "less than a minute" if minutes < 0.75 else f"about {minutes:.0f} min"
 
 
 def _last_end(
-    ends: Mapping[str, float], minutes: Mapping[str, float], needs: Mapping[str, Sequence[str]], jobs: int
+    ends: Mapping[str, float], minutes: Mapping[str, float], needs: Mapping[str, Collection[str]], jobs: int
 ) -> float:
     """When all is finished, where what can begin first takes the next place that is free."""
     ended = dict(ends)
-    free = sorted(ended.values(), reverse=True)[:jobs]
-    free += [0.0] * (jobs - len(free))
+    free = [*ended.values(), *[0.0] * (jobs - len(ended))]
     waiting = list(minutes)
     while waiting:
         begins = {

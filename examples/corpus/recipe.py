@@ -17,7 +17,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, StageError, run_recipe
+from vqw2v_plugin.recipe import Stage, run_or_say, run_recipe
 
 EXAMPLES = Path(__file__).resolve().parent.parent
 # By yaml: on one GPU in bf16, computed and not measured; README.md beside this file says how.
@@ -172,12 +172,7 @@ def main() -> int:
             print(f"# {stage.name}: {stage.says}")
             print("\n".join(map(shlex.join, stage.commands)))
         return 0
-    try:
-        run_recipe(run, listed)
-    except (StageError, KeyboardInterrupt) as error:
-        print(f"recipe.py: {str(error) or 'interrupted'}; the same command goes on", file=sys.stderr)
-        return 1
-    return 0
+    return run_or_say("recipe.py", lambda: run_recipe(run, listed))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from plan import CORPORA, Input, Plan, Row, checkpoint, corpus_data, corpus_splits, shortened
 
 from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, StageError, finished, run_recipe
+from vqw2v_plugin.recipe import Stage, finished, run_or_say, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
@@ -28,22 +28,20 @@ def finish(
     listed: Callable[[Plan], Iterable[Stage]],
     write: Callable[[Plan, Set[str]], None],
 ) -> int:
-    """Runs the stages, the table of what is done written after each of them; the exit status."""
-    try:
+    """Runs the stages, the table of what is done written before and after each of them; the exit status."""
+
+    def run() -> None:
         plan = planned()
         wanted = list(listed(plan))
-        run_recipe(
-            plan.run,
-            wanted,
-            after=lambda _: write(plan, finished(plan.run, wanted)),
-            jobs=plan.jobs,
-            threads=1,
-        )
-    except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
-        print(f"{script}: {str(error) or 'interrupted'}; the same command goes on", file=sys.stderr)
-        return 1
-    print((plan.run / table).read_text(encoding="utf-8"))
-    return 0
+
+        def write_done() -> None:
+            write(plan, finished(plan.run, wanted))
+
+        write_done()
+        run_recipe(plan.run, wanted, after=lambda _: write_done(), jobs=plan.jobs, threads=1)
+        print((plan.run / table).read_text(encoding="utf-8"))
+
+    return run_or_say(script, run)
 
 
 def stages(plan: Plan) -> Iterator[Stage]:

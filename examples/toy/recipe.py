@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, StageError, run_recipe
+from vqw2v_plugin.recipe import Stage, run_or_say, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")
@@ -108,14 +108,9 @@ def main() -> int:
     pipeline.add_jobs(parser)
     args = parser.parse_args()
     run = args.run.resolve()
-    try:
-        run_recipe(run, stages(run, args.minutes), jobs=args.jobs, threads=1)
-    except (StageError, ValueError, KeyboardInterrupt) as error:
-        print(
-            f"demo: {str(error) or 'interrupted'}; the same command goes on where this one stopped",
-            file=sys.stderr,
-        )
-        return 1
+    status = run_or_say("demo", lambda: run_recipe(run, stages(run, args.minutes), jobs=args.jobs, threads=1))
+    if status:
+        return status
     print_table(run)
     print(f"\nThe page of everything: {run}/report/report.html")
     print("Next: the same on your own audio (README, Pretrain), or on real digits (examples/digits).")

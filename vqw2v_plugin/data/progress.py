@@ -28,10 +28,6 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.wipe()
-
-    def wipe(self) -> None:
-        """Takes the bar off the terminal; the next advance draws it again."""
         if self._on_terminal:
             self._write("\r\x1b[K")
 

@@ -46,9 +46,7 @@ class Rank:
 @contextmanager
 def claimed(out: Path, rank: Rank) -> Iterator[None]:
     """The folder, made if need be, kept from other runs until this one ends or dies."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file, expected a folder to write into; name another")
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     with ExitStack() as stack:
         _take(stack, out, _LOCK, fcntl.LOCK_EX if rank.total == 1 else fcntl.LOCK_SH)
         if rank.total > 1:
@@ -84,8 +82,15 @@ _NO_LOCKS = (
 @contextmanager
 def held(out: Path, name: str) -> Iterator[int]:
     """A lock of its own name in the folder; its descriptor, for processes that are to hold it too."""
+    _make_folder(out)
     with ExitStack() as stack:
         yield _take(stack, out, name, fcntl.LOCK_EX)
+
+
+def _make_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file, expected a folder to write into; name another")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _take(stack: ExitStack, out: Path, name: str, how: int) -> int:
