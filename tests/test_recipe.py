@@ -1,5 +1,6 @@
 """Recipes: stages are skipped, resumed and run anew as their commands and what they need say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,21 @@ for n in (0, 100, 200):
     said = capsys.readouterr().out
     assert " 50% 200 of 400" in said
     assert "loss 2.5  accuracy 0.3" in said
+
+
+def test_short_epochs_before_the_first_log_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = """
+import time
+for n in range(3):
+    print('[fairseq.trainer][INFO] - begin training epoch', n + 1, flush=True)
+    time.sleep(0.5)
+print('| train_inner | epoch 003: 1 / 9 loss=2.5, num_updates=3, lr=1', flush=True)
+"""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vqw2v_plugin.data.progress._LINE_EVERY", 0.0)
+        run_recipe(tmp_path, [Stage("train", python(code), "Trains", 0.1, updates=400)])
+    speed = re.search(r"3 of 400, ([\d.]+)/s", capsys.readouterr().out)
+    assert speed and float(speed[1]) <= 2.0  # three in 1.5 s or more, not in the last half second
 
 
 def test_a_changed_file_runs_anew(tmp_path: Path) -> None:

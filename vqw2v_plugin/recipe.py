@@ -231,10 +231,13 @@ class _Crew:
     def _eyes(self, stage: Stage) -> Callable[[str], None]:
         """What looks at each line of a command's: bars and updates go to the board."""
         bar = StageBar(stage.name, stage.updates, self._board) if stage.updates else None
+        is_ready = False
 
         def see(line: str) -> None:
+            nonlocal is_ready
             found = _UPDATES.search(line)
-            if bar is not None and not bar.done and _READY in line:
+            if bar is not None and not is_ready and _READY in line:
+                is_ready = True  # at the first epoch: short ones pass before the first updates are logged
                 bar.begin()
             elif bar is not None and found and "train_inner" in line:
                 bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
