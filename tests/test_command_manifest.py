@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from vqw2v_plugin import __main__ as cli
-from vqw2v_plugin.data.audio import read_audio
+from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.data.manifest import Manifest
 from vqw2v_plugin.data.publish import claimed
 

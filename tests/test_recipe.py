@@ -105,7 +105,7 @@ for n in (0, 100, 200):
     stage = Stage("train", python(code), "Trains", 0.1, updates=400)
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr("vqw2v_plugin.data.progress._LINE_EVERY", 0.0)
+        patch.setattr("vqw2v_plugin.common.progress._LINE_EVERY", 0.0)
         run_recipe(tmp_path, [stage])
     said = capsys.readouterr().out
     assert " 50% 200 of 400" in said
@@ -121,7 +121,7 @@ for n in range(3):
 print('| train_inner | epoch 003: 1 / 9 loss=2.5, num_updates=3, lr=1', flush=True)
 """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vqw2v_plugin.data.progress._LINE_EVERY", 0.0)
+        patch.setattr("vqw2v_plugin.common.progress._LINE_EVERY", 0.0)
         run_recipe(tmp_path, [Stage("train", python(code), "Trains", 0.1, updates=400)])
     speed = re.search(r"3 of 400, ([\d.]+)/s", capsys.readouterr().out)
     assert speed and float(speed[1]) <= 2.0  # three in 1.5 s or more, not in the last half second

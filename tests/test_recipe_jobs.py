@@ -13,7 +13,7 @@ import pytest
 from python_code import python
 
 from vqw2v_plugin import recipe
-from vqw2v_plugin.data.run_lock import LockedError, held
+from vqw2v_plugin.common.locks import LockedError, held
 from vqw2v_plugin.recipe import Stage, StageError, run_recipe
 
 

@@ -12,8 +12,8 @@ import soundfile as sf
 import torch
 
 from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.data.audio import AudioError, read_audio
 from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
 from vqw2v_plugin.quantizers import quantizer_names
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .audio.reading import AudioError, read_audio
 from .bert_checkpoints import load_bert
 from .checkpoints import Loaded, load_network
-from .data.audio import AudioError, read_audio
 from .data.manifest import Utterance
 from .data.token_pieces import Pieces
 from .modules.bert import Bert

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .data.audio import AudioError
+from .audio.reading import AudioError
+from .common.files import write_whole
+from .common.locks import Rank
 from .data.feature_store import ABOUT, FeatureError, feature_splits, gather_features, read_features_about
 from .data.manifest import Manifest, Utterance
-from .data.run_lock import Rank
 from .data.shard_run import Work
 from .data.shards import Rows, ShardFolder, check_same, plan
 from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name
-from .data.whole import write_whole
 from .discretizer import one_thread, shard_samples
 from .feature_layers import NetworkSource, SpectralSource
 

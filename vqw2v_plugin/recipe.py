@@ -19,8 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .data.run_lock import LockedError, held
-from .data.whole import write_whole
+from .common.files import write_whole
+from .common.locks import LockedError, held
 from .recipe_processes import Processes, ended_by_signals
 from .recipe_screen import Board, Clock, StageBar
 

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints import Loaded, load_network
-from .data.audio import AudioError, Samples, read_audio, size_at
 from .modules.pieces import PieceEncoder
 
 Audio = Tensor | npt.NDArray[Any]

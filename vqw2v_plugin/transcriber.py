@@ -18,8 +18,8 @@ import torch
 
 from .acoustic_checkpoints import Acoustic, load_acoustic
 from .acoustic_front import describe_file
-from .data.audio import AudioError, read_audio
-from .data.cuts import Part, parts_of
+from .audio.cuts import Part, parts_of
+from .audio.reading import AudioError, read_audio
 from .decoding.decoder import DecoderSettings, make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, Segment
 from .modules.audio_front import AudioFront

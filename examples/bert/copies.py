@@ -16,7 +16,7 @@ from typing import Any
 import soundfile
 import soxr
 
-from vqw2v_plugin.data.audio import read_audio
+from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.data.manifest import Manifest, write_manifest
 
 COLUMNS = ("path", "samples", "start", "rate", "utt")

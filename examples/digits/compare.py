@@ -15,7 +15,7 @@ from pathlib import Path
 from plan import CORPORA, Input, Plan, Row, add_arguments, rates, spread
 from stages import finish, stages
 
-from vqw2v_plugin.data.whole import write_whole
+from vqw2v_plugin.common.files import write_whole
 
 WAV2VEC = ("model.quantizer=none",)
 GUMBEL = ("model.quantizer=gumbel", "+criterion.loss_weights=[0.1]")

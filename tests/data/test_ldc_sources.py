@@ -11,7 +11,7 @@ import soundfile
 from sounds import noise
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.data.audio import read_audio
+from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.data.ctm import read_ctm
 from vqw2v_plugin.data.manifest import Manifest
 from vqw2v_plugin.data.sources import KINDS, Entry, Refusal, find_kind, open_folder

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.run_lock import LockedError, Rank, claimed
+from vqw2v_plugin.common.locks import LockedError, Rank, claimed
 from vqw2v_plugin.data.shards import MOST_ROWS, ShardError, ShardFolder, plan
 
 

@@ -133,7 +133,7 @@ class CheckpointSource:
         return FrameTimes(geometry.stride, geometry.receptive_field, self._tokenizer.sample_rate)
 
     def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
-        from ..data.audio import AudioError
+        from ..audio.reading import AudioError
 
         found: dict[str, Codes] = {}
         for row in rows:

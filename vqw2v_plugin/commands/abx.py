@@ -71,8 +71,8 @@ def _add_draws(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..analysis.abx import Plan, abx
     from ..analysis.abx_items import find_items, open_frames
+    from ..common.files import write_whole
     from ..data.ctm import read_ctm
-    from ..data.whole import write_whole
 
     most = _MOST_ITEMS[args.context] if args.items is None else args.items
     plan = Plan(most, args.speakers, args.seed)

@@ -78,8 +78,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..common.locks import Rank
     from ..data.manifest import Manifest
-    from ..data.run_lock import Rank
     from ..discretizer import Wishes, discretize
     from ..tokenizer import Tokenizer
 

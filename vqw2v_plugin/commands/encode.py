@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.audio import AudioError
+    from ..audio.reading import AudioError
     from ..tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(args.checkpoint, args.device, args.dtype)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.audio import AudioError
+    from ..audio.reading import AudioError
     from ..transcriber import Transcriber
 
     settings = decoder_settings(args)

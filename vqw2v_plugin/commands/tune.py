@@ -180,7 +180,7 @@ def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
 def _write(
     out: Path, args: argparse.Namespace, best: Best, others: Mapping[str, Score], options: list[str]
 ) -> None:
-    from ..data.whole import write_whole
+    from ..common.files import write_whole
 
     asked = ("split", "emissions", "labels", "error_unit", "error_fold", "seed", "points", "rounds")
     found = {

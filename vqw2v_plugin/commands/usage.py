@@ -17,7 +17,7 @@ _DEAD_AFTER = 50
 
 def encode_manifest(tokenizer: Tokenizer, manifest: Manifest) -> dict[str, Codes]:
     """Codes [T, G] of every utterance, each encoded alone; what cannot be read is named and left out."""
-    from ..data.audio import AudioError
+    from ..audio.reading import AudioError
 
     codes: dict[str, Codes] = {}
     for utterance in (manifest[i] for i in range(len(manifest))):

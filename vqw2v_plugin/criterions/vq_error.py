@@ -10,17 +10,8 @@ from fairseq.scoring import BaseScorer, register_scorer
 from omegaconf import II
 from omegaconf.errors import OmegaConfBaseException
 
-from ..data.whole import write_whole
-from ..decoding.errors import (
-    UNITS,
-    Confusions,
-    Errors,
-    align,
-    characters,
-    count,
-    show_alignment,
-    summary,
-)
+from ..common.files import write_whole
+from ..decoding.errors import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
 from ..decoding.phones import FOLDS
 from ..decoding.units import BOUNDARY, PIECE_BEGIN
 

@@ -14,9 +14,9 @@ import torch
 from fairseq.data import FairseqDataset
 from torch import Tensor
 
+from ..audio.reading import AudioError
 from .acoustic_labels import Columns
 from .acoustic_sources import Source
-from .audio import AudioError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .audio import read_audio
+from ..audio.reading import read_audio
 from .audio_dataset import probe_rate
 from .feature_store import FeatureError, FeatureStore, feature_splits, read_features_about
 from .manifest import Manifest

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from fairseq.data import FairseqDataset
 
-from .audio import AudioError, Crop, Samples, audio_info, read_audio
+from ..audio.pcm_cache import PcmCache
+from ..audio.reading import AudioError, Crop, Samples, audio_info, read_audio
 from .manifest import Manifest
-from .pcm_cache import PcmCache
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import write_whole
+from ..common.locks import Rank, claimed
 from .feature_store import ABOUT, FeatureError, FeatureStore, feature_splits, read_features_about
-from .run_lock import Rank, claimed
-from .whole import write_whole
 
 LAYER = "emissions"  # what features.json says of its rows
 Matrix = npt.NDArray[np.float32]

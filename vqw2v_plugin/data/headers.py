@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
-from .audio import AudioError, audio_info
+from ..audio.reading import AudioError, audio_info
 
 _TRIAL_SECONDS = 0.5  # how long this process tries alone before it asks for help
 _WORTH_SECONDS = 1.0  # less work than this is done before a pool of processes has started

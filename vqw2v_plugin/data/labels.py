@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .run_lock import Rank, claimed
+from ..common.locks import Rank, claimed
 from .token_folder import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from .audio import AudioError
+from ..audio.reading import AudioError
+from ..common.locks import Rank
+from ..common.progress import Progress
 from .manifest import Manifest, Utterance
-from .progress import Progress
-from .run_lock import Rank
 from .shards import Rows, Shard, ShardFolder, Span
 
 Encode = Callable[[Utterance], Rows]  # [T, D]

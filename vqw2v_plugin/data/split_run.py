@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..common.locks import Rank, claimed, one_at_a_time
 from .manifest import Manifest
-from .run_lock import Rank, claimed, one_at_a_time
 from .shard_run import Work, complete, make_shards
 from .shards import Shard, ShardFolder, Span
 

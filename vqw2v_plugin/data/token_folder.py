@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .whole import write_whole
+from ..common.files import write_whole
 
 NUM_SPECIAL = 4  # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt
 DICT, ABOUT = "dict.txt", "tokens.json"

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import write_whole
 from .code_symbols import UNK
 from .token_folder import NUM_SPECIAL, TokenError, read_dict
-from .whole import write_whole
 
 Ids = npt.NDArray[np.int64]
 MODEL, CODES = "pieces.model", "pieces.codes.txt"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.whole import write_whole
+from ..common.files import write_whole
 from .hypothesis import Hypothesis
 from .output import ctm_lines, json_line
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.progress import Progress
+from ..common.progress import Progress
 from .beam import FreeDecoder, LexiconDecoder
 from .dev_set import DevSet
 from .judge import Judge, Score

@@ -9,9 +9,9 @@ from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING
 
+from ..audio.pcm_cache import PcmCache
 from ..data.audio_dataset import AudioCropDataset
 from ..data.manifest import Manifest, ManifestError
-from ..data.pcm_cache import PcmCache
 from .folders import remedy_for
 from .training import TrainingConfig, TrainingTask
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ...data.audio import Samples, read_audio
+from ...audio.reading import Samples, read_audio
 from ...data.ctm import Segments
 from ...data.manifest import Utterance
 from ..phone_codes import Codes, FrameTimes

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from ...data.audio import AudioError
+from ...audio.reading import AudioError
 from ...data.manifest import Utterance
 from ...decoding.errors import align
 from ..corpus_splits import Split

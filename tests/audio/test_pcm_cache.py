@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sounds import Sound, noise
 
-from vqw2v_plugin.data import pcm_cache
-from vqw2v_plugin.data.audio import AudioError, Crop, read_audio
-from vqw2v_plugin.data.pcm_cache import PcmCache
+from vqw2v_plugin.audio import pcm_cache
+from vqw2v_plugin.audio.pcm_cache import PcmCache
+from vqw2v_plugin.audio.reading import AudioError, Crop, read_audio
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from vqw2v_plugin.data import progress as progress_module
-from vqw2v_plugin.data.progress import Progress
+from vqw2v_plugin.common import progress as progress_module
+from vqw2v_plugin.common.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .audio import AudioError, Crop, Samples, read_audio
+from .reading import AudioError, Crop, Samples, read_audio
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import Sound, noise, sine
 
-from vqw2v_plugin.data.audio import AudioError, AudioInfo, Crop, audio_info, read_audio, size_at
+from vqw2v_plugin.audio.reading import AudioError, AudioInfo, Crop, audio_info, read_audio, size_at
 
 
 def level(wave: np.ndarray) -> float:

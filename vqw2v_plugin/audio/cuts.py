@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .audio import audio_info, read_audio
+from .reading import audio_info, read_audio
 
 _HOP = 0.01  # seconds, between two energies
 _ROUNDING = 1e-6  # of a quotient that should be whole

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from vqw2v_plugin.data.audio import AudioError
-from vqw2v_plugin.data.cuts import parts_of
+from vqw2v_plugin.audio.cuts import parts_of
+from vqw2v_plugin.audio.reading import AudioError
 
 
 def record(path: Path, seconds: float, rate: int, pauses: tuple[float, ...] = ()) -> Path:
