@@ -37,7 +37,7 @@ from vqw2v_plugin.checkpoints import (  # noqa: E402
     stock_weights,
 )
 from vqw2v_plugin.common.locks import Rank  # noqa: E402
-from vqw2v_plugin.data.manifest import Manifest, Utterance, write_manifest  # noqa: E402
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest  # noqa: E402
 from vqw2v_plugin.discretizer import Wishes, discretize  # noqa: E402
 from vqw2v_plugin.tokenizer import Tokenizer  # noqa: E402
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.data.token_folder import write_about, write_dict
 from vqw2v_plugin.data.token_store import TokenWriter
 from vqw2v_plugin.decoding.errors import Confusions, Errors, align, count, summary

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqw2v_plugin.data.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
 COPIES = Path(__file__).resolve().parent.parent / "examples" / "bert" / "copies.py"
 

@@ -28,7 +28,7 @@ from vqw2v_plugin.checkpoints import (
     save_checkpoint,
     stock_settings,
 )
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.conv_spec import parse_conv_layers
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,9 +11,9 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx_items import find_items, open_frames
 from vqw2v_plugin.checkpoint_files import checkpoint_hash
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.corpora.ctm import Segments
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.data.code_symbols import runs
-from vqw2v_plugin.data.ctm import Segments
-from vqw2v_plugin.data.manifest import write_manifest
 from vqw2v_plugin.data.token_folder import write_about, write_dict
 from vqw2v_plugin.data.token_store import TokenWriter
 from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec

@@ -14,8 +14,8 @@ import soundfile
 
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.audio.reading import read_audio
-from vqw2v_plugin.data.manifest import Manifest
-from vqw2v_plugin.data.publish import claimed
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.publish import claimed
 
 ROOT = Path(__file__).resolve().parent.parent
 Wav = Callable[..., Path]

@@ -16,7 +16,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.acoustic_checkpoints import About, describe, load_acoustic, make_network
 from vqw2v_plugin.audio.cuts import Part
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.data.manifest import Utterance
+from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
 from vqw2v_plugin.feature_layers import Layer, SpectralSource, load_source

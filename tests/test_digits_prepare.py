@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqw2v_plugin.data.ctm import read_ctm
-from vqw2v_plugin.data.manifest import Manifest
+from vqw2v_plugin.corpora.ctm import read_ctm
+from vqw2v_plugin.corpora.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 

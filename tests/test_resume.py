@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.tasks.restart import LAST, is_whole, mend_last_checkpoint
 
 HERE = Path(__file__).resolve().parent

@@ -12,7 +12,7 @@ import soundfile as sf
 import yaml
 
 from vqw2v_plugin.checkpoints import build_network, load_network
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "vqw2v_plugin"

@@ -19,8 +19,8 @@ import torch
 
 from .checkpoint_files import checkpoint_hash, sha256
 from .common.locks import Rank
+from .corpora.manifest import Manifest, Utterance
 from .data.code_symbols import Codes, SymbolIds, count_symbols, in_order_of_use, runs
-from .data.manifest import Manifest, Utterance
 from .data.shard_run import Work
 from .data.shards import ShardFolder, check_same, plan
 from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name

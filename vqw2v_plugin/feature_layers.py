@@ -15,7 +15,7 @@ from torch import Tensor
 from .audio.reading import AudioError, read_audio
 from .bert_checkpoints import load_bert
 from .checkpoints import Loaded, load_network
-from .data.manifest import Utterance
+from .corpora.manifest import Utterance
 from .data.token_pieces import Pieces
 from .modules.bert import Bert
 from .modules.layer_features import LAYERS, Layer, NetworkFeatures, Segment, SpectralFeatures

@@ -14,8 +14,8 @@ from torch import Tensor
 from .audio.reading import AudioError
 from .common.files import write_whole
 from .common.locks import Rank
+from .corpora.manifest import Manifest, Utterance
 from .data.feature_store import ABOUT, FeatureError, feature_splits, gather_features, read_features_about
-from .data.manifest import Manifest, Utterance
 from .data.shard_run import Work
 from .data.shards import Rows, ShardFolder, check_same, plan
 from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name

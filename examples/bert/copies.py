@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from vqw2v_plugin.audio.reading import read_audio
-from vqw2v_plugin.data.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
 COLUMNS = ("path", "samples", "start", "rate", "utt")
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from vqw2v_plugin.analysis.probe import Found, cross_probe, labelled_frames, probe
-from vqw2v_plugin.data.ctm import Segments, read_ctm
+from vqw2v_plugin.corpora.ctm import Segments, read_ctm
 
 
 def measure(folder: Path, segments: dict[str, Segments], args: argparse.Namespace) -> tuple[Found, int]:

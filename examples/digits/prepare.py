@@ -25,7 +25,7 @@ import soundfile
 import soxr
 
 from vqw2v_plugin.common.files import write_whole
-from vqw2v_plugin.data.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
 WORDS = "zero one two three four five six seven eight nine".split()
 # By speaker: the data set's own split is by take, and has every speaker on both sides.

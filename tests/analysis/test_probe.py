@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.analysis.probe import Frames, cross_probe, labelled_frames, probe
-from vqw2v_plugin.data.ctm import Segments
+from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.data.feature_store import FeatureError
 
 PHONES = np.array(["AA", "B", "S"])

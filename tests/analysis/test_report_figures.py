@@ -11,7 +11,7 @@ from vqw2v_plugin.analysis.phone_codes import phone_code_table
 from vqw2v_plugin.analysis.report_page import clips, figures
 from vqw2v_plugin.analysis.report_page.png import png, ramp
 from vqw2v_plugin.analysis.report_page.svg import Axis, percent, say
-from vqw2v_plugin.data.manifest import Utterance
+from vqw2v_plugin.corpora.manifest import Utterance
 
 
 def read_png(content: bytes) -> tuple[np.ndarray, bytes]:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from sounds import Sound, noise
 
-from vqw2v_plugin.data.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.data.ctm import read_ctm
+from vqw2v_plugin.corpora.ctm import read_ctm
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
 from vqw2v_plugin.decoding.output import ctm_lines, json_line
 

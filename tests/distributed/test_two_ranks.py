@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -15,7 +15,7 @@ import soundfile as sf
 pytest.importorskip("fairseq")
 from omegaconf import OmegaConf
 
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.tasks import next_step, quiet
 
 ROOT = Path(__file__).resolve().parents[2]

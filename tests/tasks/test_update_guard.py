@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 pytest.importorskip("fairseq")
-from vqw2v_plugin.data.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.tasks.update_guard import NumericalTroubleError, UpdateGuard
 
 ROOT = Path(__file__).resolve().parents[2]

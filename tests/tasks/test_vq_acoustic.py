@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from speaking import SYMBOLS, generate, spell, train, write_features, write_speech
 
 import vqw2v_plugin
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.data.emissions import read_emissions
 from vqw2v_plugin.data.labels import LabelError, Labels, write_labels
-from vqw2v_plugin.data.manifest import write_manifest
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 
 vqw2v_plugin.register()

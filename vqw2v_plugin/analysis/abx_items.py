@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..data.ctm import Segments
+from ..corpora.ctm import Segments
 from ..data.feature_store import FeatureError, FeatureStore, feature_splits, read_features_about
 from ..data.token_folder import DICT, NUM_SPECIAL, read_about, read_dict, splits
 from ..data.token_store import TokenStore

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data.manifest import Utterance
+from ..corpora.manifest import Utterance
 from ..data.token_folder import read_about, splits
 from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes

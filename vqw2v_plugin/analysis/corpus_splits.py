@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..data.ctm import Segments, read_ctm
-from ..data.manifest import Manifest, ManifestError, Utterance
+from ..corpora.ctm import Segments, read_ctm
+from ..corpora.manifest import Manifest, ManifestError, Utterance
 from .run_folder import RunFolder
 
 _HELD_OUT = ("test", "dev", "valid")  # by which names they begin

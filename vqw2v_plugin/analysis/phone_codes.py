@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..corpora.ctm import Segments
 from ..data.code_symbols import runs, symbols_of
-from ..data.ctm import Segments
 from .code_usage import CodeUsage, PhoneInformation, phone_information
 
 Codes = npt.NDArray[np.int64]

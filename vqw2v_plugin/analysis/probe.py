@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.ctm import Segments
+from ..corpora.ctm import Segments
 from ..data.feature_store import ABOUT, FeatureError, FeatureStore, read_features_about
 
 DECAYS = (1e-2, 1e-3, 1e-4)

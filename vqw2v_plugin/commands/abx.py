@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.abx import Plan, abx
     from ..analysis.abx_items import find_items, open_frames
     from ..common.files import write_whole
-    from ..data.ctm import read_ctm
+    from ..corpora.ctm import read_ctm
 
     most = _MOST_ITEMS[args.context] if args.items is None else args.items
     plan = Plan(most, args.speakers, args.seed)
@@ -118,7 +118,7 @@ def _compared(args: argparse.Namespace, source: FrameSource) -> tuple[str, str]:
 
 
 def _speakers(path: str | None) -> dict[str, str] | None:
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
 
     if path is None:
         return None

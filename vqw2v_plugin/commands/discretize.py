@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
     from ..data.split_run import Outcome
     from ..discretizer import Wishes
     from ..tokenizer import Tokenizer
@@ -79,7 +79,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
     from ..discretizer import Wishes, discretize
     from ..tokenizer import Tokenizer
 

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
     from ..data.split_run import split_name
     from ..feature_layers import Layer
     from ..featurizer import Wishes, featurize

@@ -35,7 +35,7 @@ class Split:
 
 def read_split(path: str, source: str, normalize: Normalizer) -> Split:
     """The transcripts of a manifest from its column `source`, or from a file `utt⇥text` of that name."""
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
 
     manifest = Manifest(path)
     utts = [manifest[i].utt for i in range(len(manifest))]

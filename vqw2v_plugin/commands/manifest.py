@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..data.collect import Collected
+    from ..corpora.collect import Collected
 
 HELP = "list the audio of a folder or a corpus in manifests, with splits"
 _MOST_REASONS = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..data.sources import KINDS, SUFFIXES
-    from ..data.splits import DEFAULT_VALID
+    from ..corpora.sources import KINDS, SUFFIXES
+    from ..corpora.splits import DEFAULT_VALID
 
     parser.add_argument("folder", metavar="DIR", help="folder of audio, a corpus, or a table (jsonl)")
     parser.add_argument("out", metavar="OUT", help="folder for train.tsv, valid.tsv and refused.tsv")
@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.collect import Wishes, collect
-    from ..data.rows import Limits
-    from ..data.splits import SplitPlan
+    from ..corpora.collect import Wishes, collect
+    from ..corpora.rows import Limits
+    from ..corpora.splits import SplitPlan
 
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"`--workers` is {args.workers}; expected 1 or more")
@@ -83,7 +83,7 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 
 def _report(collected: Collected, out: str) -> None:
-    from ..data.collect import count_reasons
+    from ..corpora.collect import count_reasons
 
     print(
         f"{collected.kind}: {collected.num_files:,} files looked at in {collected.header_seconds:.1f} s, "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..analysis.code_usage import Codes
     from ..checkpoints import Loaded
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
 
 HELP = "show how a checkpoint's codes are used"
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..checkpoints import build_network, load_network
-    from ..data.manifest import Manifest
+    from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
 
     trained = load_network(args.checkpoint)
@@ -113,7 +113,7 @@ def _print_usage(name: str, tokenizer: Tokenizer, codes: dict[str, Codes]) -> No
 def _print_phones(tokenizer: Tokenizer, codes: dict[str, Codes], ctm: str) -> None:
     from ..analysis.code_usage import joint_ids, phone_information
     from ..analysis.phone_codes import FrameTimes, frame_phones
-    from ..data.ctm import read_ctm
+    from ..corpora.ctm import read_ctm
 
     geometry = tokenizer.geometry
     times = FrameTimes(geometry.stride, geometry.receptive_field, tokenizer.sample_rate)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.reading import read_audio
+from ..corpora.manifest import Manifest
 from .audio_dataset import probe_rate
 from .feature_store import FeatureError, FeatureStore, feature_splits, read_features_about
-from .manifest import Manifest
 
 Input = npt.NDArray[np.float32]  # [T, D] or [S]
 

@@ -18,7 +18,7 @@ from fairseq.data import FairseqDataset
 
 from ..audio.pcm_cache import PcmCache
 from ..audio.reading import AudioError, Crop, Samples, audio_info, read_audio
-from .manifest import Manifest
+from ..corpora.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from ..audio.reading import AudioError
 from ..common.locks import Rank
 from ..common.progress import Progress
-from .manifest import Manifest, Utterance
+from ..corpora.manifest import Manifest, Utterance
 from .shards import Rows, Shard, ShardFolder, Span
 
 Encode = Callable[[Utterance], Rows]  # [T, D]

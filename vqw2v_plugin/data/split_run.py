@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..common.locks import Rank, claimed, one_at_a_time
-from .manifest import Manifest
+from ..corpora.manifest import Manifest
 from .shard_run import Work, complete, make_shards
 from .shards import Shard, ShardFolder, Span
 

@@ -10,8 +10,8 @@ from hydra.utils import to_absolute_path
 from omegaconf import MISSING
 
 from ..audio.pcm_cache import PcmCache
+from ..corpora.manifest import Manifest, ManifestError
 from ..data.audio_dataset import AudioCropDataset
-from ..data.manifest import Manifest, ManifestError
 from .folders import remedy_for
 from .training import TrainingConfig, TrainingTask
 

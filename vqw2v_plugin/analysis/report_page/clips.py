@@ -18,8 +18,8 @@ import numpy.typing as npt
 import soundfile
 
 from ...audio.reading import Samples, read_audio
-from ...data.ctm import Segments
-from ...data.manifest import Utterance
+from ...corpora.ctm import Segments
+from ...corpora.manifest import Utterance
 from ..phone_codes import Codes, FrameTimes
 from .png import Pixels, data_url, png
 from .svg import Axis, Svg, number, say

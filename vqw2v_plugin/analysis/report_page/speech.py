@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from ...audio.reading import AudioError
-from ...data.manifest import Utterance
+from ...corpora.manifest import Utterance
 from ...decoding.errors import align
 from ..corpus_splits import Split
 from ..run_view import RunView

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.ctm import read_ctm
+from vqw2v_plugin.corpora.ctm import read_ctm
 
 
 def test_labels_are_found_by_time(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqw2v_plugin.data.collect import Wishes, collect
-from vqw2v_plugin.data.manifest import Manifest
-from vqw2v_plugin.data.splits import SplitPlan
+from vqw2v_plugin.corpora.collect import Wishes, collect
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.splits import SplitPlan
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 Wav = Callable[..., Path]

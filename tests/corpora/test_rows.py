@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from vqw2v_plugin import __main__ as cli
-from vqw2v_plugin.data.manifest import Manifest
+from vqw2v_plugin.corpora.manifest import Manifest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 Wav = Callable[..., Path]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.data.sources import KINDS, Entry, Refusal, find_kind, open_folder
+from vqw2v_plugin.corpora.sources import KINDS, Entry, Refusal, find_kind, open_folder
 
 Write = Callable[[str, str], Path]
 

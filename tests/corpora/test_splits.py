@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqw2v_plugin.data.sources import Entry
-from vqw2v_plugin.data.splits import SplitError, SplitPlan, assign, divide, place_of
+from vqw2v_plugin.corpora.sources import Entry
+from vqw2v_plugin.corpora.splits import SplitError, SplitPlan, assign, divide, place_of
 
 names = st.sets(st.text(max_size=12), max_size=60)
 shares = st.tuples(st.floats(0, 0.5), st.floats(0, 0.4))

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import Sound
 
-from vqw2v_plugin.data import headers as headers_module
-from vqw2v_plugin.data.header_cache import HeaderCache
-from vqw2v_plugin.data.headers import Header, HeaderError, read_header, read_headers
+from vqw2v_plugin.corpora import headers as headers_module
+from vqw2v_plugin.corpora.headers import Header, HeaderCache, HeaderError, read_header, read_headers
 
 
 def test_header_tells_rate_length_and_channels(sound: Sound) -> None:

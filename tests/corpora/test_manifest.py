@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqw2v_plugin.data.manifest import Manifest, ManifestError, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, ManifestError, write_manifest
 
 
 def manifest_of(folder: Path, text: str) -> Manifest:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.progress import Progress
-from .header_cache import HeaderCache
-from .headers import Answer, Header, default_workers, read_headers
+from .headers import Answer, Header, HeaderCache, default_workers, read_headers
 from .publish import claimed, publish
 from .rows import Limits, Row, make_rows, name_speaker, speaker_finder, tidy
 from .sources import KINDS, SUFFIXES, Entry, Folder, Refusal, SourceError, find_kind, open_folder

@@ -12,11 +12,11 @@ from sounds import noise
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.reading import read_audio
-from vqw2v_plugin.data.ctm import read_ctm
-from vqw2v_plugin.data.manifest import Manifest
-from vqw2v_plugin.data.sources import KINDS, Entry, Refusal, find_kind, open_folder
-from vqw2v_plugin.data.sources.timit import CORE_TEST, DEV
-from vqw2v_plugin.data.sources.wsj_text import plain_words
+from vqw2v_plugin.corpora.ctm import read_ctm
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.sources import KINDS, Entry, Refusal, find_kind, open_folder
+from vqw2v_plugin.corpora.sources.timit import CORE_TEST, DEV
+from vqw2v_plugin.corpora.sources.wsj import plain_words
 
 PHN = "0 640 h#\n640 1120 sh\n1120 1280 ix\n1280 1600 h#\n"
 WRD = "640 1280 she\n"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqw2v_plugin.data import publish as publish_module
-from vqw2v_plugin.data.manifest import Manifest
-from vqw2v_plugin.data.publish import publish
-from vqw2v_plugin.data.rows import Row
-from vqw2v_plugin.data.sources import Entry, Refusal
-from vqw2v_plugin.data.sources.entry import Timed
+from vqw2v_plugin.corpora import publish as publish_module
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.publish import publish
+from vqw2v_plugin.corpora.rows import Row
+from vqw2v_plugin.corpora.sources import Entry, Refusal
+from vqw2v_plugin.corpora.sources.entry import Timed
 
 text = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), max_size=12)
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from ...audio.reading import shorten_refusal
 from .entry import Entry, Refusal, table_lines
 from .folder import Folder
-from .wsj_text import plain_words
 
 _SUFFIXES = (".flac", ".wav", ".wv1")  # the first that is there is taken
 _TRANSCRIPTS = (".dot", ".lsn")  # what was said in detail; if it is missing, what is left of it for scoring
@@ -136,3 +135,34 @@ def _entry(folder: Folder, audio: _Audio, split: str, transcripts: dict[str, str
         return Refusal(audio.name, f"has a transcript without a word ({transcripts[audio.utt].strip()})")
     utt, speaker = audio.utt, audio.utt[:3]
     return Entry(audio.name, utt, utt, speaker=speaker, subset=audio.subset, text=text, split=split)
+
+
+_PUNCTUATION = frozenset(
+    "ampersand brace close-brace close-paren close-quote close_paren close_quote colon comma dash decimal "
+    "dollar-sign double-quote ellipsis end-of-quote end-quote exclamation-point hyphen in-parentheses "
+    "left-brace left-paren open-brace open-paren open-quote paren parens parentheses percent period point "
+    "question-mark quote right-brace right-paren semi-colon sharp-sign single-close-quote single-quote slash "
+    "unquote".split()
+)
+_ESCAPE = re.compile(r"\\(.)")
+_EVENT = re.compile(r"\[[^\[\]]*\]")  # [cough], [<door_slam], [door_slam>], [phone_ring/], [/phone_ring]
+_UNSAID = re.compile(r"(?<=\w)\(\w+\)|\(\w+\)(?=\w)")  # in(ternational): what a broken word lacks
+_MARKS = str.maketrans("", "", "*<>")  # *mispronounced*, <marked as deleted, yet heard>
+_SIGNS = "!\"$%&'(),-./:;?`{}#"
+
+
+def plain_words(transcript: str) -> str:
+    """In lower case, a blank between words."""
+    words = [_word(token) for token in _EVENT.sub(" ", _ESCAPE.sub(r"\1", transcript)).lower().split()]
+    return " ".join(word for word in words if word)
+
+
+def _word(token: str) -> str:
+    token = token.translate(_MARKS)
+    bare = token.lstrip(_SIGNS)
+    if bare in _PUNCTUATION and bare != token:
+        return bare.replace("_", "-")
+    token = _UNSAID.sub("", token)
+    token = token.strip('!"(),-:;?`{}~#')  # !stressed, frag-, a ~ where the recording is cut
+    token = token.replace(":", "")  # le:ngthened
+    return token if any(character.isalnum() for character in token) else ""  # a lone . is a pause

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.data.sources import KINDS, Entry, Refusal, SourceError, find_kind, open_folder, own_split
+from vqw2v_plugin.corpora.sources import KINDS, Entry, Refusal, SourceError, find_kind, open_folder, own_split
 
 Write = Callable[[str, str], Path]
 

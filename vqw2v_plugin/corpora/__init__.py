@@ -1,0 +1,1 @@
+"""The wav of the picture, by the thousand: which utterances there are, as manifests list them."""
