@@ -33,11 +33,11 @@ import torch
 from sides import describe
 
 from vqw2v_plugin.decoding.beam import BeamSettings, LexiconDecoder
-from vqw2v_plugin.decoding.errors import Errors, count_errors
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Decoder, Emissions
-from vqw2v_plugin.decoding.lexicon import read_lexicon
-from vqw2v_plugin.decoding.units import BLANK, BOUNDARY, Units, ctc_units
+from vqw2v_plugin.decoding.scoring import Errors, count_errors
+from vqw2v_plugin.text.lexicon import read_lexicon
+from vqw2v_plugin.text.units import BLANK, BOUNDARY, Units, ctc_units
 
 LM_WEIGHTS, WORD_SCORES = (0.25, 0.5, 1.0, 1.7, 2.5), (-2.5, -1.0, 0.5, 2.0)
 NARROW = ((10, 50), (10, 25), (5, 25), (5, 10))  # labels tried a frame, beam
@@ -102,8 +102,8 @@ def made_up(path: str, confusion: float, noise: float, seed: int) -> Corpus:
 def saved(args: argparse.Namespace) -> Corpus:
     """Of a trained model."""
     from vqw2v_plugin.data.emissions import read_emissions
-    from vqw2v_plugin.decoding.dev_set import join
-    from vqw2v_plugin.decoding.judge import Judge
+    from vqw2v_plugin.decoding.scoring import Judge
+    from vqw2v_plugin.decoding.trials import join
 
     found = read_emissions(args.emissions, args.split)
     units = Units(**found.units)

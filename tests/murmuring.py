@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vqw2v_plugin.decoding.units import Units, ctc_units
+from vqw2v_plugin.text.units import Units, ctc_units
 
 UNITS = ctc_units(["|", *"abcdefghijklmnopqrstuvwxyz'"])
 SENTENCES = ["the cat sat on the mat", "the dog sat on the cat", "a cat and a dog", "the mat and the hat"] * 2

@@ -11,10 +11,9 @@ from murmuring import SENTENCES, UNITS, murmur
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.data.emissions import EmissionWriter
 from vqw2v_plugin.data.labels import Labels, write_labels
-from vqw2v_plugin.decoding.arpa import write_arpa
-from vqw2v_plugin.decoding.ngram import train_ngram
-from vqw2v_plugin.decoding.ngram_counts import read_text
-from vqw2v_plugin.decoding.units import Units, asg_units
+from vqw2v_plugin.text.ngram import train_ngram, write_arpa
+from vqw2v_plugin.text.ngram_counts import read_text
+from vqw2v_plugin.text.units import Units, asg_units
 
 
 def save(folder: Path, units: Units = UNITS, noise: float = 2.2, steps: np.ndarray | None = None) -> None:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from .acoustic_front import front_of_stamp
 from .checkpoint_files import CheckpointError, read_pickle
-from .decoding.units import Units
 from .modules.acoustic import AcousticConfig, AcousticModel
 from .modules.asg import ASG
 from .modules.audio_front import AudioFront
 from .modules.ctc import CTC
 from .modules.spec_augment import SpecMasks
+from .text.units import Units
 
 _NETWORK, _FRONT = "network.", "front."  # of the names of weights
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`

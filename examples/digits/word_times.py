@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vqw2v_plugin.corpora.ctm import read_ctm
-from vqw2v_plugin.decoding.errors import align
+from vqw2v_plugin.decoding.scoring import align
 
 
 def main() -> int:

@@ -13,8 +13,8 @@ from fairseq.logging import metrics
 from vqw2v_plugin.acoustic_checkpoints import make_network
 from vqw2v_plugin.criterions.asg import AsgCriterion
 from vqw2v_plugin.criterions.vq_ctc import VqCtcCriterion
-from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
 from vqw2v_plugin.modules.acoustic import AcousticConfig
+from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = {"ctc": ctc_units(["|", "a", "b"]), "asg": asg_units(["|", "a", "b"])}
 CRITERIONS = {"ctc": VqCtcCriterion, "asg": AsgCriterion}

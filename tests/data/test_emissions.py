@@ -9,7 +9,7 @@ import pytest
 
 from vqw2v_plugin.data.emissions import EmissionWriter, read_emissions
 from vqw2v_plugin.data.feature_store import ABOUT, FeatureError
-from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
+from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = asg_units(["|", "a", "b"])
 STEPS = np.arange(25, dtype=np.float32).reshape(5, 5) / 7

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vqw2v_plugin.decoding.units import BLANK, Units, ctc_units
+from vqw2v_plugin.text.units import BLANK, Units, ctc_units
 
 CTC = ctc_units(["|", *"abc"])
 WORDS = {word: [tuple(word)] for word in ("a", "ab", "cab", "baa")}

@@ -8,8 +8,8 @@ from peers import peer_folder, peer_vectors, read_matrix
 
 from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
-from vqw2v_plugin.decoding.lexicon import read_lexicon
-from vqw2v_plugin.decoding.units import BLANK, Units, asg_units
+from vqw2v_plugin.text.lexicon import read_lexicon
+from vqw2v_plugin.text.units import BLANK, Units, asg_units
 
 
 def test_flashlight_s_own_asg_case() -> None:

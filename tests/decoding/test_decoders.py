@@ -13,8 +13,8 @@ from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.decoder import DecoderSettings, make_decoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Decoder, DecoderPool, Hypothesis
-from vqw2v_plugin.decoding.units import asg_units, ctc_units
 from vqw2v_plugin.stack import StackError
+from vqw2v_plugin.text.units import asg_units, ctc_units
 
 ASG = asg_units(["|", *"ab"], num_repeats=1)
 ASG_WORDS = {word: [tuple(word)] for word in ("a", "ab", "baa")}

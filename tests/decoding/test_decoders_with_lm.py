@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 from emissions import CTC, WORDS, noise, sure
 
-from vqw2v_plugin.decoding.arpa import write_arpa
 from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
-from vqw2v_plugin.decoding.errors import Errors, count_errors
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
-from vqw2v_plugin.decoding.ngram import train_ngram
-from vqw2v_plugin.decoding.ngram_counts import read_text
-from vqw2v_plugin.decoding.units import ctc_units
+from vqw2v_plugin.decoding.scoring import Errors, count_errors
+from vqw2v_plugin.text.ngram import train_ngram, write_arpa
+from vqw2v_plugin.text.ngram_counts import read_text
+from vqw2v_plugin.text.units import ctc_units
 
 LM = """\\data\\
 ngram 1=6

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from vqw2v_plugin.decoding.errors import Confusions, Errors, align, count, summary
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
-from vqw2v_plugin.decoding.result_files import ResultFiles
+from vqw2v_plugin.decoding.results import ResultFiles
+from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
 
 
 def answer(*words: str) -> Hypothesis:

@@ -3,17 +3,14 @@
 import pytest
 from murmuring import SENTENCES, UNITS, murmur
 
-from vqw2v_plugin.decoding.arpa import write_arpa
 from vqw2v_plugin.decoding.beam import BeamSettings
-from vqw2v_plugin.decoding.dev_set import DevSet
-from vqw2v_plugin.decoding.errors import Errors, count_errors
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
-from vqw2v_plugin.decoding.judge import Judge, Score
-from vqw2v_plugin.decoding.ngram import train_ngram
-from vqw2v_plugin.decoding.ngram_counts import read_text
-from vqw2v_plugin.decoding.trials import Trials, Weights
+from vqw2v_plugin.decoding.scoring import Errors, Judge, Score, count_errors
+from vqw2v_plugin.decoding.trials import DevSet, Trials, Weights
 from vqw2v_plugin.decoding.tuning import Effort, Range, Space, neighbours, spread, tune
-from vqw2v_plugin.decoding.units import ctc_units
+from vqw2v_plugin.text.ngram import train_ngram, write_arpa
+from vqw2v_plugin.text.ngram_counts import read_text
+from vqw2v_plugin.text.units import ctc_units
 
 DEV = DevSet(lambda i: murmur(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
 GRID = [Weights(lm, word, 0.0) for lm in (0.0, 1.0, 2.0, 5.0, 9.0) for word in (-6.0, 0.0, 2.0, 9.0)]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..data.labels import Labels
-    from ..decoding.normalize import Normalizer
-    from ..decoding.spelling import Speller
+    from ..text.normalize import Normalizer
+    from ..text.spelling import Speller
 
 HELP = "make label files and a dictionary from transcripts"
 _NAMED = 12
@@ -66,7 +66,7 @@ def spell(split: Split, speller: Speller) -> None:
 
 def apply_dictionary(split: Split, symbols: Sequence[str]) -> None:
     """Labels outside the dictionary become `<unk>`, counted by name."""
-    from ..decoding.units import UNKNOWN
+    from ..text.units import UNKNOWN
 
     known = {*symbols, UNKNOWN}
     split.outside.update(label for labels in split.labels for label in labels if label not in known)
@@ -76,7 +76,7 @@ def apply_dictionary(split: Split, symbols: Sequence[str]) -> None:
 
 def label_counts(splits: Sequence[Split], min_count: int) -> list[tuple[str, int]]:
     """The dictionary that these splits make: the boundary first, then by name; `<unk>` is fairseq's own."""
-    from ..decoding.units import BOUNDARY, UNKNOWN
+    from ..text.units import BOUNDARY, UNKNOWN
 
     counts = Counter(label for split in splits for labels in split.labels for label in labels)
     del counts[UNKNOWN]
@@ -181,7 +181,7 @@ def _lexicon(
     from ..data.labels import lexicon_name
 
     if args.lexicon:
-        from ..decoding.lexicon import read_lexicon
+        from ..text.lexicon import read_lexicon
         from .labels_arguments import make_normalizer
 
         words = set(read_lexicon(args.lexicon, make_normalizer(args)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..decoding.normalize import Normalizer
+    from ..text.normalize import Normalizer
     from .labels import Split
 
 _UNITS = ("letters", "phones", "pieces")
@@ -69,7 +69,7 @@ def check(args: argparse.Namespace) -> None:
 
 def make_normalizer(args: argparse.Namespace) -> Normalizer:
     """A column of phones is left as it is."""
-    from ..decoding.normalize import Normalizer
+    from ..text.normalize import Normalizer
 
     holds_phones = args.unit == "phones" and not (args.lexicon or args.espeak)
     return Normalizer(args.case, args.keep, enabled=not (args.as_is or holds_phones))
@@ -77,22 +77,22 @@ def make_normalizer(args: argparse.Namespace) -> Normalizer:
 
 def make_speller(args: argparse.Namespace, training: Sequence[str]) -> Any:
     """Text to labels, by what was chosen."""
-    from ..decoding import spelling
+    from ..text import spelling
 
     if args.unit == "letters":
         return spelling.LetterSpeller()
     if args.unit == "pieces":
         return _piece_speller(args, training)
-    from ..decoding.phones import FOLDS
+    from ..text.phones import FOLDS
 
     fold = FOLDS[args.fold or "none"]
     if args.lexicon:
-        from ..decoding.lexicon import read_lexicon
+        from ..text.lexicon import read_lexicon
 
         spellings = read_lexicon(args.lexicon, make_normalizer(args))
         return spelling.PhoneSpeller(spelling.lexicon_variants(spellings), fold, args.boundary)
     if args.espeak:
-        from ..decoding.espeak_phones import EspeakPhones
+        from ..text.phones import EspeakPhones
 
         espeak = EspeakPhones(args.espeak)
         return spelling.PhoneSpeller(lambda word: [espeak(word)], fold, args.boundary)
@@ -101,7 +101,7 @@ def make_speller(args: argparse.Namespace, training: Sequence[str]) -> Any:
 
 def _piece_speller(args: argparse.Namespace, training: Sequence[str]) -> Any:
     from ..data.labels import PIECES
-    from ..decoding import spelling
+    from ..text import spelling
 
     own = Path(args.out) / PIECES
     if args.vocab_size is not None:
@@ -118,7 +118,7 @@ def choose_counts(
 ) -> tuple[list[tuple[str, int]], str]:
     """The dictionary and where it comes from: given, found in OUT, the alphabet's, or the training text's."""
     from ..data.labels import dict_name, read_symbol_file
-    from ..decoding.units import BOUNDARY
+    from ..text.units import BOUNDARY
     from .labels import label_counts, training_splits
 
     training = training_splits(splits)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..decoding.ngram import NGramModel
-    from ..decoding.ngram_counts import Text
+    from ..text.ngram import NGramModel
+    from ..text.ngram_counts import Text
 
 HELP = "train an n-gram language model (ARPA) from text"
 DEFAULT_ORDER = 4
@@ -81,9 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..decoding.arpa import write_arpa
-    from ..decoding.ngram import check_order, pruning, train_ngram
-    from ..decoding.ngram_counts import read_text
+    from ..text.ngram import check_order, pruning, train_ngram, write_arpa
+    from ..text.ngram_counts import read_text
 
     began, out = time.monotonic(), Path(args.out)
     binary = out.with_suffix(".binary")

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(args: argparse.Namespace, path: str, best: Hypothesis, seconds: float) -> list[str]:
-    from ..decoding.output import ctm_lines, json_line
+    from ..decoding.results import ctm_lines, json_line
 
     if args.text:
         return [f"{path}\t{best.text}"]

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
 
 if TYPE_CHECKING:
-    from ..decoding.dev_set import DevSet
-    from ..decoding.judge import Judge, Score
-    from ..decoding.trials import Weights
+    from ..decoding.scoring import Judge, Score
+    from ..decoding.trials import DevSet, Weights
     from ..decoding.tuning import Space
-    from ..decoding.units import Units
+    from ..text.units import Units
 
     Best = Sequence[tuple[Weights, Score]]
 
@@ -56,11 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..data.emissions import read_emissions
     from ..decoding.decoder import make_decoder
-    from ..decoding.dev_set import join
     from ..decoding.greedy import GreedyDecoder
-    from ..decoding.trials import Trials
+    from ..decoding.trials import Trials, join
     from ..decoding.tuning import Effort, tune
-    from ..decoding.units import Units
+    from ..text.units import Units
 
     began, effort = time.monotonic(), Effort(args.points, args.rounds)
     saved = read_emissions(args.emissions, args.split)
@@ -101,7 +99,7 @@ def _fill_in(args: argparse.Namespace, units: Units) -> None:
 
 
 def _judge(args: argparse.Namespace, units: Units) -> Judge:
-    from ..decoding.judge import Judge
+    from ..decoding.scoring import Judge
 
     if args.error_unit == "phones" and units.kind != "phones":
         raise ValueError(f"`--error-unit phones`: the model says {units.kind}; take words or characters")
@@ -138,7 +136,7 @@ def _space(args: argparse.Namespace, units: Units) -> Space:
 
 
 def _greedy(decoder: Any, dev_set: DevSet, judge: Judge) -> Score:
-    from ..decoding.judge import Score
+    from ..decoding.scoring import Score
 
     total = Score()
     for number, reference in enumerate(dev_set.references):
@@ -147,14 +145,14 @@ def _greedy(decoder: Any, dev_set: DevSet, judge: Judge) -> Score:
 
 
 def _say(judge: Judge, what: str, weights: Weights, score: Score) -> None:
-    from ..decoding.errors import UNITS
+    from ..decoding.scoring import UNITS
 
     said = ", ".join(f"{option(name)} {value:g}" for name, value in weights._asdict().items())
     print(f"{what}: {UNITS[judge.unit]} {score.errors.rate:.2f} % at {said}", file=sys.stderr, flush=True)
 
 
 def _print_table(judge: Judge, best: Best, others: Mapping[str, Score]) -> None:
-    from ..decoding.errors import UNITS
+    from ..decoding.scoring import UNITS
 
     units = [judge.unit, "characters"] if judge.unit == "words" else [judge.unit]
     print("".join(f"{UNITS[unit] + ' %':>8}" for unit in units) + "".join(f"{n:>12}" for n in WEIGHTS))

@@ -14,7 +14,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from ..decoding.errors import count_errors
+from ..decoding.scoring import count_errors
 from .lazy_metrics import log_mean, log_rounded
 
 

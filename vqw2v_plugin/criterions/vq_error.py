@@ -11,9 +11,9 @@ from omegaconf import II
 from omegaconf.errors import OmegaConfBaseException
 
 from ..common.files import write_whole
-from ..decoding.errors import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
-from ..decoding.phones import FOLDS
-from ..decoding.units import BOUNDARY, PIECE_BEGIN
+from ..decoding.scoring import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
+from ..text.phones import FOLDS
+from ..text.units import BOUNDARY, PIECE_BEGIN
 
 
 @dataclass

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..text.lexicon import Spellings, columns_of
+from ..text.units import Units
 from . import endings
 from .hypothesis import Emissions, Hypothesis, Segment, check_emissions, check_transitions
 from .language_model import (
@@ -21,9 +23,7 @@ from .language_model import (
     load_language_model,
     make_trie,
 )
-from .lexicon import Spellings, columns_of
 from .paths import frame_probabilities, log_softmax, spell_path, words_ending, words_of
-from .units import Units
 
 Beam = TypeVar("Beam", bound="_BeamDecoder")
 

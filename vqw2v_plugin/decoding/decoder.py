@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..text.lexicon import read_lexicon
+from ..text.units import Units
 from .beam import BeamSettings, FreeDecoder, LexiconDecoder
 from .greedy import GreedyDecoder
 from .hypothesis import Decoder, Emissions
-from .lexicon import read_lexicon
-from .units import Units
 
 DECODERS = ("greedy", "lexicon", "free")
 

@@ -6,9 +6,9 @@ import torch
 
 from ..modules.asg import ASG
 from ..modules.ctc import CTC
+from ..text.units import Units
 from .hypothesis import Emissions, Hypothesis, check_emissions, check_transitions
 from .paths import frame_probabilities, spell_path, words_of
-from .units import Units
 
 
 class GreedyDecoder:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..stack import StackError
-from .units import UNKNOWN
+from ..text.units import UNKNOWN
 
 logger = logging.getLogger(__name__)
 MOST_ALIKE = 6  # flashlight's limit of words that are spelled the same

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..modules import asg_scan
+from ..text.units import BOUNDARY, Units
 from .hypothesis import Emissions, Segment
-from .units import BOUNDARY, Units
 
 TINY = 1e-12
 

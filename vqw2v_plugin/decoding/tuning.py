@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from .beam import BeamSettings
-from .judge import Score
+from .scoring import Score
 from .trials import Trials, Weights
 
 _BASES = (2, 3, 5)  # of Halton's sequence, one a weight

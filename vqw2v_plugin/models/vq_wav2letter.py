@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..acoustic_checkpoints import About, describe, make_network
 from ..acoustic_front import DEFAULT_BANDS, FrontOptions, make_front
-from ..decoding.units import Units
 from ..modules.acoustic import AcousticConfig, AcousticModel, Emissions
 from ..modules.audio_front import AudioFront
 from ..modules.spec_augment import SpecMasks
 from ..modules.wav2letter import ARCHS
+from ..text.units import Units
 
 logger = logging.getLogger(__name__)
 

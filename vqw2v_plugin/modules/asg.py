@@ -7,9 +7,7 @@ Shapes: B batch, T frames, V labels, L labels of a target.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,36 +15,6 @@ from torch.autograd.function import once_differentiable
 
 from . import alignment, asg_scan
 from .alignment import NOTHING, Alignment, padding
-
-Label = TypeVar("Label")
-
-
-def pack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
-    """Equal neighbours as one label and how often it comes again: symbol k for k + 1 times again."""
-    if clash := [label for label in labels if label in repeat_symbols]:
-        raise ValueError(f"{clash[0]!r} is a repetition symbol and cannot be a label of a transcript")
-    packed: list[Label] = []
-    for label, run in itertools.groupby(labels):
-        left = len(list(run))
-        while left:
-            again = min(left - 1, len(repeat_symbols))
-            packed += [label, repeat_symbols[again - 1]] if again else [label]
-            left -= again + 1
-    return packed
-
-
-def unpack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
-    """What `pack_repeats` packed; a repetition symbol with no label before it says nothing."""
-    unpacked: list[Label] = []
-    previous: list[Label] = []
-    for label in labels:
-        if label in repeat_symbols:
-            unpacked += previous * (repeat_symbols.index(label) + 1)
-            previous = []
-        else:
-            unpacked.append(label)
-            previous = [label]
-    return unpacked
 
 
 class ASG(nn.Module):

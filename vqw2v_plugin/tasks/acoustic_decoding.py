@@ -21,7 +21,7 @@ from ..decoding.beam import BeamSettings
 from ..decoding.decoder import DECODERS, DecoderSettings, make_decoder
 from ..decoding.hypothesis import DecoderPool, Hypothesis
 from ..decoding.paths import TINY
-from ..decoding.result_files import ResultFiles
+from ..decoding.results import ResultFiles
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ...decoding.errors import UNITS
+from ...decoding.scoring import UNITS
 from ..run_results import KINDS, Abx, Confusion, ErrorRates
 from ..run_view import RunView
 from .figures import spans

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...audio.reading import AudioError
 from ...corpora.manifest import Utterance
-from ...decoding.errors import align
+from ...decoding.scoring import align
 from ..corpus_splits import Split
 from ..run_view import RunView
 from .clips import Clip, Lane, choose, heard_segments, read_clip

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers import peer_folder, peer_vectors
 
-from vqw2v_plugin.decoding.errors import Errors, align, characters, count, count_errors, show_alignment
+from vqw2v_plugin.decoding.scoring import Errors, align, characters, count, count_errors, show_alignment
 
 words = st.lists(st.sampled_from("abc"), max_size=7)
 

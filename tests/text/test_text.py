@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqw2v_plugin.decoding.normalize import Normalizer
-from vqw2v_plugin.decoding.phones import FOLD_39, FOLD_48, fold_timit, strip_stress
-from vqw2v_plugin.decoding.spelling import LetterSpeller, PhonesAsTheyAre, PhoneSpeller
+from vqw2v_plugin.text.normalize import Normalizer
+from vqw2v_plugin.text.phones import FOLD_39, FOLD_48, fold_timit, strip_stress
+from vqw2v_plugin.text.spelling import LetterSpeller, PhonesAsTheyAre, PhoneSpeller
 
 TIMIT_61 = (
     "aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy "
@@ -96,7 +96,7 @@ def test_phones_as_they_are_keep_the_boundaries_they_have() -> None:
 
 def test_espeak_pronounces_words_without_stress() -> None:
     pytest.importorskip("espeakng_loader")
-    from vqw2v_plugin.decoding.espeak_phones import EspeakPhones
+    from vqw2v_plugin.text.phones import EspeakPhones
 
     english, german = EspeakPhones("en-us"), EspeakPhones("de")
     assert english("hello") == ("h", "ə", "l", "oʊ")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.decoding.lexicon import columns_of, read_lexicon, write_lexicon
-from vqw2v_plugin.decoding.normalize import Normalizer
-from vqw2v_plugin.decoding.units import asg_units, ctc_units
+from vqw2v_plugin.text.lexicon import columns_of, read_lexicon, write_lexicon
+from vqw2v_plugin.text.normalize import Normalizer
+from vqw2v_plugin.text.units import asg_units, ctc_units
 
 CTC, ASG = ctc_units(["|", *"abl'"]), asg_units(["|", *"abl'"])
 

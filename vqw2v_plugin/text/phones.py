@@ -1,15 +1,89 @@
-"""text ──▶ phones: espeak-ng's pronunciation of words, through its C API."""
+"""text ──▶ phones: TIMIT's 61 phones folded to 48 and 39 (Lee and Hon 1989), ARPAbet without stress."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..stack import StackError
+
+# The 61 that TIMIT transcribes, by what becomes of them among the 48 that models are trained on.
+_TO_48 = {
+    "uw": "ux",
+    "er": "axr",
+    "ax": "ax-h",
+    "m": "em",
+    "n": "nx",
+    "ng": "eng",
+    "hh": "hv",
+    "cl": "pcl tcl kcl",
+    "vcl": "bcl dcl gcl",
+    "sil": "h# pau #h",
+}
+# What becomes of the 48 among the 39 that are scored.
+_TO_39 = {
+    "aa": "ao",
+    "ah": "ax",
+    "ih": "ix",
+    "l": "el",
+    "n": "en",
+    "sh": "zh",
+    "sil": "cl vcl epi",
+}
+_KEPT_48 = (
+    "aa ae ah ao aw ax ay b ch cl d dh dx eh el en epi er ey f g hh ih ix iy jh k l m n ng ow oy p r s sh "
+    "sil t th uh uw v vcl w y z zh"
+)
+GLOTTAL_STOP = "q"  # which both foldings leave out
+_STRESS = re.compile(r"(?<=[A-Za-z])[0-2]$")
+
+
+def _inverse(table: dict[str, str]) -> dict[str, str]:
+    return {old: new for new, olds in table.items() for old in olds.split()}
+
+
+FOLD_48 = {phone: phone for phone in _KEPT_48.split()} | _inverse(_TO_48)
+_FOLD_48_TO_39 = {phone: phone for phone in _KEPT_48.split()} | _inverse(_TO_39)
+FOLD_39 = {phone: _FOLD_48_TO_39[folded] for phone, folded in FOLD_48.items()}
+
+
+def fold_timit(phones: Iterable[str], to: int = 39) -> list[str]:
+    """Phones of TIMIT's 61 or of the 48 as the 48 or the 39; `|` between words stays."""
+    table = _table(to)
+    return [table.get(phone, phone) for phone in _known(phones, table)]
+
+
+def _table(to: int) -> dict[str, str]:
+    if to not in (39, 48):
+        raise ValueError(f"TIMIT's phones are folded to 48 or 39; got {to}")
+    return FOLD_39 if to == 39 else FOLD_48
+
+
+def _known(phones: Iterable[str], table: dict[str, str]) -> list[str]:
+    kept = [phone for phone in phones if phone != GLOTTAL_STOP]
+    strange = sorted({phone for phone in kept if phone not in table and phone not in ("|", "<unk>")})
+    if strange:
+        raise ValueError(f"{', '.join(strange[:8])}: no phones of TIMIT's 61; fold none, or mend the text")
+    return kept
+
+
+def strip_stress(phones: Iterable[str]) -> list[str]:
+    """ARPAbet's `AH0` as `AH`."""
+    return [_STRESS.sub("", phone) for phone in phones]
+
+
+FOLDS: dict[str, Callable[[Iterable[str]], list[str]]] = {
+    "none": list,
+    "48": lambda phones: fold_timit(phones, 48),
+    "39": lambda phones: fold_timit(phones, 39),
+    "stress": strip_stress,
+}
+
 
 # Constants of speak_lib.h, the public header of espeak-ng.
 _SYNCHRONOUS, _DONT_EXIT, _UTF8 = 2, 0x8000, 1

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqw2v_plugin.decoding.spelling import LetterSpeller
-from vqw2v_plugin.decoding.units import Units, asg_units, ctc_units
+from vqw2v_plugin.text.spelling import LetterSpeller
+from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 LETTERS = ("|", *"abc'")
 texts = st.lists(st.text("abc'", min_size=1, max_size=6), max_size=4).map(" ".join)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.decoding.ngram_counts import NGrams, Text, count_ngrams, number_words, read_text
+from vqw2v_plugin.text.ngram_counts import NGrams, Text, count_ngrams, number_words, read_text
 
 
 def of(text: str) -> Text:

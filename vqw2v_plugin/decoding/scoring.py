@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..text.phones import FOLDS
+from ..text.units import BOUNDARY, Units
+from .hypothesis import Hypothesis
 
 Item = TypeVar("Item", bound=Hashable)
 UNITS = {"words": "WER", "characters": "CER", "phones": "PER"}
@@ -184,3 +188,53 @@ def show_alignment(pairs: Sequence[Pair[str]]) -> str:
         for line, text in zip(lines, shown, strict=True):
             line.append(text.ljust(width))
     return "\n".join(" ".join(line).rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors in the unit asked for; those in characters tell points with equally many apart."""
+
+    errors: Errors = field(default_factory=Errors)
+    finer: Errors = field(default_factory=Errors)
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.errors + other.errors, self.finer + other.finer)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Less is better."""
+        return self.errors.total, self.finer.total
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Counts `unit`; phones of both sides are folded first."""
+
+    unit: str = "words"
+    fold: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ValueError(f"`error_unit` is {self.unit!r}; expected one of {', '.join(UNITS)}")
+        if self.fold not in FOLDS:
+            raise ValueError(f"`error_fold` is {self.fold!r}; expected one of {', '.join(FOLDS)}")
+        if self.fold != "none" and self.unit != "phones":
+            raise ValueError(f"`error_fold` is {self.fold!r}, but {self.unit} are counted; it folds phones")
+
+    def reference(self, labels: Sequence[str], words: str | None, units: Units) -> str:
+        """A transcript as this judge wants it; without words they are made of the labels."""
+        if self.unit == "phones":
+            return self._phones(labels)
+        return " ".join(units.words(labels)) if words is None else words
+
+    def __call__(self, reference: str, hypothesis: Hypothesis) -> Score:
+        """What one utterance has of errors."""
+        if self.unit == "phones":
+            return Score(count_errors(reference.split(), self._phones(hypothesis.labels).split()))
+        letters = count_errors(characters(reference), characters(hypothesis.text))
+        if self.unit == "characters":
+            return Score(letters)
+        return Score(count_errors(reference.split(), hypothesis.text.split()), letters)
+
+    def _phones(self, labels: Sequence[str]) -> str:
+        return " ".join(FOLDS[self.fold](label for label in labels if label != BOUNDARY))

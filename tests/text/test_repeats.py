@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from vqw2v_plugin.modules.asg import pack_repeats, unpack_repeats
+from vqw2v_plugin.text.units import pack_repeats, unpack_repeats
 
 
 def test_hello_is_packed_and_unpacked() -> None:

@@ -11,9 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.decoding.arpa import arpa_blocks, write_arpa
-from vqw2v_plugin.decoding.ngram import FALLBACK, NGramModel, estimate_discounts, train_ngram
-from vqw2v_plugin.decoding.ngram_counts import number_words, read_text
+from vqw2v_plugin.text.ngram import (
+    FALLBACK,
+    NGramModel,
+    arpa_blocks,
+    estimate_discounts,
+    train_ngram,
+    write_arpa,
+)
+from vqw2v_plugin.text.ngram_counts import number_words, read_text
 
 Arpa = list[dict[str, tuple[float, float]]]
 TOLERANCE = 2e-6
@@ -174,7 +180,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         yield "\\data\\\n"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vqw2v_plugin.decoding.arpa.arpa_blocks", fails)
+    monkeypatch.setattr("vqw2v_plugin.text.ngram.arpa_blocks", fails)
     with pytest.raises(OSError, match="No space"):
         write_arpa(train_ngram(number_words(random_text(1)), 2), tmp_path / "a.arpa")
     assert not list(tmp_path.iterdir())

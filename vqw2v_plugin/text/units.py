@@ -6,10 +6,10 @@ tells apart: the labels, with CTC's blank before them or ASG's repetition symbol
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from ..modules.asg import pack_repeats, unpack_repeats
+from typing import TypeVar
 
 KINDS = ("letters", "phones", "pieces")
 BOUNDARY = "|"  # ends a word of letters or phones, and is the silence between words
@@ -114,3 +114,34 @@ def asg_units(labels: Sequence[str], kind: str = "letters", num_repeats: int = D
     """The columns of an ASG model of these labels: `1`, `2`, … come last."""
     repeats = tuple(str(n) for n in range(1, num_repeats + 1))
     return Units((*labels, *repeats), kind, repeats=repeats)
+
+
+Label = TypeVar("Label")
+
+
+def pack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
+    """Equal neighbours as one label and how often it comes again: symbol k for k + 1 times again."""
+    if clash := [label for label in labels if label in repeat_symbols]:
+        raise ValueError(f"{clash[0]!r} is a repetition symbol and cannot be a label of a transcript")
+    packed: list[Label] = []
+    for label, run in itertools.groupby(labels):
+        left = len(list(run))
+        while left:
+            again = min(left - 1, len(repeat_symbols))
+            packed += [label, repeat_symbols[again - 1]] if again else [label]
+            left -= again + 1
+    return packed
+
+
+def unpack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
+    """What `pack_repeats` packed; a repetition symbol with no label before it says nothing."""
+    unpacked: list[Label] = []
+    previous: list[Label] = []
+    for label in labels:
+        if label in repeat_symbols:
+            unpacked += previous * (repeat_symbols.index(label) + 1)
+            previous = []
+        else:
+            unpacked.append(label)
+            previous = [label]
+    return unpacked
