@@ -101,9 +101,9 @@ def made_up(path: str, confusion: float, noise: float, seed: int) -> Corpus:
 
 def saved(args: argparse.Namespace) -> Corpus:
     """Of a trained model."""
-    from vqw2v_plugin.data.emissions import read_emissions
     from vqw2v_plugin.decoding.scoring import Judge
     from vqw2v_plugin.decoding.trials import join
+    from vqw2v_plugin.stores.emissions import read_emissions
 
     found = read_emissions(args.emissions, args.split)
     units = Units(**found.units)

@@ -146,7 +146,7 @@ def prepare(job: Job) -> None:
     import torch
 
     from vqw2v_plugin.bert_checkpoints import stock_weights
-    from vqw2v_plugin.data.token_folder import write_dict
+    from vqw2v_plugin.stores.symbols import write_dict
 
     write_dict(Path(job.folder) / "dict.txt", ((f"{i // 320}-{i % 320}", 1) for i in range(NUM_SYMBOLS)))
     torch.manual_seed(1)

@@ -38,7 +38,7 @@ from vqw2v_plugin.checkpoints import (  # noqa: E402
 )
 from vqw2v_plugin.common.locks import Rank  # noqa: E402
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest  # noqa: E402
-from vqw2v_plugin.discretizer import Wishes, discretize  # noqa: E402
+from vqw2v_plugin.jobs.discretize import Wishes, discretize  # noqa: E402
 from vqw2v_plugin.tokenizer import Tokenizer  # noqa: E402
 
 _RUN = """
@@ -198,7 +198,7 @@ def growth(manifest: Manifest, hours: float, folder: Path, threads: int) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     seconds, peak = time.perf_counter() - begin, int(done.stdout.split()[-1]) / 1024
     begin = time.perf_counter()
-    from vqw2v_plugin.data.token_store import TokenStore
+    from vqw2v_plugin.stores.tokens import TokenStore
 
     store = TokenStore(folder / path.stem, path.stem)
     opened = time.perf_counter() - begin

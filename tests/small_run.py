@@ -7,9 +7,9 @@ import numpy as np
 import soundfile
 
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.data.token_folder import write_about, write_dict
-from vqw2v_plugin.data.token_store import TokenWriter
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
+from vqw2v_plugin.stores.symbols import write_about, write_dict
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 RATE, STRIDE, FIELD = 16_000, 160, 480
 WORDS, HEARD = "low high low", "low sky low oh"

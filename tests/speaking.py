@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vqw2v_plugin.data.labels import Labels, write_labels
+from vqw2v_plugin.stores.labels import Labels, write_labels
 
 PLUGIN = Path(__file__).resolve().parent.parent / "vqw2v_plugin"
 SYMBOLS = ("|", "a", "b", "c", "d")

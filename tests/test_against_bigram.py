@@ -14,10 +14,10 @@ import against_bigram
 from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score
 
 from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
-from vqw2v_plugin.data.token_folder import write_dict
-from vqw2v_plugin.data.token_store import TokenWriter
 from vqw2v_plugin.modules.span_mask import span_mask
 from vqw2v_plugin.modules.vocabulary import BOS, EOS, Symbols
+from vqw2v_plugin.stores.symbols import write_dict
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 V = 12
 

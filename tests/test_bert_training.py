@@ -12,9 +12,9 @@ import yaml
 
 pytest.importorskip("fairseq")
 from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert
-from vqw2v_plugin.data.token_folder import write_dict
-from vqw2v_plugin.data.token_store import TokenWriter
 from vqw2v_plugin.modules.vocabulary import Symbols
+from vqw2v_plugin.stores.symbols import write_dict
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vqw2v_plugin import __main__ as cli
-from vqw2v_plugin.data.labels import read_labels, read_symbols
+from vqw2v_plugin.stores.labels import read_labels, read_symbols
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from murmuring import SENTENCES, UNITS, murmur
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.data.emissions import EmissionWriter
-from vqw2v_plugin.data.labels import Labels, write_labels
+from vqw2v_plugin.stores.emissions import EmissionWriter
+from vqw2v_plugin.stores.labels import Labels, write_labels
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import Units, asg_units

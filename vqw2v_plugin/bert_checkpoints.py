@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .checkpoint_files import CheckpointError, read_pickle, write_pickle
-from .data.token_folder import DICT, read_dict
 from .modules.bert import ARCHS, Bert, BertConfig
 from .modules.vocabulary import PAD, Symbols
+from .stores.symbols import DICT, read_dict
 
 _PREFIX = "network."  # of the weights in a file of fairseq's: the model's one submodule
 

@@ -16,10 +16,10 @@ from .audio.reading import AudioError, read_audio
 from .bert_checkpoints import load_bert
 from .checkpoints import Loaded, load_network
 from .corpora.manifest import Utterance
-from .data.token_pieces import Pieces
 from .modules.bert import Bert
 from .modules.layer_features import LAYERS, Layer, NetworkFeatures, Segment, SpectralFeatures
 from .modules.pieces import PieceEncoder
+from .stores.pieces import Pieces
 from .tokenizer import DTYPES
 
 __all__ = ["LAYERS", "Layer", "NetworkSource", "SpectralSource", "load_source"]

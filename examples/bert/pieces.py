@@ -17,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from vqw2v_plugin.checkpoint_files import sha256
-from vqw2v_plugin.data.code_symbols import runs
-from vqw2v_plugin.data.token_folder import (
+from vqw2v_plugin.stores.pieces import MODEL, Pieces, train_pieces
+from vqw2v_plugin.stores.symbols import (
     DICT,
     TokenError,
     read_about,
     read_dict,
+    runs,
     splits,
     write_about,
     write_dict,
 )
-from vqw2v_plugin.data.token_pieces import MODEL, Pieces, train_pieces
-from vqw2v_plugin.data.token_store import TokenStore, TokenWriter
+from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 Ids = npt.NDArray[np.int64]
 UNSEEN = "?"  # stands for a token that the dictionary lacks

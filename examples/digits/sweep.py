@@ -22,8 +22,8 @@ from vqw2v_plugin.analysis.code_sources import TokenSource
 from vqw2v_plugin.analysis.code_usage import code_usage
 from vqw2v_plugin.analysis.phone_codes import Bitrate
 from vqw2v_plugin.common.files import write_whole
-from vqw2v_plugin.data.token_folder import read_about
 from vqw2v_plugin.recipe import Stage
+from vqw2v_plugin.stores.symbols import read_about
 
 SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
 

@@ -10,7 +10,7 @@ import pytest
 
 from vqw2v_plugin.analysis.probe import Frames, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments
-from vqw2v_plugin.data.feature_store import FeatureError
+from vqw2v_plugin.stores.features import FeatureError
 
 PHONES = np.array(["AA", "B", "S"])
 

@@ -15,7 +15,7 @@ from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.data.acoustic_dataset import AcousticDataset, cut_batches
 from vqw2v_plugin.data.acoustic_labels import Ragged
 from vqw2v_plugin.data.acoustic_sources import AudioSource, FeatureSource, input_dim, input_stamp, open_source
-from vqw2v_plugin.data.feature_store import FeatureError
+from vqw2v_plugin.stores.features import FeatureError
 
 
 class Lengths:

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 
-from vqw2v_plugin.data.labels import LabelError, Labels
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
+from vqw2v_plugin.stores.labels import LabelError, Labels
 from vqw2v_plugin.tasks.acoustic_decoding import Printer
 
 

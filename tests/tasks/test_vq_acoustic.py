@@ -15,8 +15,8 @@ from speaking import SYMBOLS, generate, spell, train, write_features, write_spee
 
 import vqw2v_plugin
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.data.emissions import read_emissions
-from vqw2v_plugin.data.labels import LabelError, Labels, write_labels
+from vqw2v_plugin.stores.emissions import read_emissions
+from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 
 vqw2v_plugin.register()

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 
 vqw2v_plugin.register()
-from vqw2v_plugin.data.token_folder import TokenError, write_dict
-from vqw2v_plugin.data.token_store import TokenWriter
+from vqw2v_plugin.stores.symbols import TokenError, write_dict
+from vqw2v_plugin.stores.tokens import TokenWriter
 from vqw2v_plugin.tasks.vq_token_pretraining import VqTokenPretrainingConfig, VqTokenPretrainingTask
 
 SYMBOLS = [f"{i % 5}-{i // 5}" for i in range(30)]

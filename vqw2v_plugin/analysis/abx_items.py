@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..corpora.ctm import Segments
-from ..data.feature_store import FeatureError, FeatureStore, feature_splits, read_features_about
-from ..data.token_folder import DICT, NUM_SPECIAL, read_about, read_dict, splits
-from ..data.token_store import TokenStore
+from ..stores.features import FeatureError, FeatureStore, feature_splits, read_features_about
+from ..stores.symbols import DICT, NUM_SPECIAL, read_about, read_dict, splits
+from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
 

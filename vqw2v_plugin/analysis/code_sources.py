@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..corpora.manifest import Utterance
-from ..data.token_folder import read_about, splits
+from ..stores.symbols import read_about, splits
 from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes
 from .run_folder import RunFolder, StageFolder, read_text

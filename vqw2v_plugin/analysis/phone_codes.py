@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..corpora.ctm import Segments
-from ..data.code_symbols import runs, symbols_of
+from ..stores.symbols import runs, symbols_of
 from .code_usage import CodeUsage, PhoneInformation, phone_information
 
 Codes = npt.NDArray[np.int64]

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..corpora.ctm import Segments
-from ..data.feature_store import ABOUT, FeatureError, FeatureStore, read_features_about
+from ..stores.features import ABOUT, FeatureError, FeatureStore, read_features_about
 
 DECAYS = (1e-2, 1e-3, 1e-4)
 _APART = 10  # every tenth training utterance chooses among them

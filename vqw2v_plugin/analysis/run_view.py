@@ -14,7 +14,7 @@ import numpy as np
 
 from ..corpora.ctm import Segments
 from ..corpora.manifest import Utterance
-from ..data.code_symbols import symbols_of
+from ..stores.symbols import symbols_of
 from .code_sources import CodeSource, find_sources
 from .code_usage import CodeUsage, code_usage
 from .corpus_splits import Split, find_splits

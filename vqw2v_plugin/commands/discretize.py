@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..corpora.manifest import Manifest
-    from ..data.split_run import Outcome
-    from ..discretizer import Wishes
+    from ..jobs.discretize import Wishes
+    from ..jobs.split_run import Outcome
     from ..tokenizer import Tokenizer
 
 HELP = "turn a manifest's audio into tokens that fairseq-train reads"
@@ -80,7 +80,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..discretizer import Wishes, discretize
+    from ..jobs.discretize import Wishes, discretize
     from ..tokenizer import Tokenizer
 
     rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
@@ -108,7 +108,7 @@ def print_agreement(checkpoint: str, tokenizer: Tokenizer, manifest: Manifest) -
     """Where rounding is not that of fp32 on a CPU: how many codes of some utterances it changes."""
     import torch
 
-    from ..discretizer import agreement
+    from ..jobs.discretize import agreement
     from ..tokenizer import Tokenizer
 
     if tokenizer.device.type == "cpu" and tokenizer.dtype == torch.float32:
@@ -160,8 +160,8 @@ def said_by_state(outcome: Outcome, what: str, manifest: Manifest) -> bool:
 
 
 def _report(outcome: Outcome, out: str, manifest: Manifest, wishes: Wishes) -> None:
-    from ..data.split_run import split_name
-    from ..data.token_folder import read_about
+    from ..jobs.split_run import split_name
+    from ..stores.symbols import read_about
 
     split = split_name(manifest)
     if said_by_state(outcome, f"{out}/{split}", manifest):

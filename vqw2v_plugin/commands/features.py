@@ -60,9 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..data.split_run import split_name
     from ..feature_layers import Layer
-    from ..featurizer import Wishes, featurize
+    from ..jobs.featurize import Wishes, featurize
+    from ..jobs.split_run import split_name
     from .discretize import device_of, num_workers, said_by_state
 
     rank, manifest, layer = Rank.of(os.environ), Manifest(args.manifest), Layer.parse(args.layer)
@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
 def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
     """Where the features come from, and what features.json says about it."""
     from ..checkpoint_files import checkpoint_hash
-    from ..data.token_pieces import MODEL
     from ..feature_layers import SpectralSource, load_source
+    from ..stores.pieces import MODEL
 
     if layer.is_spectral != (args.checkpoint == "-"):
         raise ValueError(
@@ -107,7 +107,7 @@ def _file(path: str, digest: Any) -> dict[str, str]:
 
 
 def _report(out: str, split: str) -> None:
-    from ..data.feature_store import read_features_about
+    from ..stores.features import read_features_about
 
     about = read_features_about(out)
     row = about["splits"][split]

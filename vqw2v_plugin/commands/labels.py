@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..data.labels import Labels
+    from ..stores.labels import Labels
     from ..text.normalize import Normalizer
     from ..text.spelling import Speller
 
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.labels import EXTENSIONS, PIECES, write_labels
+    from ..stores.labels import EXTENSIONS, PIECES, write_labels
     from .labels_arguments import check, choose_counts, make_normalizer, make_speller
 
     check(args)
@@ -164,7 +164,7 @@ def _most_common(counts: Counter[str]) -> str:
 
 
 def _published(splits: Sequence[Split], args: argparse.Namespace) -> dict[str, Labels]:
-    from ..data.labels import Labels
+    from ..stores.labels import Labels
 
     return {
         s.name: Labels(
@@ -178,7 +178,7 @@ def _lexicon(
     args: argparse.Namespace, splits: Sequence[Split], speller: Speller, known: set[str]
 ) -> dict[str, bytes]:
     """The decoder's lexicon: the words of training, or of `--lexicon`, as the dictionary spells them."""
-    from ..data.labels import lexicon_name
+    from ..stores.labels import lexicon_name
 
     if args.lexicon:
         from ..text.lexicon import read_lexicon

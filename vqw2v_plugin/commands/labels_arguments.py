@@ -100,7 +100,7 @@ def make_speller(args: argparse.Namespace, training: Sequence[str]) -> Any:
 
 
 def _piece_speller(args: argparse.Namespace, training: Sequence[str]) -> Any:
-    from ..data.labels import PIECES
+    from ..stores.labels import PIECES
     from ..text import spelling
 
     own = Path(args.out) / PIECES
@@ -117,7 +117,7 @@ def choose_counts(
     args: argparse.Namespace, splits: Sequence[Split], speller: Any
 ) -> tuple[list[tuple[str, int]], str]:
     """The dictionary and where it comes from: given, found in OUT, the alphabet's, or the training text's."""
-    from ..data.labels import dict_name, read_symbol_file
+    from ..stores.labels import dict_name, read_symbol_file
     from ..text.units import BOUNDARY
     from .labels import label_counts, training_splits
 

@@ -53,11 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..data.emissions import read_emissions
     from ..decoding.decoder import make_decoder
     from ..decoding.greedy import GreedyDecoder
     from ..decoding.trials import Trials, join
     from ..decoding.tuning import Effort, tune
+    from ..stores.emissions import read_emissions
     from ..text.units import Units
 
     began, effort = time.monotonic(), Effort(args.points, args.rounds)
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _fill_in(args: argparse.Namespace, units: Units) -> None:
     """What follows from the model: its lexicon in the label folder, and what is counted."""
-    from ..data.labels import lexicon_name
+    from ..stores.labels import lexicon_name
 
     there = Path(args.labels) / lexicon_name(units.kind)
     if args.decoder == "lexicon" and not args.lexicon and there.is_file():

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ..audio.reading import read_audio
 from ..corpora.manifest import Manifest
+from ..stores.features import FeatureError, FeatureStore, feature_splits, read_features_about
 from .audio_dataset import probe_rate
-from .feature_store import FeatureError, FeatureStore, feature_splits, read_features_about
 
 Input = npt.NDArray[np.float32]  # [T, D] or [S]
 

@@ -16,8 +16,8 @@ from fairseq.data import FairseqDataset
 
 from ..modules.span_mask import check_spans, corrupt, span_mask
 from ..modules.vocabulary import BOS, EOS, Symbols
-from .token_folder import TokenError
-from .token_store import TokenStore
+from ..stores.symbols import TokenError
+from ..stores.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.progress import Progress
-from ..data.emissions import SavedEmissions
-from ..data.labels import read_labels
+from ..stores.emissions import SavedEmissions
+from ..stores.labels import read_labels
 from ..text.units import Units
 from .beam import FreeDecoder, LexiconDecoder
 from .hypothesis import Emissions

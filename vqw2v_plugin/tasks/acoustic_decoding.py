@@ -15,13 +15,13 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 from torch import Tensor
 
-from ..data.emissions import EmissionWriter
-from ..data.labels import LabelError, Labels
 from ..decoding.beam import BeamSettings
 from ..decoding.decoder import DECODERS, DecoderSettings, make_decoder
 from ..decoding.hypothesis import DecoderPool, Hypothesis
 from ..decoding.paths import TINY
 from ..decoding.results import ResultFiles
+from ..stores.emissions import EmissionWriter
+from ..stores.labels import LabelError, Labels
 
 logger = logging.getLogger(__name__)
 

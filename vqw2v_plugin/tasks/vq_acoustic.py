@@ -16,7 +16,7 @@ from omegaconf import II, MISSING
 from ..data.acoustic_dataset import AcousticDataset
 from ..data.acoustic_labels import Alphabet, Joined, Limits, join, name_some, report, share_of
 from ..data.acoustic_sources import Source, input_dim, input_stamp, open_source
-from ..data.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
+from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.units import DEFAULT_REPEATS, Units, asg_units, ctc_units
 from .acoustic_decoding import AcousticGenerator, DecodingConfig, Printer, decoding_defaults
 from .folders import need_folder

@@ -11,10 +11,10 @@ from fairseq.tasks import register_task
 from omegaconf import MISSING
 
 from ..data.token_dataset import MaskedTokenDataset, Masking
-from ..data.token_folder import DICT, TokenError, read_dict
-from ..data.token_store import TokenStore
 from ..modules.span_mask import expected_share
 from ..modules.vocabulary import MASK, Symbols
+from ..stores.symbols import DICT, TokenError, read_dict
+from ..stores.tokens import TokenStore
 from .folders import need_folder
 from .training import TrainingConfig, TrainingTask
 

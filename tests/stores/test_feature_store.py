@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.feature_store import FeatureError, FeatureStore, feature_splits, gather_features
-from vqw2v_plugin.data.shards import ShardFolder, Span
+from vqw2v_plugin.stores.features import FeatureError, FeatureStore, feature_splits, gather_features
+from vqw2v_plugin.stores.shards import ShardFolder, Span
 
 Arrays = list[list[np.ndarray]]
 

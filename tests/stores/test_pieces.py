@@ -11,9 +11,9 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "bert"
 sys.path.insert(0, str(EXAMPLES))
 import pieces as script
 
-from vqw2v_plugin.data.token_folder import TokenError, read_dict, write_dict
-from vqw2v_plugin.data.token_pieces import Pieces, train_pieces
-from vqw2v_plugin.data.token_store import TokenStore, TokenWriter
+from vqw2v_plugin.stores.pieces import Pieces, train_pieces
+from vqw2v_plugin.stores.symbols import TokenError, read_dict, write_dict
+from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 CODES = tuple(f"{i}-{i * i}" for i in range(12))
 WORDS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10, 11, 0]]

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ..common.locks import Rank, claimed, one_at_a_time
 from ..corpora.manifest import Manifest
+from ..stores.shards import Shard, ShardFolder, Span
 from .shard_run import Work, complete, make_shards
-from .shards import Shard, ShardFolder, Span
 
 
 class Refused(NamedTuple):

@@ -17,17 +17,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checkpoint_files import checkpoint_hash, sha256
-from .common.locks import Rank
-from .corpora.manifest import Manifest, Utterance
-from .data.code_symbols import Codes, SymbolIds, count_symbols, in_order_of_use, runs
-from .data.shard_run import Work
-from .data.shards import ShardFolder, check_same, plan
-from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name
-from .data.token_extras import TokenExtras
-from .data.token_folder import DICT, TokenError, read_about, read_dict, write_about, write_dict
-from .data.token_store import TokenWriter
-from .tokenizer import Tokenizer
+from ..checkpoint_files import checkpoint_hash, sha256
+from ..common.locks import Rank
+from ..corpora.manifest import Manifest, Utterance
+from ..stores.shards import ShardFolder, check_same, plan
+from ..stores.symbols import (
+    DICT,
+    Codes,
+    SymbolIds,
+    TokenError,
+    count_symbols,
+    in_order_of_use,
+    read_about,
+    read_dict,
+    runs,
+    write_about,
+    write_dict,
+)
+from ..stores.tokens import TokenExtras, TokenWriter
+from ..tokenizer import Tokenizer
+from .shard_run import Work
+from .split_run import Outcome, SplitRun, run_split, shard_folder, split_name
 
 
 @dataclass(frozen=True)

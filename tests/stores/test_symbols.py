@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.code_symbols import UNK, SymbolIds, count_symbols, in_order_of_use, runs, symbols_of
+from vqw2v_plugin.stores.symbols import UNK, SymbolIds, count_symbols, in_order_of_use, runs, symbols_of
 
 
 def random_codes(frames: int, groups: int, codes: int, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.data.labels import LabelError, Labels, read_about, read_labels, read_symbols, write_labels
+from vqw2v_plugin.stores.labels import LabelError, Labels, read_about, read_labels, read_symbols, write_labels
 
 TRAIN = Labels(("u1", "u2"), (("h", "i", "|"), ("a", "|")), ("hi", "a"))
 COUNTS = [("|", 2), ("a", 1), ("h", 1), ("i", 1)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.locks import Rank, claimed
-from .token_folder import TokenError, read_dict
+from .symbols import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
 _UNFINISHED = ".labels"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.common.locks import LockedError, Rank, claimed
-from vqw2v_plugin.data.shards import MOST_ROWS, ShardError, ShardFolder, plan
+from vqw2v_plugin.stores.shards import MOST_ROWS, ShardError, ShardFolder, plan
 
 
 def test_a_plan_covers_each_row_once() -> None:

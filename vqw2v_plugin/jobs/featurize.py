@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .audio.reading import AudioError
-from .common.files import write_whole
-from .common.locks import Rank
-from .corpora.manifest import Manifest, Utterance
-from .data.feature_store import ABOUT, FeatureError, feature_splits, gather_features, read_features_about
-from .data.shard_run import Work
-from .data.shards import Rows, ShardFolder, check_same, plan
-from .data.split_run import Outcome, SplitRun, run_split, shard_folder, split_name
-from .discretizer import one_thread, shard_samples
-from .feature_layers import NetworkSource, SpectralSource
+from ..audio.reading import AudioError
+from ..common.files import write_whole
+from ..common.locks import Rank
+from ..corpora.manifest import Manifest, Utterance
+from ..feature_layers import NetworkSource, SpectralSource
+from ..stores.features import ABOUT, FeatureError, feature_splits, gather_features, read_features_about
+from ..stores.shards import Rows, ShardFolder, check_same, plan
+from .discretize import one_thread, shard_samples
+from .shard_run import Work
+from .split_run import Outcome, SplitRun, run_split, shard_folder, split_name
 
 STORES: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 

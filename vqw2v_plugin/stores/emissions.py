@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..common.files import write_whole
 from ..common.locks import Rank, claimed
-from .feature_store import ABOUT, FeatureError, FeatureStore, feature_splits, read_features_about
+from .features import ABOUT, FeatureError, FeatureStore, feature_splits, read_features_about
 
 LAYER = "emissions"  # what features.json says of its rows
 Matrix = npt.NDArray[np.float32]

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import write_whole
-from .code_symbols import UNK
-from .token_folder import NUM_SPECIAL, TokenError, read_dict
+from .symbols import NUM_SPECIAL, UNK, TokenError, read_dict
 
 Ids = npt.NDArray[np.int64]
 MODEL, CODES = "pieces.model", "pieces.codes.txt"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.emissions import EmissionWriter, read_emissions
-from vqw2v_plugin.data.feature_store import ABOUT, FeatureError
+from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
+from vqw2v_plugin.stores.features import ABOUT, FeatureError
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = asg_units(["|", "a", "b"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.token_folder import (
+from vqw2v_plugin.stores.symbols import (
     TokenError,
     read_about,
     read_dict,
@@ -17,7 +17,7 @@ from vqw2v_plugin.data.token_folder import (
     write_about,
     write_dict,
 )
-from vqw2v_plugin.data.token_store import TokenStore, TokenWriter
+from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 UTTERANCES = [("a", 3, [4, 5, 6]), ("b/2", 1, [9]), ("c", 5, []), ("d", 2, [70, 4])]
 
@@ -147,7 +147,7 @@ def test_opening_reads_no_utterance(tmp_path: Path) -> None:
 def test_reading_needs_neither_torch_nor_fairseq(tmp_path: Path) -> None:
     write(tmp_path)
     code = (
-        "import sys; from vqw2v_plugin.data.token_store import TokenStore; "
+        "import sys; from vqw2v_plugin.stores.tokens import TokenStore; "
         f"store = TokenStore({str(tmp_path)!r}, 'train'); "
         "print(len(store), 'torch' in sys.modules, 'fairseq' in sys.modules)"
     )

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .shards import Rows, Shard, ShardFolder, Span, flush
-from .token_folder import read_ids
+from .symbols import read_ids
 
 ABOUT = "features.json"
 

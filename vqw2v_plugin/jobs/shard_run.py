@@ -17,7 +17,7 @@ from ..audio.reading import AudioError
 from ..common.locks import Rank
 from ..common.progress import Progress
 from ..corpora.manifest import Manifest, Utterance
-from .shards import Rows, Shard, ShardFolder, Span
+from ..stores.shards import Rows, Shard, ShardFolder, Span
 
 Encode = Callable[[Utterance], Rows]  # [T, D]
 _PATIENCE = 3  # shards in a row that cannot be written

@@ -1,0 +1,1 @@
+"""A manifest's audio → a published store: what `vqw2v discretize` and `vqw2v features` do."""
