@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.tasks.restart import LAST, is_whole, mend_last_checkpoint
+from vqw2v_plugin.training.restart import LAST, is_whole, mend_last_checkpoint
 
 HERE = Path(__file__).resolve().parent
 ALIVE = '{"ema_decay": 0.99, "revive_after": 5}'

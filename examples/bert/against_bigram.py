@@ -18,12 +18,12 @@ import torch
 from bigram import Bigram, Masked, find_neighbours, join, score
 
 from vqw2v_plugin.bert_checkpoints import load_bert
-from vqw2v_plugin.data.token_dataset import MaskedTokenDataset, Masking, Piece
 from vqw2v_plugin.modules.bert import Bert
 from vqw2v_plugin.modules.packed_attention import Rows
 from vqw2v_plugin.modules.vocabulary import UNK, Symbols
 from vqw2v_plugin.stores.symbols import DICT, read_dict
 from vqw2v_plugin.stores.tokens import TokenStore
+from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking, Piece
 
 APART = 10  # every tenth training utterance chooses the bigram model's smoothing
 MOST = 20_000  # masked tokens for that

@@ -86,7 +86,7 @@ def test_settings_warnings_and_the_wanted_updates_are_read() -> None:
     settings = {"optimization": {"max_update": 500}, "model": {"_name": "vq_wav2vec"}, "common": {"seed": 3}}
     text = (
         f"{HYDRA}[fairseq_cli.train][INFO] - {settings}\n"
-        f"{HYDRA}[vqw2v_plugin.models.collapse_alarm][WARNING] - the codebook collapses\n"
+        f"{HYDRA}[vqw2v_plugin.training.collapse_alarm][WARNING] - the codebook collapses\n"
         f"{HYDRA}[py.warnings][WARNING] - somebody else's\n"
     )
     curves = parse_log(text)

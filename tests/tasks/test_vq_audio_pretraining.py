@@ -13,8 +13,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.corpora.manifest import ManifestError, write_manifest
-from vqw2v_plugin.tasks import folders
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
+from vqw2v_plugin.training import restart as folders
 
 
 @pytest.fixture

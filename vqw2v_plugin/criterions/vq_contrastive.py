@@ -10,8 +10,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from ..modules.contrastive import contrastive_loss, num_correct
-from .code_metrics import code_logs, log_codes
-from .lazy_metrics import log_mean
+from ..training.metrics import code_logs, log_codes, log_mean
 
 
 @dataclass

@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from .lazy_metrics import log_mean, log_rounded
+from ..training.metrics import log_mean, log_rounded
 
 
 @register_criterion("vq_masked_tokens", dataclass=FairseqDataclass)

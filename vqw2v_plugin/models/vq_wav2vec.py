@@ -11,9 +11,9 @@ from omegaconf import II
 from torch import Tensor
 
 from ..checkpoints import build_network
-from ..modules.compiling import compile_or_warn
 from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
-from .collapse_alarm import CollapseAlarm
+from ..training.collapse_alarm import CollapseAlarm
+from ..training.compiling import compile_or_warn
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,13 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
-from ..data.acoustic_dataset import AcousticDataset
-from ..data.acoustic_labels import Alphabet, Joined, Limits, join, name_some, report, share_of
-from ..data.acoustic_sources import Source, input_dim, input_stamp, open_source
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.units import DEFAULT_REPEATS, Units, asg_units, ctc_units
-from .acoustic_decoding import AcousticGenerator, DecodingConfig, Printer, decoding_defaults
-from .folders import need_folder
-from .training import TrainingConfig, TrainingTask
+from ..training.datasets.label_join import Alphabet, Joined, Limits, join, name_some, report, share_of
+from ..training.datasets.labelled import AcousticDataset, Source, input_dim, input_stamp, open_source
+from ..training.generator import AcousticGenerator, DecodingConfig, Printer, decoding_defaults
+from ..training.restart import need_folder
+from ..training.task import TrainingConfig, TrainingTask
 
 logger = logging.getLogger(__name__)
 

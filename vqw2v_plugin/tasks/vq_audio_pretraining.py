@@ -11,9 +11,9 @@ from omegaconf import MISSING
 
 from ..audio.pcm_cache import PcmCache
 from ..corpora.manifest import Manifest, ManifestError
-from ..data.audio_dataset import AudioCropDataset
-from .folders import remedy_for
-from .training import TrainingConfig, TrainingTask
+from ..training.datasets.audio import AudioCropDataset
+from ..training.restart import remedy_for
+from ..training.task import TrainingConfig, TrainingTask
 
 
 @dataclass

@@ -10,13 +10,13 @@ from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
-from ..data.token_dataset import MaskedTokenDataset, Masking
 from ..modules.span_mask import expected_share
 from ..modules.vocabulary import MASK, Symbols
 from ..stores.symbols import DICT, TokenError, read_dict
 from ..stores.tokens import TokenStore
-from .folders import need_folder
-from .training import TrainingConfig, TrainingTask
+from ..training.datasets.tokens import MaskedTokenDataset, Masking
+from ..training.restart import need_folder
+from ..training.task import TrainingConfig, TrainingTask
 
 logger = logging.getLogger(__name__)
 

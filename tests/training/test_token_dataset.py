@@ -10,11 +10,11 @@ import torch
 pytest.importorskip("fairseq")
 from torch.utils.data import DataLoader
 
-from vqw2v_plugin.data.token_dataset import MaskedTokenDataset, Masking
 from vqw2v_plugin.modules.span_mask import expected_share
 from vqw2v_plugin.modules.vocabulary import Symbols
 from vqw2v_plugin.stores.symbols import TokenError
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
+from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking
 
 SYMBOLS = Symbols(tuple(f"{i}-{i}" for i in range(50)))
 SIZES = [30, 200, 7, 0, 90, 200, 1, 333]

@@ -7,7 +7,7 @@ from fairseq.data import Dictionary
 
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
 from vqw2v_plugin.stores.labels import LabelError, Labels
-from vqw2v_plugin.tasks.acoustic_decoding import Printer
+from vqw2v_plugin.training.generator import Printer
 
 
 def test_words_or_labels_are_printed() -> None:

@@ -16,7 +16,7 @@ pytest.importorskip("fairseq")
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.tasks import next_step, quiet
+from vqw2v_plugin.training import next_step, quiet
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {r"hydra\.": "hydra.compose", r"hydra\.|fairseq": "hydra.compose", r"fairseq\.": "fairseq.utils"}

@@ -9,8 +9,10 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Type, Union
 
 import torch.distributed as dist
+from hydra.utils import to_absolute_path
 
 logger = logging.getLogger(__name__)
 
@@ -53,3 +55,20 @@ def check_ranks() -> None:
             "--ddp-backend legacy_ddp --distributed-init-method tcp://HOST:PORT --distributed-world-size "
             f"{started} --distributed-rank R --distributed-no-spawn --device-id 0; on GPUs leave out --cpu"
         )
+
+
+def need_folder(
+    option: str, folder: Union[str, Path], holds: str, error: Type[ValueError] = ValueError
+) -> None:
+    """Refuses a folder that is not there."""
+    if not Path(folder).is_dir():
+        remedy = remedy_for(folder, "correct the path")
+        raise error(f"{option}={folder}: is no folder, expected one with {holds}; {remedy}")
+
+
+def remedy_for(folder: Union[str, Path], otherwise: str) -> str:
+    """What to do about a folder that is not there: hydra may have changed the working folder before us."""
+    meant = Path(to_absolute_path(str(folder)))
+    if meant != Path(folder).absolute() and meant.is_dir():
+        return f"hydra has changed the working folder: say {meant}"
+    return otherwise

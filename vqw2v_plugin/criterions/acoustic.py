@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Tuple
 
 import torch
-from fairseq.criterions import FairseqCriterion
+from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
 from ..decoding.scoring import count_errors
-from .lazy_metrics import log_mean, log_rounded
+from ..training.metrics import log_mean, log_rounded
 
 
 @dataclass
@@ -95,3 +95,13 @@ class AcousticLoss(FairseqCriterion):
 
 def _rate(errors: str, length: str) -> Any:
     return lambda meters: 100 * torch.as_tensor(meters[errors].sum) / max(1, meters[length].sum)
+
+
+@register_criterion("asg", dataclass=AcousticLossConfig)
+class AsgCriterion(AcousticLoss):
+    is_ctc = False
+
+
+@register_criterion("vq_ctc", dataclass=AcousticLossConfig)
+class VqCtcCriterion(AcousticLoss):
+    is_ctc = True

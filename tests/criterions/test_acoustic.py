@@ -11,8 +11,7 @@ from fairseq.data import Dictionary
 from fairseq.logging import metrics
 
 from vqw2v_plugin.acoustic_checkpoints import make_network
-from vqw2v_plugin.criterions.asg import AsgCriterion
-from vqw2v_plugin.criterions.vq_ctc import VqCtcCriterion
+from vqw2v_plugin.criterions.acoustic import AsgCriterion, VqCtcCriterion
 from vqw2v_plugin.modules.acoustic import AcousticConfig
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 

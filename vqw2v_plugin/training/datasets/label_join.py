@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from ..stores.labels import LabelError, Labels
+from ...stores.labels import LabelError, Labels
 
 logger = logging.getLogger(__name__)
 

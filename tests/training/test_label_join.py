@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from vqw2v_plugin.data.acoustic_labels import Alphabet, Limits, Ragged, join, report, share_of
 from vqw2v_plugin.stores.labels import LabelError, Labels
+from vqw2v_plugin.training.datasets.label_join import Alphabet, Limits, Ragged, join, report, share_of
 
 KNOWN = {"a": 1, "b": 2}
 ALPHABET = Alphabet(

@@ -12,10 +12,17 @@ from speaking import write_features
 
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
-from vqw2v_plugin.data.acoustic_dataset import AcousticDataset, cut_batches
-from vqw2v_plugin.data.acoustic_labels import Ragged
-from vqw2v_plugin.data.acoustic_sources import AudioSource, FeatureSource, input_dim, input_stamp, open_source
 from vqw2v_plugin.stores.features import FeatureError
+from vqw2v_plugin.training.datasets.label_join import Ragged
+from vqw2v_plugin.training.datasets.labelled import (
+    AcousticDataset,
+    AudioSource,
+    FeatureSource,
+    cut_batches,
+    input_dim,
+    input_stamp,
+    open_source,
+)
 
 
 class Lengths:

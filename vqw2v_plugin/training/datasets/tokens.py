@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from fairseq.data import FairseqDataset
 
-from ..modules.span_mask import check_spans, corrupt, span_mask
-from ..modules.vocabulary import BOS, EOS, Symbols
-from ..stores.symbols import TokenError
-from ..stores.tokens import TokenStore
+from ...modules.span_mask import check_spans, corrupt, span_mask
+from ...modules.vocabulary import BOS, EOS, Symbols
+from ...stores.symbols import TokenError
+from ...stores.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
 

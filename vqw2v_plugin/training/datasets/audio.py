@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from fairseq.data import FairseqDataset
 
-from ..audio.pcm_cache import PcmCache
-from ..audio.reading import AudioError, Crop, Samples, audio_info, read_audio
-from ..corpora.manifest import Manifest
+from ...audio.pcm_cache import PcmCache
+from ...audio.reading import AudioError, Crop, Samples, audio_info, read_audio
+from ...corpora.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ Shapes: G groups, V codes a group. Counts are summed over batches and ranks befo
 them, and stay on their device: nothing here waits for it, only what prints does.
 """
 
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
+import torch
 from fairseq.logging import metrics
 from torch import Tensor
 
 from ..modules.health import joint_counts
 from ..modules.quantizer import Quantized, count_perplexity
-from .lazy_metrics import log_mean, log_rounded
 
 _CODES, _JOINT = "_code_counts", "_joint_counts"  # fairseq prints no meter whose name begins so
 
@@ -73,3 +73,14 @@ _COLUMNS = {
     "codes_used": _used,
     "dead_codes": _unused,
 }
+
+
+def log_mean(name: str, value: Any, weight: Any = 1, digits: int = 3) -> None:
+    """As `metrics.log_scalar`; the meter itself has an underscore before its name, so it is not printed."""
+    metrics.log_scalar(f"_{name}", value, weight)
+    log_rounded(name, lambda meters: torch.as_tensor(meters[f"_{name}"].avg), digits)
+
+
+def log_rounded(name: str, derive: Callable[[Any], Tensor], digits: int = 3) -> None:
+    """As `metrics.log_derived`, of tensors."""
+    metrics.log_derived(name, lambda meters: torch.round(derive(meters).double(), decimals=digits))

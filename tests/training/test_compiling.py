@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from vqw2v_plugin.modules.compiling import compile_or_warn
+from vqw2v_plugin.training.compiling import compile_or_warn
 
 
 def fail(*args: Any) -> None:

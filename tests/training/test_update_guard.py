@@ -13,7 +13,7 @@ import torch
 
 pytest.importorskip("fairseq")
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.tasks.update_guard import NumericalTroubleError, UpdateGuard
+from vqw2v_plugin.training.update_guard import NumericalTroubleError, UpdateGuard
 
 ROOT = Path(__file__).resolve().parents[2]
 NAN, FINE = torch.tensor(float("nan")), torch.tensor(1.0)

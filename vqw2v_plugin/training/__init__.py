@@ -1,0 +1,1 @@
+"""How models learn: what the models, tasks and criterions that fairseq registers share."""

@@ -1,0 +1,1 @@
+"""What models are fed: batches of audio, of tokens, of labelled utterances."""
