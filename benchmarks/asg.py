@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqw2v_plugin.modules.asg import ASG
+from vqw2v_plugin.modules.acoustic.asg import ASG
 
 WIDE = 1000.0
 

@@ -65,8 +65,8 @@ def make_batch(job: Job, number: int) -> dict[str, Any]:
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    from vqw2v_plugin.modules.span_mask import corrupt, span_mask
-    from vqw2v_plugin.modules.vocabulary import EOS, PAD
+    from vqw2v_plugin.modules.bert.vocabulary import EOS, PAD
+    from vqw2v_plugin.modules.layers.masks import corrupt, span_mask
 
     generator = torch.Generator().manual_seed(number)
     codes, mask_id = torch.arange(4, 4 + NUM_SYMBOLS), 4 + NUM_SYMBOLS

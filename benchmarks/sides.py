@@ -138,7 +138,7 @@ def prepare(job: Job) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     from vqw2v_plugin.checkpoints import build_network, stock_settings, stock_weights
-    from vqw2v_plugin.modules.contrastive import contrastive_loss
+    from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss
 
     torch.manual_seed(1)
     config = Wav2VecConfig()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vqw2v_plugin.checkpoints import build_network
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 TINY = {
     "conv_feature_layers": "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]",

@@ -16,11 +16,11 @@ from vqw2v_plugin.acoustic_front import FrontOptions, make_front
 from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
 from vqw2v_plugin.checkpoint_files import CheckpointError
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.modules.acoustic import AcousticConfig
+from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.audio_front import AudioFront
-from vqw2v_plugin.modules.spec_augment import SpecMasks
-from vqw2v_plugin.modules.vocabulary import Symbols
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
+from vqw2v_plugin.modules.layers.masks import SpecMasks
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 LETTERS = list("abcé'|")

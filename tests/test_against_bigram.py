@@ -14,8 +14,8 @@ import against_bigram
 from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score
 
 from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
-from vqw2v_plugin.modules.span_mask import span_mask
-from vqw2v_plugin.modules.vocabulary import BOS, EOS, Symbols
+from vqw2v_plugin.modules.bert.vocabulary import BOS, EOS, Symbols
+from vqw2v_plugin.modules.layers.masks import span_mask
 from vqw2v_plugin.stores.symbols import write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 

@@ -14,8 +14,8 @@ from fairseq.models.roberta import RobertaModel
 
 from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert, stock_settings, stock_weights
 from vqw2v_plugin.checkpoint_files import CheckpointError
-from vqw2v_plugin.modules.packed_attention import Rows
-from vqw2v_plugin.modules.vocabulary import PAD, Symbols
+from vqw2v_plugin.modules.bert.vocabulary import PAD, Symbols
+from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.stores.symbols import write_dict
 
 LINES = [f"{(7 * i) % 40 % 8}-{(7 * i) % 40 // 8}" for i in range(40)]  # not in the order of their codes

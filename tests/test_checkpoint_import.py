@@ -29,7 +29,7 @@ from vqw2v_plugin.checkpoints import (
     stock_settings,
 )
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.modules.conv_spec import parse_conv_layers
+from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

@@ -25,7 +25,8 @@ from vqw2v_plugin.checkpoints import (
     load_network,
     save_checkpoint,
 )
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec, VqWav2VecConfig
+from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.quantizers import quantizer_names
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ from vqw2v_plugin.checkpoint_files import checkpoint_hash
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import runs, write_about, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 

@@ -19,8 +19,8 @@ from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.feature_layers import Layer, SpectralSource, load_source
-from vqw2v_plugin.modules.acoustic import AcousticConfig
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.acoustic.network import AcousticConfig
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 from vqw2v_plugin.transcriber import Transcriber
 

@@ -33,7 +33,7 @@ def test_own_arguments_reach_the_quantizer() -> None:
 
 
 def test_a_name_is_registered_once() -> None:
-    from vqw2v_plugin.modules.gumbel import GumbelQuantizer
+    from vqw2v_plugin.modules.quantizers.gumbel import GumbelQuantizer
 
     with pytest.raises(ValueError, match="duplicate"):
         register_quantizer("gumbel")(GumbelQuantizer)

@@ -14,9 +14,8 @@ from fairseq.criterions.wav2vec_criterion import Wav2vecCriterion
 from fairseq.models.wav2vec.wav2vec import Wav2VecConfig, Wav2VecModel
 
 from vqw2v_plugin.checkpoints import build_network, stock_settings, stock_weights
-from vqw2v_plugin.modules.contrastive import contrastive_loss
-from vqw2v_plugin.modules.negatives import sample_negatives
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss, sample_negatives
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 SMALL = {
     "conv_feature_layers": "[(32, 10, 5), (32, 8, 4), (32, 4, 2), (32, 4, 2), (32, 1, 1)]",

@@ -14,7 +14,7 @@ import torch
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.quantizers import quantizer_names
 
 ROOT = Path(__file__).resolve().parent.parent

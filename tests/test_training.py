@@ -137,7 +137,7 @@ def test_every_yaml_builds_its_network_and_names_only_known_options(path: Path) 
 
     import torch
 
-    from vqw2v_plugin.modules.vq_wav2vec import VqWav2VecConfig
+    from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig
 
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     model = settings["model"]

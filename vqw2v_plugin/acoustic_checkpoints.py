@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from .acoustic_front import front_of_stamp
 from .checkpoint_files import CheckpointError, read_pickle
-from .modules.acoustic import AcousticConfig, AcousticModel
-from .modules.asg import ASG
+from .modules.acoustic.asg import ASG
+from .modules.acoustic.ctc import CTC
+from .modules.acoustic.network import AcousticConfig, AcousticModel
 from .modules.audio_front import AudioFront
-from .modules.ctc import CTC
-from .modules.spec_augment import SpecMasks
+from .modules.layers.masks import SpecMasks
 from .text.units import Units
 
 _NETWORK, _FRONT = "network.", "front."  # of the names of weights

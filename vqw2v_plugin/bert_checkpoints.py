@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from .checkpoint_files import CheckpointError, read_pickle, write_pickle
-from .modules.bert import ARCHS, Bert, BertConfig
-from .modules.vocabulary import PAD, Symbols
+from .modules.bert.network import ARCHS, Bert, BertConfig
+from .modules.bert.vocabulary import PAD, Symbols
 from .stores.symbols import DICT, read_dict
 
 _PREFIX = "network."  # of the weights in a file of fairseq's: the model's one submodule

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .checkpoint_files import CheckpointError
-from .modules.vq_wav2vec import VqWav2Vec, VqWav2VecConfig
+from .modules.wav2vec.config import VqWav2VecConfig
+from .modules.wav2vec.network import VqWav2Vec
 from .quantizers import build_quantizer
 
 SETTINGS = frozenset(f.name for f in dataclasses.fields(VqWav2VecConfig))

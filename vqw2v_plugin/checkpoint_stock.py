@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from .checkpoint_files import CheckpointError, read_pickle
-from .modules.vq_wav2vec import VqWav2Vec
+from .modules.wav2vec.network import VqWav2Vec
 
 ARCHITECTURES = ("wav2vec", "audio_cpc")  # the second is what it was called before its release
 # what stock's model does when a file lacks the option, where ours would do another thing

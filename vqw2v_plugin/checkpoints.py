@@ -18,7 +18,7 @@ from .checkpoint_files import (
 )
 from .checkpoint_network import SETTINGS, build_checked, build_network, load_weights
 from .checkpoint_stock import ARCHITECTURES, read_stock, stock_settings, stock_weights, unknown_options
-from .modules.vq_wav2vec import VqWav2Vec
+from .modules.wav2vec.network import VqWav2Vec
 
 __all__ = [
     "CheckpointError",

@@ -16,9 +16,9 @@ from .audio.reading import AudioError, read_audio
 from .bert_checkpoints import load_bert
 from .checkpoints import Loaded, load_network
 from .corpora.manifest import Utterance
-from .modules.bert import Bert
+from .modules.bert.network import Bert
 from .modules.layer_features import LAYERS, Layer, NetworkFeatures, Segment, SpectralFeatures
-from .modules.pieces import PieceEncoder
+from .modules.wav2vec.long_clips import PieceEncoder
 from .stores.pieces import Pieces
 from .tokenizer import DTYPES
 

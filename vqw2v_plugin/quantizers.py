@@ -20,10 +20,10 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from .modules.fsq import FsqQuantizer
-from .modules.gumbel import GumbelQuantizer
-from .modules.kmeans import KmeansQuantizer
-from .modules.quantizer import Quantizer
+from .modules.quantizers.base import Quantizer
+from .modules.quantizers.fsq import FsqQuantizer
+from .modules.quantizers.gumbel import GumbelQuantizer
+from .modules.quantizers.kmeans import KmeansQuantizer
 
 Q = TypeVar("Q", bound=type[Quantizer])
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints import Loaded, load_network
-from .modules.pieces import PieceEncoder
+from .modules.wav2vec.long_clips import PieceEncoder
 
 Audio = Tensor | npt.NDArray[Any]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -18,9 +18,9 @@ import torch
 from bigram import Bigram, Masked, find_neighbours, join, score
 
 from vqw2v_plugin.bert_checkpoints import load_bert
-from vqw2v_plugin.modules.bert import Bert
-from vqw2v_plugin.modules.packed_attention import Rows
-from vqw2v_plugin.modules.vocabulary import UNK, Symbols
+from vqw2v_plugin.modules.bert.network import Bert
+from vqw2v_plugin.modules.bert.vocabulary import UNK, Symbols
+from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.stores.symbols import DICT, read_dict
 from vqw2v_plugin.stores.tokens import TokenStore
 from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking, Piece

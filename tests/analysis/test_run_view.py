@@ -15,7 +15,7 @@ from vqw2v_plugin.analysis.run_folder import RunFolder
 from vqw2v_plugin.analysis.run_view import RunView, Wishes
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.tokenizer import Tokenizer
 
 

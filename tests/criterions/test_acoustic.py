@@ -12,7 +12,7 @@ from fairseq.logging import metrics
 
 from vqw2v_plugin.acoustic_checkpoints import make_network
 from vqw2v_plugin.criterions.acoustic import AsgCriterion, VqCtcCriterion
-from vqw2v_plugin.modules.acoustic import AcousticConfig
+from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = {"ctc": ctc_units(["|", "a", "b"]), "asg": asg_units(["|", "a", "b"])}

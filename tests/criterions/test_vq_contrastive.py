@@ -9,8 +9,8 @@ pytest.importorskip("fairseq")
 from fairseq.logging import metrics
 
 import vqw2v_plugin
-from vqw2v_plugin.modules.quantizer import count_perplexity
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.quantizers.base import count_perplexity
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 vqw2v_plugin.register()
 from vqw2v_plugin.criterions.vq_contrastive import VqContrastiveCriterion

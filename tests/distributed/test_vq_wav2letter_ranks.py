@@ -12,11 +12,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vqw2v_plugin.modules.acoustic import AcousticConfig, AcousticModel, Emissions
-from vqw2v_plugin.modules.asg import ASG
+from vqw2v_plugin.modules.acoustic.asg import ASG
+from vqw2v_plugin.modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
 from vqw2v_plugin.modules.audio_front import AudioFront
 from vqw2v_plugin.modules.layer_features import Layer, NetworkFeatures
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 LENGTHS = torch.tensor([3000, 2400])
 TARGETS, TARGET_LENGTHS = torch.tensor([[1, 2, 1], [3, 2, 0]]), torch.tensor([3, 2])

@@ -16,7 +16,7 @@ from discretizing import FEW, content, corpus, ended, run, saved, start
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores import shards
 from vqw2v_plugin.stores.tokens import TokenStore
 

@@ -16,10 +16,10 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert
 from vqw2v_plugin.checkpoints import Imported, Loaded, load_network, save_checkpoint
-from vqw2v_plugin.modules.bert_features import bert_features
+from vqw2v_plugin.modules.bert.network import bert_features
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.logmel import LogMel
-from vqw2v_plugin.modules.vocabulary import Symbols
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.features import FeatureStore
 
 Tiny = Callable[..., VqWav2Vec]

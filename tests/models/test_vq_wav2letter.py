@@ -15,7 +15,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.modules.logmel import LogMel
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 vqw2v_plugin.register()

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from vqw2v_plugin.bert_checkpoints import build_bert
 from vqw2v_plugin.modules.audio_front import AudioFront
-from vqw2v_plugin.modules.bert import Bert
+from vqw2v_plugin.modules.bert.network import Bert
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layer_features import Layer, NetworkFeatures, SpectralFeatures
-from vqw2v_plugin.modules.vocabulary import Symbols
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 Tiny = Callable[..., VqWav2Vec]
 LENGTHS = [4000, 1500, 2777]

@@ -11,8 +11,8 @@ import vqw2v_plugin
 
 vqw2v_plugin.register()
 from vqw2v_plugin.models.vq_wav2vec import VqWav2VecModel
-from vqw2v_plugin.modules.health import CodebookHealth
-from vqw2v_plugin.modules.vq_wav2vec import VqWav2Vec
+from vqw2v_plugin.modules.quantizers.health import CodebookHealth
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.training.collapse_alarm import CollapseAlarm, CollapseError
 
 

@@ -10,8 +10,8 @@ import torch
 pytest.importorskip("fairseq")
 from torch.utils.data import DataLoader
 
-from vqw2v_plugin.modules.span_mask import expected_share
-from vqw2v_plugin.modules.vocabulary import Symbols
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
+from vqw2v_plugin.modules.layers.masks import expected_share
 from vqw2v_plugin.stores.symbols import TokenError
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking

@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from ..modules.contrastive import contrastive_loss, num_correct
+from ..modules.wav2vec.contrastive import contrastive_loss, num_correct
 from ..training.metrics import code_logs, log_codes, log_mean
 
 

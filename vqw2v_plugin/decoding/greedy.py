@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..modules.asg import ASG
-from ..modules.ctc import CTC
+from ..modules.acoustic.asg import ASG
+from ..modules.acoustic.ctc import CTC
 from ..text.units import Units
 from .hypothesis import Emissions, Hypothesis, check_emissions, check_transitions
 from .paths import frame_probabilities, spell_path, words_of

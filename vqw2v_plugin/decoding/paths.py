@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..modules import asg_scan
+from ..modules.acoustic import asg_scan
 from ..text.units import BOUNDARY, Units
 from .hypothesis import Emissions, Segment
 

@@ -10,9 +10,9 @@ from fairseq.models import BaseFairseqModel, register_model, register_model_arch
 from torch import Tensor
 
 from ..bert_checkpoints import build_bert
-from ..modules.bert import ARCHS, Bert, BertConfig
-from ..modules.packed_attention import Rows
-from ..modules.vocabulary import Prediction
+from ..modules.bert.network import ARCHS, Bert, BertConfig
+from ..modules.bert.vocabulary import Prediction
+from ..modules.kernels.attention import Rows
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..acoustic_checkpoints import About, describe, make_network
 from ..acoustic_front import DEFAULT_BANDS, FrontOptions, make_front
-from ..modules.acoustic import AcousticConfig, AcousticModel, Emissions
+from ..modules.acoustic.conv_stack import ARCHS
+from ..modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
 from ..modules.audio_front import AudioFront
-from ..modules.spec_augment import SpecMasks
-from ..modules.wav2letter import ARCHS
+from ..modules.layers.masks import SpecMasks
 from ..text.units import Units
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from omegaconf import II
 from torch import Tensor
 
 from ..checkpoints import build_network
-from ..modules.vq_wav2vec import Contrast, VqWav2Vec, VqWav2VecConfig
+from ..modules.wav2vec.config import VqWav2VecConfig
+from ..modules.wav2vec.network import Contrast, VqWav2Vec
 from ..training.collapse_alarm import CollapseAlarm
 from ..training.compiling import compile_or_warn
 

@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bert import Bert
-from .bert_features import bert_features
+from .bert.network import Bert, bert_features
+from .bert.vocabulary import UNK
 from .logmel import LogMel
-from .pieces import PieceEncoder
-from .vocabulary import UNK
-from .vq_wav2vec import VqWav2Vec
+from .wav2vec.long_clips import PieceEncoder
+from .wav2vec.network import VqWav2Vec
 
 LAYERS = ("z", "c", "q", "bert", "logmel", "mfcc")
 _NUMBERED = {"bert": -1, "mfcc": 13}  # the number where none is given

@@ -10,8 +10,8 @@ from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
-from ..modules.span_mask import expected_share
-from ..modules.vocabulary import MASK, Symbols
+from ..modules.bert.vocabulary import MASK, Symbols
+from ..modules.layers.masks import expected_share
 from ..stores.symbols import DICT, TokenError, read_dict
 from ..stores.tokens import TokenStore
 from ..training.datasets.tokens import MaskedTokenDataset, Masking

@@ -2,7 +2,7 @@
 
 import logging
 
-from ..modules.health import CodebookHealth
+from ..modules.quantizers.health import CodebookHealth
 
 logger = logging.getLogger(__name__)
 

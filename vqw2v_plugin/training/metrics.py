@@ -10,8 +10,8 @@ import torch
 from fairseq.logging import metrics
 from torch import Tensor
 
-from ..modules.health import joint_counts
-from ..modules.quantizer import Quantized, count_perplexity
+from ..modules.quantizers.base import Quantized, count_perplexity
+from ..modules.quantizers.health import joint_counts
 
 _CODES, _JOINT = "_code_counts", "_joint_counts"  # fairseq prints no meter whose name begins so
 

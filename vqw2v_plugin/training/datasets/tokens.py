@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from fairseq.data import FairseqDataset
 
-from ...modules.span_mask import check_spans, corrupt, span_mask
-from ...modules.vocabulary import BOS, EOS, Symbols
+from ...modules.bert.vocabulary import BOS, EOS, Symbols
+from ...modules.layers.masks import check_spans, corrupt, span_mask
 from ...stores.symbols import TokenError
 from ...stores.tokens import TokenStore
 

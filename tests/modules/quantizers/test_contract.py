@@ -1,0 +1,178 @@
+"""Properties that every registered quantizer keeps; a new one is tested by being registered."""
+
+import pytest
+import torch
+
+from vqw2v_plugin.modules.quantizers.base import (
+    Quantizer,
+    code_counts,
+    count_perplexity,
+    perplexity,
+    straight_through,
+)
+from vqw2v_plugin.modules.quantizers.gumbel import GumbelConfig, temperature_at
+from vqw2v_plugin.quantizers import build_quantizer, quantizer_names
+
+NAMES = [name for name in quantizer_names() if name != "none"]
+OPTIONS = {
+    "vq_vars": 8,
+    "vq_groups": 2,
+    "vq_dim": 0,
+    "combine_groups": False,
+    "vq_depth": 2,
+    "max_update": 100,
+}
+
+
+def make(name: str, **options: object) -> Quantizer:
+    torch.manual_seed(0)
+    quantizer = build_quantizer(name, 12, {**OPTIONS, **options})
+    assert quantizer is not None
+    return quantizer
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("groups", [1, 2, 3])
+@pytest.mark.parametrize("combine", [False, True])
+@pytest.mark.parametrize("vq_dim", [0, 6])
+class TestContract:
+    def test_decode_inverts_encode(self, name: str, groups: int, combine: bool, vq_dim: int) -> None:
+        quantizer = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim).eval()
+        z = torch.randn(2, 5, 12)
+        out = quantizer(z)
+        assert torch.equal(quantizer.encode(z), out.codes)
+        assert torch.equal(quantizer.decode(out.codes), out.x)
+        assert out.codes.shape == (2, 5, groups)
+        assert out.x.shape == (2, 5, vq_dim or 12) and quantizer.out_dim == out.x.size(-1)
+        assert 0 <= out.codes.min() and out.codes.max() < quantizer.num_codes
+
+    def test_every_weight_learns(self, name: str, groups: int, combine: bool, vq_dim: int) -> None:
+        quantizer = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim).train()
+        z = torch.randn(2, 5, 12, requires_grad=True)
+        out = quantizer(z)
+        (out.x.square().sum() + out.loss).backward()
+        assert z.grad is not None and z.grad.abs().sum() > 0
+        for parameter_name, parameter in quantizer.named_parameters():
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
+
+    def test_perplexities_lie_between_one_and_v(
+        self, name: str, groups: int, combine: bool, vq_dim: int
+    ) -> None:
+        stats = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim)(
+            torch.randn(2, 5, 12)
+        ).stats
+        assert stats.code_perplexity.shape == (groups,)
+        assert (stats.code_perplexity >= 1 - 1e-5).all() and (stats.code_perplexity <= 8 + 1e-4).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_quantizer_that_says_so_looks_at_each_frame_alone(name: str) -> None:
+    quantizer, z = make(name).eval(), torch.randn(1, 50, 12)
+    pieces = torch.cat([quantizer.encode(z[:, i : i + 7]) for i in range(0, 50, 7)], 1)
+    assert torch.equal(pieces, quantizer.encode(z)) or not quantizer.by_frame
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_that_do_not_divide_are_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"\(12\) must be divisible by `vq_groups` \(5\)"):
+        make(name, vq_groups=5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_out_of_range_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="expected 0 to 7"):
+        make(name).decode(torch.full((1, 2, 2), 8))
+
+
+def test_perplexity_of_uniform_codes_is_num_vars() -> None:
+    codes = torch.arange(320).repeat(2).view(1, -1, 1)
+    assert count_perplexity(code_counts(codes, 320)).item() == pytest.approx(320, rel=1e-4)
+    one = code_counts(torch.zeros(1, 9, 2, dtype=torch.long), 320)
+    assert count_perplexity(one).tolist() == pytest.approx([1, 1])
+
+
+def test_perplexity_has_a_finite_gradient_where_a_code_is_never_likely() -> None:
+    probs = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    perplexity(probs).sum().backward()
+    assert probs.grad is not None and probs.grad.isfinite().all()
+
+
+def test_straight_through_gradient_is_identity() -> None:
+    x, y = torch.randn(3, 4, requires_grad=True), torch.randn(3, 4)
+    out, grad = straight_through(x, y), torch.randn(3, 4)
+    out.backward(grad)
+    assert torch.equal(out, y) and torch.equal(x.grad, grad)
+
+
+def test_kmeans_takes_the_nearest_entry() -> None:
+    quantizer = make("kmeans").double().eval()
+    z = torch.randn(2, 5, 12, dtype=torch.float64)
+    projected = quantizer.project(z).unflatten(-1, (2, 6))  # [B, T, G, D]
+    distances = torch.cdist(
+        projected.transpose(1, 2), quantizer.codebook.entries.unsqueeze(0)
+    )  # [B, G, T, V]
+    assert torch.equal(distances.argmin(-1).transpose(1, 2), quantizer.encode(z))
+
+
+def test_gumbel_samples_in_training_and_decides_in_evaluation() -> None:
+    quantizer, z = make("gumbel"), torch.randn(1, 200, 12)
+    assert not torch.equal(quantizer(z).x, quantizer(z).x)
+    quantizer.eval()
+    assert torch.equal(quantizer(z).x, quantizer(z).x)
+
+
+def test_gumbel_gradient_is_that_of_torch_s_hard_gumbel_softmax() -> None:
+    quantizer = make("gumbel").double().train()
+    z = torch.randn(2, 5, 12, dtype=torch.float64)
+    torch.manual_seed(3)
+    quantizer(z).x.square().sum().backward()
+    ours = [p.grad.clone() for p in quantizer.parameters()]
+    quantizer.zero_grad()
+    torch.manual_seed(3)
+    logits = quantizer.logits(z).flatten(0, 2)
+    hard = torch.nn.functional.gumbel_softmax(logits, tau=2.0, hard=True).view(-1, 2, 8)
+    x = torch.einsum("ngv,gvd->ngd", hard, quantizer.codebook.entries)
+    x.square().sum().backward()
+    for mine, theirs in zip(ours, [p.grad for p in quantizer.parameters()], strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_diversity_loss_is_stock_s_divided_by_all_codes() -> None:
+    quantizer = make("gumbel")
+    out = quantizer(torch.randn(2, 50, 12))
+    stock_scale = 2 * 8 - out.stats.prob_perplexity.sum()
+    assert out.loss.item() * 2 * 8 == pytest.approx(stock_scale.item(), rel=1e-5)
+
+
+def test_paper_temperature_falls_linearly_over_seventy_percent() -> None:
+    config = GumbelConfig(vq_temp=[2.0, 0.5], max_update=1000)
+    assert temperature_at(0, config) == 2.0
+    assert temperature_at(350, config) == pytest.approx(1.25)
+    assert temperature_at(700, config) == temperature_at(1000, config) == 0.5
+
+
+def test_three_temperatures_decay_as_in_stock() -> None:
+    config = GumbelConfig(vq_temp=[2.0, 0.5, 0.999])
+    assert temperature_at(100, config) == pytest.approx(2 * 0.999**100)
+    assert temperature_at(10_000, config) == 0.5
+
+
+def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
+    with pytest.raises(ValueError, match="--max-update"):
+        temperature_at(0, GumbelConfig())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vq_vars", 0),
+        ("vq_groups", 0),
+        ("vq_dim", -1),
+        ("vq_depth", 0),
+        ("vq_temp", [1.0]),
+        ("temp_fraction", 2.0),
+    ],
+)
+def test_settings_without_a_meaning_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"`{field}`"):
+        GumbelConfig(**{field: value})

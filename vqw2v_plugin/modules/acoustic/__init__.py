@@ -1,0 +1,1 @@
+"""states ──acoustic model──▶ letters."""

@@ -1,0 +1,1 @@
+"""What two arrows share: norms, masks, specs of convolutions, sums over ranks."""

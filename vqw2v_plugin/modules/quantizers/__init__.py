@@ -1,0 +1,1 @@
+"""z ──quantizer──▶ tokens: one quantizer a file."""

@@ -1,0 +1,184 @@
+"""How encoder and quantizer learn: telling frame t + k from negatives, given c_t (wav2vec §2.2, eq. 1).
+
+Shapes: B batch, T frames, C channels, K future steps, N negatives. Steps stand furthest first wherever a
+[K] axis appears, so that one strided view lines every prediction up with its target.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Each target frame's candidates under each step's prediction; candidate 0 is the positive."""
+
+    scores: Tensor  # [B, T, K, 1 + N]
+    valid: Tensor  # [T, K] bool: the prediction that this pair needs lies inside the utterance
+    num_predictions: int  # valid pairs of the batch: what the loss is divided by
+
+
+class StepPredictor(nn.Module):
+    """h_k(c) = W_k c + b for every step k, the bias shared as in stock."""
+
+    def __init__(self, dim_in: int, dim_out: int, steps: int, offset: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if steps < 1:
+            raise ValueError(f"`prediction_steps` is {steps}; expected at least 1")
+        if offset < 1:
+            raise ValueError(f"`offset` is {offset}; expected at least 1 frame (or 'auto')")
+        self.steps, self.offset = steps, offset
+        self.weight = nn.Parameter(torch.empty(steps, dim_out, dim_in))  # [K, C, C_in]
+        self.bias = nn.Parameter(torch.empty(dim_out))
+        self.dropout = nn.Dropout(dropout)
+        bound = 1 / math.sqrt(dim_out * steps)  # stock's transposed convolution counts its fan-in so
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, c: Tensor, targets: Tensor, negatives: Tensor) -> Scores:
+        """c [B, T, C_in], targets [B, T, C], negatives [B, T, N]: rows of the flattened targets."""
+        batch, frames, dim = targets.shape
+        if frames <= self.offset:
+            raise ValueError(
+                f"{frames} frames hold no prediction {self.offset} frames ahead; leave such short clips out "
+                "(`min_sample_size`)"
+            )
+        predictions = F.linear(c, self.weight.flatten(0, 1), self.bias.repeat(self.steps))
+        predictions = self.dropout(predictions).unflatten(-1, (self.steps, dim))  # [B, T, K, C]
+        own = torch.arange(batch * frames, device=targets.device).view(batch, frames, 1)
+        rows = torch.cat([own, negatives], -1)  # [B, T, 1 + N]
+        scores = _Score.apply(predictions, targets, rows, self.offset)  # type: ignore[no-untyped-call]
+        per_utterance = sum(max(0, frames - self.offset - k) for k in range(self.steps))
+        return Scores(scores, self._valid(frames, targets.device), batch * per_utterance)
+
+    def _valid(self, frames: int, device: torch.device) -> Tensor:  # [T, K]
+        target = torch.arange(frames, device=device).unsqueeze(1)
+        ahead = self.offset + torch.arange(self.steps - 1, -1, -1, device=device)
+        return target >= ahead
+
+
+class _Score(torch.autograd.Function):
+    """scores[b, t, j, n] = predictions[b, t − offset − (K − 1 − j), j] · targets[rows[b, t, n]], or 0.
+
+    One utterance at a time: copies of its predictions and candidates are all that is ever made.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, predictions: Tensor, targets: Tensor, rows: Tensor, offset: int) -> Tensor:
+        batch, frames, steps, dim = predictions.shape
+        flat = targets.reshape(-1, dim)  # [B·T, C]
+        ctx.save_for_backward(predictions, flat, rows)
+        ctx.lead = offset + steps - 1
+        scores = predictions.new_empty(batch, frames, steps, rows.size(-1))
+        for b in range(batch):
+            candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
+            scores[b] = torch.bmm(_aligned(predictions[b], ctx.lead), candidates.transpose(1, 2))
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        predictions, flat, rows = ctx.saved_tensors
+        batch, frames, steps, dim = predictions.shape
+        to_predictions = torch.empty_like(predictions)
+        to_flat = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, torch.float32))
+        padded = predictions.new_zeros(ctx.lead + frames, steps, dim)
+        for b in range(batch):
+            candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
+            _diagonals(padded, frames).copy_(torch.bmm(grads[0][b], candidates))
+            to_predictions[b] = padded[ctx.lead :]
+            aligned = _aligned(predictions[b], ctx.lead)
+            to_candidates = torch.bmm(grads[0][b].transpose(1, 2), aligned)  # [T, 1 + N, C]
+            to_flat.index_add_(0, rows[b].flatten(), to_candidates.flatten(0, 1).to(to_flat))
+        return to_predictions, to_flat.to(flat).view(batch, frames, dim), None, None
+
+
+def _aligned(predictions: Tensor, lead: int) -> Tensor:  # [T, K, C]
+    """From time of prediction to time of target."""
+    return _diagonals(F.pad(predictions, (0, 0, 0, 0, lead, 0)), predictions.size(0))
+
+
+def _diagonals(padded: Tensor, frames: int) -> Tensor:
+    """View out[t, j] = padded[t + j, j] of a contiguous [T + lead, K, C]."""
+    _, steps, dim = padded.shape
+    return padded.as_strided((frames, steps, dim), (steps * dim, (steps + 1) * dim, 1))
+
+
+def contrastive_loss(scored: Scores, infonce: bool = False, balanced: bool = False) -> Tensor:
+    """Summed over predictions: binary cross-entropy as in the paper, or cross-entropy over candidates."""
+    scores = scored.scores if scored.scores.dtype == torch.float64 else scored.scores.float()
+    valid = scored.valid.type_as(scores)  # [T, K]
+    if infonce:
+        nll = scores.logsumexp(-1) - scores[..., 0]  # [B, T, K]
+        return (nll * valid).sum()
+    positive = F.softplus(-scores[..., 0])  # [B, T, K]
+    negative = F.softplus(scores[..., 1:]).sum(-1)  # [B, T, K]
+    if balanced:
+        negative = negative / (scores.size(-1) - 1)
+    return ((positive + negative) * valid).sum()
+
+
+def num_correct(scored: Scores) -> Tensor:
+    """Predictions whose positive beats every negative; a tie, as in a collapse, is not a success."""
+    scores = scored.scores.detach()
+    return ((scores[..., :1] > scores[..., 1:]).all(-1) & scored.valid).sum()
+
+
+def sample_negatives(
+    batch: int,
+    frames: int,
+    same: int,
+    cross: int = 0,
+    distance: int | None = None,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Rows of the flattened [B·T] targets: `same` from the own utterance, `cross` from the whole batch.
+
+    Never the positive itself (stock's exclusion is laid out wrongly and lets 1 in T through).
+    `distance` keeps those of the own utterance within so many frames of the positive.
+    """
+    if same < 0 or cross < 0 or same + cross == 0:
+        raise ValueError(
+            f"`num_negatives` is {same}, `cross_sample_negatives` {cross}; expected at least one negative"
+        )
+    if same and frames < 2:
+        raise ValueError(
+            f"utterances of {frames} frame hold no negative; leave such clips out (`min_sample_size`)"
+        )
+    if cross and batch * frames < 2:
+        raise ValueError(f"a batch of {batch} × {frames} frames holds no negative; use larger batches")
+    drawn = []
+    if same:
+        low, count = _window(frames, distance, device)  # [T], [T]
+        draw = _below(count.view(1, -1, 1).expand(batch, frames, same), generator)  # [B, T, N]
+        own = low.view(1, -1, 1) + draw
+        own = own + (own >= torch.arange(frames, device=device).view(1, -1, 1))  # step over the positive
+        drawn.append(own + torch.arange(batch, device=device).view(-1, 1, 1) * frames)
+    if cross:
+        positive = torch.arange(batch * frames, device=device).view(batch, frames, 1)
+        other = torch.randint(batch * frames - 1, (batch, frames, cross), device=device, generator=generator)
+        drawn.append(other + (other >= positive))
+    return torch.cat(drawn, -1)  # [B, T, same + cross]
+
+
+def _window(frames: int, distance: int | None, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """For each positive the first frame allowed and how many there are beside the positive."""
+    if distance is not None and distance < 1:
+        raise ValueError(f"`sample_distance` is {distance}; expected at least 1 frame")
+    reach = frames if distance is None else distance
+    positive = torch.arange(frames, device=device)
+    low = (positive - reach).clamp_min(0)
+    high = (positive + reach).clamp_max(frames - 1)
+    return low, high - low
+
+
+def _below(bound: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform integers in [0, bound); 62 random bits make the modulo's bias less than 2⁻⁴⁰."""
+    bits = torch.randint(2**62, bound.shape, device=bound.device, generator=generator)
+    return bits % bound
