@@ -145,7 +145,7 @@ def prepare(job: Job) -> None:
     """Write a dictionary, stock's first weights, and the same in our layout."""
     import torch
 
-    from vqw2v_plugin.bert_checkpoints import stock_weights
+    from vqw2v_plugin.checkpoints.bert import stock_weights
     from vqw2v_plugin.stores.symbols import write_dict
 
     write_dict(Path(job.folder) / "dict.txt", ((f"{i // 320}-{i % 320}", 1) for i in range(NUM_SYMBOLS)))

@@ -28,7 +28,7 @@ logging.disable(logging.WARNING)
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from vqw2v_plugin.checkpoints import (  # noqa: E402
+from vqw2v_plugin.checkpoints.wav2vec import (  # noqa: E402
     Imported,
     Loaded,
     build_network,

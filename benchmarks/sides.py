@@ -137,7 +137,7 @@ def prepare(job: Job) -> float:
     from torch._subclasses import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vqw2v_plugin.checkpoints import build_network, stock_settings, stock_weights
+    from vqw2v_plugin.checkpoints.wav2vec import build_network, stock_settings, stock_weights
     from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss
 
     torch.manual_seed(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqw2v_plugin.checkpoints import build_network
+from vqw2v_plugin.checkpoints.wav2vec import build_network
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 TINY = {

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("fairseq")
 from speaking import write_speech
 
-from vqw2v_plugin.acoustic_checkpoints import load_acoustic
+from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

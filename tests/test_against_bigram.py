@@ -13,7 +13,7 @@ sys.path.insert(0, str(EXAMPLES))
 import against_bigram
 from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score
 
-from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
+from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.modules.bert.vocabulary import BOS, EOS, Symbols
 from vqw2v_plugin.modules.layers.masks import span_mask
 from vqw2v_plugin.stores.symbols import write_dict

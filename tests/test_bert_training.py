@@ -11,7 +11,7 @@ import torch
 import yaml
 
 pytest.importorskip("fairseq")
-from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert
+from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.stores.symbols import write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter

@@ -9,8 +9,8 @@ import pytest
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx_items import find_items, open_frames
-from vqw2v_plugin.checkpoint_files import checkpoint_hash
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.checkpoints.files import checkpoint_hash
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.acoustic_checkpoints import About, describe, load_acoustic, make_network
 from vqw2v_plugin.audio.cuts import Part
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, make_network
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
-from vqw2v_plugin.feature_layers import Layer, SpectralSource, load_source
+from vqw2v_plugin.features.spec import Layer, SpectralSource, load_source
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units

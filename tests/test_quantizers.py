@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from vqw2v_plugin.checkpoints import build_network
+from vqw2v_plugin.checkpoints.wav2vec import build_network
 from vqw2v_plugin.quantizers import build_quantizer, quantizer_names, register_quantizer
 
 OPTIONS = {"vq_vars": 8, "vq_groups": 2, "vq_dim": 0, "combine_groups": False, "vq_depth": 2, "max_update": 9}

@@ -13,7 +13,7 @@ pytest.importorskip("fairseq")
 from fairseq.criterions.wav2vec_criterion import Wav2vecCriterion
 from fairseq.models.wav2vec.wav2vec import Wav2VecConfig, Wav2VecModel
 
-from vqw2v_plugin.checkpoints import build_network, stock_settings, stock_weights
+from vqw2v_plugin.checkpoints.wav2vec import build_network, stock_settings, stock_weights
 from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss, sample_negatives
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 

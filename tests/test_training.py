@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import yaml
 
-from vqw2v_plugin.checkpoints import build_network, load_network
+from vqw2v_plugin.checkpoints.wav2vec import build_network, load_network
 from vqw2v_plugin.corpora.manifest import write_manifest
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .audio.reading import AudioError, Samples, read_audio, size_at
-from .checkpoints import Loaded, load_network
+from .checkpoints.wav2vec import Loaded, load_network
 from .modules.wav2vec.long_clips import PieceEncoder
 
 Audio = Tensor | npt.NDArray[Any]

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from .acoustic_checkpoints import Acoustic, load_acoustic
-from .acoustic_front import describe_file
 from .audio.cuts import Part, parts_of
 from .audio.reading import AudioError, read_audio
+from .checkpoints.acoustic import Acoustic, load_acoustic
 from .decoding.decoder import DecoderSettings, make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, Segment
-from .modules.audio_front import AudioFront
+from .features.front import AudioFront
+from .features.spec import describe_file
 
 LIMIT = 60.0  # seconds that are heard at once
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from bigram import Bigram, Masked, find_neighbours, join, score
 
-from vqw2v_plugin.bert_checkpoints import load_bert
+from vqw2v_plugin.checkpoints.bert import load_bert
 from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import UNK, Symbols
 from vqw2v_plugin.modules.kernels.attention import Rows

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vqw2v_plugin.checkpoint_files import sha256
+from vqw2v_plugin.checkpoints.files import sha256
 from vqw2v_plugin.stores.pieces import MODEL, Pieces, train_pieces
 from vqw2v_plugin.stores.symbols import (
     DICT,

@@ -13,7 +13,7 @@ from vqw2v_plugin.analysis.code_sources import find_sources
 from vqw2v_plugin.analysis.phone_codes import FrameTimes
 from vqw2v_plugin.analysis.run_folder import RunFolder
 from vqw2v_plugin.analysis.run_view import RunView, Wishes
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.tokenizer import Tokenizer
@@ -103,7 +103,7 @@ def test_without_tokens_the_checkpoint_is_asked(run: Path, tiny: Callable[..., V
 
 
 def test_tokens_are_named_for_the_training_that_made_them(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
-    from vqw2v_plugin.checkpoint_files import sha256
+    from vqw2v_plugin.checkpoints.files import sha256
 
     path = save_tiny(tiny(quantizer="kmeans"), run)
     about = json.loads((run / "tokens/data/tokens.json").read_text())

@@ -10,7 +10,7 @@ pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 from fairseq.logging import metrics
 
-from vqw2v_plugin.acoustic_checkpoints import make_network
+from vqw2v_plugin.checkpoints.acoustic import make_network
 from vqw2v_plugin.criterions.acoustic import AsgCriterion, VqCtcCriterion
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units

@@ -12,10 +12,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.front import AudioFront
+from vqw2v_plugin.features.network import NetworkFeatures
 from vqw2v_plugin.modules.acoustic.asg import ASG
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
-from vqw2v_plugin.modules.audio_front import AudioFront
-from vqw2v_plugin.modules.layer_features import Layer, NetworkFeatures
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 LENGTHS = torch.tensor([3000, 2400])

@@ -11,8 +11,8 @@ from discretizing import corpus
 pytest.importorskip("sentencepiece")
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.modules.bert.network import bert_features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols

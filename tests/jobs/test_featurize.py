@@ -14,11 +14,11 @@ from discretizing import FEW, content, corpus
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.reading import read_audio
-from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert
-from vqw2v_plugin.checkpoints import Imported, Loaded, load_network, save_checkpoint
+from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, load_network, save_checkpoint
+from vqw2v_plugin.features.spectral import LogMel
 from vqw2v_plugin.modules.bert.network import bert_features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
-from vqw2v_plugin.modules.logmel import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.features import FeatureStore
 

@@ -13,8 +13,8 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 import vqw2v_plugin
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.modules.logmel import LogMel
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.features.spectral import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 

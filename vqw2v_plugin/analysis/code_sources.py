@@ -177,7 +177,7 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
 def _add_checkpoint(
     name: str, path: Path, found: list[CodeSource], troubles: list[str], run: RunFolder
 ) -> None:
-    from ..checkpoints import CheckpointError
+    from ..checkpoints.wav2vec import CheckpointError
 
     try:
         found.append(CheckpointSource(name, path))
@@ -197,6 +197,6 @@ def _checkpoint(stage: StageFolder) -> Path | None:
 
 
 def _sha256(path: Path) -> str:
-    from ..checkpoint_files import sha256
+    from ..checkpoints.files import sha256
 
     return sha256(path)

@@ -136,7 +136,7 @@ def _with_vectors(found: Found, checkpoint: str, source: FrameSource) -> Any:
     import numpy as np
     import torch
 
-    from ..checkpoint_files import checkpoint_hash
+    from ..checkpoints.files import checkpoint_hash
     from ..tokenizer import Tokenizer
 
     made_by = source.about.get("checkpoint", {}).get("sha256")

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..checkpoints import export_folder
+    from ..checkpoints.wav2vec import export_folder
 
     loaded = export_folder(args.checkpoint, args.out, args.force)
     config = loaded.network.config

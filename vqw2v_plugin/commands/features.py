@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..feature_layers import Layer
+    from ..features.spec import Layer
     from ..jobs.featurize import Wishes, featurize
     from ..jobs.split_run import split_name
     from .discretize import device_of, num_workers, said_by_state
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
     """Where the features come from, and what features.json says about it."""
-    from ..checkpoint_files import checkpoint_hash
-    from ..feature_layers import SpectralSource, load_source
+    from ..checkpoints.files import checkpoint_hash
+    from ..features.spec import SpectralSource, load_source
     from ..stores.pieces import MODEL
 
     if layer.is_spectral != (args.checkpoint == "-"):

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..checkpoints import import_stock, save_checkpoint
+    from ..checkpoints.wav2vec import import_stock, save_checkpoint
 
     imported = import_stock(args.stock)
     for option in imported.ignored:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..analysis.code_usage import Codes
-    from ..checkpoints import Loaded
+    from ..checkpoints.wav2vec import Loaded
     from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from ..checkpoints import build_network, load_network
+    from ..checkpoints.wav2vec import build_network, load_network
     from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint_files import checkpoint_hash, sha256
+from ..checkpoints.files import checkpoint_hash, sha256
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.shards import ShardFolder, check_same, plan

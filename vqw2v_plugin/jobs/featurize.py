@@ -15,7 +15,7 @@ from ..audio.reading import AudioError
 from ..common.files import write_whole
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
-from ..feature_layers import NetworkSource, SpectralSource
+from ..features.spec import NetworkSource, SpectralSource
 from ..stores.features import ABOUT, FeatureError, feature_splits, gather_features, read_features_about
 from ..stores.shards import Rows, ShardFolder, check_same, plan
 from .discretize import one_thread, shard_samples

@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
-from ..bert_checkpoints import build_bert
+from ..checkpoints.bert import build_bert
 from ..modules.bert.network import ARCHS, Bert, BertConfig
 from ..modules.bert.vocabulary import Prediction
 from ..modules.kernels.attention import Rows

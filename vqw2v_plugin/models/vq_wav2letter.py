@@ -9,11 +9,11 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
-from ..acoustic_checkpoints import About, describe, make_network
-from ..acoustic_front import DEFAULT_BANDS, FrontOptions, make_front
+from ..checkpoints.acoustic import About, describe, make_network
+from ..features.front import AudioFront
+from ..features.spec import DEFAULT_BANDS, FrontOptions, make_front
 from ..modules.acoustic.conv_stack import ARCHS
 from ..modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
-from ..modules.audio_front import AudioFront
 from ..modules.layers.masks import SpecMasks
 from ..text.units import Units
 

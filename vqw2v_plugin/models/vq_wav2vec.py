@@ -10,7 +10,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 from torch import Tensor
 
-from ..checkpoints import build_network
+from ..checkpoints.wav2vec import build_network
 from ..modules.wav2vec.config import VqWav2VecConfig
 from ..modules.wav2vec.network import Contrast, VqWav2Vec
 from ..training.collapse_alarm import CollapseAlarm

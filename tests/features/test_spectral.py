@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from vqw2v_plugin.modules import logmel
-from vqw2v_plugin.modules.logmel import LogMel, mel_bands
+from vqw2v_plugin.features import spectral as logmel
+from vqw2v_plugin.features.spectral import LogMel, mel_bands
 
 
 def tone(hertz: float, samples: int = 16_000) -> torch.Tensor:

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 import vqw2v_plugin
 from vqw2v_plugin import Tokenizer
-from vqw2v_plugin.checkpoints import (
+from vqw2v_plugin.checkpoints.wav2vec import (
     CheckpointError,
     build_network,
     export_folder,
@@ -31,7 +31,7 @@ from vqw2v_plugin.checkpoints import (
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 SMALL = {
     "conv_feature_layers": "[(32, 10, 5), (32, 8, 4)] + [(32, 4, 2)] * 2",

@@ -6,78 +6,16 @@ Shapes: S samples, T frames, G groups, N tokens, D features.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bert.network import Bert, bert_features
-from .bert.vocabulary import UNK
-from .logmel import LogMel
-from .wav2vec.long_clips import PieceEncoder
-from .wav2vec.network import VqWav2Vec
-
-LAYERS = ("z", "c", "q", "bert", "logmel", "mfcc")
-_NUMBERED = {"bert": -1, "mfcc": 13}  # the number where none is given
-# code symbols whose runs are joined, N → BERT's ids [M], and how many of the symbols each stands for [M]
-Segment = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """`z`, `c`, `q`, `logmel`, `mfcc:N` (N cepstra), or `bert:N` (0 the embeddings, -1 the last layer)."""
-
-    name: str
-    number: int = -1
-
-    @property
-    def is_spectral(self) -> bool:
-        """Of the audio alone: no checkpoint."""
-        return self.name in ("logmel", "mfcc")
-
-    @classmethod
-    def parse(cls, text: str, option: str = "--layer") -> Layer:
-        name, colon, number = text.partition(":")
-        if name not in LAYERS or (colon and (name not in _NUMBERED or not number.lstrip("-").isdecimal())):
-            raise ValueError(
-                f"`{option}` is {text!r}; expected z, c, q, logmel, mfcc, mfcc:N for N cepstra, bert, or "
-                f"bert:N for its N-th layer"
-            )
-        return cls(name, int(number) if colon else _NUMBERED.get(name, -1))
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.number}" if self.name in _NUMBERED else self.name
-
-
-class SpectralFeatures(nn.Module):
-    """Log-mels or cepstra, on the device of the audio."""
-
-    def __init__(self, layer: Layer, sample_rate: int, num_bands: int) -> None:
-        super().__init__()
-        self._make = partial(
-            LogMel, sample_rate, num_bands, num_cepstra=layer.number if layer.name == "mfcc" else None
-        )
-        self._mel = self._make()
-        self._made: dict[torch.device, LogMel] = {}
-        self.stride, self.receptive_field, self.dim = (
-            self._mel.stride,
-            self._mel.receptive_field,
-            self._mel.dim,
-        )
-
-    def frames(self, samples: int) -> int:
-        return self._mel.frames(samples)
-
-    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
-        if wav.device not in self._made:
-            self._made[wav.device] = self._make(device=wav.device)
-        return self._made[wav.device](wav)
-
-    def learners(self) -> list[nn.Module]:
-        raise ValueError("log-mels and cepstra have nothing to learn; leave `freeze_updates` at -1")
+from ..modules.bert.network import Bert, bert_features
+from ..modules.bert.vocabulary import UNK
+from ..modules.wav2vec.long_clips import PieceEncoder
+from ..modules.wav2vec.network import VqWav2Vec
+from .base import Layer, Segment
 
 
 class NetworkFeatures(nn.Module):

@@ -6,9 +6,12 @@ Shapes: S samples, T frames, W samples of a window, F frequencies, M bands, N ce
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from .base import Layer
 
 _FLOOR = 1e-10  # of an energy, before the logarithm
 _FRAMES = 1 << 14  # at a time
@@ -76,3 +79,31 @@ def mel_bands(num_bands: int, size: int, sample_rate: int) -> Tensor:  # [F, M]
     rising = (frequencies - middles[:-2]) / (middles[1:-1] - middles[:-2])
     falling = (middles[2:] - frequencies) / (middles[2:] - middles[1:-1])
     return torch.minimum(rising, falling).clamp_min(0).float()
+
+
+class SpectralFeatures(nn.Module):
+    """Log-mels or cepstra, on the device of the audio."""
+
+    def __init__(self, layer: Layer, sample_rate: int, num_bands: int) -> None:
+        super().__init__()
+        self._make = partial(
+            LogMel, sample_rate, num_bands, num_cepstra=layer.number if layer.name == "mfcc" else None
+        )
+        self._mel = self._make()
+        self._made: dict[torch.device, LogMel] = {}
+        self.stride, self.receptive_field, self.dim = (
+            self._mel.stride,
+            self._mel.receptive_field,
+            self._mel.dim,
+        )
+
+    def frames(self, samples: int) -> int:
+        return self._mel.frames(samples)
+
+    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        if wav.device not in self._made:
+            self._made[wav.device] = self._make(device=wav.device)
+        return self._made[wav.device](wav)
+
+    def learners(self) -> list[nn.Module]:
+        raise ValueError("log-mels and cepstra have nothing to learn; leave `freeze_updates` at -1")

@@ -12,8 +12,8 @@ pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel
 
-from vqw2v_plugin.bert_checkpoints import build_bert, load_bert, save_bert, stock_settings, stock_weights
-from vqw2v_plugin.checkpoint_files import CheckpointError
+from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert, stock_settings, stock_weights
+from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.modules.bert.vocabulary import PAD, Symbols
 from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.stores.symbols import write_dict

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .acoustic_front import front_of_stamp
-from .checkpoint_files import CheckpointError, read_pickle
-from .modules.acoustic.asg import ASG
-from .modules.acoustic.ctc import CTC
-from .modules.acoustic.network import AcousticConfig, AcousticModel
-from .modules.audio_front import AudioFront
-from .modules.layers.masks import SpecMasks
-from .text.units import Units
+from ..features.front import AudioFront
+from ..features.spec import front_of_stamp
+from ..modules.acoustic.asg import ASG
+from ..modules.acoustic.ctc import CTC
+from ..modules.acoustic.network import AcousticConfig, AcousticModel
+from ..modules.layers.masks import SpecMasks
+from ..text.units import Units
+from .files import CheckpointError, read_pickle
 
 _NETWORK, _FRONT = "network.", "front."  # of the names of weights
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqw2v_plugin.bert_checkpoints import build_bert
-from vqw2v_plugin.modules.audio_front import AudioFront
+from vqw2v_plugin.checkpoints.bert import build_bert
+from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.front import AudioFront
+from vqw2v_plugin.features.network import NetworkFeatures
+from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
-from vqw2v_plugin.modules.layer_features import Layer, NetworkFeatures, SpectralFeatures
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 Tiny = Callable[..., VqWav2Vec]

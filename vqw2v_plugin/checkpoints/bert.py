@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint_files import CheckpointError, read_pickle, write_pickle
-from .modules.bert.network import ARCHS, Bert, BertConfig
-from .modules.bert.vocabulary import PAD, Symbols
-from .stores.symbols import DICT, read_dict
+from ..modules.bert.network import ARCHS, Bert, BertConfig
+from ..modules.bert.vocabulary import PAD, Symbols
+from ..stores.symbols import DICT, read_dict
+from .files import CheckpointError, read_pickle, write_pickle
 
 _PREFIX = "network."  # of the weights in a file of fairseq's: the model's one submodule
 

@@ -15,21 +15,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqw2v_plugin.checkpoint_network import load_weights
-from vqw2v_plugin.checkpoints import (
+from vqw2v_plugin.checkpoints.wav2vec import (
     CheckpointError,
     Imported,
     Loaded,
     export_folder,
     import_stock,
     load_network,
+    load_weights,
     save_checkpoint,
 )
 from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.quantizers import quantizer_names
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WAV = torch.randn(1, 4000, generator=torch.Generator().manual_seed(1))
 Tiny = Callable[..., VqWav2Vec]
 
@@ -247,5 +247,5 @@ def test_every_setting_s_type_is_one_that_files_can_hold() -> None:
 
 
 def test_checkpoints_need_no_fairseq() -> None:
-    code = "import sys, vqw2v_plugin.checkpoints; assert 'fairseq' not in sys.modules"
+    code = "import sys, vqw2v_plugin.checkpoints.wav2vec; assert 'fairseq' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -13,7 +13,8 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from .layer_features import NetworkFeatures, SpectralFeatures
+from .network import NetworkFeatures
+from .spectral import SpectralFeatures
 
 
 class AudioFront(nn.Module):

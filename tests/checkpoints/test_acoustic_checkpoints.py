@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqw2v_plugin.acoustic_checkpoints import About, describe, load_acoustic, make_network
-from vqw2v_plugin.acoustic_front import FrontOptions, make_front
-from vqw2v_plugin.bert_checkpoints import build_bert, save_bert
-from vqw2v_plugin.checkpoint_files import CheckpointError
-from vqw2v_plugin.checkpoints import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, make_network
+from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.features.front import AudioFront
+from vqw2v_plugin.features.spec import FrontOptions, make_front
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
-from vqw2v_plugin.modules.audio_front import AudioFront
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import SpecMasks
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec

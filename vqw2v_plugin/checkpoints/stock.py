@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .checkpoint_files import CheckpointError, read_pickle
-from .modules.wav2vec.network import VqWav2Vec
+from ..modules.wav2vec.network import VqWav2Vec
+from .files import CheckpointError, read_pickle
 
 ARCHITECTURES = ("wav2vec", "audio_cpc")  # the second is what it was called before its release
 # what stock's model does when a file lacks the option, where ours would do another thing

@@ -1,0 +1,1 @@
+"""wav → features of any layer: what an acoustic model hears."""
