@@ -6,7 +6,7 @@ from pathlib import Path
 
 import soundfile as sf
 from documented import ROOT
-from test_checkpoint_import import stock_model, write_today
+from stock_files import stock_model, write_today
 
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.toy.corpus import make_corpus

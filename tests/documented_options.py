@@ -46,7 +46,11 @@ def known_options() -> frozenset[str]:
     # Stock's own scripts: the README says what takes the place of their options.
     for script in Path(fairseq.__file__).parent.rglob("*.py"):
         found |= set(_OPTION.findall(script.read_text(encoding="utf-8")))
-    scripts = [*ROOT.glob("examples/*/*.py"), *ROOT.glob("benchmarks/*.py"), PACKAGE / "pipeline.py"]
+    scripts = [
+        *ROOT.glob("examples/*/*.py"),
+        *ROOT.glob("benchmarks/*.py"),
+        PACKAGE / "recipes" / "stages.py",
+    ]
     for script in scripts:
         found |= options_in(script)
     return frozenset(found | _STRANGERS)

@@ -1,37 +1,37 @@
-"""Who may import whom: each room only what stands to its right, and `modules` nothing but torch."""
+"""Who may import whom: rooms only what stands below them, the mathematics torch alone, and no circles."""
 
 import ast
+import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "vqw2v_plugin"
-ORDER = [
-    {"commands", "pipeline"},
-    {"recipe", "analysis", "toy", "featurizer", "transcriber"},
-    {"discretizer", "feature_layers"},
-    {"tasks", "criterions"},
-    {"models"},
-    {"acoustic_checkpoints"},
-    {"tokenizer", "decoding", "acoustic_front"},
-    {"bert_checkpoints"},
-    {"recipe_screen", "recipe_processes"},
-    {"checkpoints", "data"},
-    {"checkpoint_network", "checkpoint_stock"},
-    {"checkpoint_files"},
-    {"quantizers"},
-    {"modules"},
+HOUSE = [
+    {"commands", "models", "tasks", "criterions"},  # the doors: what users type
+    {"training", "jobs", "analysis", "toy"},
+    {"tokenizer", "transcriber", "recipes"},
+    {"features", "export"},
+    {"checkpoints", "decoding"},
+    {"stores", "text", "corpora"},
+    {"audio", "common"},
+    {"modules", "quantizers"},  # the mathematics, which stands apart
 ]
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+MATHEMATICS = [{"wav2vec", "bert", "acoustic"}, {"quantizers"}, {"layers"}, {"kernels"}]
+WITHOUT_MATHEMATICS = {"text", "corpora", "audio", "common", "recipes"}
 EVERYWHERE = {"stack"}  # the standard library alone
 OUTSIDE = {"__init__", "__main__", "stack"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
+def level_of(rooms: list[set[str]]) -> dict[str, int]:
+    return {room: level for level, together in enumerate(rooms) for room in together}
+
+
+def parts_of(path: Path) -> tuple[str, ...]:
+    return path.relative_to(PACKAGE).with_suffix("").parts
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -49,28 +49,59 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_room_imports_only_from_its_right(path: Path) -> None:
-    room = room_of(path)
+def test_a_room_imports_only_from_below(path: Path) -> None:
+    room, levels = parts_of(path)[0], level_of(HOUSE)
     if room in OUTSIDE:
         return
-    assert room in LEVEL, f"{room} has no place in the house; give it one in ORDER and in the design"
+    assert room in levels, f"{room} has no place in the house; give it one in HOUSE and in the design"
     for line, name in imports(path):
         assert not name.startswith("vqw2v_plugin"), f"{path}:{line}: import {name} relatively"
         if not name.startswith("."):
             continue
         other = name.split(".")[1]
-        allowed = other == room or other in EVERYWHERE or LEVEL.get(other, -1) > LEVEL[room]
+        if room == "quantizers" and other == "modules":  # the registry of what lies there
+            continue
+        allowed = other == room or other in EVERYWHERE or levels.get(other, -1) > levels[room]
         assert allowed, f"{path}:{line}: {room} may not import {other}"
+        apart = room in WITHOUT_MATHEMATICS and other in HOUSE[-1]
+        assert not apart, f"{path}:{line}: {room} knows nothing of the mathematics, not {other}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "modules").glob("*.py")), ids=lambda p: p.stem)
-def test_modules_know_torch_and_nothing_else(path: Path) -> None:
-    import sys
-
+@pytest.mark.parametrize("path", sorted((PACKAGE / "modules").rglob("*.py")), ids=lambda p: str(parts_of(p)))
+def test_the_mathematics_knows_torch_and_what_is_simpler(path: Path) -> None:
+    levels = level_of(MATHEMATICS)
+    room = parts_of(path)[1]
     for line, name in imports(path):
         root = name.split(".")[0]
-        fine = name.startswith(".modules") or root == "torch" or root in sys.stdlib_module_names
+        fine = name.startswith(".modules.") or root == "torch" or root in sys.stdlib_module_names
         assert fine, f"{path}:{line}: modules may not import {name}"
+        if name.startswith(".modules."):
+            other = name.split(".")[2]
+            assert other == room or levels[other] > levels[room], f"{path}:{line}: {room} → {other}"
+
+
+def test_no_circles_between_files() -> None:
+    """Imports inside functions count too."""
+    graph: dict[str, set[str]] = {}
+    names = {".".join(parts_of(path)).removesuffix(".__init__"): path for path in FILES}
+    for name, path in names.items():
+        if name == "__init__":
+            continue
+        found = graph.setdefault(name, set())
+        for _, imported in imports(path):
+            whole = imported.removeprefix(".")
+            if imported.startswith(".") and whole in names and whole != name:
+                found.add(whole)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' → '.join(error.args[1])}")
+
+
+def test_the_house_has_few_levels_and_none_for_a_single_file() -> None:
+    assert len(HOUSE) <= 8
+    for rooms in HOUSE:
+        assert any((PACKAGE / room).is_dir() for room in rooms), f"{rooms} holds no room, files alone"
 
 
 def test_every_file_says_in_its_first_line_what_it_is() -> None:

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints.wav2vec import Loaded, load_network
+from .features.base import DTYPES
 from .modules.wav2vec.long_clips import PieceEncoder
 
 Audio = Tensor | npt.NDArray[Any]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Tokenizer:

@@ -22,7 +22,7 @@ from .checkpoints.acoustic import Acoustic, load_acoustic
 from .decoding.decoder import DecoderSettings, make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, Segment
 from .features.front import AudioFront
-from .features.spec import describe_file
+from .features.spec import describe_file, rebuild_front
 
 LIMIT = 60.0  # seconds that are heard at once
 
@@ -67,7 +67,7 @@ class Transcriber:
         bert = _find(acoustic.stamp.get("bert"), beside, bert, "--bert")
         steps = None if acoustic.transitions is None else acoustic.transitions.float().numpy()
         decoder = make_decoder(settings or DecoderSettings(), acoustic.units, steps)
-        return cls(acoustic, acoustic.make_front(front, bert), decoder, device, limit)
+        return cls(acoustic, rebuild_front(acoustic, front, bert), decoder, device, limit)
 
     def __call__(self, path: str | os.PathLike[str]) -> Hypothesis:
         """The best answer for the file, in frames of `frame_seconds` from its beginning."""

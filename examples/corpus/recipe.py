@@ -16,8 +16,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, run_or_say, run_recipe
+from vqw2v_plugin.recipes import stages as pipeline
+from vqw2v_plugin.recipes.runner import Stage, run_or_say, run_recipe
 
 EXAMPLES = Path(__file__).resolve().parent.parent
 # By yaml: on one GPU in bf16, computed and not measured; README.md beside this file says how.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqw2v_plugin import pipeline
+from vqw2v_plugin.recipes import stages as pipeline
 
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 

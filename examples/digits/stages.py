@@ -13,8 +13,8 @@ from pathlib import Path
 
 from plan import CORPORA, Input, Plan, Row, checkpoint, corpus_data, corpus_splits, shortened
 
-from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, finished, run_or_say, run_recipe
+from vqw2v_plugin.recipes import stages as pipeline
+from vqw2v_plugin.recipes.runner import Stage, finished, run_or_say, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)

@@ -19,10 +19,9 @@ from plan import Input, Plan, Row, add_arguments, corpus_data, rates, spread
 from stages import finish, stages, tokens
 
 from vqw2v_plugin.analysis.code_sources import TokenSource
-from vqw2v_plugin.analysis.code_usage import code_usage
-from vqw2v_plugin.analysis.phone_codes import Bitrate
+from vqw2v_plugin.analysis.phone_codes import Bitrate, code_usage
 from vqw2v_plugin.common.files import write_whole
-from vqw2v_plugin.recipe import Stage
+from vqw2v_plugin.recipes.runner import Stage
 from vqw2v_plugin.stores.symbols import read_about
 
 SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")

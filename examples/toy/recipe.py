@@ -5,8 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-from vqw2v_plugin import pipeline
-from vqw2v_plugin.recipe import Stage, run_or_say, run_recipe
+from vqw2v_plugin.recipes import stages as pipeline
+from vqw2v_plugin.recipes.runner import Stage, run_or_say, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vqw2v_plugin.analysis.code_usage import code_usage, joint_ids, phone_information
+from vqw2v_plugin.analysis.phone_codes import code_usage, joint_ids, phone_information
 
 
 def test_usage_of_uniform_codes_is_everything() -> None:

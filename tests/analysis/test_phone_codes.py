@@ -3,8 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from vqw2v_plugin.analysis.code_usage import code_usage, phone_information
-from vqw2v_plugin.analysis.phone_codes import Bitrate, FrameTimes, frame_phones, phone_code_table
+from vqw2v_plugin.analysis.phone_codes import (
+    Bitrate,
+    FrameTimes,
+    code_usage,
+    frame_phones,
+    phone_code_table,
+    phone_information,
+)
 from vqw2v_plugin.corpora.ctm import Segments
 
 TIMES = FrameTimes(stride=160, receptive_field=480, sample_rate=16_000)

@@ -11,11 +11,11 @@ from small_run import FIELD, RATE, STRIDE, make_run, make_tokens
 
 from vqw2v_plugin.analysis.code_sources import find_sources
 from vqw2v_plugin.analysis.phone_codes import FrameTimes
-from vqw2v_plugin.analysis.run_folder import RunFolder
 from vqw2v_plugin.analysis.run_view import RunView, Wishes
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.recipes.folder import RunFolder
 from vqw2v_plugin.tokenizer import Tokenizer
 
 

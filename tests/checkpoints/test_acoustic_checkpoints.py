@@ -16,7 +16,7 @@ from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.front import AudioFront
-from vqw2v_plugin.features.spec import FrontOptions, make_front
+from vqw2v_plugin.features.spec import FrontOptions, make_front, rebuild_front
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import SpecMasks
@@ -103,7 +103,7 @@ def front_of(vq: str, bert: str | None, layer: str, freeze_updates: int = -1) ->
 def test_its_front_gives_the_features_of_training(vq: str, bert: str, tmp_path: Path, layer: str) -> None:
     front, stamp = front_of(vq, bert if layer.startswith("bert") else None, layer)
     model = Model(ctc_units(LETTERS), stamp, 16, front)
-    made = load_acoustic(saved(tmp_path / "a.pt", model)).make_front()
+    made = rebuild_front(load_acoustic(saved(tmp_path / "a.pt", model)))
     assert not made.training and torch.equal(made(*wav())[0], front(*wav())[0])
 
 
@@ -112,9 +112,9 @@ def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
     front, stamp = make_front(FrontOptions(layer=layer, bands=12))
     assert stamp["dim"] == dim
     acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, dim, front)))
-    assert torch.equal(acoustic.make_front()(*wav())[0], front(*wav())[0])
+    assert torch.equal(rebuild_front(acoustic)(*wav())[0], front(*wav())[0])
     with pytest.raises(CheckpointError, match=f"are of the layer {layer}; leave out the checkpoints"):
-        acoustic.make_front("vq.pt")
+        rebuild_front(acoustic, "vq.pt")
 
 
 def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
@@ -129,17 +129,17 @@ def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
     with pytest.raises(
         CheckpointError, match=r"vq.pt: is not there; .* checkpoint 'vq.pt' of sha256 .*say where"
     ):
-        acoustic.make_front()
+        rebuild_front(acoustic)
     with pytest.raises(CheckpointError, match=r"bert.pt: is not there; .* the bert 'bert.pt'"):
-        acoustic.make_front(moved["vq.pt"])
+        rebuild_front(acoustic, moved["vq.pt"])
     with pytest.raises(CheckpointError, match=r"bert.pt: is another file; .* checkpoint 'vq.pt'"):
-        acoustic.make_front(moved["bert.pt"], moved["bert.pt"])
-    assert torch.equal(acoustic.make_front(moved["vq.pt"], moved["bert.pt"])(*wav())[0], expected)
+        rebuild_front(acoustic, moved["bert.pt"], moved["bert.pt"])
+    assert torch.equal(rebuild_front(acoustic, moved["vq.pt"], moved["bert.pt"])(*wav())[0], expected)
     beside = load_acoustic(shutil.move(path, tmp_path / "new" / "a.pt"))  # with all three in one folder
-    assert torch.equal(beside.make_front()(*wav())[0], expected)
+    assert torch.equal(rebuild_front(beside)(*wav())[0], expected)
     no_bert = replace(acoustic, stamp={**stamp, "layer": "z", "bert": None})
     with pytest.raises(CheckpointError, match="features need no bert; leave out"):
-        no_bert.make_front(moved["vq.pt"], moved["bert.pt"])
+        rebuild_front(no_bert, moved["vq.pt"], moved["bert.pt"])
 
 
 def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -
         for p in front.parameters():
             p.mul_(1.3)
     acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 16, front)))
-    learnt, first = acoustic.make_front(), front_of(vq, None, "z")[0]
+    learnt, first = rebuild_front(acoustic), front_of(vq, None, "z")[0]
     assert not torch.allclose(learnt(*wav())[0], first(*wav())[0], atol=1e-3)
     torch.testing.assert_close(learnt(*wav())[0], front.eval()(*wav())[0].detach(), atol=2e-4, rtol=1e-3)
 

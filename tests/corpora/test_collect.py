@@ -61,7 +61,7 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Wav) -> None:
 
 SLOW_RUN = """
 import sys, time
-from vqw2v_plugin.data import headers
+from vqw2v_plugin.corpora import headers
 from vqw2v_plugin.__main__ import main
 read = headers.audio_info
 headers.audio_info = lambda path: (time.sleep(0.003), read(path))[1]

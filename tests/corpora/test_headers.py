@@ -78,7 +78,7 @@ def test_workers_die_with_their_parent() -> None:
     code = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from vqw2v_plugin.data.headers import _live_with_parent
+from vqw2v_plugin.corpora.headers import _live_with_parent
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), _live_with_parent)
     jobs = [pool.submit(time.sleep, 60) for _ in range(2)]

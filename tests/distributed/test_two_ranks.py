@@ -20,14 +20,14 @@ BIN = Path(sys.executable).parent
 DRAWS_NOTHING = """
     import torch
     import vqw2v_plugin
-    from vqw2v_plugin.modules import gumbel, vq_wav2vec
+    from vqw2v_plugin.modules.wav2vec import network
 
     def fixed(batch, frames, same, cross=0, distance=None, device="cpu", generator=None):
         ahead = torch.arange(1, same + 1)
         rows = (torch.arange(frames)[:, None] + 3 * ahead) % frames  # [T, N]
         return rows[None] + torch.arange(batch)[:, None, None] * frames
 
-    vq_wav2vec.sample_negatives = fixed
+    network.sample_negatives = fixed
     torch.Tensor.exponential_ = lambda self, *args, **kwargs: self.fill_(1.0)
 """
 UPDATES = 8

@@ -65,7 +65,7 @@ def test_what_is_gathered_is_read(tmp_path: Path, seed: int, dtype: str, failed:
 
 def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut after each shard that was taken over, and between the renames."""
-    import vqw2v_plugin.data.feature_store as module
+    import vqw2v_plugin.stores.features as module
 
     arrays, dim = random_shards(3)
     utts = [f"u{i}" for held in arrays for i in range(len(held))]

@@ -32,7 +32,7 @@ HEARD = [
     ("fairseq.trainer", "detected shared parameter: tokens.weight <- output.weight"),
     ("fairseq.trainer", "loading train data for epoch 3"),
     ("fairseq_cli.train", "num. expert model params: 12 (num. trained: 12)"),
-    ("vqw2v_plugin.tasks", "can_reuse_epoch_itr = False"),
+    ("vqw2v_plugin.training.task", "can_reuse_epoch_itr = False"),
 ]
 
 

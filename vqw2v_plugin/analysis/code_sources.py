@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..corpora.manifest import Utterance
+from ..recipes.folder import RunFolder, StageFolder, read_text
 from ..stores.symbols import read_about, splits
 from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes
-from .run_folder import RunFolder, StageFolder, read_text
 
 _NAMES = ("checkpoint_last.pt", "checkpoint_best.pt")
 _MODEL = "vq_wav2vec"

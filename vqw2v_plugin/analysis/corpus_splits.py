@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..corpora.ctm import Segments, read_ctm
 from ..corpora.manifest import Manifest, ManifestError, Utterance
-from .run_folder import RunFolder
+from ..recipes.folder import RunFolder
 
 _HELD_OUT = ("test", "dev", "valid")  # by which names they begin
 

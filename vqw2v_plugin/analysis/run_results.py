@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .run_folder import RunFolder, StageFolder
+from ..recipes.folder import RunFolder, StageFolder
 
 KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}  # counts, examples
 

@@ -14,13 +14,12 @@ import numpy as np
 
 from ..corpora.ctm import Segments
 from ..corpora.manifest import Utterance
+from ..recipes.folder import HYDRA_LOG, LOG, RunFolder, StageFolder, read_text
 from ..stores.symbols import symbols_of
 from .code_sources import CodeSource, find_sources
-from .code_usage import CodeUsage, code_usage
 from .corpus_splits import Split, find_splits
 from .curves import Curves, best_log
-from .phone_codes import Bitrate, Codes, PhoneCodeTable, frame_phones, phone_code_table
-from .run_folder import HYDRA_LOG, LOG, RunFolder, StageFolder, read_text
+from .phone_codes import Bitrate, Codes, CodeUsage, PhoneCodeTable, code_usage, frame_phones, phone_code_table
 from .run_results import Abx, ErrorRates, read_abx, read_errors, read_hypotheses
 
 _MOST_FRAMES = 2_000_000  # of tokens that are there already: five hours and a half

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from .sphere import shorten_refusal
+
 # Samples of the slower of the two rates; the filter of soxr's HQ setting reaches less than 128 of them.
 _CONTEXT = 256
 # What libsndfile says where a header gives no length.
@@ -188,26 +190,3 @@ def _resample_piece(
     if len(piece) < end - begin:  # the filter's rounding at the file's end
         piece = np.pad(piece, (0, end - begin - len(piece)))
     return np.ascontiguousarray(piece)
-
-
-_HEADER = 1024  # bytes, as `NIST_1A` says in its second line
-_SHORTENED = (
-    "is NIST SPHERE packed by shorten: unpack it beside it, with `sph2pipe -f wav X.wv1 X.wav` "
-    "(libsndfile cannot read sample_coding {coding})"
-)
-
-
-def shorten_refusal(path: str) -> str | None:
-    """Why a SPHERE file cannot be read; None where its samples lie in it plainly, or it is no such file."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEADER)
-    except OSError:
-        return None  # whoever reads its header says so
-    if not head.startswith(b"NIST_1A"):
-        return None
-    lines = (line.split() for line in head.split(b"\n"))
-    coding = next((line[2] for line in lines if len(line) > 2 and line[0] == b"sample_coding"), b"pcm")
-    if not any(packed in coding for packed in (b"shorten", b"wavpack", b"shortpack")):
-        return None
-    return _SHORTENED.format(coding=coding.decode("latin-1"))

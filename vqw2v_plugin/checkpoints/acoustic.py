@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..features.front import AudioFront
-from ..features.spec import front_of_stamp
 from ..modules.acoustic.asg import ASG
 from ..modules.acoustic.ctc import CTC
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
@@ -40,13 +38,6 @@ class Acoustic:
     stamp: Mapping[str, Any]  # what the features are, as features.json says it
     folder: Path = Path()  # where it was read from
     front_weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # fine-tuned
-
-    def make_front(self, checkpoint: str | None = None, bert: str | None = None) -> AudioFront:
-        """Audio → the features that `network` wants; the arguments say where their checkpoints lie now."""
-        front = front_of_stamp(self.stamp, checkpoint, bert, self.folder).eval()
-        if self.front_weights:
-            _load_weights(front, self.front_weights, "the acoustic model's front")
-        return front
 
 
 class About(nn.Module):
@@ -111,7 +102,7 @@ def load_acoustic(path: str | Path) -> Acoustic:
         frame_seconds, stamp = float(about["frame_seconds"]), dict(about["features"])
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
         raise CheckpointError(f"{path}: what it says of its model cannot be used: {error!r}") from error
-    _load_weights(network, _part(state["model"], _NETWORK), str(path))
+    load_acoustic_weights(network, _part(state["model"], _NETWORK), str(path))
     network.eval().requires_grad_(False)
     transitions = None if network.transitions is None else network.transitions.detach()
     front = _part(state["model"], _FRONT)
@@ -122,7 +113,7 @@ def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
-def _load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+def load_acoustic_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     for name, value in weights.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(

@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.report_page.assemble import make_report
-    from ..analysis.run_folder import RunFolder
     from ..analysis.run_view import RunView, Wishes
     from ..common.files import write_whole
+    from ..recipes.folder import RunFolder
 
     if args.clips < 0 or not args.clip_seconds > 0 or args.encode_minutes < 0:
         raise ValueError(

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..analysis.code_usage import Codes
+    from ..analysis.phone_codes import Codes
     from ..checkpoints.wav2vec import Loaded
     from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
@@ -98,7 +98,7 @@ def _health(model: Loaded) -> str:
 def _print_usage(name: str, tokenizer: Tokenizer, codes: dict[str, Codes]) -> None:
     import numpy as np
 
-    from ..analysis.code_usage import code_usage
+    from ..analysis.phone_codes import code_usage
 
     usage = code_usage(np.concatenate(list(codes.values())), tokenizer.num_codes)
     print(f"{name}: {usage.num_frames:,} frames, {usage.num_groups} groups of {usage.num_codes} codes")
@@ -111,8 +111,7 @@ def _print_usage(name: str, tokenizer: Tokenizer, codes: dict[str, Codes]) -> No
 
 
 def _print_phones(tokenizer: Tokenizer, codes: dict[str, Codes], ctm: str) -> None:
-    from ..analysis.code_usage import joint_ids, phone_information
-    from ..analysis.phone_codes import FrameTimes, frame_phones
+    from ..analysis.phone_codes import FrameTimes, frame_phones, joint_ids, phone_information
     from ..corpora.ctm import read_ctm
 
     geometry = tokenizer.geometry

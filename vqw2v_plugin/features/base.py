@@ -1,12 +1,14 @@
-"""TODO"""
+"""wav → features: which layers there are, and how they are named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYERS = ("z", "c", "q", "bert", "logmel", "mfcc")
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..audio.reading import AudioError, read_audio
+from ..checkpoints.acoustic import Acoustic, load_acoustic_weights
 from ..checkpoints.bert import load_bert
 from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..checkpoints.wav2vec import Loaded, load_network
@@ -23,14 +24,12 @@ from ..corpora.manifest import Utterance
 from ..modules.bert.network import Bert
 from ..modules.wav2vec.long_clips import PieceEncoder
 from ..stores.pieces import Pieces
-from ..tokenizer import DTYPES
-from .base import LAYERS, Layer, Segment
+from .base import DTYPES, LAYERS, Layer, Segment
 from .front import AudioFront
 from .network import NetworkFeatures
 from .spectral import SpectralFeatures
 
 DEFAULT_BANDS = 80
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def make_front(options: FrontOptions) -> tuple[AudioFront, dict[str, Any]]:
             )
         bert = load_bert(options.bert) if options.bert else None
         features = NetworkFeatures(
-            loaded.network, layer, loaded.normalize, bert, options.run_length, _DTYPES[options.dtype]
+            loaded.network, layer, loaded.normalize, bert, options.run_length, DTYPES[options.dtype]
         )
         stamp["checkpoint"] = describe_file(options.checkpoint)
         if options.bert:
@@ -128,6 +127,14 @@ def front_of_stamp(
         dtype="bf16" if stamp.get("dtype") == "bf16" else "fp32",
     )
     return make_front(options)[0]
+
+
+def rebuild_front(acoustic: Acoustic, checkpoint: str | None = None, bert: str | None = None) -> AudioFront:
+    """Audio → the features that `acoustic` wants; the arguments say where their checkpoints lie now."""
+    front = front_of_stamp(acoustic.stamp, checkpoint, bert, acoustic.folder).eval()
+    if acoustic.front_weights:
+        load_acoustic_weights(front, acoustic.front_weights, "the acoustic model's front")
+    return front
 
 
 def describe_file(path: str | Path) -> dict[str, str]:

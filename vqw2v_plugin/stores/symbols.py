@@ -1,7 +1,7 @@
 """The tokens of the picture on disk, what is text of them: SPLIT.ids, dict.txt and tokens.json.
 
 `.ids` has a line `utt⇥frames` for each utterance, dict.txt a line `symbol count` for each symbol in the order
-of their ids. The ids themselves are in `token_store.py`. Neither torch nor fairseq is needed here.
+of their ids. The ids themselves are in `tokens.py`. Neither torch nor fairseq is needed here.
 """
 
 from __future__ import annotations

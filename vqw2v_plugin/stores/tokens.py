@@ -215,7 +215,7 @@ def _fitting_type(num_symbols: int | None) -> type[np.generic]:
     return np.uint16 if num_symbols is not None and num_symbols < 65_500 else np.uint32
 
 
-_HEADER = 128  # bytes of a .npy file before its numbers
+_NPY_HEADER = 128  # bytes of a .npy file before its numbers
 
 
 class TokenExtras:
@@ -226,7 +226,7 @@ class TokenExtras:
         self._text = open(self._part("txt"), "w", encoding="utf-8", newline="\n") if text else None
         self._durations = open(self._part("durations.npy"), "wb") if run_length else None
         if self._durations is not None:
-            self._durations.seek(_HEADER)
+            self._durations.seek(_NPY_HEADER)
         if npy:
             shutil.rmtree(self._part("codes"), ignore_errors=True)
             self._part("codes").mkdir()
@@ -249,11 +249,11 @@ class TokenExtras:
             self._text.close()
             os.replace(self._part("txt"), self.out / f"{self.split}.txt")
         if self._durations is not None:
-            count = (self._durations.tell() - _HEADER) // 4
+            count = (self._durations.tell() - _NPY_HEADER) // 4
             self._durations.seek(0)
             header = {"descr": "<i4", "fortran_order": False, "shape": (count,)}
             np.lib.format.write_array_header_1_0(self._durations, header)
-            assert self._durations.tell() == _HEADER
+            assert self._durations.tell() == _NPY_HEADER
             self._durations.close()
             os.replace(self._part("durations.npy"), self.out / f"{self.split}.durations.npy")
         if self.npy:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from html import escape
 
-from ..run_folder import StageFolder
+from ...recipes.folder import StageFolder
 from ..run_view import RunView
 from .codes import codebook_section, phones_section
 from .page import Section, missing, render_page, table, tile

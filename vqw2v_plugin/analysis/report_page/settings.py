@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from ...recipes.folder import HYDRA, LOG, RunFolder, StageFolder, read_text
 from ...stack import distribution_version
-from ..run_folder import HYDRA, LOG, RunFolder, StageFolder, read_text
 from ..run_view import RunView
 from .page import Section, code, folded, heading, missing, paragraph, shell, table
 
@@ -48,7 +48,7 @@ def settings_section(view: RunView) -> Section:
             printed = view.run.short(read_text(stage.path / LOG)).strip().splitlines()[-_PRINTED:]
             body += folded("What it printed", code("\n".join(printed))) if printed else ""
     if not body:
-        text = "No stage has written down its command; recipes (`vqw2v_plugin.recipe`) and hydra do."
+        text = "No stage has written down its command; recipes (`vqw2v_plugin.recipes.runner`) and hydra do."
         return Section("Settings", missing(text), lacks=True)
     where = paragraph(f"RUN stands for {view.run.path}.", "lead")
     return Section("Settings", where + body)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from html import escape
 
+from ...recipes.folder import StageFolder
 from ..curves import Curves
-from ..run_folder import StageFolder
 from ..run_view import RunView
 from .figures import learning_curve
 from .page import Section, figure, folded, heading, legend, missing, paragraph

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ...audio.reading import shorten_refusal
+from ...audio.sphere import shorten_refusal
 from .entry import Entry, Refusal, Timed, table_lines
 from .folder import Folder
 

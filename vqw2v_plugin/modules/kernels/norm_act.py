@@ -1,4 +1,7 @@
-"""TODO"""
+"""wav → z → c in training: norm and activation in as few passes over memory as there can be.
+
+Shapes: B batch, T frames, C channels, G groups.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO"""
+"""wav → z → tokens and c: the settings of the network, stock fairseq's names and the paper's values."""
 
 from dataclasses import dataclass, field
 from typing import Any, List, Optional, Union

@@ -16,7 +16,7 @@ from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.stores.symbols import write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 SYMBOLS = [f"{i % 5}-{i // 5}" for i in range(30)]
 YAMLS = sorted((ROOT / "examples" / "bert").glob("*.yaml"))

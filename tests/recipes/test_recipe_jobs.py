@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from python_code import python
 
-from vqw2v_plugin import recipe
 from vqw2v_plugin.common.locks import LockedError, held
-from vqw2v_plugin.recipe import Stage, StageError, run_recipe
+from vqw2v_plugin.recipes import runner as recipe
+from vqw2v_plugin.recipes.runner import Stage, StageError, run_recipe
 
 
 def meet(mine: Path, other: Path) -> list[list[str]]:
@@ -140,7 +140,7 @@ while True:
     program = f"""
 import sys
 from pathlib import Path
-from vqw2v_plugin.recipe import Stage, run_recipe
+from vqw2v_plugin.recipes.runner import Stage, run_recipe
 run_recipe(Path({str(run)!r}), [Stage('one', [[sys.executable, '-c', {command!r}]], '', 1)])
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:
@@ -160,7 +160,7 @@ def test_a_process_that_survives_its_recipe_keeps_the_stage(tmp_path: Path) -> N
     program = f"""
 import sys
 from pathlib import Path
-from vqw2v_plugin.recipe import Stage, run_recipe
+from vqw2v_plugin.recipes.runner import Stage, run_recipe
 run_recipe(Path({str(run)!r}), [Stage('one', [[sys.executable, '-c', {command!r}]], '', 1)])
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:

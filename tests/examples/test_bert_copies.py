@@ -10,7 +10,7 @@ import soundfile
 
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
-COPIES = Path(__file__).resolve().parent.parent / "examples" / "bert" / "copies.py"
+COPIES = Path(__file__).resolve().parents[2] / "examples" / "bert" / "copies.py"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.corpora.publish import claimed
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 Wav = Callable[..., Path]
 
 

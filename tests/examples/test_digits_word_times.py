@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "digits" / "word_times.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "digits" / "word_times.py"
 
 
 def ran(tmp_path: Path, said: list[tuple[str, float, float]]) -> subprocess.CompletedProcess[str]:

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from vqw2v_plugin import recipe_screen
-from vqw2v_plugin.recipe import Stage, all_needs
-from vqw2v_plugin.recipe_screen import Board, Clock
+from vqw2v_plugin.recipes import screen as recipe_screen
+from vqw2v_plugin.recipes.runner import Stage, all_needs
+from vqw2v_plugin.recipes.screen import Board, Clock
 
 
 class Terminal(io.StringIO):

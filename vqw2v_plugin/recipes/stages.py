@@ -1,6 +1,6 @@
 """The stages of whole pipelines, from manifests to words: what the recipes in examples/ are put together of.
 
-Each function gives one stage of `recipe.py`; its command is the one that a user would type.
+Each function gives one stage of `runner.py`; its command is the one that a user would type.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from .recipe import Stage
+from .runner import Stage
 
 BIN = Path(sys.executable).parent
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 VQW2V = [str(BIN / "vqw2v")]
 
 

@@ -12,7 +12,7 @@ import soundfile
 from vqw2v_plugin.corpora.ctm import read_ctm
 from vqw2v_plugin.corpora.manifest import Manifest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import TextIO
 
-from .common.progress import Progress
+from ..common.progress import Progress
 
 
 class Board:

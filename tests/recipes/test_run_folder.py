@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin import recipe
-from vqw2v_plugin.analysis import run_folder
-from vqw2v_plugin.analysis.run_folder import RunError, RunFolder
+from vqw2v_plugin.recipes import folder as run_folder
+from vqw2v_plugin.recipes import runner as recipe
+from vqw2v_plugin.recipes.folder import RunError, RunFolder
 
 
 def make(path: Path, text: str = "", when: float = 0) -> None:

@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .common.files import write_whole
-from .common.locks import LockedError, held
-from .recipe_processes import Processes, ended_by_signals
-from .recipe_screen import Board, Clock, StageBar
+from ..common.files import write_whole
+from ..common.locks import LockedError, held
+from .processes import Processes, ended_by_signals
+from .screen import Board, Clock, StageBar
 
 LOG, BEGUN, DONE = "log.txt", "begun", "done"
 LOCK = ".recipe.lock"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 WORDS = "zero one two three four five six seven eight nine".split()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip("fairseq")
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "bert"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "bert"
 sys.path.insert(0, str(EXAMPLES))
 import against_bigram
 from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score

@@ -14,7 +14,7 @@ import yaml
 from vqw2v_plugin.checkpoints.wav2vec import build_network, load_network
 from vqw2v_plugin.corpora.manifest import write_manifest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "vqw2v_plugin"
 BIN = Path(sys.executable).parent
 LAYERS = "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]"
@@ -98,7 +98,7 @@ def test_a_third_party_s_quantizer_trains_from_its_own_user_dir(data: Path, tmp_
             from dataclasses import dataclass
             import torch
             import vqw2v_plugin
-            from vqw2v_plugin.modules.quantizer import *
+            from vqw2v_plugin.modules.quantizers.base import *
             from vqw2v_plugin.quantizers import register_quantizer
 
             @dataclass(frozen=True)

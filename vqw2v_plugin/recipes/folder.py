@@ -1,6 +1,6 @@
 """A run's folder → its stages and what each has made, known by the files that lie there and by no name.
 
-A recipe's stage is a folder with a log and the mark of its end (`recipe.py`). What was made by hand, a
+A recipe's stage is a folder with a log and the mark of its end (`runner.py`). What was made by hand, a
 training folder or a folder of tokens, is a stage as well.
 """
 

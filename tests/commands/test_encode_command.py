@@ -16,7 +16,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from speaking import write_speech
 
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 YAMLS = sorted((ROOT / "examples" / "acoustic").glob("*.yaml"))
 TRAINING = (

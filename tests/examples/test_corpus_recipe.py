@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands(tmp_path: Path, *options: str) -> list[list[str]]:

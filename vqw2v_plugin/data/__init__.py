@@ -1,1 +1,0 @@
-"""Bytes <-> arrays: the wavs left of the picture's first arrow, and the files between its stages."""
