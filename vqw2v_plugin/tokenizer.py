@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .audio.clip import Clip
 from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints.wav2vec import Loaded, load_network
 from .features.base import DTYPES
@@ -98,12 +99,10 @@ class Tokenizer:
         frames = self.geometry.frames(size_at(array.shape[1], rate, self.sample_rate))
         return torch.stack(rows) if rows else torch.zeros(0, frames, self.num_groups, dtype=torch.int64)
 
-    def encode_file(
-        self, path: str | Path, start: int = 0, samples: int | None = None, rate: int | None = None
-    ) -> Tensor:
-        """Codes [T, G] of a file, or of `samples` samples from `start`; `rate` is what it is said to have."""
-        wav = read_audio(path, self.sample_rate, start, samples, rate=rate)
-        return self._encode_clip(wav, self.sample_rate, str(path))
+    def encode_file(self, source: str | Path | Clip, start: int = 0, samples: int | None = None) -> Tensor:
+        """Codes [T, G] of a file, or of `samples` samples from `start`; or of a manifest's utterance."""
+        clip = source if isinstance(source, Clip) else Clip(str(source), samples, start)
+        return self._encode_clip(read_audio(clip, self.sample_rate), self.sample_rate, clip.path)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:  # [T, G] → [T, C], [B, T, G] → [B, T, C]

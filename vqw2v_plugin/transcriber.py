@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .audio.clip import Clip
 from .audio.cuts import Part, parts_of
 from .audio.reading import AudioError, read_audio
 from .checkpoints.acoustic import Acoustic, load_acoustic
@@ -84,7 +85,8 @@ class Transcriber:
     @torch.inference_mode()
     def emissions(self, path: str | os.PathLike[str], part: Part) -> Emissions:  # [T', V]
         """What the model says of a part of a file."""
-        wav = torch.from_numpy(read_audio(path, self.front.sample_rate, part.start, part.samples))  # [S]
+        clip = Clip(os.fspath(path), part.samples, part.start)
+        wav = torch.from_numpy(read_audio(clip, self.front.sample_rate))  # [S]
         if self.front.frames(len(wav)) < 1:
             raise AudioError(
                 f"{os.fspath(path)}: {len(wav)} samples at {self.front.sample_rate} Hz are too short for a "

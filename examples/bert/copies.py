@@ -63,7 +63,7 @@ def copied(
         own_rate = found.rate or soundfile.info(found.path).samplerate
         where = {"path": str(Path(found.path).resolve().relative_to("/")), "start": found.start}
         yield {**where, "samples": found.samples, "rate": own_rate, "utt": found.utt, **said}
-        wav = read_audio(found.path, rate, found.start, found.samples)
+        wav = read_audio(found, rate)
         for speed in speeds:
             utt = f"{found.utt}_{speed:g}"
             path = out / "flac" / f"{utt}.flac"

@@ -108,7 +108,7 @@ def test_a_tones_energy_lies_at_its_frequency() -> None:
 
 def test_chosen_utterances_are_of_different_speakers_and_fit_the_page() -> None:
     rows = [
-        Utterance("", int(s * 16_000), f"{who}{s}", speaker=who) for who in "abc" for s in (0.4, 2.9, 9.0)
+        Utterance("", int(s * 16_000), utt=f"{who}{s}", speaker=who) for who in "abc" for s in (0.4, 2.9, 9.0)
     ]
     chosen = clips.choose(rows, 4)
     assert sorted(row.speaker or "" for row in chosen[:3]) == ["a", "b", "c"] and len(chosen) == 4

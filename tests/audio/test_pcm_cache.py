@@ -9,8 +9,9 @@ import pytest
 from sounds import Sound, noise
 
 from vqw2v_plugin.audio import pcm_cache
+from vqw2v_plugin.audio.clip import Clip, Crop
 from vqw2v_plugin.audio.pcm_cache import PcmCache
-from vqw2v_plugin.audio.reading import AudioError, Crop, read_audio
+from vqw2v_plugin.audio.reading import AudioError, read_audio
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def test_cache_returns_the_same_samples(
     sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch, rate: int, crop: Crop | None
 ) -> None:
     path = str(sound("x.flac", noise(5_000), rate))
-    expected = read_audio(path, 16_000, 100, 4_000, crop, rate)
-    first = cache.read(path, 100, 4_000, crop, rate)
+    expected = read_audio(Clip(path, 4_000, 100, rate), 16_000, crop)
+    first = cache.read(Clip(path, 4_000, 100, rate), crop)
     monkeypatch.setattr(pcm_cache, "read_audio", decoding_fails)
-    again = cache.read(path, 100, 4_000, crop, rate)
+    again = cache.read(Clip(path, 4_000, 100, rate), crop)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first, expected, atol=0 if rate == 16_000 else 2**-16 + 1e-6)
     assert again.dtype == np.float32
@@ -39,15 +40,15 @@ def test_cache_returns_the_same_samples(
 
 def test_samples_beyond_16_bit_are_clipped(sound: Sound, cache: PcmCache) -> None:
     path = str(sound("x.wav", np.array([1.5, -1.5, 0.25], np.float32), subtype="FLOAT"))
-    assert cache.read(path).tolist() == [1 - 2**-15, -1.0, 0.25]
+    assert cache.read(Clip(path)).tolist() == [1 - 2**-15, -1.0, 0.25]
 
 
 def test_a_changed_file_is_decoded_anew(sound: Sound, cache: PcmCache) -> None:
     path = sound("x.wav", noise(1_000, seed=1))
-    cache.read(str(path))
+    cache.read(Clip(str(path)))
     sound("x.wav", noise(1_000, seed=2))
     os.utime(path, ns=(0, 0))
-    np.testing.assert_array_equal(cache.read(str(path)), read_audio(path, 16_000))
+    np.testing.assert_array_equal(cache.read(Clip(str(path))), read_audio(path, 16_000))
 
 
 @pytest.mark.parametrize("spoil", [b"", b"nonsense", None])
@@ -55,20 +56,20 @@ def test_a_broken_entry_is_made_anew(
     sound: Sound, cache: PcmCache, caplog: pytest.LogCaptureFixture, spoil: bytes | None
 ) -> None:
     path = str(sound("x.wav", noise(1_000)))
-    expected = cache.read(path)
-    entry = cache.file_of(path)
+    expected = cache.read(Clip(path))
+    entry = cache.file_of(Clip(path))
     entry.write_bytes(entry.read_bytes()[:-100] if spoil is None else spoil)
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(cache.read(path), expected)
+        np.testing.assert_array_equal(cache.read(Clip(path)), expected)
     assert "is made anew" in caplog.text
     assert np.load(entry).shape == (1_000,)
 
 
 def test_an_entry_of_another_kind_is_made_anew(sound: Sound, cache: PcmCache) -> None:
     path = str(sound("x.wav", noise(1_000)))
-    expected = cache.read(path)
-    np.save(cache.file_of(path), np.zeros(3))
-    np.testing.assert_array_equal(cache.read(path), expected)
+    expected = cache.read(Clip(path))
+    np.save(cache.file_of(Clip(path)), np.zeros(3))
+    np.testing.assert_array_equal(cache.read(Clip(path)), expected)
 
 
 def test_only_whole_entries_are_left(sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +79,13 @@ def test_only_whole_entries_are_left(sound: Sound, cache: PcmCache, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full_disk)
-    assert len(cache.read(path)) == 1_000 and len(cache.read(path)) == 1_000
+    assert len(cache.read(Clip(path))) == 1_000 and len(cache.read(Clip(path))) == 1_000
     assert not [file for file in cache.folder.rglob("*") if file.is_file()]
 
 
 def test_bad_audio_and_bad_folder_are_named(sound: Sound, cache: PcmCache, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"gone\.wav: no such file or directory, expected an audio file"):
-        cache.read(str(tmp_path / "gone.wav"))
+        cache.read(Clip(str(tmp_path / "gone.wav")))
     occupied = sound("occupied.wav", noise(10))
     with pytest.raises(AudioError, match=r"audio_cache=.*occupied\.wav: cannot be written"):
         PcmCache(occupied, 16_000)

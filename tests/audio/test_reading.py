@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import Sound, noise, sine
 
-from vqw2v_plugin.audio.reading import AudioError, AudioInfo, Crop, audio_info, read_audio, size_at
+from vqw2v_plugin.audio.clip import Clip, Crop
+from vqw2v_plugin.audio.reading import AudioError, AudioInfo, audio_info, read_audio, size_at
 
 
 def level(wave: np.ndarray) -> float:
@@ -68,14 +69,14 @@ def test_crop_equals_slice_of_the_whole(
 def test_segment_equals_slice_of_file(sound: Sound, rate: int, start: int, aligned: int) -> None:
     path = sound("x.wav", noise(30_000), rate, "FLOAT")
     whole = read_audio(path, 16_000)
-    segment = read_audio(path, 16_000, start=start, samples=8_820)
+    segment = read_audio(Clip(str(path), 8_820, start), 16_000)
     assert len(segment) == size_at(8_820, rate, 16_000)
     np.testing.assert_allclose(segment, whole[aligned : aligned + len(segment)], atol=2e-6)
 
 
 def test_segment_off_the_grid_is_the_shifted_wave(sound: Sound) -> None:
     wave = sine(1_000, 44_100, 1.0)
-    segment = read_audio(sound("x.wav", wave, 44_100, "FLOAT"), 16_000, start=4_411, samples=22_050)
+    segment = read_audio(Clip(str(sound("x.wav", wave, 44_100, "FLOAT")), 22_050, 4_411), 16_000)
     expected = 0.5 * np.sin(2 * np.pi * 1_000 * (np.arange(8_000) / 16_000 + 4_411 / 44_100))
     np.testing.assert_allclose(segment, expected, atol=1e-3)
 
@@ -98,8 +99,8 @@ def test_nan_is_counted_and_placed(sound: Sound, channels: int) -> None:
     with pytest.raises(
         AudioError, match=r"x\.wav: 2 of 60 samples are NaN or infinite, the first is sample 40"
     ):
-        read_audio(path, 16_000, start=30, samples=60)
-    assert len(read_audio(path, 16_000, start=0, samples=40)) == 40
+        read_audio(Clip(str(path), 60, 30), 16_000)
+    assert len(read_audio(Clip(str(path), 40), 16_000)) == 40
 
 
 def test_large_finite_samples_are_not_called_infinite(sound: Sound) -> None:
@@ -140,17 +141,17 @@ def test_each_bad_file_is_named_with_its_defect(sound: Sound, name: str, spoil, 
     path = sound(name if name != "x.raw" else "y.wav", noise(2_000)).with_name(name)
     spoil(path)
     with pytest.raises(AudioError, match=said) as error:
-        read_audio(path, 16_000, samples=2_000)
+        read_audio(Clip(str(path), 2_000), 16_000)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
 
 def test_wrong_rate_and_vanishing_piece_are_refused(sound: Sound) -> None:
     path = sound("x.wav", noise(2_000), 8_000)
-    assert len(read_audio(path, 16_000, rate=8_000)) == 4_000
+    assert len(read_audio(Clip(str(path), rate=8_000), 16_000)) == 4_000
     with pytest.raises(AudioError, match="column rate says 16000 Hz, the file has 8000 Hz"):
-        read_audio(path, 16_000, rate=16_000)
+        read_audio(Clip(str(path), rate=16_000), 16_000)
     with pytest.raises(AudioError, match="1 samples at 8000 Hz leave none at 4000 Hz"):
-        read_audio(path, 4_000, samples=1)
+        read_audio(Clip(str(path), 1), 4_000)
 
 
 def test_fsdd_is_read_at_16khz(real_data: Path) -> None:

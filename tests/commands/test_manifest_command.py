@@ -55,7 +55,7 @@ def test_what_is_listed_can_be_read(tmp_path: Path, wav: Wav, capsys: pytest.Cap
     total = 0
     for split in ("train", "valid"):
         for utterance in Manifest(tmp_path / "o" / f"{split}.tsv"):
-            wave = read_audio(utterance.path, utterance.rate or 0, utterance.start, utterance.samples)
+            wave = read_audio(utterance, utterance.rate or 0)
             assert len(wave) == utterance.samples
             total += 1
     assert total == 20 and refused(tmp_path / "o") == {}

@@ -62,7 +62,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def whole(path: str) -> Utterance:
-    return Utterance(path, sf.info(path).frames, path)
+    return Utterance(path, sf.info(path).frames, utt=path)
 
 
 def by_hand(model: str, source: Callable[[Utterance], torch.Tensor], path: str) -> list[tuple[object, ...]]:

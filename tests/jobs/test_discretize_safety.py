@@ -181,7 +181,9 @@ def test_what_cannot_be_read_is_named_and_tried_again(
     encoded = []
     original = Tokenizer.encode_file
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tokenizer, "encode_file", lambda *args: (encoded.append(args[1]), original(*args))[1])
+        patch.setattr(
+            Tokenizer, "encode_file", lambda *args: (encoded.append(args[1].path), original(*args))[1]
+        )
         assert main(arguments) == 0
     assert sorted(encoded) == sorted(map(str, damaged))  # those alone
     assert run(checkpoint, manifest, tmp_path / "one", *FEW) == 0

@@ -43,7 +43,7 @@ def codes_of(checkpoint: str, manifest: str) -> list[tuple[list[str], np.ndarray
     """The symbols of each utterance's runs of equal codes, and the frames of each run."""
     tokenizer, found = Tokenizer.load(checkpoint), []
     for utterance in (Manifest(manifest)[i] for i in range(len(Manifest(manifest)))):
-        codes = tokenizer.encode_file(utterance.path, utterance.start, utterance.samples, utterance.rate)
+        codes = tokenizer.encode_file(utterance)
         kept, frames = torch.unique_consecutive(codes, dim=0, return_counts=True)
         found.append((["-".join(map(str, row)) for row in kept.tolist()], frames.numpy()))
     return found

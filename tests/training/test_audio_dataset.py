@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from vqw2v_plugin.audio.pcm_cache import PcmCache
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
-from vqw2v_plugin.training.datasets.audio import AudioCropDataset, BadClip, Clip
+from vqw2v_plugin.training.datasets.audio import AudioCropDataset, BadClip, LoadedClip
 
 Corpus = Callable[[int], Manifest]
 
@@ -26,7 +26,7 @@ def dataset_of(manifest: Manifest, **options: object) -> AudioCropDataset:
 
 def source(dataset: AudioCropDataset, index: int) -> torch.Tensor:
     clip = dataset[index]
-    assert isinstance(clip, Clip)
+    assert isinstance(clip, LoadedClip)
     return clip.source
 
 

@@ -89,7 +89,7 @@ class TokenSource:
     def known(self) -> dict[str, list[Utterance]]:
         stride = self.times.stride
         return {
-            split: [Utterance("", frames * stride, utt) for utt, frames in held.store.rows]
+            split: [Utterance("", frames * stride, utt=utt) for utt, frames in held.store.rows]
             for split, held in self.frames.items()
         }
 
@@ -138,7 +138,7 @@ class CheckpointSource:
         found: dict[str, Codes] = {}
         for row in rows:
             try:
-                codes = self._tokenizer.encode_file(row.path, row.start, row.samples, rate=row.rate)
+                codes = self._tokenizer.encode_file(row)
             except AudioError:
                 continue  # whoever made the tokens has named it
             found[row.utt] = codes.numpy()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .clip import Clip
 from .reading import audio_info, read_audio
 
 _HOP = 0.01  # seconds, between two energies
@@ -47,7 +48,7 @@ def parts_of(path: str | os.PathLike[str], limit: float, tick_seconds: float) ->
 
 def _quietest(path: str | os.PathLike[str], rate: int, first: int, last: int) -> int:
     """The sample in the middle of the quietest pause between two samples."""
-    wav = read_audio(path, rate, first, last - first)
+    wav = read_audio(Clip(os.fspath(path), last - first, first), rate)
     hop = max(1, int(rate * _HOP))
     energies = np.square(wav[: len(wav) // hop * hop].astype(np.float64)).reshape(-1, hop).sum(1)
     sums = np.cumsum(np.concatenate([[0.0], energies]))

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .reading import AudioError, Crop, Samples, read_audio
+from .clip import Clip, Crop
+from .reading import AudioError, Samples, read_audio
 
 logger = logging.getLogger(__name__)
 
@@ -38,21 +39,15 @@ class PcmCache:
                 f"decoded audio; name another one or leave the option out"
             ) from error
 
-    def read(
-        self,
-        path: str,
-        start: int = 0,
-        samples: int | None = None,
-        crop: Crop | None = None,
-        rate: int | None = None,
-    ) -> Samples:
-        """Samples [S] of the utterance, or of the crop of it; only the crop's pages are touched."""
-        pcm = self._load(path, start, samples, rate)
+    def read(self, clip: Clip, crop: Crop | None = None) -> Samples:
+        """Samples [S] of the clip, or of the crop of it; only the crop's pages are touched."""
+        pcm = self._load(clip)
         begin, end = (0, len(pcm)) if crop is None else crop.bounds(len(pcm))
         return pcm[begin:end].astype(np.float32) / np.float32(_SCALE)
 
-    def file_of(self, path: str, start: int = 0, samples: int | None = None, rate: int | None = None) -> Path:
-        """Where the utterance is kept."""
+    def file_of(self, clip: Clip) -> Path:
+        """Where the clip is kept."""
+        path = clip.path
         try:
             stat = os.stat(path)
         except OSError as error:
@@ -65,16 +60,16 @@ class PcmCache:
             os.path.abspath(path),
             stat.st_size,
             stat.st_mtime_ns,
-            start,
-            samples,
-            rate,
+            clip.start,
+            clip.samples,
+            clip.rate,
             self.sample_rate,
         )
         key = hashlib.sha256(repr(identity).encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
         return self.folder / key[:2] / f"{key}.npy"  # 256 subfolders keep each of them small
 
-    def _load(self, path: str, start: int, samples: int | None, rate: int | None) -> npt.NDArray[np.int16]:
-        file = self.file_of(path, start, samples, rate)
+    def _load(self, clip: Clip) -> npt.NDArray[np.int16]:
+        file = self.file_of(clip)
         try:
             pcm = np.load(file, mmap_mode="r", allow_pickle=False)
             if pcm.dtype == np.int16 and pcm.ndim == 1 and len(pcm):
@@ -83,7 +78,7 @@ class PcmCache:
             pass
         except (OSError, ValueError, EOFError) as error:
             logger.warning("%s is broken (%s) and is made anew", file, error)
-        wav = read_audio(path, self.sample_rate, start, samples, rate=rate)
+        wav = read_audio(clip, self.sample_rate)
         pcm = np.clip(np.rint(wav * _SCALE), -_SCALE, _SCALE - 1).astype(np.int16)
         self._store(file, pcm)
         return pcm

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from .clip import Clip, Crop
 from .sphere import shorten_refusal
 
 # Samples of the slower of the two rates; the filter of soxr's HQ setting reaches less than 128 of them.
@@ -36,19 +37,6 @@ class AudioInfo:
     channels: int
 
 
-@dataclass(frozen=True)
-class Crop:
-    """At most `length` samples at the target rate; `position` in [0, 1) says where in the room there is."""
-
-    length: int
-    position: float
-
-    def bounds(self, size: int) -> tuple[int, int]:
-        """The crop's first sample and the one after its last, of `size` samples."""
-        begin = int(self.position * (max(size - self.length, 0) + 1))
-        return begin, min(begin + self.length, size)
-
-
 def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     """Rate, length and channels from the header alone."""
     with _open(os.fspath(path)) as file:
@@ -60,23 +48,17 @@ def size_at(samples: int, rate: int, target_rate: int) -> int:
     return samples * target_rate // rate
 
 
-def read_audio(
-    path: str | os.PathLike[str],
-    sample_rate: int,
-    start: int = 0,
-    samples: int | None = None,
-    crop: Crop | None = None,
-    rate: int | None = None,
-) -> Samples:
-    """Samples [S] at `sample_rate`; `start` and `samples` count in the file's own rate (`rate`, if given)."""
-    path = os.fspath(path)
+def read_audio(source: str | os.PathLike[str] | Clip, sample_rate: int, crop: Crop | None = None) -> Samples:
+    """Samples [S] at `sample_rate` of a file, or of a clip of one; of these the crop, if there is one."""
+    clip = source if isinstance(source, Clip) else Clip(os.fspath(source))
+    path, start = clip.path, clip.start
     with _open(path) as file:
-        if rate is not None and rate != file.samplerate:
+        if clip.rate is not None and clip.rate != file.samplerate:
             raise AudioError(
-                f"{path}: the manifest's column rate says {rate} Hz, the file has {file.samplerate} Hz; "
+                f"{path}: the manifest's column rate says {clip.rate} Hz, the file has {file.samplerate} Hz; "
                 f"correct the column or leave it out"
             )
-        length = _segment_length(path, file, start, samples)
+        length = _segment_length(path, file, start, clip.samples)
         size = size_at(length, file.samplerate, sample_rate)
         if size == 0:
             raise AudioError(

@@ -22,9 +22,7 @@ def encode_manifest(tokenizer: Tokenizer, manifest: Manifest) -> dict[str, Codes
     codes: dict[str, Codes] = {}
     for utterance in (manifest[i] for i in range(len(manifest))):
         try:
-            codes[utterance.utt] = tokenizer.encode_file(
-                utterance.path, utterance.start, utterance.samples, rate=utterance.rate
-            ).numpy()  # [T, G]
+            codes[utterance.utt] = tokenizer.encode_file(utterance).numpy()  # [T, G]
         except AudioError as error:
             print(f"skipped: {error}")
     if not codes:

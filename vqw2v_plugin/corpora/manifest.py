@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..audio.clip import Clip
+
 PLAIN_COLUMNS = ("path", "samples")
 _ALIASES = {"n_samples": "samples"}
 _OWN_COLUMNS = ("path", "samples", "utt", "start", "rate", "speaker", "lang")
@@ -24,14 +26,11 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One row: `samples` samples of `path` from `start`, both counted in the file's own sample rate."""
+class Utterance(Clip):
+    """One row: a clip, its own id, and what else the row says."""
 
-    path: str
-    samples: int
-    utt: str
-    start: int = 0
-    rate: int | None = None
+    samples: int = 0
+    utt: str = ""
     speaker: str | None = None
     lang: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)

@@ -243,7 +243,7 @@ def _segment(folder: str, bert: Bert | None) -> Segment:
 
 
 def _read(utterance: Utterance, sample_rate: int, least: int) -> Tensor:  # [S]
-    wav = read_audio(utterance.path, sample_rate, utterance.start, utterance.samples, rate=utterance.rate)
+    wav = read_audio(utterance, sample_rate)
     if len(wav) < least:
         raise AudioError(
             f"{utterance.path}: {len(wav)} samples at {sample_rate} Hz are too short for a frame; expected "

@@ -67,7 +67,7 @@ def discretize(
     shards = ShardFolder(shard_folder(folder, manifest), kind, tokenizer.num_groups)
 
     def encode(utterance: Utterance) -> Codes:  # [T, G]
-        codes = tokenizer.encode_file(utterance.path, utterance.start, utterance.samples, utterance.rate)
+        codes = tokenizer.encode_file(utterance)
         return codes.numpy().astype(kind)
 
     model = {
@@ -104,7 +104,7 @@ def agreement(exact: Tokenizer, other: Tokenizer, manifest: Manifest, files: int
     for i in np.linspace(0, len(manifest) - 1, min(files, len(manifest)), dtype=int).tolist():
         row = manifest[i]
         try:
-            pair = [t.encode_file(row.path, row.start, row.samples, row.rate) for t in (exact, other)]
+            pair = [t.encode_file(row) for t in (exact, other)]
         except (ValueError, OSError):
             continue  # the run itself will name it
         same, total, used = same + int((pair[0] == pair[1]).sum()), total + pair[0].numel(), used + 1

@@ -86,7 +86,7 @@ class Clip:
 
 def read_clip(row: Utterance, most_seconds: float) -> Samples:
     """An utterance's first seconds at the page's rate."""
-    wav = read_audio(row.path, RATE, row.start, row.samples, rate=row.rate)
+    wav = read_audio(row, RATE)
     return wav[: int(most_seconds * RATE)]
 
 

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from fairseq.data import FairseqDataset
 
+from ...audio.clip import Crop
 from ...audio.pcm_cache import PcmCache
-from ...audio.reading import AudioError, Crop, Samples, audio_info, read_audio
+from ...audio.reading import AudioError, Samples, audio_info, read_audio
 from ...corpora.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _NAMED = 3  # how many of the utterances left out are named
 
 
 @dataclass(frozen=True)
-class Clip:
+class LoadedClip:
     """A decoded crop [S]; `position` in [0, 1) places the second crop, to the batch's shortest member."""
 
     index: int
@@ -89,20 +90,16 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Clip | BadClip:
+    def __getitem__(self, index: int) -> LoadedClip | BadClip:
         index = int(index)
         utterance = self.manifest[int(self._rows[index])]
         positions = np.random.default_rng([abs(self.seed), int(self._epoch), index]).random(2)
         crop = Crop(self.max_sample_size, float(positions[0]))
         try:
             if self.cache is None:
-                wav = read_audio(
-                    utterance.path, self.sample_rate, utterance.start, utterance.samples, crop, utterance.rate
-                )
+                wav = read_audio(utterance, self.sample_rate, crop)
             else:
-                wav = self.cache.read(
-                    utterance.path, utterance.start, utterance.samples, crop, utterance.rate
-                )
+                wav = self.cache.read(utterance, crop)
             self._check_length(wav, utterance.path)
         except AudioError as error:
             if self.strict:
@@ -112,11 +109,11 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
         source = torch.from_numpy(wav)  # [S]
         if self.normalize:
             source = F.layer_norm(source, source.shape)
-        return Clip(index, utterance.utt, source, float(positions[1]))
+        return LoadedClip(index, utterance.utt, source, float(positions[1]))
 
-    def collater(self, samples: Sequence[Clip | BadClip]) -> dict[str, Any]:
+    def collater(self, samples: Sequence[LoadedClip | BadClip]) -> dict[str, Any]:
         """One batch [B, S]; `{}`, which fairseq's trainer passes over, if nothing in it could be read."""
-        clips = [sample for sample in samples if isinstance(sample, Clip)]
+        clips = [sample for sample in samples if isinstance(sample, LoadedClip)]
         if not clips:
             return {}
         shortest = min(len(clip.source) for clip in clips)
@@ -194,7 +191,7 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
         for i, batch in enumerate(batches):
             for index in batch:
                 sample = self[index]
-                if isinstance(sample, Clip):
+                if isinstance(sample, LoadedClip):
                     batches[0], batches[i] = batches[i], batches[0]
                     return batches
                 reason = reason or sample.reason

@@ -64,8 +64,7 @@ class AudioSource:
         self.sizes = manifest.sizes * sample_rate // rates
 
     def read(self, index: int) -> Input:
-        u = self.manifest[index]
-        return read_audio(u.path, self.sample_rate, u.start, u.samples, rate=u.rate)
+        return read_audio(self.manifest[index], self.sample_rate)
 
 
 def open_source(folder: str | os.PathLike[str], split: str, sample_rate: int) -> FeatureSource | AudioSource:

@@ -1,0 +1,31 @@
+"""The wav of the picture, named: which stretch of which file, and which crop of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of a file: `samples` samples (None: up to its end) from `start`, in the file's own rate.
+
+    `rate` is the rate that the file is said to have; one that has another is refused.
+    """
+
+    path: str
+    samples: int | None = None
+    start: int = 0
+    rate: int | None = None
+
+
+@dataclass(frozen=True)
+class Crop:
+    """At most `length` samples at the target rate; `position` in [0, 1) says where in the room there is."""
+
+    length: int
+    position: float
+
+    def bounds(self, size: int) -> tuple[int, int]:
+        """The crop's first sample and the one after its last, of `size` samples."""
+        begin = int(self.position * (max(size - self.length, 0) + 1))
+        return begin, min(begin + self.length, size)
