@@ -21,7 +21,7 @@ HOUSE = [
 ]
 MATHEMATICS = [{"wav2vec", "bert", "acoustic"}, {"quantizers"}, {"layers"}, {"kernels"}]
 WITHOUT_MATHEMATICS = {"text", "corpora", "audio", "common", "recipes"}
-EVERYWHERE = {"stack"}  # the standard library alone
+EVERYWHERE = {"stack", "common"}  # the standard library alone
 OUTSIDE = {"__init__", "__main__", "stack"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.common.locks import LockedError, Rank, claimed
-from vqw2v_plugin.stores.shards import MOST_ROWS, ShardError, ShardFolder, plan
+from vqw2v_plugin.stores.folder import SettingsError
+from vqw2v_plugin.stores.shards import MOST_ROWS, ShardFolder, plan
 
 
 def test_a_plan_covers_each_row_once() -> None:
@@ -51,7 +52,7 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     ShardFolder(tmp_path / "parts", np.uint16, 2).open({"dtype": "fp32", "manifest": "x"})
     again = ShardFolder(tmp_path / "parts", np.uint16, 2)
     again.open({"dtype": "fp32", "manifest": "x"})
-    with pytest.raises(ShardError, match="`dtype` was 'fp32' and is now 'bf16'; say the same as then"):
+    with pytest.raises(SettingsError, match="`dtype` was 'fp32' and is now 'bf16'; say the same as then"):
         again.open({"dtype": "bf16", "manifest": "x"})
     again.remove()
     again.open({"dtype": "bf16"})
