@@ -1,5 +1,7 @@
 """Collecting: the same files whatever the workers, the order and the kills; real corpora as they say."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -90,6 +92,20 @@ def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wa
     for name in ("train.tsv", "valid.tsv", "refused.tsv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (out / ".manifests.part").exists()
+
+
+def test_a_broken_disk_s_lock_is_not_taken_for_a_disk_without_locks(
+    tmp_path: Path, wav: Wav, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wav("x.wav", 160)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        collect(tmp_path / "c", tmp_path / "o")
+    assert not (tmp_path / "o" / "train.tsv").exists()
 
 
 def test_real_corpora_agree_with_their_own_tables(tmp_path: Path, real_data: Path) -> None:

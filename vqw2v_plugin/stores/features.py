@@ -7,6 +7,7 @@ SPLIT.npy holds all frames [N, D] (fp16 or fp32), SPLIT.ends.npy where each utte
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order, sync_file, sync_folder
-from .folder import SplitFormat, StoreError, ids_text
+from .folder import SplitFormat, StoreError, ids_line
 from .shards import Rows, Shard, ShardFolder, Span
 
 
@@ -128,16 +129,19 @@ class FeatureWriter:
         """What was added may be deleted elsewhere."""
         sync_file(self._file)
 
-    def publish(self, rows: Sequence[tuple[str, int]], about: Mapping[str, Any]) -> None:
+    def publish(self, rows: Iterable[tuple[str, int]], about: Mapping[str, Any]) -> None:
         """`rows` are utterances and their frames, `about` the json; `.ends.npy` goes first and comes last."""
-        ends = np.cumsum(np.array([frames for _, frames in rows], np.int64))
+        sizes = array("q")  # eight bytes each: there may be millions
+        with open(part_of(self._ids), "w", encoding="utf-8", newline="\n") as ids:
+            for utt, frames in rows:
+                ids.write(ids_line(utt, frames))
+                sizes.append(frames)
+        with open(part_of(self._ends), "wb") as ends:
+            np.save(ends, np.cumsum(np.array(sizes, np.int64)), allow_pickle=False)
         self._file.truncate()
-        self._write_header(int(ends[-1]) if len(ends) else 0)
+        self._write_header(sum(sizes))
         self.sync()
         self._file.close()
-        part_of(self._ids).write_text(ids_text(rows), encoding="utf-8", newline="\n")
-        with open(part_of(self._ends), "wb") as file:
-            np.save(file, ends, allow_pickle=False)
         self.format.hide(self.folder, self.split)
         self.format.write_about(self.folder, about)
         publish_in_order((part_of(path), path) for path in (self._npy, self._ids, self._ends))
@@ -191,6 +195,6 @@ def gather_features(
                 writer.sync()
                 shards.drop_rows(span.index)
         sizes = [n for shard in held for n in shard.frames if n]
-        writer.publish(list(zip(utts, sizes, strict=True)), about)
+        writer.publish(zip(utts, sizes, strict=True), about)
     finally:
         writer.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,9 +131,9 @@ class SplitFormat:
             self.write_about(folder, about)
 
 
-def ids_text(rows: Iterable[tuple[str, int]]) -> str:
-    """SPLIT.ids of utterances and their frames."""
-    return "".join(f"{utt}\t{frames}\n" for utt, frames in rows)
+def ids_line(utt: str, frames: int) -> str:
+    """A line of SPLIT.ids."""
+    return f"{utt}\t{frames}\n"
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
+from .folder import ids_line
 from .symbols import TOKENS, Codes, Ids, TokenError, symbols_of
 
 EOS = 2  # fairseq's id of </s>
@@ -118,7 +119,7 @@ class TokenWriter:
                 f"{where}: has ids {values.min()} to {values.max()}; expected 0 to {self._limit}"
             )
         self._bin.write(values.astype(self._kind).tobytes())
-        self._ids.write(f"{utt}\t{frames}\n")
+        self._ids.write(ids_line(utt, frames))
         self._sizes.append(len(values))
         if self._seen is not None:
             self._seen.add(utt)
