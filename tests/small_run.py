@@ -8,7 +8,7 @@ import soundfile
 
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
-from vqw2v_plugin.stores.symbols import write_about, write_dict
+from vqw2v_plugin.stores.symbols import TOKENS, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 
 RATE, STRIDE, FIELD = 16_000, 160, 480
@@ -87,7 +87,7 @@ def make_tokens(folder: Path, utts: list[str], samples: int, run_length: bool = 
         np.save(folder / "test.durations.npy", np.array(durations, dtype=np.int32))
     write_dict(folder / "dict.txt", [(symbol, 1) for symbol in symbols])
     about = {"num_codes": 4, "num_groups": 2, "run_length": run_length, "splits": {"test": {}}, **GEOMETRY}
-    write_about(folder, {**about, "checkpoint": {"name": "checkpoint_last.pt", "sha256": "none"}})
+    TOKENS.write_about(folder, {**about, "checkpoint": {"name": "checkpoint_last.pt", "sha256": "none"}})
 
 
 def make_results(run: Path, utts: list[str]) -> None:

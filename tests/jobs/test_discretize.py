@@ -15,7 +15,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.stores.symbols import read_about
+from vqw2v_plugin.stores.symbols import TOKENS
 from vqw2v_plugin.stores.tokens import TokenStore
 
 
@@ -42,7 +42,7 @@ def test_tokens_are_each_file_s_own_codes(
     for utt, tokens in found.items():
         codes = tokenizer.encode_file(tmp_path / "audio-train" / f"{utt}.flac")
         assert " ".join(tokens) == tokenizer.tokens(codes)
-    about = read_about(tmp_path / "out")
+    about = TOKENS.read_about(tmp_path / "out")
     assert about["splits"]["train"]["utterances"] == 24 and about["stride"] == 40
     assert about["splits"]["train"]["frames"] == sum(map(len, found.values()))
 
@@ -95,7 +95,7 @@ def test_a_dictionary_is_reused_and_what_it_lacks_is_counted(
     assert main(["discretize", checkpoint, str(valid), str(out)]) == 0
     assert (out / "dict.txt").read_bytes() == before
     unknown = sum(tokens.count("<unk>") for tokens in decoded(out, "valid").values())
-    row = read_about(out)["splits"]["valid"]
+    row = TOKENS.read_about(out)["splits"]["valid"]
     assert row["unknown"] == unknown > 0 and f"{unknown:,} tokens" in capsys.readouterr().out
     assert sum(row["unknown_symbols"].values()) <= unknown
     other = tmp_path / "other"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
-from vqw2v_plugin.stores.features import ABOUT, FeatureError
+from vqw2v_plugin.stores.features import FEATURES, FeatureError
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = asg_units(["|", "a", "b"])
@@ -78,10 +78,10 @@ def test_broken_rows_and_names_are_refused(tmp_path: Path) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeatureError, match="no such folder"):
         read_emissions(tmp_path / "none", "dev")
-    (tmp_path / ABOUT).write_text(json.dumps({"layer": "z"}))
+    (tmp_path / FEATURES.about).write_text(json.dumps({"layer": "z"}))
     with pytest.raises(FeatureError, match="has the layer 'z', expected 'emissions'"):
         read_emissions(tmp_path, "dev")
-    (tmp_path / ABOUT).unlink()
+    (tmp_path / FEATURES.about).unlink()
     write(tmp_path)
     with pytest.raises(FeatureError, match=r"no emissions of the split 'test' \(there are: dev\)"):
         read_emissions(tmp_path, "test")

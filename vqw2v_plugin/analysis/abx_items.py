@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..corpora.ctm import Segments
-from ..stores.features import FeatureError, FeatureStore, feature_splits, read_features_about
-from ..stores.symbols import DICT, NUM_SPECIAL, read_about, read_dict, splits
+from ..stores.features import FEATURES, FeatureError, FeatureStore
+from ..stores.symbols import DICT, NUM_SPECIAL, TOKENS, read_dict
 from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
@@ -56,7 +56,7 @@ class FeatureFrames(FrameSource):
     def __init__(self, folder: Path, split: str) -> None:
         self.store = FeatureStore(folder, split)
         places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
-        super().__init__(folder, split, read_features_about(folder), places)
+        super().__init__(folder, split, FEATURES.read_about(folder), places)
         self.layer = str(self.about.get("layer", "features"))
 
     def __getitem__(self, utt: str) -> npt.NDArray[Any]:
@@ -71,7 +71,7 @@ class TokenFrames(FrameSource):
     def __init__(self, folder: Path, split: str) -> None:
         self.store = TokenStore(folder, split)
         places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
-        super().__init__(folder, split, read_about(folder), places)
+        super().__init__(folder, split, TOKENS.read_about(folder), places)
         symbols = [_codes(symbol, folder) for symbol in read_dict(folder / DICT)]
         groups = {len(codes) for codes in symbols} or {1}
         if len(groups) > 1:
@@ -95,7 +95,7 @@ class TokenFrames(FrameSource):
 def open_frames(folder: str | os.PathLike[str], split: str | None, hints: Iterable[str]) -> FrameSource:
     """Features or tokens, by what the folder holds; of several splits that which a hint names."""
     path = Path(folder)
-    there = {"features": feature_splits(path), "tokens": splits(path)}
+    there = {"features": FEATURES.splits(path), "tokens": TOKENS.splits(path)}
     kinds = [kind for kind, names in there.items() if names]
     if len(kinds) != 1:
         what = "features and tokens" if kinds else "neither features nor tokens"

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..corpora.manifest import Utterance
 from ..recipes.folder import RunFolder, StageFolder, read_text
-from ..stores.symbols import read_about, splits
+from ..stores.symbols import TOKENS
 from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes
 
@@ -104,7 +104,7 @@ class TokenSource:
     @cached_property
     def frames(self) -> dict[str, TokenFrames]:
         """Of each split."""
-        return {split: TokenFrames(self.folder, split) for split in splits(self.folder)}
+        return {split: TokenFrames(self.folder, split) for split in TOKENS.splits(self.folder)}
 
 
 class CheckpointSource:
@@ -155,11 +155,11 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
     hashes: set[str] = set()
     for stage, path in folders:
         try:
-            about = read_about(path.parent)
+            about = TOKENS.read_about(path.parent)
             digest = str(about.get("checkpoint", {}).get("sha256"))
             name = stage.name if digest in hashes else makers.get(digest, stage.name)
             source = TokenSource(name, path.parent, about)
-            if not (source.times.rate and splits(path.parent)):
+            if not (source.times.rate and TOKENS.splits(path.parent)):
                 continue
             source.frames  # noqa: B018  whether they can be read
         except (OSError, KeyError, ValueError, ZeroDivisionError) as error:

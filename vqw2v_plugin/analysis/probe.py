@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..corpora.ctm import Segments
-from ..stores.features import ABOUT, FeatureError, FeatureStore, read_features_about
+from ..stores.features import FEATURES, FeatureError, FeatureStore
 
 DECAYS = (1e-2, 1e-3, 1e-4)
 _APART = 10  # every tenth training utterance chooses among them
@@ -110,12 +110,13 @@ def cross_probe(frames: Frames, folds: int = 4) -> Found:
 
 def _clock(folder: str | Path) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
     """Frame numbers → seconds of their centres."""
-    about = read_features_about(folder)
+    about = FEATURES.read_about(folder)
     try:
         stride, field, rate = (about[name] for name in ("stride", "receptive_field", "sample_rate"))
     except KeyError as error:
         raise FeatureError(
-            f"{Path(folder) / ABOUT}: does not say {error}; expected the file that `vqw2v features` writes"
+            f"{Path(folder) / FEATURES.about}: does not say {error}; expected the file that "
+            "`vqw2v features` writes"
         ) from None
     return lambda frames: (frames * stride + field / 2) / rate
 

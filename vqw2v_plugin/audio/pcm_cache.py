@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import writing
 from .clip import Clip, Crop
 from .reading import AudioError, Samples, read_audio
 
@@ -84,18 +85,13 @@ class PcmCache:
         return pcm
 
     def _store(self, file: Path, pcm: npt.NDArray[np.int16]) -> None:
-        """Written beside its name and renamed when whole; a full disk ends the caching, not the run."""
+        """A full disk ends the caching, not the run."""
         if not self._is_writable:
             return
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-            try:
-                with open(unfinished, "wb") as stream:
-                    np.save(stream, pcm, allow_pickle=False)
-                os.replace(unfinished, file)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            # not synced: a broken entry is made anew, and syncing each would cost more than decoding it again
+            with writing(file, sync=False) as stream:
+                np.save(stream, pcm, allow_pickle=False)
         except OSError as error:
             self._is_writable = False
             logger.warning("audio_cache=%s: %s; going on without writing to it", self.folder, error.strerror)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..corpora.manifest import Manifest
-    from ..jobs.discretize import Wishes
-    from ..jobs.split_run import Outcome
+    from ..jobs.split_job import Outcome
     from ..tokenizer import Tokenizer
 
 HELP = "turn a manifest's audio into tokens that fairseq-train reads"
@@ -80,12 +79,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..jobs.discretize import Wishes, discretize
+    from ..jobs.discretize import DiscretizeOptions, discretize
     from ..tokenizer import Tokenizer
 
     rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
     tokenizer = Tokenizer.load(args.checkpoint, device_of(args.device, rank), args.dtype)
-    wishes = Wishes(
+    options = DiscretizeOptions(
         dtype=args.dtype,
         workers=num_workers(args.workers, tokenizer.device.type, rank),
         memory=args.memory,
@@ -99,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if rank.number == 0:
         print_agreement(args.checkpoint, tokenizer, manifest)
-    outcome = discretize(tokenizer, args.checkpoint, manifest, args.out, wishes, rank)
-    _report(outcome, args.out, manifest, wishes)
+    outcome = discretize(tokenizer, args.checkpoint, manifest, args.out, options, rank)
+    _report(outcome, args.out, manifest)
     return 1 if outcome.refused else 0
 
 
@@ -159,14 +158,14 @@ def said_by_state(outcome: Outcome, what: str, manifest: Manifest) -> bool:
     return outcome.state != "published"
 
 
-def _report(outcome: Outcome, out: str, manifest: Manifest, wishes: Wishes) -> None:
-    from ..jobs.split_run import split_name
-    from ..stores.symbols import read_about
+def _report(outcome: Outcome, out: str, manifest: Manifest) -> None:
+    from ..jobs.split_job import split_name
+    from ..stores.symbols import TOKENS
 
     split = split_name(manifest)
     if said_by_state(outcome, f"{out}/{split}", manifest):
         return
-    about = read_about(out)
+    about = TOKENS.read_about(out)
     row, dictionary = about["splits"][split], about["dictionary"]
     print(
         f"{out}/{split}: {row['utterances']:,} utterances, {row['frames']:,} frames, {row['tokens']:,} tokens"

@@ -61,15 +61,15 @@ def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
     from ..features.spec import Layer
-    from ..jobs.featurize import Wishes, featurize
-    from ..jobs.split_run import split_name
+    from ..jobs.featurize import FeaturizeOptions, featurize
+    from ..jobs.split_job import split_name
     from .discretize import device_of, num_workers, said_by_state
 
     rank, manifest, layer = Rank.of(os.environ), Manifest(args.manifest), Layer.parse(args.layer)
     source, described = _source(args, layer, device_of(args.device, rank))
     workers = num_workers(args.workers, source.device.type, rank)
-    wishes = Wishes(args.store, workers, args.shard_minutes, args.refresh, args.strict)
-    outcome = featurize(source, described, manifest, args.out, wishes, rank)
+    options = FeaturizeOptions(workers, args.shard_minutes, args.refresh, args.strict, args.store)
+    outcome = featurize(source, described, manifest, args.out, options, rank)
     what = f"{args.out}/{split_name(manifest)}"
     if not said_by_state(outcome, what, manifest):
         _report(args.out, split_name(manifest))
@@ -107,9 +107,9 @@ def _file(path: str, digest: Any) -> dict[str, str]:
 
 
 def _report(out: str, split: str) -> None:
-    from ..stores.features import read_features_about
+    from ..stores.features import FEATURES
 
-    about = read_features_about(out)
+    about = FEATURES.read_about(out)
     row = about["splits"][split]
     print(
         f"{out}/{split}: {row['utterances']:,} utterances, {row['frames']:,} frames of {about['dim']} "

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.words import some_of
+
 if TYPE_CHECKING:
     from ..stores.labels import Labels
     from ..text.normalize import Normalizer
@@ -158,9 +160,7 @@ def _trouble(splits: Sequence[Split]) -> list[str]:
 
 
 def _most_common(counts: Counter[str]) -> str:
-    found = [f"{name!r} {count:,} times" for name, count in counts.most_common(_NAMED)]
-    more = len(counts) - len(found)
-    return ", ".join(found) + (f" and {more:,} others" if more > 0 else "")
+    return some_of([f"{name!r} {count:,} times" for name, count in counts.most_common()], _NAMED)
 
 
 def _published(splits: Sequence[Split], args: argparse.Namespace) -> dict[str, Labels]:

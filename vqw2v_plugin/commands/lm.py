@@ -43,12 +43,13 @@ def run_lmplz(
 
 def make_binary(program: str, arpa: Path, binary: Path) -> None:
     """KenLM's own format: loads in an instant and is shared by the processes that read it."""
-    part = binary.with_name(f"{binary.name}.part")
-    finished = subprocess.run([program, str(arpa), str(part)], capture_output=True, text=True, check=False)
-    if finished.returncode:
-        part.unlink(missing_ok=True)
-        raise ValueError(f"{arpa}: build_binary failed: {' '.join(finished.stderr.split()[-40:])}")
-    part.replace(binary)
+    from ..common.files import beside
+
+    with beside(binary) as part:
+        command = [program, str(arpa), str(part)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise ValueError(f"{arpa}: build_binary failed: {' '.join(finished.stderr.split()[-40:])}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

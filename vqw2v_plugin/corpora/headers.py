@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..audio.reading import AudioError, audio_info
+from ..common.files import write_whole
 
 _TRIAL_SECONDS = 0.5  # how long this process tries alone before it asks for help
 _WORTH_SECONDS = 1.0  # less work than this is done before a pool of processes has started
@@ -161,10 +162,8 @@ class HeaderCache:
         kept = [path for path in used if path in self.known]
         if self._num_lines > 2 * len(kept):
             lines = [_line(path, self.known[path]) for path in kept]
-            unfinished = self.path.with_name(self.path.name + ".unfinished")
-            try:
-                unfinished.write_bytes(_FIRST_LINE + b"".join(lines))
-                os.replace(unfinished, self.path)
+            try:  # not synced: what a power cut takes is read again
+                write_whole(self.path, _FIRST_LINE + b"".join(lines), sync=False)
             except OSError as error:
                 self._give_up(error)
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.clip import Clip
+from ..common.files import writing_text
 
 PLAIN_COLUMNS = ("path", "samples")
 _ALIASES = {"n_samples": "samples"}
@@ -189,17 +190,11 @@ def write_manifest(
     target = Path(path)
     _parse_header(list(columns), str(target))
     header = [] if tuple(columns) == PLAIN_COLUMNS else ["# " + "\t".join(columns)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(unfinished, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in [os.fspath(root), *header])
-            for number, row in enumerate(rows, start=2 + len(header)):
-                fields = [_field(row, name, f"{target}:{number}") for name in columns]
-                file.write("\t".join(fields) + "\n")
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with writing_text(target, errors="surrogateescape") as file:
+        file.writelines(f"{line}\n" for line in [os.fspath(root), *header])
+        for number, row in enumerate(rows, start=2 + len(header)):
+            fields = [_field(row, name, f"{target}:{number}") for name in columns]
+            file.write("\t".join(fields) + "\n")
 
 
 def _field(row: Mapping[str, object], name: str, where: str) -> str:

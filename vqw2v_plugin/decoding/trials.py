@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..common.progress import Progress
+from ..common.words import some_of
 from ..stores.emissions import SavedEmissions
 from ..stores.labels import read_labels
 from ..text.units import Units
@@ -208,7 +209,7 @@ def join(
     if not kept:
         raise ValueError(
             f"{labels}: has labels of none of the {len(saved):,} utterances of {split} "
-            f"({_some(saved.utts)}); expected the label folder that belongs to these emissions"
+            f"({some_of(saved.utts, _NAMED)}); expected the label folder that belongs to these emissions"
         )
     _warn(split, "labels", [utt for utt in saved.utts if utt not in place])
     _warn(split, "emissions", sorted(set(place) - set(saved.utts)))
@@ -227,8 +228,6 @@ def _emissions(saved: SavedEmissions, kept: Sequence[int], number: int) -> Emiss
 
 def _warn(split: str, lacks: str, utts: Sequence[str]) -> None:
     if utts:
-        logger.warning(f"{split}: {len(utts):,} utterances have no {lacks} and are left out ({_some(utts)})")
-
-
-def _some(utts: Collection[str]) -> str:
-    return ", ".join(list(utts)[:_NAMED]) + (", …" if len(utts) > _NAMED else "")
+        logger.warning(
+            f"{split}: {len(utts):,} utterances have no {lacks} and are left out ({some_of(utts, _NAMED)})"
+        )

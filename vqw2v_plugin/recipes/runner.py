@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.files import write_whole
-from ..common.locks import LockedError, held
+from ..common.locks import LockedError, lock_file
 from .processes import Processes, ended_by_signals
 from .screen import Board, Clock, StageBar
 
@@ -212,7 +212,7 @@ class _Crew:
             while True:
                 self._processes.check()
                 try:
-                    lock = stack.enter_context(held(folder, LOCK))
+                    lock = stack.enter_context(lock_file(folder, LOCK))
                     break
                 except LockedError:
                     if not waited:

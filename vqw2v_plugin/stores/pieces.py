@@ -56,9 +56,7 @@ class Pieces:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         write_whole(Path(folder) / CODES, "".join(f"{symbol} 1\n" for symbol in self.codes))
-        part = Path(folder) / f".{MODEL}.{os.getpid()}"
-        part.write_bytes(self.model)
-        os.replace(part, Path(folder) / MODEL)
+        write_whole(Path(folder) / MODEL, self.model)
 
     @property
     def symbols(self) -> list[str]:

@@ -13,9 +13,10 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
+from ..common.words import some_of
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.units import DEFAULT_REPEATS, Units, asg_units, ctc_units
-from ..training.datasets.label_join import Alphabet, Joined, Limits, join, name_some, report, share_of
+from ..training.datasets.label_join import Alphabet, Joined, Limits, join, report, share_of
 from ..training.datasets.labelled import AcousticDataset, Source, input_dim, input_stamp, open_source
 from ..training.generator import AcousticGenerator, DecodingConfig, Printer, decoding_defaults
 from ..training.restart import need_folder
@@ -241,6 +242,6 @@ class VqAcousticTask(TrainingTask):
         if unlabelled:
             logger.warning(
                 f"{source.name}: {len(unlabelled):,} utterances have no labels, so they are decoded but not "
-                f"scored: {name_some(unlabelled)}"
+                f"scored: {some_of(unlabelled)}"
             )
         return [printer.target(of_utt[utt]) if utt in of_utt else None for utt in source.utts]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ..common.files import write_whole
 from .units import BOUNDARY, PIECE_BEGIN, UNKNOWN, Units
 
 Spellings = dict[str, list[tuple[str, ...]]]  # word: its spellings, the first the usual one
@@ -38,7 +39,7 @@ def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] |
 def write_lexicon(path: str | os.PathLike[str], spellings: Mapping[str, Iterable[tuple[str, ...]]]) -> None:
     """A line a spelling, in the words' order."""
     lines = [f"{word}\t{' '.join(s)}\n" for word, found in sorted(spellings.items()) for s in found]
-    Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_whole(Path(path), "".join(lines))
 
 
 def columns_of(

@@ -8,13 +8,13 @@ Shapes: N n-grams of one order, in suffix order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import writing_text
 from .ngram_counts import BOS, EOS, Ints, NGrams, Text, count_ngrams
 
 Floats = npt.NDArray[np.float64]
@@ -166,17 +166,8 @@ LINES_AT_ONCE = 1 << 16
 
 def write_arpa(model: NGramModel, path: str | Path) -> None:
     """The file appears under its name when it is whole."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as out:
-            for block in arpa_blocks(model):
-                out.write(block)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    with writing_text(Path(path)) as out:
+        out.writelines(arpa_blocks(model))
 
 
 def arpa_blocks(model: NGramModel) -> Iterator[str]:

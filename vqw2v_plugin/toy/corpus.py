@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.files import publish_in_order, sync_tree, write_whole
 from .chunk import SAMPLE_RATE, Chunk, Utterance, make_chunk_apart
 from .espeak import check_voice
 from .grammar import check_language
@@ -68,8 +69,9 @@ def make_corpus(
     if finished is not None:
         return CorpusSummary(folder=out, made=False, **finished)
     totals = _write(out, math.ceil(minutes * 60 * SAMPLE_RATE), cast, seed, workers or os.cpu_count() or 1)
+    sync_tree(out / "flac")
     _write_json(out / UNFINISHED, {"arguments": arguments, "totals": totals})
-    os.replace(out / UNFINISHED, out / FINISHED)
+    publish_in_order([(out / UNFINISHED, out / FINISHED)])
     return CorpusSummary(folder=out, made=True, **totals)
 
 
@@ -175,4 +177,4 @@ def _utterances(
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2) + "\n")

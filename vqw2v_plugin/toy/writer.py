@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from ..common.files import write_whole, writing_text
 from .align import SILENCE, Segment
 from .chunk import SAMPLE_RATE, Utterance
 
@@ -48,7 +49,7 @@ class Tables:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, trace)
 
     def add(self, utterance: Utterance, split: str) -> None:
         """Write one utterance's rows and count its words' pronunciations."""
@@ -78,12 +79,12 @@ class Tables:
         for (_, word), counts in self._pronunciations.items():
             best = min(counts, key=lambda phones: (-counts[phones], phones))
             entries.add((word, " ".join(best)))
-        with (self._out / "lexicon.txt").open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{word}\t{phones}\n" for word, phones in sorted(entries))
+        lines = (f"{word}\t{phones}\n" for word, phones in sorted(entries))
+        write_whole(self._out / "lexicon.txt", "".join(lines))
         return len({word for word, _ in entries})
 
     def _open(self, name: str) -> TextIO:
-        return self._stack.enter_context((self._out / name).open("w", encoding="utf-8", newline="\n"))
+        return self._stack.enter_context(writing_text(self._out / name))
 
 
 def ctm_line(utterance: str, segment: Segment) -> str:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from ...common.words import some_of
 from ...stores.labels import LabelError, Labels
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def share_of(utts: Sequence[str], share: float, seed: int) -> set[str]:
 def report(name: str, joined: Joined, strict: bool) -> None:
     """Names what is left out, once, before anything is trained."""
     said = [
-        f"{name}: {len(names):,} utterances {reason} and are left out: {name_some(names)}"
+        f"{name}: {len(names):,} utterances {reason} and are left out: {some_of(names)}"
         for reason, names in joined.left_out.items()
     ]
     for line in said:
@@ -155,9 +156,3 @@ def report(name: str, joined: Joined, strict: bool) -> None:
             f"{name}: not one utterance is left to learn from ({'; '.join(said) or 'it is empty'}); labels "
             "and features are joined by the names in SPLIT.utt and SPLIT.ids: make both from one manifest"
         )
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first of many, in a sentence."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...audio.reading import AudioError, read_audio
 from ...corpora.manifest import Manifest
-from ...stores.features import FeatureError, FeatureStore, feature_splits, read_features_about
+from ...stores.features import FEATURES, FeatureError, FeatureStore
 from .audio import probe_rate
 from .label_join import Columns
 
@@ -70,7 +70,7 @@ class AudioSource:
 def open_source(folder: str | os.PathLike[str], split: str, sample_rate: int) -> FeatureSource | AudioSource:
     """Features where the folder has any, else the audio of its SPLIT.tsv."""
     path = Path(folder) / f"{split}.tsv"
-    if feature_splits(folder):
+    if FEATURES.splits(folder):
         return FeatureSource(folder, split)
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in Path(folder).glob("*.tsv"))) or "none"
@@ -83,15 +83,15 @@ def open_source(folder: str | os.PathLike[str], split: str, sample_rate: int) ->
 
 def input_dim(folder: str | os.PathLike[str]) -> int:
     """D of a feature folder; 0 of a folder of manifests, whose audio has none."""
-    there = feature_splits(folder)
+    there = FEATURES.splits(folder)
     return FeatureStore(folder, there[0]).dim if there else 0
 
 
 def input_stamp(folder: str | os.PathLike[str], sample_rate: int) -> dict[str, Any]:
     """What the input is: what features.json says but for its splits, or the rate of the audio."""
-    if not feature_splits(folder):
+    if not FEATURES.splits(folder):
         return {"sample_rate": sample_rate}
-    return {key: value for key, value in read_features_about(folder).items() if key != "splits"}
+    return {key: value for key, value in FEATURES.read_about(folder).items() if key != "splits"}
 
 
 @dataclass(frozen=True)
