@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from ..common.files import write_whole
 
-NUM_SPECIAL = 4  # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt
+# fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt (also in modules/bert/vocabulary.py)
+EOS, UNK, NUM_SPECIAL = 2, 3, 4
 DICT, ABOUT = "dict.txt", "tokens.json"
 
 
@@ -89,7 +90,6 @@ def write_about(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Non
     write_whole(Path(folder) / ABOUT, text + "\n")
 
 
-UNK = 3  # fairseq's id of <unk>
 Codes = npt.NDArray[np.integer]
 Ids = npt.NDArray[np.int64]
 

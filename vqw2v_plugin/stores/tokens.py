@@ -20,9 +20,8 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from .symbols import Codes, Ids, TokenError, read_ids, splits, symbols_of
+from .symbols import EOS, Codes, Ids, TokenError, read_ids, splits, symbols_of
 
-EOS = 2  # fairseq's id of </s>
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, type of the ids, number of utterances
 _TYPES: dict[int, type[np.generic]] = {
