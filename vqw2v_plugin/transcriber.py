@@ -20,12 +20,11 @@ from .audio.clip import Clip
 from .audio.cuts import Part, parts_of
 from .audio.reading import AudioError, read_audio
 from .checkpoints.acoustic import Acoustic, load_acoustic
-from .decoding.decoder import DecoderSettings, make_decoder
-from .decoding.hypothesis import Decoder, Emissions, Hypothesis, Segment
+from .decoding.decoder import make_decoder
+from .decoding.hypothesis import Decoder, Emissions, Hypothesis, TimedText
+from .decoding.settings import PART_SECONDS, DecoderSettings
 from .features.front import AudioFront
 from .features.spec import describe_file, rebuild_front
-
-LIMIT = 60.0  # seconds that are heard at once
 
 
 class Transcriber:
@@ -41,7 +40,7 @@ class Transcriber:
         front: AudioFront,
         decoder: Decoder,
         device: str = "cpu",
-        limit: float = LIMIT,
+        limit: float = PART_SECONDS,
     ) -> None:
         wanted = acoustic.network.config.in_dim
         if front.dim != wanted:
@@ -60,7 +59,7 @@ class Transcriber:
         front: str | None = None,
         bert: str | None = None,
         device: str = "cpu",
-        limit: float = LIMIT,
+        limit: float = PART_SECONDS,
     ) -> Transcriber:
         """`front` and `bert` say where the checkpoints lie that made the features, if not where they did."""
         acoustic, beside = load_acoustic(path), Path(path).parent
@@ -132,7 +131,7 @@ def _later(hypothesis: Hypothesis, frames: int) -> Hypothesis:
 
 def _joined(parts: list[Hypothesis]) -> Hypothesis:
     """What is said one after the other; scores add up."""
-    tokens: list[Segment] = [token for part in parts for token in part.tokens]
-    words: list[Segment] = [word for part in parts for word in part.words]
+    tokens: list[TimedText] = [token for part in parts for token in part.tokens]
+    words: list[TimedText] = [word for part in parts for word in part.words]
     scores = np.array([[part.score, part.emission_score, part.lm_score] for part in parts]).sum(0)
     return Hypothesis(tuple(tokens), tuple(words), *map(float, scores))

@@ -1,6 +1,5 @@
 """`vqw2v tune` as it is typed: from saved emissions to options that make fewer errors."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from vqw2v_plugin.text.units import Units, asg_units
 
 
 def save(folder: Path, units: Units = UNITS, noise: float = 2.2, steps: np.ndarray | None = None) -> None:
-    with EmissionWriter(folder / "e", "dev", dataclasses.asdict(units), 0.01, steps) as writer:
+    with EmissionWriter(folder / "e", "dev", units.to_json(), 0.01, steps) as writer:
         for i, text in reversed(list(enumerate(SENTENCES))):
             writer.add(f"utt{i}", murmur(text, units, i, noise))
 

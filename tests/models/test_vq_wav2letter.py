@@ -83,7 +83,7 @@ def test_features_at_hand(units: Units) -> None:
     out = model(source=torch.randn(2, 31, 20), lengths=torch.tensor([31, 20]))
     assert out.emissions.shape == (2, 16, len(units)) and out.lengths.tolist() == [16, 10]
     assert model.frames(31) == 16 and model.units is units
-    assert (model.network.transitions is None) == units.is_ctc
+    assert (model.network.transitions is not None) == units.loss.has_transitions
     assert "splits" not in model.about.content["features"]
 
 

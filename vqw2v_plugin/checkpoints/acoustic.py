@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..modules.acoustic.asg import ASG
-from ..modules.acoustic.ctc import CTC
+from ..modules.acoustic.losses import make_sequence_loss
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
 from ..modules.layers.masks import SpecMasks
 from ..text.units import Units
@@ -33,7 +32,7 @@ class Acoustic:
 
     network: AcousticModel
     units: Units
-    transitions: Tensor | None  # [V, V]: to, from; ASG's alone
+    transitions: Tensor | None  # [V, V]: to, from; of a loss that has any
     frame_seconds: float  # from one frame of emissions to the next
     stamp: Mapping[str, Any]  # what the features are, as features.json says it
     folder: Path = Path()  # where it was read from
@@ -68,7 +67,7 @@ def describe(
     return {
         "symbols": list(units.symbols),
         "kind": units.kind,
-        "loss": "ctc" if units.is_ctc else "asg",
+        "loss": units.loss.name,
         "blank": units.blank,
         "repeats": list(units.repeats),
         "frame_seconds": frame_seconds,
@@ -79,8 +78,7 @@ def describe(
 
 def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
     """An untrained network with the loss of its units."""
-    loss = ASG(len(units)) if units.blank is None else CTC(units.blank)
-    return AcousticModel(config, loss)
+    return AcousticModel(config, make_sequence_loss(units.loss.name, len(units), units.blank))
 
 
 def load_acoustic(path: str | Path) -> Acoustic:
@@ -95,7 +93,7 @@ def load_acoustic(path: str | Path) -> Acoustic:
         )
     about = _parse(held, str(path))
     try:
-        units = Units(tuple(about["symbols"]), about["kind"], about["blank"], tuple(about["repeats"]))
+        units = Units.from_json(about)
         settings = {**about["network"], "masks": SpecMasks(**about["network"]["masks"])}
         with torch.random.fork_rng(devices=[]):
             network = make_network(AcousticConfig(**settings), units)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ..decoding.settings import DECODERS, PART_SECONDS, DecoderSettings
 from .decoder_arguments import add_decoder_arguments, add_weights, decoder_settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "--ctm", action="store_true", help="CTM: file, channel, start, duration, word, confidence"
     )
-    add_decoder_arguments(parser, ("greedy", "lexicon", "free"), "greedy")
+    add_decoder_arguments(parser, DECODERS, DecoderSettings.decoder)
     add_weights(parser)
     parser.add_argument(
         "--front", metavar="FILE", help="checkpoint that made the features, if it is not beside ACOUSTIC.pt"
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
         type=float,
-        default=60.0,
+        default=PART_SECONDS,
         metavar="SECONDS",
         help="longer files are cut at pauses into parts of at most so much (default: %(default)g)",
     )

@@ -41,7 +41,8 @@ class VqBertModel(BaseFairseqModel):
     def forward(
         self, tokens: Tensor, lengths: Sequence[int], masked: Tensor, counts: Sequence[int], target: Tensor
     ) -> Prediction:
-        return self.network(tokens, lengths, Rows(masked, counts), target)
+        prediction: Prediction = self.network(tokens, lengths, Rows(masked, counts), target)
+        return prediction
 
     def max_positions(self) -> int:
         """Any length; the task's `tokens_per_sample` cuts the pieces."""

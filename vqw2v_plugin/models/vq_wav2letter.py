@@ -13,7 +13,7 @@ from ..checkpoints.acoustic import About, describe, make_network
 from ..features.front import AudioFront
 from ..features.spec import DEFAULT_BANDS, FrontOptions, make_front
 from ..modules.acoustic.conv_stack import ARCHS
-from ..modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
+from ..modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput
 from ..modules.layers.masks import SpecMasks
 from ..text.units import Units
 
@@ -85,21 +85,20 @@ class VqWav2LetterModel(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "VqWav2LetterModel":
         front, stamp = None, dict(task.feature_stamp)
-        if not task.feature_dim:
+        in_dim: int = task.feature_dim
+        if not in_dim:
             front, made = make_front(front_options(cfg, int(stamp.get("sample_rate", 16_000))))
-            stamp |= made
+            in_dim, stamp = front.dim, {**stamp, **made}
         elif ignored := [name for name in FRONT if getattr(cfg, name) != FRONT[name]]:
             raise ValueError(
                 f"`{ignored[0]}` is {getattr(cfg, ignored[0])!r}, but `data` holds features; name a folder "
                 f"of manifests to make features on the fly, or leave it out"
             )
-        in_dim = task.feature_dim or front.dim
         network = make_network(network_config(cfg, in_dim, len(task.units)), task.units)
         frame_seconds = network.stride * seconds_of(stamp)
-        loss = "CTC" if task.units.is_ctc else "ASG"
         logger.info(
             f"vq_wav2letter: {len(network.stack.blocks)} layers over {in_dim} features "
-            f"({stamp.get('layer')}), {len(task.units)} symbols with {loss}, "
+            f"({stamp.get('layer')}), {len(task.units)} symbols with {task.units.loss.title}, "
             f"{sum(p.numel() for p in network.parameters()):,} parameters; a frame of emissions every "
             f"{1000 * frame_seconds:g} ms"
         )
@@ -110,10 +109,11 @@ class VqWav2LetterModel(BaseFairseqModel):
         if self.front is not None:
             self.front.set_num_updates(num_updates)
 
-    def forward(self, source: Tensor, lengths: Tensor) -> Emissions:  # [B, T, D] or [B, S], [B]
+    def forward(self, source: Tensor, lengths: Tensor) -> AcousticOutput:  # [B, T, D] or [B, S], [B]
         if self.front is not None:
             source, lengths = self.front(source, lengths)
-        return self.network(source, lengths)
+        out: AcousticOutput = self.network(source, lengths)
+        return out
 
     def frames(self, size: int) -> int:
         """Frames of emissions that so many samples give, or without a front so many frames of features."""

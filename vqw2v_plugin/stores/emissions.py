@@ -33,9 +33,9 @@ class SavedEmissions:
 
     store: FeatureStore
     utts: tuple[str, ...]
-    units: Mapping[str, Any]  # `Units(**saved.units)`
+    units: Mapping[str, Any]  # `Units.from_json(saved.units)`
     frame_seconds: float
-    transitions: Matrix | None  # ASG's [V, V] (to, from)
+    transitions: Matrix | None  # [V, V] (to, from), of a loss that has any
 
     def __len__(self) -> int:
         return len(self.utts)
@@ -47,7 +47,7 @@ class SavedEmissions:
 class EmissionWriter:
     """Writes one split, an utterance after the other; the split is there once the `with` block has ended.
 
-    `units` is `dataclasses.asdict` of the model's; what a block that fails has written is dropped.
+    `units` is `to_json` of the model's; what a block that fails has written is dropped.
     """
 
     def __init__(
@@ -137,13 +137,13 @@ def read_emissions(folder: str | os.PathLike[str], split: str) -> SavedEmissions
     if store.dim != len(about["units"]["symbols"]):
         raise FeatureError(f"{base / split}.npy: has {store.dim} columns, {ABOUT} names others; save it anew")
     utts = tuple(utt for utt, _ in store.rows)
-    return SavedEmissions(store, utts, _units(about["units"]), about["frame_seconds"], transitions)
+    return SavedEmissions(store, utts, about["units"], about["frame_seconds"], transitions)
 
 
 def _parse(about: Mapping[str, Any], folder: Path) -> Matrix | None:
     """The transitions, once all that decoding needs has been looked at."""
     units, seconds, steps = about.get("units"), about.get("frame_seconds"), about.get("transitions")
-    if not isinstance(units, dict) or set(units) != {"symbols", "kind", "blank", "repeats"}:
+    if not isinstance(units, dict) or set(units) - {"loss"} != {"symbols", "kind", "blank", "repeats"}:
         raise FeatureError(f"{folder / ABOUT}: its `units` are {units!r:.80}; expected those of a model")
     if not isinstance(seconds, float) or not 0 < seconds < math.inf:
         raise FeatureError(f"{folder / ABOUT}: `frame_seconds` is {seconds!r}; expected more than 0")
@@ -154,8 +154,3 @@ def _parse(about: Mapping[str, Any], folder: Path) -> Matrix | None:
             f"{folder / ABOUT}: `transitions` are {list(matrix.shape)}; expected [{size}, {size}]"
         )
     return matrix
-
-
-def _units(units: Mapping[str, Any]) -> dict[str, Any]:
-    """As json has them, with tuples again."""
-    return {**units, "symbols": tuple(units["symbols"]), "repeats": tuple(units["repeats"])}

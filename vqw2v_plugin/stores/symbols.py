@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ..common.files import write_whole
 from .folder import SplitFormat, StoreError
 
-NUM_SPECIAL = 4  # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt
+# fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt (also in modules/bert/vocabulary.py)
+EOS, UNK, NUM_SPECIAL = 2, 3, 4
 DICT = "dict.txt"
 
 
@@ -57,7 +58,6 @@ def write_dict(path: str | os.PathLike[str], counts: Iterable[tuple[str, int]]) 
     write_whole(Path(path), "".join(f"{symbol} {count}\n" for symbol, count in counts))
 
 
-UNK = 3  # fairseq's id of <unk>
 Codes = npt.NDArray[np.integer]
 Ids = npt.NDArray[np.int64]
 

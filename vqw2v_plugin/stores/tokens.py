@@ -22,9 +22,8 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
 from .folder import ids_line
-from .symbols import TOKENS, Codes, Ids, TokenError, symbols_of
+from .symbols import EOS, TOKENS, Codes, Ids, TokenError, symbols_of
 
-EOS = 2  # fairseq's id of </s>
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, type of the ids, number of utterances
 _TYPES: dict[int, type[np.generic]] = {

@@ -47,7 +47,7 @@ def columns_of(
 ) -> list[tuple[str, list[int]]]:
     """(word, columns) of each spelling; words end with the boundary where the model has one.
 
-    ASG's spellings are packed, as the model's transcripts were. A word that cannot be spelled is an error.
+    Spellings are packed as the model's transcripts were. A word that cannot be spelled is an error.
     """
     spelled = []
     for word, found in spellings.items():
@@ -65,9 +65,9 @@ def _columns(word: str, labels: tuple[str, ...], units: Units) -> list[int]:
     wanted = wanted[:-1] if wanted[-1:] == [BOUNDARY] else wanted
     if not wanted:
         raise ValueError("has no labels; expected one at least beside the boundary")
-    # The boundary that `encode` puts before an ASG transcript is the one that ended the word before.
     columns = units.encode([*wanted, BOUNDARY] if has_boundary else wanted)
-    return columns[1:] if has_boundary and not units.is_ctc else columns
+    # A boundary that `encode` puts before a transcript is the one that ended the word before.
+    return columns[1:] if has_boundary and units.loss.starts_with_boundary else columns
 
 
 def _letters(word: str, units: Units) -> list[str]:
