@@ -15,7 +15,7 @@ from vqw2v_plugin.analysis.run_view import RunView, Wishes
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.recipes.folder import RunFolder
+from vqw2v_plugin.recipes.folder import RunFolder, Stamp, finish
 from vqw2v_plugin.tokenizer import Tokenizer
 
 
@@ -128,7 +128,7 @@ def test_manifests_outside_of_the_run_are_found_through_its_commands(run: Path, 
         text.replace(str(run / "corpus/data"), str(tmp_path / "elsewhere"))
     )
     assert not RunView(RunFolder(run), Wishes()).splits
-    (run / "pretrain/done").write_text(f"fairseq-hydra-train task.data={tmp_path / 'elsewhere'}\n")
+    finish(run / "pretrain", Stamp((f"fairseq-hydra-train task.data={tmp_path / 'elsewhere'}",)))
     view = RunView(RunFolder(run), Wishes())
     assert [split.name for split in view.splits] == ["test"] and view.statistics[0].table is not None
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from python_code import python
 
-from vqw2v_plugin.recipes.runner import Stage, StageError, finished, run_recipe, stage_stamps
+from vqw2v_plugin.recipes.folder import StageError
+from vqw2v_plugin.recipes.runner import Stage, finished, run_recipe, stage_stamps
 
 
 def append(file: Path, word: str) -> list[list[str]]:

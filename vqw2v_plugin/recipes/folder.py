@@ -1,32 +1,106 @@
-"""A run's folder → its stages and what each has made, known by the files that lie there and by no name.
+"""A run's folder: how a recipe marks its stages, and what is found there later, by the files and by no name.
 
-A recipe's stage is a folder with a log and the mark of its end (`runner.py`). What was made by hand, a
-training folder or a folder of tokens, is a stage as well.
+A recipe's stage is a folder with a log; `begun` and `done` hold its stamp. What was made by hand, a training
+folder or a folder of tokens, is a stage as well.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
+import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-LOG, BEGUN, DONE = "log.txt", "begun", "done"
+from ..common.files import write_whole
+
+LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
 HYDRA_LOG, HYDRA = "hydra_train.log", ".hydra"
-_MARKS = {LOG, BEGUN, DONE, HYDRA_LOG, "checkpoint_last.pt", "checkpoint_best.pt"}
+CHECKPOINTS = ("checkpoint_last.pt", "checkpoint_best.pt")  # of a training, the one to be asked first
+_MARKS = {LOG, BEGUN, DONE, HYDRA_LOG, *CHECKPOINTS}
 _PRODUCTS = (
     *("corpus.json", "tokens.json", "features.json", "labels.json", "abx.json", "errors-*.json", "*.arpa"),
     *("*.tsv", "hypotheses-*.jsonl"),
 )
-_AFTER = "after "
+_AFTER, _WITH = (re.compile(rf"{word} (.+) ([0-9a-f]{{16}})") for word in ("after", "with"))
 _DEPTH, _MOST_FILES = 6, 5000  # a folder with more files holds audio
 
 
 class RunError(ValueError):
     """A folder that is no run; the message says what was looked for."""
+
+
+class StageError(RuntimeError):
+    """A stage that cannot begin, or has failed; the message names its folder or its log."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a stage's results depend on; a stage whose stamp is another now runs anew.
+
+    As text: a command a line, as a user would type it, then `after STAGE HASH` and `with FILE HASH`.
+    """
+
+    commands: tuple[str, ...]
+    needs: tuple[tuple[str, str], ...] = ()  # each stage before it that it needs, and the hash of its stamp
+    reads: tuple[tuple[str, str], ...] = ()  # each file of the user's that it reads, and its hash
+
+    @property
+    def text(self) -> str:
+        after = (f"after {stage} {digest}" for stage, digest in self.needs)
+        read = (f"with {file} {digest}" for file, digest in self.reads)
+        return "\n".join([*self.commands, *after, *read]) + "\n"
+
+    @property
+    def hash(self) -> str:
+        return hash_of(self.text.encode())
+
+    @classmethod
+    def parse(cls, text: str) -> Stamp:
+        """What `text` has written."""
+        lines = text.removesuffix("\n").split("\n")
+        reads = _taken_from_end(lines, _WITH)
+        needs = _taken_from_end(lines, _AFTER)
+        return cls(tuple(_commands(lines)), needs, reads)
+
+
+def hash_of(content: bytes) -> str:
+    """A hash as stamps hold it."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def is_done(folder: Path, stamp: Stamp) -> bool:
+    """Whether the stage's results are there, and depend on just this."""
+    done = folder / DONE
+    return done.is_file() and done.read_text(encoding="utf-8") == stamp.text
+
+
+def begin(folder: Path, stamp: Stamp) -> None:
+    """Marks a stage as begun; first removes what was begun with another stamp, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = folder / BEGUN
+    ours = (LOCK, BEGUN)
+    if not begun.is_file():
+        if any(path.name not in ours and not path.name.startswith(f".{BEGUN}.") for path in folder.iterdir()):
+            raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
+    elif begun.read_text(encoding="utf-8") != stamp.text:
+        (folder / DONE).unlink(missing_ok=True)  # first of all: half of what it promises is not there
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name not in ours:
+                path.unlink()
+    write_whole(begun, stamp.text)
+
+
+def finish(folder: Path, stamp: Stamp) -> None:
+    """Marks a stage as done."""
+    write_whole(folder / DONE, stamp.text)
 
 
 @dataclass(frozen=True)
@@ -46,19 +120,17 @@ class StageFolder:
 
     @cached_property
     def commands(self) -> tuple[str, ...]:
-        """The lines that a user would type; none where nobody wrote them down."""
-        return tuple(line for line in self._stamp if not line.startswith(_AFTER))
+        """What a user would type; nothing where nobody wrote it down."""
+        return self._stamp.commands
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
         """The stages that the recipe says it reads."""
-        return tuple(line.split()[1] for line in self._stamp if line.startswith(_AFTER))
+        return tuple(stage for stage, _ in self._stamp.needs)
 
     @cached_property
-    def _stamp(self) -> list[str]:
-        """What the recipe wrote: commands, then `after STAGE HASH`."""
-        text = read_text(self.path / DONE) or read_text(self.path / BEGUN)
-        return [line for line in text.splitlines() if line.strip() and line.strip() != _AFTER.strip()]
+    def _stamp(self) -> Stamp:
+        return Stamp.parse(read_text(self.path / DONE) or read_text(self.path / BEGUN))
 
     @cached_property
     def began(self) -> float:
@@ -127,6 +199,31 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _taken_from_end(lines: list[str], kind: re.Pattern[str]) -> tuple[tuple[str, str], ...]:
+    """Takes the last lines of this kind away; (name, hash) of each."""
+    found: list[tuple[str, str]] = []
+    while lines and (line := kind.fullmatch(lines[-1])):
+        found.insert(0, (line[1], line[2]))
+        del lines[-1]
+    return tuple(found)
+
+
+def _commands(lines: Iterable[str]) -> Iterator[str]:
+    """One for each line, but where a quoted word holds line breaks."""
+    command = ""
+    for line in lines:
+        command += f"\n{line}" if command else line
+        try:
+            words = shlex.split(command)
+        except ValueError:  # a quotation that has not ended
+            continue
+        if words:
+            yield command
+        command = ""
+    if command:
+        yield command
 
 
 def _gather(run: Path) -> dict[Path, list[Path]]:

@@ -7,10 +7,8 @@ stopped. Stages that do not need each other may run side by side.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +17,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.files import write_whole
 from ..common.locks import LockedError, held
+from .folder import LOCK, LOG, StageError, Stamp, begin, finish, hash_of, is_done
 from .processes import Processes, ended_by_signals
 from .screen import Board, Clock, StageBar
 
-LOG, BEGUN, DONE = "log.txt", "begun", "done"
-LOCK = ".recipe.lock"
 _LOOK_AGAIN = 1.0  # seconds, at a stage that another run is at
 _BAR = re.compile(r": \[[# ]+\] +\d+%")  # of our commands, in a log
 _UPDATES = re.compile(r"\bnum_updates=(\d+)")
@@ -46,10 +42,6 @@ class Stage:
     shows: str = ""  # a regular expression: the lines of its output that the user sees
     updates: int = 0  # of a training: how many there will be
     gives: str = ""  # what the user finds in the folder, and what it is good for
-
-
-class StageError(RuntimeError):
-    """A stage that failed; the message names its log."""
 
 
 def run_recipe(
@@ -121,26 +113,26 @@ def all_needs(stages: Sequence[Stage]) -> dict[str, set[str]]:
     return found
 
 
-def stage_stamps(stages: Sequence[Stage]) -> dict[str, str]:
+def stage_stamps(stages: Sequence[Stage]) -> dict[str, Stamp]:
     """What each stage's results depend on: its commands, its files, and the stamps of the stages it needs."""
-    stamps: dict[str, str] = {}
+    stamps: dict[str, Stamp] = {}
     for stage in stages:
-        lines = [shlex.join(command) for command in stage.commands]
         for need in stage.needs:
             if need not in stamps:
                 raise ValueError(f"stage {stage.name} needs {need}, which is no stage before it")
-            lines.append(f"after {need} {hashlib.sha256(stamps[need].encode()).hexdigest()[:16]}")
-        for file in stage.reads:
-            lines.append(f"with {file} {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}")
         if stage.name in stamps:
             raise ValueError(f"two stages are called {stage.name}; a stage's name is its folder")
-        stamps[stage.name] = "\n".join(lines) + "\n"
+        stamps[stage.name] = Stamp(
+            tuple(shlex.join(command) for command in stage.commands),
+            tuple((need, stamps[need].hash) for need in stage.needs),
+            tuple((str(file), hash_of(file.read_bytes())) for file in stage.reads),
+        )
     return stamps
 
 
 def finished(run: Path, stages: Sequence[Stage]) -> set[str]:
     """Names of the stages whose results are there and of today's commands and files."""
-    return {name for name, stamp in stage_stamps(stages).items() if _is_done(run / name, stamp)}
+    return {name for name, stamp in stage_stamps(stages).items() if is_done(run / name, stamp)}
 
 
 class _Crew:
@@ -149,7 +141,7 @@ class _Crew:
     def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, threads: int | None) -> None:
         self._run, self._stages, self._jobs = run, stages, jobs
         self._stamps, self.needs = stage_stamps(stages), all_needs(stages)
-        self.waiting = [s for s in stages if not _is_done(run / s.name, self._stamps[s.name])]
+        self.waiting = [s for s in stages if not is_done(run / s.name, self._stamps[s.name])]
         self._processes = Processes({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
         self._board = Board(sys.stdout)
         self._clock = Clock({stage.name: stage.minutes for stage in self.waiting}, self.needs, jobs)
@@ -185,9 +177,9 @@ class _Crew:
         """Runs its commands one after the other; the seconds they took, or None: another run has made it."""
         folder, stamp = self._run / stage.name, self._stamps[stage.name]
         with self._lock(stage, folder) as lock:
-            if _is_done(folder, stamp):
+            if is_done(folder, stamp):
                 return None
-            _make_room(folder, stamp)
+            begin(folder, stamp)
             began = time.monotonic()
             try:
                 for command in stage.commands:
@@ -196,7 +188,7 @@ class _Crew:
                         raise self._failure(stage, status, folder / LOG)
             finally:
                 self._board.drop(stage.name)
-            write_whole(folder / DONE, stamp)
+            finish(folder, stamp)
         return time.monotonic() - began
 
     def stop(self) -> None:
@@ -252,25 +244,3 @@ class _Crew:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         self._board.say(f"    {stage.name} said last:", *tail)
         return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")
-
-
-def _is_done(folder: Path, stamp: str) -> bool:
-    done = folder / DONE
-    return done.is_file() and done.read_text(encoding="utf-8") == stamp
-
-
-def _make_room(folder: Path, stamp: str) -> None:
-    """The folder for a stage that is to run: what was begun with other settings goes, and only that."""
-    begun = folder / BEGUN
-    ours = (LOCK, BEGUN)
-    if not begun.is_file():
-        if any(path.name not in ours and not path.name.startswith(f".{BEGUN}.") for path in folder.iterdir()):
-            raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
-    elif begun.read_text(encoding="utf-8") != stamp:
-        (folder / DONE).unlink(missing_ok=True)  # first of all: half of what it promises is not there
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name not in ours:
-                path.unlink()
-    write_whole(begun, stamp)
