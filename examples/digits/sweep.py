@@ -22,7 +22,6 @@ from vqw2v_plugin.analysis.code_sources import TokenSource
 from vqw2v_plugin.analysis.phone_codes import Bitrate, code_usage
 from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.recipes.runner import Stage
-from vqw2v_plugin.stores.symbols import read_about
 
 SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
 
@@ -78,7 +77,7 @@ def write_table(plan: Plan, done: Set[str]) -> None:
 def codes(plan: Plan, row: Row) -> list[str]:
     """What the codes of the test set take, and how many of all there are occur."""
     folder = plan.run / f"{plan.inputs[row.features].model}_test_codes" / "data"
-    source = TokenSource(row.features, folder, read_about(folder))
+    source = TokenSource.of(row.features, folder)
     found = source.codes(source.known["test"])
     usage = code_usage(np.concatenate(list(found.values())), source.num_codes)
     bits = Bitrate.of(found.values(), usage, source.times.rate)

@@ -121,6 +121,24 @@ def test_a_checkpoint_that_breaks_off_is_named(run: Path) -> None:
     assert len(sources) == 1 and "RUN/pretrain/checkpoint_last.pt" in troubles[0]
 
 
+def test_a_training_without_a_quantizer_is_no_trouble_whatever_the_error_says(
+    run: Path, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny(tiny(quantizer="none"), run)
+    make = Tokenizer.__init__
+
+    def reworded(self: Tokenizer, *arguments: object) -> None:
+        try:
+            make(self, *arguments)
+        except ValueError as error:
+            error.args = ("it cannot be asked for codes",)
+            raise
+
+    monkeypatch.setattr(Tokenizer, "__init__", reworded)
+    sources, troubles = find_sources(RunFolder(run))
+    assert [source.name for source in sources] == ["tokens"] and not troubles
+
+
 def test_manifests_outside_of_the_run_are_found_through_its_commands(run: Path, tmp_path: Path) -> None:
     shutil.move(run / "corpus/data", tmp_path / "elsewhere")
     text = (tmp_path / "elsewhere/test.tsv").read_text()

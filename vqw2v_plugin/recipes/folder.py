@@ -149,6 +149,11 @@ class StageFolder:
         seconds = marks[1].stat().st_mtime - marks[0].stat().st_mtime
         return seconds if seconds > 0.2 else None
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """Of a training, the last that it wrote."""
+        return next((path for name in CHECKPOINTS if (path := self.path / name).is_file()), None)
+
     def arguments(self) -> list[str]:
         """The words of its commands."""
         try:
