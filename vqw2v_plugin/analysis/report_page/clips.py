@@ -22,13 +22,12 @@ from ...corpora.ctm import Segments
 from ...corpora.manifest import Utterance
 from ..phone_codes import Codes, FrameTimes
 from .png import Pixels, data_url, png
-from .svg import Axis, Svg, number, say
+from .svg import HUES, Axis, Svg, number, say
 
 RATE = 16_000
 _WINDOW, _HOP, _FFT = 400, 128, 512  # samples: 25 ms every 8
 _DECIBELS, _GREYS = 50.0, 32
 _LEFT, _WIDTH, _TALL = 96.0, 960.0, 132.0
-HUES = 24  # that the page's style names h0, h1 …
 _LETTER = 6.4  # the width of one, about
 
 

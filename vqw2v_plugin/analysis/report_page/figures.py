@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from ..phone_codes import PhoneCodeTable
 from .png import data_url, png, ramp
-from .svg import Axis, Svg, percent, say
+from .svg import Axis, Svg, line_class, percent, say
 
 _MOST_POINTS = 160  # of a curve
 _LIGHT = ramp([(255, 255, 255), (209, 229, 240), (103, 169, 207), (33, 102, 172), (5, 34, 77)], 64)
 _DARK = ramp([(24, 27, 34), (38, 66, 112), (45, 121, 172), (112, 190, 210), (240, 249, 242)], 64)
-_COLOURS = 6  # that the page's style names s0, s1 …
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 10.0, 33.0
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
@@ -196,7 +195,7 @@ class _Chart:
         dots: bool = False,
     ) -> None:
         places = [(self.x(x), self.y(y)) for x, y in points]
-        kind = f"s{colour % _COLOURS}"
+        kind = line_class(colour)
         self.svg.curve(places, f"line {kind}")
         for x, y in places if dots or len(places) == 1 else ():
             self.svg.add("circle", f"dot {kind}", cx=x, cy=y, r=2.2)

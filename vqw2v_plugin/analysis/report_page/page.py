@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from .clips import HUES
+from .svg import HUES
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 Place = tuple[float, float]
+LINES, HUES = 6, 24  # classes of the page's style: s0, s1 … colour lines, h0, h1 … colour codes
 
 
 class Svg:
@@ -100,6 +101,11 @@ def say(value: float) -> str:
         mantissa, power = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(power)}"
     return f"{value:.4g}"
+
+
+def line_class(number: int) -> str:
+    """The class that colours a line; the seventh has the first one's again."""
+    return f"s{number % LINES}"
 
 
 def percent(share: float, digits: int = 0) -> str:

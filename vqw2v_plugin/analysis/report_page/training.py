@@ -11,7 +11,7 @@ from ..curves import Curves
 from ..run_view import RunView
 from .figures import learning_curve
 from .page import Section, figure, folded, heading, legend, missing, paragraph
-from .svg import say
+from .svg import line_class, say
 
 _SHOWN = 12  # figures of a training
 
@@ -77,11 +77,11 @@ def _grid(curves: Curves, metrics: Sequence[str]) -> str:
             note = f"{say(series[subset][0][1])} → {say(series[subset][-1][1])}"
             if subset in colours:
                 drawing = learning_curve(metric, series, colours)
-                drawn.append(figure(drawing, metric, note, note_kind=f"s{colours[subset]}"))
+                drawn.append(figure(drawing, metric, note, note_kind=line_class(colours[subset])))
             else:
                 groups = {name: i + 2 for i, name in enumerate(series)}
                 drawn.append(figure(learning_curve(metric, series, groups), metric, "a line a group"))
-    names = [(subset, f"s{i}") for subset, i in colours.items()]
+    names = [(subset, line_class(i)) for subset, i in colours.items()]
     return legend(names) + f'<div class="small-figures">{"".join(drawn)}</div>'
 
 
