@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .corpus_arguments import add_run_arguments, device_for, num_workers, report_end
+
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from .discretize import add_run_arguments
-
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
@@ -63,15 +63,14 @@ def run(args: argparse.Namespace) -> int:
     from ..features.spec import Layer
     from ..jobs.featurize import Wishes, featurize
     from ..jobs.split_run import split_name
-    from .discretize import device_of, num_workers, said_by_state
 
     rank, manifest, layer = Rank.of(os.environ), Manifest(args.manifest), Layer.parse(args.layer)
-    source, described = _source(args, layer, device_of(args.device, rank))
+    source, described = _source(args, layer, device_for(args.device, rank))
     workers = num_workers(args.workers, source.device.type, rank)
     wishes = Wishes(args.store, workers, args.shard_minutes, args.refresh, args.strict)
     outcome = featurize(source, described, manifest, args.out, wishes, rank)
     what = f"{args.out}/{split_name(manifest)}"
-    if not said_by_state(outcome, what, manifest):
+    if report_end(outcome, what, manifest):
         _report(args.out, split_name(manifest))
     return 1 if outcome.refused else 0
 
