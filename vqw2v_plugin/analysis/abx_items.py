@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,6 +169,24 @@ def find_items(
     sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
     items = Items(np.concatenate(pieces), sizes.cumsum() - sizes, sizes, *(numbers for _, numbers in names))
     return Found(items, names[0][0], names[2][0], len(utts) - nameless, short, nameless)
+
+
+def with_vectors(found: Found, source: FrameSource, checkpoint: str | Path) -> Found:
+    """The items with the quantizer's vectors instead of codes; a frame that is <unk> is at zero."""
+    import torch
+
+    from ..checkpoints.files import checkpoint_hash
+    from ..tokenizer import Tokenizer
+
+    made_by = source.about.get("checkpoint", {}).get("sha256")
+    if made_by not in (None, checkpoint_hash(checkpoint)):
+        raise ValueError(f"{source.folder}: was not made by {checkpoint}; give the checkpoint that made it")
+    codes = found.items.frames  # [F, G]
+    known = (codes >= 0).all(1)
+    vectors = Tokenizer.load(checkpoint).decode(torch.from_numpy(codes[known]).long()).cpu().numpy()
+    frames = np.zeros((len(codes), vectors.shape[1]), dtype=np.float32)  # [F, C]
+    frames[known] = vectors
+    return replace(found, items=replace(found.items, frames=frames))
 
 
 def _phones(

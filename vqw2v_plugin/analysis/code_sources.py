@@ -6,7 +6,7 @@ Shapes: T frames, G groups. torch is imported only where a checkpoint must be as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -20,6 +20,7 @@ from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes
 
 if TYPE_CHECKING:
+    from ..audio.reading import AudioError
     from ..tokenizer import Tokenizer
 
 _MODEL = "vq_wav2vec"
@@ -83,7 +84,7 @@ class TokenSource(CodeSource):
 
 @dataclass(frozen=True)
 class CheckpointSource(CodeSource):
-    """A trained vq-wav2vec, asked clip by clip."""
+    """A trained vq-wav2vec, asked clip by clip; what it cannot read, whoever made the tokens has named."""
 
     tokenizer: Tokenizer
     encodes: ClassVar[bool] = True
@@ -97,15 +98,22 @@ class CheckpointSource(CodeSource):
         return cls(name, str(path), asked.num_groups, asked.num_codes, times, asked)
 
     def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
-        from ..audio.reading import AudioError
+        return encode_each(self.tokenizer, rows)
 
-        found: dict[str, Codes] = {}
-        for row in rows:
-            try:
-                found[row.utt] = self.tokenizer.encode_file(row).numpy()
-            except AudioError:
-                continue  # whoever made the tokens has named it
-        return found
+
+def encode_each(
+    tokenizer: Tokenizer, rows: Iterable[Utterance], skip: Callable[[AudioError], object] = lambda error: None
+) -> dict[str, Codes]:
+    """[T, G] of each utterance, encoded alone; those that cannot be read are told to `skip` and left out."""
+    from ..audio.reading import AudioError
+
+    found: dict[str, Codes] = {}
+    for row in rows:
+        try:
+            found[row.utt] = tokenizer.encode_file(row).numpy()
+        except AudioError as error:
+            skip(error)
+    return found
 
 
 def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource], list[str]]:

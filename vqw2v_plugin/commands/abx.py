@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +69,7 @@ def _add_draws(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.abx import Plan, abx
-    from ..analysis.abx_items import find_items, open_frames
+    from ..analysis.abx_items import find_items, open_frames, with_vectors
     from ..common.files import write_whole
     from ..corpora.ctm import read_ctm
 
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     quiet = args.silence.split(",")
     found = find_items(source, read_ctm(args.phones), speakers, args.context, quiet)
     if args.checkpoint:
-        found = dataclasses.replace(found, items=_with_vectors(found, args.checkpoint, source))
+        found = with_vectors(found, source, args.checkpoint)
     within, across = abx(found.items, distance, plan)
     if within is None and across is None:
         raise ValueError(
@@ -129,25 +128,6 @@ def _speakers(path: str | None) -> dict[str, str] | None:
             f"`vqw2v manifest --speaker-from`, or leave `--manifest` out: all are one speaker's then"
         )
     return {row.utt: row.speaker or "" for row in (manifest[i] for i in range(len(manifest)))}
-
-
-def _with_vectors(found: Found, checkpoint: str, source: FrameSource) -> Any:
-    """The items with the quantizer's vectors instead of codes; a frame that is <unk> is at zero."""
-    import numpy as np
-    import torch
-
-    from ..checkpoints.files import checkpoint_hash
-    from ..tokenizer import Tokenizer
-
-    made_by = source.about.get("checkpoint", {}).get("sha256")
-    if made_by not in (None, checkpoint_hash(checkpoint)):
-        raise ValueError(f"{source.folder}: was not made by {checkpoint}; give the checkpoint that made it")
-    codes = found.items.frames  # [F, G]
-    known = (codes >= 0).all(1)
-    vectors = Tokenizer.load(checkpoint).decode(torch.from_numpy(codes[known]).long()).cpu().numpy()
-    frames = np.zeros((len(codes), vectors.shape[1]), dtype=np.float32)  # [F, C]
-    frames[known] = vectors
-    return dataclasses.replace(found.items, frames=frames)
 
 
 def _figures(within: Score | None, across: Score | None) -> dict[str, Any]:
