@@ -20,7 +20,7 @@ from pathlib import Path
 from ..common.locks import LockedError, held
 from .folder import LOCK, LOG, StageError, Stamp, begin, finish, hash_of, is_done
 from .processes import Processes, ended_by_signals
-from .screen import Board, Clock, StageBar
+from .screen import Screen, StageBar, TimeLeft
 
 _LOOK_AGAIN = 1.0  # seconds, at a stage that another run is at
 _BAR = re.compile(r": \[[# ]+\] +\d+%")  # of our commands, in a log
@@ -60,32 +60,32 @@ def run_recipe(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
     run.mkdir(parents=True, exist_ok=True)
-    crew = _Crew(run, stages, jobs, threads)
-    waiting = list(crew.waiting)
+    runner = _StageRunner(run, stages, jobs, threads)
+    waiting = list(runner.waiting)
     ready = {stage.name for stage in stages} - {stage.name for stage in waiting}
 
     def end(stage: Stage, seconds: float | None) -> None:
-        crew.say_done(stage, seconds)
+        runner.say_done(stage, seconds)
         ready.add(stage.name)
         after(stage)
 
     for stage in stages:
         if stage.name in ready:
-            crew.say_done_before(stage)
+            runner.say_done_before(stage)
     with ended_by_signals(), ThreadPoolExecutor(jobs) as pool:
         running: dict[Future[float | None], Stage] = {}
         try:
             while waiting or running:
-                for stage in [stage for stage in waiting if ready.issuperset(crew.needs[stage.name])]:
+                for stage in [stage for stage in waiting if ready.issuperset(runner.needs[stage.name])]:
                     if len(running) < jobs:
                         waiting.remove(stage)
-                        crew.say_begun(stage)
-                        running[pool.submit(crew.work, stage)] = stage
+                        runner.say_begun(stage)
+                        running[pool.submit(runner.work, stage)] = stage
                 ended = wait(running, return_when=FIRST_COMPLETED).done
                 for future in sorted(ended, key=lambda future: future.exception() is not None):
                     end(running.pop(future), future.result())
         except BaseException:
-            crew.stop()
+            runner.stop()
             for future in wait(running).done:  # what ended well while another failed
                 if future.exception() is None:
                     end(running[future], future.result())
@@ -135,7 +135,7 @@ def finished(run: Path, stages: Sequence[Stage]) -> set[str]:
     return {name for name, stamp in stage_stamps(stages).items() if is_done(run / name, stamp)}
 
 
-class _Crew:
+class _StageRunner:
     """What runs stages, a thread each, and tells the user."""
 
     def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, threads: int | None) -> None:
@@ -143,28 +143,28 @@ class _Crew:
         self._stamps, self.needs = stage_stamps(stages), all_needs(stages)
         self.waiting = [s for s in stages if not is_done(run / s.name, self._stamps[s.name])]
         self._processes = Processes({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
-        self._board = Board(sys.stdout)
-        self._clock = Clock({stage.name: stage.minutes for stage in self.waiting}, self.needs, jobs)
-        left = self._clock.left() or "all of them done before"
-        self._board.say(f"{len(stages)} stages, {left}; a second run goes on where this one stops")
+        self._screen = Screen(sys.stdout)
+        self._time_left = TimeLeft({stage.name: stage.minutes for stage in self.waiting}, self.needs, jobs)
+        left = self._time_left.in_words() or "all of them done before"
+        self._screen.say(f"{len(stages)} stages, {left}; a second run goes on where this one stops")
 
     def say_done_before(self, stage: Stage) -> None:
         before = f"    done before: {self._run / stage.name}"
-        self._board.say("", f"{self._numbered(stage)} {stage.says}", before, *self._shown(stage))
+        self._screen.say("", f"{self._numbered(stage)} {stage.says}", before, *self._shown(stage))
 
     def say_begun(self, stage: Stage) -> None:
-        self._clock.begins(stage.name)
+        self._time_left.begin(stage.name)
         about = f"    about {stage.minutes:g} min; log: {self._run / stage.name / LOG}"
         commands = [f"    $ {shlex.join(command)}" for command in stage.commands]
-        self._board.say("", f"{self._numbered(stage)} {stage.says}", about, *commands)
+        self._screen.say("", f"{self._numbered(stage)} {stage.says}", about, *commands)
 
     def say_done(self, stage: Stage, seconds: float | None) -> None:
         """With what the user is to see of what it said."""
-        self._clock.ends(stage.name, seconds)
+        self._time_left.end(stage.name, seconds)
         which = f"{self._numbered(stage)} " if self._jobs > 1 else ""
         how = "done by another run" if seconds is None else f"done in {seconds:.0f} s"
-        left = self._clock.left()
-        self._board.say(
+        left = self._time_left.in_words()
+        self._screen.say(
             f"    {which}{how}: {stage.gives or self._run / stage.name}",
             *self._shown(stage),
             *([f"    {left} left in all"] if left else []),
@@ -183,17 +183,17 @@ class _Crew:
             began = time.monotonic()
             try:
                 for command in stage.commands:
-                    see = self._eyes(stage)
+                    see = self._line_watcher(stage)
                     if status := self._processes.run(command, folder / LOG, see, lock):
                         raise self._failure(stage, status, folder / LOG)
             finally:
-                self._board.drop(stage.name)
+                self._screen.remove_bar(stage.name)
             finish(folder, stamp)
         return time.monotonic() - began
 
     def stop(self) -> None:
         """Ends what runs, and lets nothing begin."""
-        self._board.say("    stopping what runs")
+        self._screen.say("    stopping what runs")
         self._processes.stop()
 
     @contextmanager
@@ -208,7 +208,7 @@ class _Crew:
                     break
                 except LockedError:
                     if not waited:
-                        self._board.say(f"    {self._numbered(stage)} another run is at it: waiting for that")
+                        self._screen.say(f"    {self._numbered(stage)} another run is at it: waiting")
                     waited = True
                     time.sleep(_LOOK_AGAIN)
             yield lock
@@ -220,9 +220,9 @@ class _Crew:
         said = (self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
         return [f"    {line}" for line in said if re.search(stage.shows, line)]
 
-    def _eyes(self, stage: Stage) -> Callable[[str], None]:
-        """What looks at each line of a command's: bars and updates go to the board."""
-        bar = StageBar(stage.name, stage.updates, self._board) if stage.updates else None
+    def _line_watcher(self, stage: Stage) -> Callable[[str], None]:
+        """What looks at each line of a command's: bars and updates go to the screen."""
+        bar = StageBar(stage.name, stage.updates, self._screen) if stage.updates else None
         is_ready = False
 
         def see(line: str) -> None:
@@ -235,12 +235,12 @@ class _Crew:
                 bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
                 bar.advance(int(found[1]) - bar.done)
             elif _BAR.search(line):
-                self._board.bar(stage.name, f"    {stage.name}: {line.strip()}")
+                self._screen.show_bar(stage.name, f"    {stage.name}: {line.strip()}")
 
         return see
 
     def _failure(self, stage: Stage, status: int, log: Path) -> StageError:
         """The last it said goes to the user."""
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-        self._board.say(f"    {stage.name} said last:", *tail)
+        self._screen.say(f"    {stage.name} said last:", *tail)
         return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")

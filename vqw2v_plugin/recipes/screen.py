@@ -11,7 +11,7 @@ from typing import TextIO
 from ..common.progress import Progress
 
 
-class Board:
+class Screen:
     """Lines that stay, and under them on a terminal the bars of what runs; threads may share it."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -25,14 +25,14 @@ class Board:
         with self._lock:
             self._redraw(lines)
 
-    def bar(self, name: str, text: str) -> None:
+    def show_bar(self, name: str, text: str) -> None:
         """Replaces the bar of this name; where nothing can be replaced, it is a line."""
         with self._lock:
             if self._on_terminal:
                 self._bars[name] = text
             self._redraw(() if self._on_terminal else (text,))
 
-    def drop(self, name: str) -> None:
+    def remove_bar(self, name: str) -> None:
         """Takes a bar away."""
         with self._lock:
             if self._bars.pop(name, None) is not None:
@@ -48,17 +48,17 @@ class Board:
 
 
 class StageBar(Progress):
-    """A bar of updates on a board."""
+    """A bar of updates on a screen."""
 
-    def __init__(self, name: str, updates: int, board: Board) -> None:
-        super().__init__(f"    {name}", updates, board.stream)
-        self._name, self._board = name, board
+    def __init__(self, name: str, updates: int, screen: Screen) -> None:
+        super().__init__(f"    {name}", updates, screen.stream)
+        self._name, self._screen = name, screen
 
     def show(self, text: str) -> None:
-        self._board.bar(self._name, text)
+        self._screen.show_bar(self._name, text)
 
 
-class Clock:
+class TimeLeft:
     """How long the rest takes: the stages' own estimates, corrected by how long the finished ones took."""
 
     def __init__(self, minutes: Mapping[str, float], needs: Mapping[str, Collection[str]], jobs: int) -> None:
@@ -68,18 +68,18 @@ class Clock:
         self._began: dict[str, float] = {}  # of those that run
         self._guessed = self._taken = 0.0
 
-    def begins(self, name: str) -> None:
+    def begin(self, name: str) -> None:
         self._waiting.remove(name)
         self._began[name] = time.monotonic()
 
-    def ends(self, name: str, seconds: float | None) -> None:
+    def end(self, name: str, seconds: float | None) -> None:
         """After so many seconds; None: another run has made it, which says nothing of this one's pace."""
         del self._began[name]
         if seconds is not None and self._minutes[name]:
             self._guessed += self._minutes[name]
             self._taken += seconds / 60
 
-    def left(self) -> str:
+    def in_words(self) -> str:
         """In words; nothing when nothing is left."""
         if not (self._waiting or self._began):
             return ""
