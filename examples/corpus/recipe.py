@@ -100,7 +100,7 @@ def language_model(run: Path, kind: Kind, args: argparse.Namespace) -> list[Stag
 def manifests(run: Path, name: str, corpus: Path, options: Sequence[str]) -> Stage:
     out = run / name / "data"
     command = [*pipeline.VQW2V, "manifest", str(corpus), str(out), *options]
-    return Stage(name, [command], f"Listing the audio of {corpus}", 1, shows=".", gives=str(out))
+    return Stage(name, [command], f"Listing the audio of {corpus}", 1, shown=".", result=str(out))
 
 
 def train(
@@ -128,8 +128,8 @@ def train(
         more += [f"{'' if 'update_freq' in settings.optimization else '+'}optimization.update_freq=[{every}]"]
     hours = HOURS.get(config.stem, HOURS_OF_AUDIO_PRETRAINING) / max(min(args.gpus, gpus), 1)
     minutes = 1 if args.updates else hours * 60
-    says = f"Training with examples/{folder}/{config.name}"
-    return pipeline.train(run, name, config, [*overrides, *more], says=says, minutes=minutes, needs=needs)
+    title = f"Training with examples/{folder}/{config.name}"
+    return pipeline.train(run, name, config, [*overrides, *more], title=title, minutes=minutes, needs=needs)
 
 
 def decode(run: Path, kind: Kind, split: str) -> Stage:
@@ -138,7 +138,7 @@ def decode(run: Path, kind: Kind, split: str) -> Stage:
     return pipeline.decode(
         *(run, f"words_{split}", run / "acoustic" / "checkpoint_best.pt", run / "features" / "data", labels),
         *(split, [meant.get(word, word) for word in kind.decoder]),
-        says=f"What was said in {split}",
+        title=f"What was said in {split}",
         minutes=20,
         needs=["acoustic", *(["lm"] if "LM" in kind.decoder else [])],
     )
@@ -169,7 +169,7 @@ def main() -> int:
     listed = stages(corpus, run, args)
     if args.dry_run:
         for stage in listed:
-            print(f"# {stage.name}: {stage.says}")
+            print(f"# {stage.name}: {stage.title}")
             print("\n".join(map(shlex.join, stage.commands)))
         return 0
     return run_or_say("recipe.py", lambda: run_recipe(run, listed))

@@ -65,7 +65,7 @@ def prepare(plan: Plan) -> Stage:
     ]
     if plan.unlabelled:
         command += ["--unlabelled", *map(str, plan.unlabelled)]
-    return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shows=".")
+    return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shown=".")
 
 
 def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
@@ -124,7 +124,7 @@ def pretraining(plan: Plan, chosen: Input) -> Stage:
         chosen.model,
         HERE / "pretrain.yaml",
         [*overrides, *shortened(plan)],
-        says=f"Pretraining {chosen.model} without labels",
+        title=f"Pretraining {chosen.model} without labels",
         minutes=5,
         needs=["digits"],
     )
@@ -142,7 +142,7 @@ def bert_stages(plan: Plan, model: str) -> Iterator[Stage]:
         f"{model}_bert",
         HERE / "bert.yaml",
         [f"task.data={plan.run / f'{model}_tokens' / 'data'}", *shortened(plan)],
-        says=f"Training BERT on the tokens of {model}",
+        title=f"Training BERT on the tokens of {model}",
         minutes=5,
         needs=[f"{model}_tokens"],
     )
@@ -166,7 +166,7 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
         row.name,
         HERE / ("phones.yaml" if speech else "acoustic.yaml"),
         [*overrides, *shortened(plan)],
-        says=f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}",
+        title=f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}",
         minutes=3,
         needs=[f"features_{row.corpus}_{chosen.name}", labels_name(row)],
     )
@@ -180,13 +180,13 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
             labels,
             "test",
             decoder,
-            says="",
+            title="",
             minutes=0,
             needs=[],
         )
         commands += stage.commands
     needs = [row.name, *(["lm"] if row.corpus == "digits" else [])]
-    yield Stage(f"scores_{row.name}", commands, "Its errors on the test set", 0.4, needs, shows="^Generate ")
+    yield Stage(f"scores_{row.name}", commands, "Its errors on the test set", 0.4, needs, shown="^Generate ")
 
 
 def decoders(plan: Plan, row: Row) -> dict[str, list[str]]:

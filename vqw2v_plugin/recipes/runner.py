@@ -35,13 +35,13 @@ class Stage:
 
     name: str
     commands: Sequence[Sequence[str]]
-    says: str  # what the user reads before it runs
+    title: str  # what the user reads before it runs
     minutes: float  # about how long
     needs: Sequence[str] = ()  # the stages whose results it reads
     reads: Sequence[Path] = ()  # files of the user's that it reads, such as a yaml
-    shows: str = ""  # a regular expression: the lines of its output that the user sees
+    shown: str = ""  # a regular expression: the lines of its output that the user sees
     updates: int = 0  # of a training: how many there will be
-    gives: str = ""  # what the user finds in the folder, and what it is good for
+    result: str = ""  # what the user finds in the folder, and what it is good for
 
 
 def run_recipe(
@@ -150,13 +150,13 @@ class _StageRunner:
 
     def say_done_before(self, stage: Stage) -> None:
         before = f"    done before: {self._run / stage.name}"
-        self._screen.say("", f"{self._numbered(stage)} {stage.says}", before, *self._shown(stage))
+        self._screen.say("", f"{self._numbered(stage)} {stage.title}", before, *self._shown(stage))
 
     def say_begun(self, stage: Stage) -> None:
         self._time_left.begin(stage.name)
         about = f"    about {stage.minutes:g} min; log: {self._run / stage.name / LOG}"
         commands = [f"    $ {shlex.join(command)}" for command in stage.commands]
-        self._screen.say("", f"{self._numbered(stage)} {stage.says}", about, *commands)
+        self._screen.say("", f"{self._numbered(stage)} {stage.title}", about, *commands)
 
     def say_done(self, stage: Stage, seconds: float | None) -> None:
         """With what the user is to see of what it said."""
@@ -165,7 +165,7 @@ class _StageRunner:
         how = "done by another run" if seconds is None else f"done in {seconds:.0f} s"
         left = self._time_left.in_words()
         self._screen.say(
-            f"    {which}{how}: {stage.gives or self._run / stage.name}",
+            f"    {which}{how}: {stage.result or self._run / stage.name}",
             *self._shown(stage),
             *([f"    {left} left in all"] if left else []),
         )
@@ -215,10 +215,10 @@ class _StageRunner:
 
     def _shown(self, stage: Stage) -> list[str]:
         """Of what a finished stage said, the lines that the user is to see."""
-        if not stage.shows:
+        if not stage.shown:
             return []
         said = (self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-        return [f"    {line}" for line in said if re.search(stage.shows, line)]
+        return [f"    {line}" for line in said if re.search(stage.shown, line)]
 
     def _line_watcher(self, stage: Stage) -> Callable[[str], None]:
         """What looks at each line of a command's: bars and updates go to the screen."""
