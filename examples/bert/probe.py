@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from vqw2v_plugin.analysis.probe import Found, cross_probe, labelled_frames, probe
+from vqw2v_plugin.analysis.probe import ProbeResult, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments, read_ctm
 
 
-def measure(folder: Path, segments: dict[str, Segments], args: argparse.Namespace) -> tuple[Found, int]:
+def measure(folder: Path, segments: dict[str, Segments], args: argparse.Namespace) -> tuple[ProbeResult, int]:
     """What the probe finds in this folder's features, and how many features a frame has."""
     if args.split is not None:
         frames = labelled_frames(folder, args.split, segments, args.most)

@@ -66,7 +66,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Score:
+class AbxScore:
     """An error between 0 and 1 and what it is the mean of: (error, triples) of each pair of phones (A, B)."""
 
     error: float
@@ -89,7 +89,7 @@ class _Cell(NamedTuple):
     within: bool
 
 
-def abx(items: Items, distance: str, plan: Plan) -> tuple[Score | None, Score | None]:
+def abx(items: Items, distance: str, plan: Plan) -> tuple[AbxScore | None, AbxScore | None]:
     """(within, across); None where no triple can be made, as across with one speaker."""
     items = _sampled(items, plan)
     cells = list(_cells(items, plan))
@@ -194,7 +194,7 @@ class _Table:
                 self.errors.append(total / count)
                 self.triples.append(count)
 
-    def score(self) -> Score | None:
+    def score(self) -> AbxScore | None:
         """The mean over speakers, then contexts, then pairs of phones."""
         if not self.errors:
             return None
@@ -210,7 +210,7 @@ class _Table:
             by_pair[pair].append(_mean(errors))
         means = {pair: (_mean(errors), triples[pair]) for pair, errors in sorted(by_pair.items())}
         error = _mean([error for error, _ in means.values()])
-        return Score(error, sum(self.triples), len(set(self.contexts)), means)
+        return AbxScore(error, sum(self.triples), len(set(self.contexts)), means)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -120,7 +120,7 @@ class _Phone(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class PhoneItems:
     """The items, what their numbers mean, and what was left out."""
 
     items: Items
@@ -137,7 +137,7 @@ def find_items(
     speakers: Mapping[str, str] | None,
     context: str,
     silences: Iterable[str] = SILENCES,
-) -> Found:
+) -> PhoneItems:
     """Every phone but silences, in the order of utterances' names; without `speakers` all are one's."""
     quiet, found, short, nameless = set(silences), [], 0, 0
     utts = sorted(set(segments) & set(source.places))
@@ -168,10 +168,10 @@ def find_items(
     names = [_numbered([getattr(phone, name) for phone in found]) for name in ("label", "context", "speaker")]
     sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
     items = Items(np.concatenate(pieces), sizes.cumsum() - sizes, sizes, *(numbers for _, numbers in names))
-    return Found(items, names[0][0], names[2][0], len(utts) - nameless, short, nameless)
+    return PhoneItems(items, names[0][0], names[2][0], len(utts) - nameless, short, nameless)
 
 
-def with_vectors(found: Found, source: FrameSource, checkpoint: str | Path) -> Found:
+def with_vectors(found: PhoneItems, source: FrameSource, checkpoint: str | Path) -> PhoneItems:
     """The items with the quantizer's vectors instead of codes; a frame that is <unk> is at zero."""
     import torch
 

@@ -40,7 +40,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Found:
+class ProbeResult:
     """The share of test frames whose phone was found, and that of the most frequent training phone."""
 
     accuracy: float
@@ -73,7 +73,7 @@ def labelled_frames(
     return Frames(x, np.array(phones[::step]), np.array(utterance[::step]))
 
 
-def probe(train: Frames, test: Frames) -> Found:
+def probe(train: Frames, test: Frames) -> ProbeResult:
     """Fits the classifier on `train` and counts its hits on `test`; phones new to it there are misses."""
     names, labels = np.unique(train.phones, return_inverse=True)
     place = {name: i for i, name in enumerate(names.tolist())}
@@ -90,10 +90,10 @@ def probe(train: Frames, test: Frames) -> Found:
     weights = _fit(x, y, weights, decay)
     accuracy = _hits(weights, torch.from_numpy((test.x - mean) / spread), expected)
     majority = float((expected == y.bincount().argmax()).float().mean())
-    return Found(accuracy, majority, len(test), len(names))
+    return ProbeResult(accuracy, majority, len(test), len(names))
 
 
-def cross_probe(frames: Frames, folds: int = 4) -> Found:
+def cross_probe(frames: Frames, folds: int = 4) -> ProbeResult:
     """Each utterance is tested by a classifier of the others: every `folds`-th one is left out by turns."""
     turn = np.unique(frames.utterance, return_inverse=True)[1].reshape(-1) % folds
     if turn.max() + 1 < folds:
@@ -105,7 +105,7 @@ def cross_probe(frames: Frames, folds: int = 4) -> Found:
     total = sum(part.num_frames for part in parts)
     accuracy = sum(part.accuracy * part.num_frames for part in parts) / total
     majority = sum(part.majority * part.num_frames for part in parts) / total
-    return Found(accuracy, majority, total, len(np.unique(frames.phones)))
+    return ProbeResult(accuracy, majority, total, len(np.unique(frames.phones)))
 
 
 def _clock(folder: str | Path) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:

@@ -26,7 +26,7 @@ _MOST_FRAMES = 2_000_000  # of tokens that are there already: five hours and a h
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PageOptions:
     """What a user may ask of the page."""
 
     utts: tuple[str, ...] = ()  # to be shown, in this order; some are chosen if there are none
@@ -55,9 +55,9 @@ class RunView:
     """Everything is read when it is first asked for."""
 
     def __init__(
-        self, run: RunFolder, wishes: Wishes, say: Callable[[str], None] = lambda text: None
+        self, run: RunFolder, options: PageOptions, say: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.run, self.wishes, self._say = run, wishes, say
+        self.run, self.options, self._say = run, options, say
         self.troubles: list[str] = []  # what could not be used, in sentences
 
     @cached_property
@@ -73,11 +73,11 @@ class RunView:
 
     @cached_property
     def splits(self) -> list[Split]:
-        return find_splits(self.run, self.wishes.corpus)
+        return find_splits(self.run, self.options.corpus)
 
     @cached_property
     def sources(self) -> list[CodeSource]:
-        found, troubles = find_sources(self.run, encode=self.wishes.encode_minutes > 0 and bool(self.splits))
+        found, troubles = find_sources(self.run, encode=self.options.encode_minutes > 0 and bool(self.splits))
         self.troubles += troubles
         return found
 
@@ -88,7 +88,7 @@ class RunView:
         for source in self.sources:
             tried = (self._count(source, s.name, list(s.utterances.values()), s.phones) for s in splits)
             each = next((t for t in tried if t is not None), None)
-            if each is None and source.known and self.wishes.split is None:  # its corpus is not to be found
+            if each is None and source.known and self.options.split is None:  # its corpus is not to be found
                 name, rows = max(source.known.items(), key=lambda item: len(item[1]))
                 each = self._count(source, name, rows, {})
             if each is None:
@@ -135,11 +135,11 @@ class RunView:
 
     def _counted_splits(self) -> list[Split]:
         """The one that was asked for; else those with phone times first, of these the largest."""
-        if self.wishes.split is not None:
-            named = [split for split in self.splits if split.name == self.wishes.split]
+        if self.options.split is not None:
+            named = [split for split in self.splits if split.name == self.options.split]
             if not named:
                 there = ", ".join(split.name for split in self.splits) or "none"
-                raise ValueError(f"`--split` is {self.wishes.split!r}; the run's splits are: {there}")
+                raise ValueError(f"`--split` is {self.options.split!r}; the run's splits are: {there}")
             return named[:1]
 
         def rank(split: Split) -> tuple[bool, int]:
@@ -175,7 +175,7 @@ class RunView:
     def _budget(self, source: CodeSource, rows: list[Utterance]) -> list[Utterance]:
         """As many utterances as there is time for, from all over the split."""
         seconds = np.array([row.samples / (row.rate or source.times.sample_rate) for row in rows])
-        most = self.wishes.encode_minutes * 60 if source.encodes else _MOST_FRAMES / source.times.rate
+        most = self.options.encode_minutes * 60 if source.encodes else _MOST_FRAMES / source.times.rate
         if seconds.sum() <= most:
             return rows
         order = np.argsort(

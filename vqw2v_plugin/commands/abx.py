@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..analysis.abx import Score
-    from ..analysis.abx_items import Found, FrameSource
+    from ..analysis.abx import AbxScore
+    from ..analysis.abx_items import FrameSource, PhoneItems
 
 HELP = "tell how well features or tokens tell phones apart (ABX)"
 RESULT = "abx.json"
@@ -130,7 +130,7 @@ def _speakers(path: str | None) -> dict[str, str] | None:
     return {row.utt: row.speaker or "" for row in (manifest[i] for i in range(len(manifest)))}
 
 
-def _figures(within: Score | None, across: Score | None) -> dict[str, Any]:
+def _figures(within: AbxScore | None, across: AbxScore | None) -> dict[str, Any]:
     scores = {"within": within, "across": across}
     return {
         **{name: None if score is None else score.error for name, score in scores.items()},
@@ -142,8 +142,8 @@ def _figures(within: Score | None, across: Score | None) -> dict[str, Any]:
 def _report(
     args: argparse.Namespace,
     source: FrameSource,
-    found: Found,
-    scores: tuple[Score | None, Score | None],
+    found: PhoneItems,
+    scores: tuple[AbxScore | None, AbxScore | None],
     result: dict[str, Any],
 ) -> None:
     print(
@@ -171,11 +171,11 @@ def _between(context: str) -> str:
     return "between the same neighbours" if context == "triphone" else "between any neighbours"
 
 
-def _contexts(score: Score, args: argparse.Namespace) -> str:
+def _contexts(score: AbxScore, args: argparse.Namespace) -> str:
     return f" in {score.contexts:,} contexts" if args.context == "triphone" else ""
 
 
-def _why_not(name: str, args: argparse.Namespace, found: Found) -> str:
+def _why_not(name: str, args: argparse.Namespace, found: PhoneItems) -> str:
     if name == "across" and args.manifest is None:
         return "without `--manifest` all utterances are one speaker's"
     if name == "across" and len(found.speakers) < 2:
@@ -183,7 +183,7 @@ def _why_not(name: str, args: argparse.Namespace, found: Found) -> str:
     return "no phone is there twice beside another; `--context none` asks for less"
 
 
-def _worst(score: Score, found: Found) -> str:
+def _worst(score: AbxScore, found: PhoneItems) -> str:
     """The pairs of phones that are told apart least, both orders together, of those with many triples."""
     both: dict[tuple[int, ...], list[tuple[float, int]]] = {}
     for pair, row in score.by_pair.items():

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..corpora.collect import Wishes, collect
+    from ..corpora.collect import CollectOptions, collect
     from ..corpora.rows import Limits
     from ..corpora.splits import SplitPlan
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     collected = collect(
         args.folder,
         args.out,
-        Wishes(
+        CollectOptions(
             kind=args.kind,
             suffixes=None if args.ext is None else _suffixes(args.ext),
             limits=Limits(args.min, args.max),

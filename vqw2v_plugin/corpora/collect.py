@@ -19,7 +19,7 @@ CACHE = ".headers"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CollectOptions:
     """What may be asked for beside the folders; None is what fits by itself."""
 
     kind: str | None = None
@@ -46,30 +46,30 @@ class Collected:
 def collect(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    wishes: Wishes | None = None,
+    options: CollectOptions | None = None,
     warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
 ) -> Collected:
     """Writes OUT/train.tsv, OUT/valid.tsv, test sets that the corpus has, and OUT/refused.tsv.
 
     Where nothing can be listed (`strict`: where something cannot), this raises and writes refused.tsv alone.
     """
-    wishes = wishes or Wishes()
+    options = options or CollectOptions()
     with Progress("files found") as walked:
-        corpus = open_folder(os.fspath(folder), wishes.suffixes or SUFFIXES, walked.advance)
-    kind = find_kind(corpus, wishes.kind)
-    if wishes.suffixes is not None and not KINDS[kind].walks:
+        corpus = open_folder(os.fspath(folder), options.suffixes or SUFFIXES, walked.advance)
+    kind = find_kind(corpus, options.kind)
+    if options.suffixes is not None and not KINDS[kind].walks:
         raise SourceError(f"`--ext` chooses files of a folder; {kind} lists its files itself: leave it out")
-    entries, refused = _read(corpus, kind, wishes.speaker_from)
+    entries, refused = _read(corpus, kind, options.speaker_from)
     with claimed(Path(out)) as target:
         began = time.monotonic()
-        headers, num_known = _headers(corpus, entries, target, wishes.workers, warn)
+        headers, num_known = _headers(corpus, entries, target, options.workers, warn)
         seconds = time.monotonic() - began
-        made = list(make_rows(entries, headers, wishes.limits))
+        made = list(make_rows(entries, headers, options.limits))
         rows = [row for row in made if isinstance(row, Row)]
         refused += [refusal for refusal in made if isinstance(refusal, Refusal)]
-        _give_up_if(corpus, target, rows, refused, wishes.strict)
+        _give_up_if(corpus, target, rows, refused, options.strict)
         splits: dict[str, list[Row]] = {"train": [], "valid": []}
-        for row, split in zip(rows, assign([row.entry for row in rows], wishes.plan), strict=True):
+        for row, split in zip(rows, assign([row.entry for row in rows], options.plan), strict=True):
             splits.setdefault(split, []).append(row)
         publish(target, corpus.root, splits, refused)
     return Collected(kind, splits, refused, len(headers), num_known, seconds)

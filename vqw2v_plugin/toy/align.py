@@ -20,7 +20,7 @@ FOLDED_SHARE = 0.35
 
 
 @dataclass(frozen=True)
-class Segment:
+class Interval:
     """A stretch of audio, `start <= sample < end`, and what is said in it."""
 
     start: int
@@ -29,11 +29,11 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Alignment:
+class SentenceTimes:
     """The phones (silence among them), the words, and each word's pronunciation, in order."""
 
-    phones: tuple[Segment, ...]
-    words: tuple[Segment, ...]
+    phones: tuple[Interval, ...]
+    words: tuple[Interval, ...]
     pronunciations: tuple[tuple[str, ...], ...]
 
 
@@ -49,21 +49,21 @@ def spoken_text(tokens: tuple[str, ...]) -> str:
     return " ".join(tokens).replace(" ,", ",") + "."
 
 
-def align(speech: Speech, tokens: tuple[str, ...]) -> Alignment:
+def align(speech: Speech, tokens: tuple[str, ...]) -> SentenceTimes:
     """Words and phones of `tokens` in `speech`, in samples at espeak's rate."""
     phones = _read_events(speech, tokens)
     _give_closures_to_stops(phones, speech)
     phones = _absorb_short_pauses(_share_folded(phones), int(MIN_SILENCE_SECONDS * speech.sample_rate))
     ends = [phone.start for phone in phones[1:]] + [len(speech.samples)]
-    segments = [Segment(phone.start, end, phone.label) for phone, end in zip(phones, ends, strict=True)]
+    intervals = [Interval(phone.start, end, phone.label) for phone, end in zip(phones, ends, strict=True)]
     words, pronunciations = [], []
     for index, word in enumerate(token for token in tokens if token != ","):
-        own = [seg for seg, phone in zip(segments, phones, strict=True) if phone.word == index]
+        own = [interval for interval, phone in zip(intervals, phones, strict=True) if phone.word == index]
         if not own:
             raise ValueError(f"espeak-ng gave no phone to `{word}` in `{spoken_text(tokens)}`; leave it out")
-        words.append(Segment(own[0].start, own[-1].end, word))
-        pronunciations.append(tuple(seg.label for seg in own))
-    return Alignment(tuple(segments), tuple(words), tuple(pronunciations))
+        words.append(Interval(own[0].start, own[-1].end, word))
+        pronunciations.append(tuple(interval.label for interval in own))
+    return SentenceTimes(tuple(intervals), tuple(words), tuple(pronunciations))
 
 
 def clean_label(label: str) -> str:

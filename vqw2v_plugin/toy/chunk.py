@@ -16,7 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from .align import SILENCE, Alignment, Segment, align, spoken_text
+from .align import SILENCE, Interval, SentenceTimes, align, spoken_text
 from .espeak import Espeak, data_folder
 from .grammar import draw_sentence
 from .speakers import Speaker
@@ -39,7 +39,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class ToyUtterance:
     """What the manifests, times and lexicon need of one utterance; times in samples at 16 kHz."""
 
     index: int
@@ -47,12 +47,12 @@ class Utterance:
     path: str
     num_samples: int
     speaker: Speaker
-    phones: tuple[Segment, ...]
-    words: tuple[Segment, ...]
+    phones: tuple[Interval, ...]
+    words: tuple[Interval, ...]
     pronunciations: tuple[tuple[str, ...], ...]
 
 
-def make_chunk_apart(chunk: Chunk) -> list[Utterance]:
+def make_chunk_apart(chunk: Chunk) -> list[ToyUtterance]:
     """`make_chunk` in a fresh process: what espeak spoke before would move the next boundaries."""
     # A fork server has the imports done once; where it does not exist (Windows), start from nothing.
     context: Any = multiprocessing.get_context("spawn")
@@ -74,11 +74,11 @@ def make_chunk_apart(chunk: Chunk) -> list[Utterance]:
     process.join()
     if isinstance(answer, Exception):
         raise answer
-    utterances: list[Utterance] = answer
+    utterances: list[ToyUtterance] = answer
     return utterances
 
 
-def make_chunk(chunk: Chunk) -> list[Utterance]:
+def make_chunk(chunk: Chunk) -> list[ToyUtterance]:
     """Speak, resample and write a chunk's utterances; the same bytes in every fresh process."""
     espeak = Espeak()
     indices = range(chunk.first, chunk.first + chunk.count)
@@ -88,7 +88,7 @@ def make_chunk(chunk: Chunk) -> list[Utterance]:
 def _answer(chunk: Chunk, sender: Connection) -> None:
     # espeak-ng keeps 160 characters of its data's path; from here the path is short.
     os.chdir(data_folder().parent)
-    answer: list[Utterance] | Exception
+    answer: list[ToyUtterance] | Exception
     try:
         answer = make_chunk(chunk)
     except ValueError as error:
@@ -99,14 +99,14 @@ def _answer(chunk: Chunk, sender: Connection) -> None:
         sender.send(answer)
 
 
-def _make_utterance(espeak: Espeak, chunk: Chunk, index: int) -> Utterance:
+def _make_utterance(espeak: Espeak, chunk: Chunk, index: int) -> ToyUtterance:
     speaker = chunk.speakers[index % len(chunk.speakers)]
     rng = random.Random(f"utterance {chunk.seed} {index}")
     tokens = draw_sentence(speaker.language, rng)
     speech = espeak.speak(
         spoken_text(tokens), speaker.voice, speaker.rate, speaker.pitch, speaker.pitch_range
     )
-    alignment = align(speech, tokens)
+    times = align(speech, tokens)
     lead, trail = (round(rng.uniform(MIN_PAD_SECONDS, MAX_PAD_SECONDS) * SAMPLE_RATE) for _ in range(2))
     spoken = soxr.resample(speech.samples.astype(np.float32), speech.sample_rate, SAMPLE_RATE)
     audio = _record(np.pad(spoken, (lead, trail)), speaker, rng)
@@ -114,8 +114,8 @@ def _make_utterance(espeak: Espeak, chunk: Chunk, index: int) -> Utterance:
     path = f"{speaker.name}/{name}.flac"
     (chunk.folder / speaker.name).mkdir(parents=True, exist_ok=True)
     soundfile.write(chunk.folder / path, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    phones, words = _retime(alignment, speech.sample_rate, lead, len(audio))
-    return Utterance(index, name, path, len(audio), speaker, phones, words, alignment.pronunciations)
+    phones, words = _retime(times, speech.sample_rate, lead, len(audio))
+    return ToyUtterance(index, name, path, len(audio), speaker, phones, words, times.pronunciations)
 
 
 def _record(wave: NDArray[np.float32], speaker: Speaker, rng: random.Random) -> NDArray[np.int16]:
@@ -128,19 +128,19 @@ def _record(wave: NDArray[np.float32], speaker: Speaker, rng: random.Random) -> 
 
 
 def _retime(
-    alignment: Alignment, rate: int, lead: int, num_samples: int
-) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
+    times: SentenceTimes, rate: int, lead: int, num_samples: int
+) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
     """Phones and words at 16 kHz behind `lead` samples of silence; the phones fill the utterance."""
 
-    def moved(segment: Segment) -> Segment:
-        start, end = (lead + round(sample * SAMPLE_RATE / rate) for sample in (segment.start, segment.end))
-        return Segment(start, end, segment.label)
+    def moved(interval: Interval) -> Interval:
+        start, end = (lead + round(sample * SAMPLE_RATE / rate) for sample in (interval.start, interval.end))
+        return Interval(start, end, interval.label)
 
-    phones = [moved(phone) for phone in alignment.phones]
+    phones = [moved(phone) for phone in times.phones]
     first, last = phones[0].start, phones[-1].end
     if phones[0].label == SILENCE:
         first = phones.pop(0).end
     if phones[-1].label == SILENCE:
         last = phones.pop().start
-    tiled = (Segment(0, first, SILENCE), *phones, Segment(last, num_samples, SILENCE))
-    return tiled, tuple(moved(word) for word in alignment.words)
+    tiled = (Interval(0, first, SILENCE), *phones, Interval(last, num_samples, SILENCE))
+    return tiled, tuple(moved(word) for word in times.words)

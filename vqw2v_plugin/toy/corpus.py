@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .chunk import SAMPLE_RATE, Chunk, Utterance, make_chunk_apart
+from .chunk import SAMPLE_RATE, Chunk, ToyUtterance, make_chunk_apart
 from .espeak import check_voice
 from .grammar import check_language
 from .speakers import Speaker, make_speakers
@@ -153,10 +153,10 @@ def _write(out: Path, enough: int, cast: tuple[Speaker, ...], seed: int, workers
 
 def _utterances(
     audio: Path, cast: tuple[Speaker, ...], seed: int, workers: int
-) -> Generator[Utterance, None, None]:
+) -> Generator[ToyUtterance, None, None]:
     """Utterances without end, in order, made some chunks ahead; closing it deletes what was not asked for."""
-    pending: deque[Future[list[Utterance]]] = deque()
-    current: Iterator[Utterance] = iter(())
+    pending: deque[Future[list[ToyUtterance]]] = deque()
+    current: Iterator[ToyUtterance] = iter(())
     with ThreadPoolExecutor(workers) as pool:
         try:
             for first in itertools.count(0, CHUNK_UTTERANCES):

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from .align import SILENCE, Segment
-from .chunk import SAMPLE_RATE, Utterance
+from .align import SILENCE, Interval
+from .chunk import SAMPLE_RATE, ToyUtterance
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("path", "samples", "speaker", "lang", "utt", "text")
@@ -50,7 +50,7 @@ class Tables:
     ) -> None:
         self._stack.close()
 
-    def add(self, utterance: Utterance, split: str) -> None:
+    def add(self, utterance: ToyUtterance, split: str) -> None:
         """Write one utterance's rows and count its words' pronunciations."""
         speaker = utterance.speaker
         text = " ".join(word.label for word in utterance.words)
@@ -86,7 +86,7 @@ class Tables:
         return self._stack.enter_context((self._out / name).open("w", encoding="utf-8", newline="\n"))
 
 
-def ctm_line(utterance: str, segment: Segment) -> str:
+def ctm_line(utterance: str, interval: Interval) -> str:
     """One CTM row; five decimals of a second name every sample at 16 kHz."""
-    start, duration = segment.start / SAMPLE_RATE, (segment.end - segment.start) / SAMPLE_RATE
-    return f"{utterance} 1 {start:.5f} {duration:.5f} {segment.label}\n"
+    start, duration = interval.start / SAMPLE_RATE, (interval.end - interval.start) / SAMPLE_RATE
+    return f"{utterance} 1 {start:.5f} {duration:.5f} {interval.label}\n"

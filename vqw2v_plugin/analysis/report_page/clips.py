@@ -43,7 +43,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipView:
     """What the page shows of an utterance."""
 
     utterance: Utterance

@@ -11,7 +11,7 @@ from ...corpora.manifest import Utterance
 from ...decoding.scoring import align
 from ..corpus_splits import Split
 from ..run_view import RunView
-from .clips import Clip, Lane, choose, heard_segments, read_clip
+from .clips import ClipView, Lane, choose, heard_segments, read_clip
 from .page import Section, missing, paragraph
 
 _TITLE = "Speech and codes"
@@ -46,8 +46,8 @@ def speech_section(view: RunView) -> Section:
 
 def _rows(view: RunView) -> Iterator[tuple[Split, Utterance]]:
     """The utterances that were asked for, else some of a split that is held out."""
-    if view.wishes.utts:
-        for utt in view.wishes.utts:
+    if view.options.utts:
+        for utt in view.options.utts:
             home = next((split for split in view.splits if utt in split.utterances), None)
             if home is None:
                 names = ", ".join(split.name for split in view.splits)
@@ -61,11 +61,11 @@ def _rows(view: RunView) -> Iterator[tuple[Split, Utterance]]:
     split = min(view.splits, key=rank)
     decoded = set().union(*view.hypotheses.values()) if view.hypotheses else set()
     known = [row for row in split.utterances.values() if row.utt in decoded]
-    yield from ((split, row) for row in choose(known or split.utterances.values(), view.wishes.num_clips))
+    yield from ((split, row) for row in choose(known or split.utterances.values(), view.options.num_clips))
 
 
 def _article(view: RunView, split: Split, row: Utterance) -> str:
-    clip = Clip(row, read_clip(row, view.wishes.clip_seconds), tuple(_lanes(view, split, row)))
+    clip = ClipView(row, read_clip(row, view.options.clip_seconds), tuple(_lanes(view, split, row)))
     about = [split.name, f"speaker {row.speaker}" if row.speaker else "", row.lang or ""]
     told = ", ".join(part for part in about if part)
     said = str(row.extra.get("text", "")) or " ".join(_labels(split, row))
