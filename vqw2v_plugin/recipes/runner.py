@@ -1,7 +1,7 @@
 """Whole pipelines: a recipe lists its stages, each the public command that a user would type.
 
 A stage is printed as it runs and logged into its folder. A finished one is skipped; it runs anew, from
-nothing, when its commands, its yaml or a stage that it needs have changed. A killed recipe goes on where it
+nothing, when its commands, its yaml or a stage that it needs have changed. A killed recipe resumes where it
 stopped. Stages that do not need each other may run side by side.
 """
 
@@ -22,10 +22,10 @@ from .folder import LOCK, LOG, StageError, Stamp, begin, finish, hash_of, is_don
 from .processes import Processes, ended_by_signals
 from .screen import Screen, StageBar, TimeLeft
 
-_LOOK_AGAIN = 1.0  # seconds, at a stage that another run is at
-_BAR = re.compile(r": \[[# ]+\] +\d+%")  # of our commands, in a log
+_LOOK_AGAIN = 1.0  # seconds between two looks at a stage that another run is making
+_BAR = re.compile(r": \[[# ]+\] +\d+%")  # a progress bar of our commands, as a log holds it
 _UPDATES = re.compile(r"\bnum_updates=(\d+)")
-_READY = "begin training epoch"  # fairseq's words, when all is loaded
+_READY = "begin training epoch"  # what fairseq says once everything is loaded
 _NOTES = re.compile(r"\b(loss|accuracy|code_perplexity|uer|wer)=([0-9.]+)")
 
 
@@ -38,9 +38,9 @@ class Stage:
     title: str  # what the user reads before it runs
     minutes: float  # about how long
     needs: Sequence[str] = ()  # the stages whose results it reads
-    reads: Sequence[Path] = ()  # files of the user's that it reads, such as a yaml
+    reads: Sequence[Path] = ()  # the user's own files that it reads, such as a yaml
     shown: str = ""  # a regular expression: the lines of its output that the user sees
-    updates: int = 0  # of a training: how many there will be
+    updates: int = 0  # how many there will be, if it is a training
     result: str = ""  # what the user finds in the folder, and what it is good for
 
 
@@ -52,10 +52,10 @@ def run_recipe(
     jobs: int = 1,
     threads: int | None = None,
 ) -> None:
-    """All stages, up to `jobs` side by side, each when what it needs is there; the first failure ends all.
+    """Runs all stages, up to `jobs` side by side, each once what it needs is there; a failure ends them all.
 
-    `after` each that was run, what the caller wants. `threads`: of a stage's arithmetic, where the user's
-    OMP_NUM_THREADS does not say otherwise.
+    `after` is called with each stage that was run. `threads` is how many a stage computes with, unless the
+    user has set OMP_NUM_THREADS.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
@@ -86,14 +86,14 @@ def run_recipe(
                     end(running.pop(future), future.result())
         except BaseException:
             runner.stop()
-            for future in wait(running).done:  # what ended well while another failed
+            for future in wait(running).done:  # those that ended well meanwhile
                 if future.exception() is None:
                     end(running[future], future.result())
             raise
 
 
 def run_or_say(script: str, run: Callable[[], None]) -> int:
-    """The exit status of a recipe's script; what went wrong is a line, and nothing that was made is lost."""
+    """Runs a recipe's script and returns its exit status; an error is told in one line, not a traceback."""
     try:
         run()
     except (StageError, ValueError, OSError, KeyboardInterrupt) as error:
@@ -106,7 +106,7 @@ def run_or_say(script: str, run: Callable[[], None]) -> int:
 
 
 def all_needs(stages: Sequence[Stage]) -> dict[str, set[str]]:
-    """What each stage needs, with what that needs in turn."""
+    """What each stage needs, directly and through other stages."""
     found: dict[str, set[str]] = {}
     for stage in stages:
         found[stage.name] = set(stage.needs).union(*(found[need] for need in stage.needs))
@@ -131,12 +131,12 @@ def stage_stamps(stages: Sequence[Stage]) -> dict[str, Stamp]:
 
 
 def finished(run: Path, stages: Sequence[Stage]) -> set[str]:
-    """Names of the stages whose results are there and of today's commands and files."""
+    """Names of the stages whose results are there, made by these very commands and files."""
     return {name for name, stamp in stage_stamps(stages).items() if is_done(run / name, stamp)}
 
 
 class _StageRunner:
-    """What runs stages, a thread each, and tells the user."""
+    """Runs stages, each in a thread of its own, and tells the user."""
 
     def __init__(self, run: Path, stages: Sequence[Stage], jobs: int, threads: int | None) -> None:
         self._run, self._stages, self._jobs = run, stages, jobs
@@ -159,7 +159,7 @@ class _StageRunner:
         self._screen.say("", f"{self._numbered(stage)} {stage.title}", about, *commands)
 
     def say_done(self, stage: Stage, seconds: float | None) -> None:
-        """With what the user is to see of what it said."""
+        """With those lines of its output that the user is to see."""
         self._time_left.end(stage.name, seconds)
         which = f"{self._numbered(stage)} " if self._jobs > 1 else ""
         how = "done by another run" if seconds is None else f"done in {seconds:.0f} s"
@@ -174,7 +174,7 @@ class _StageRunner:
         return f"[{self._stages.index(stage) + 1}/{len(self._stages)}]"
 
     def work(self, stage: Stage) -> float | None:
-        """Runs its commands one after the other; the seconds they took, or None: another run has made it."""
+        """Runs its commands in turn; returns the seconds they took, or None if another run has made it."""
         folder, stamp = self._run / stage.name, self._stamps[stage.name]
         with self._lock(stage, folder) as lock:
             if is_done(folder, stamp):
@@ -198,7 +198,7 @@ class _StageRunner:
 
     @contextmanager
     def _lock(self, stage: Stage, folder: Path) -> Iterator[int]:
-        """Waits for another run that is at this stage."""
+        """Holds the stage's lock, once no other run holds it."""
         with ExitStack() as stack:
             waited = False
             while True:
@@ -214,14 +214,14 @@ class _StageRunner:
             yield lock
 
     def _shown(self, stage: Stage) -> list[str]:
-        """Of what a finished stage said, the lines that the user is to see."""
+        """The lines of a finished stage's output that the user is to see."""
         if not stage.shown:
             return []
         said = (self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
         return [f"    {line}" for line in said if re.search(stage.shown, line)]
 
     def _line_watcher(self, stage: Stage) -> Callable[[str], None]:
-        """What looks at each line of a command's: bars and updates go to the screen."""
+        """A function that reads each line of a command's output and shows bars and updates on the screen."""
         bar = StageBar(stage.name, stage.updates, self._screen) if stage.updates else None
         is_ready = False
 
@@ -229,7 +229,7 @@ class _StageRunner:
             nonlocal is_ready
             found = _UPDATES.search(line)
             if bar is not None and not is_ready and _READY in line:
-                is_ready = True  # at the first epoch: short ones pass before the first updates are logged
+                is_ready = True  # short epochs pass before the first updates are logged
                 bar.begin()
             elif bar is not None and found and "train_inner" in line:
                 bar.note = "  ".join(f"{name} {value}" for name, value in _NOTES.findall(line))
@@ -240,7 +240,7 @@ class _StageRunner:
         return see
 
     def _failure(self, stage: Stage, status: int, log: Path) -> StageError:
-        """The last it said goes to the user."""
+        """Shows the user its last lines."""
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         self._screen.say(f"    {stage.name} said last:", *tail)
         return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")

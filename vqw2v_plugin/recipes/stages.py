@@ -1,6 +1,6 @@
-"""The stages of whole pipelines, from manifests to words: what the recipes in examples/ are put together of.
+"""The stages of whole pipelines, from manifests to words: what the recipes in examples/ are built from.
 
-Each function gives one stage of `runner.py`; its command is the one that a user would type.
+Each function returns one stage for `runner.py`; its command is the one that a user would type.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def features(
     bert: Path | None = None,
     options: Sequence[str] = (),
 ) -> Stage:
-    """What an acoustic model eats: a row a frame."""
+    """An acoustic model's input: one row a frame."""
     out = run / name / "data"
     more = ["--layer", layer, *(["--bert", str(bert)] if bert else []), *options]
     commands = [
@@ -144,7 +144,7 @@ def decode(
     needs: Sequence[str],
     options: Sequence[str] = (),
 ) -> Stage:
-    """Words of a split, with times and confidences, and the error rate."""
+    """The words of a split, with times and confidences, and the error rate."""
     folder = run / name
     command = [
         *(str(BIN / "fairseq-generate"), str(data), "--user-dir", str(PACKAGE), "--task", "vq_acoustic"),
@@ -157,7 +157,7 @@ def decode(
 
 
 def report(run: Path, name: str, needs: Sequence[str]) -> Stage:
-    """One page of everything."""
+    """One page that shows the whole run."""
     out = run / name / "report.html"
     command = [*VQW2V, "report", str(run), str(out)]
     return Stage(name, [command], "One page of everything", 0.3, needs, result=f"{out}: open it in a browser")
