@@ -21,8 +21,8 @@ from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
 
-_SILENCE = "SIL"  # what stands beside a phone at an utterance's end, at a gap, and for all silences
-_GAP = 0.005  # seconds between two segments that rounding explains
+_SILENCE = "SIL"  # the neighbour of a phone at an utterance's end or a gap, and the name of every silence
+_GAP = 0.005  # seconds between two segments that rounding may explain
 
 
 class FrameSource:
@@ -64,7 +64,7 @@ class FeatureFrames(FrameSource):
 
 
 class TokenFrames(FrameSource):
-    """A token folder's split, run lengths expanded; what the dictionary lacks is code -1."""
+    """A token folder's split with runs expanded to frames; a token that the dictionary lacks is code -1."""
 
     layer = "codes"
 
@@ -93,7 +93,7 @@ class TokenFrames(FrameSource):
 
 
 def open_frames(folder: str | os.PathLike[str], split: str | None, hints: Iterable[str]) -> FrameSource:
-    """Features or tokens, by what the folder holds; of several splits that which a hint names."""
+    """Features or tokens, whichever the folder holds; of several splits the one that a hint names."""
     path = Path(folder)
     there = {"features": feature_splits(path), "tokens": splits(path)}
     kinds = [kind for kind, names in there.items() if names]
@@ -138,7 +138,7 @@ def find_items(
     context: str,
     silences: Iterable[str] = SILENCES,
 ) -> PhoneItems:
-    """Every phone but silences, in the order of utterances' names; without `speakers` all are one's."""
+    """Every phone but silences, sorted by utterance; without `speakers` all are taken for one speaker's."""
     quiet, found, short, nameless = set(silences), [], 0, 0
     utts = sorted(set(segments) & set(source.places))
     if not utts:
@@ -172,7 +172,7 @@ def find_items(
 
 
 def with_vectors(found: PhoneItems, source: FrameSource, checkpoint: str | Path) -> PhoneItems:
-    """The items with the quantizer's vectors instead of codes; a frame that is <unk> is at zero."""
+    """The items with the quantizer's vectors instead of codes; those of <unk> are zero."""
     import torch
 
     from ..checkpoints.files import checkpoint_hash
@@ -214,5 +214,5 @@ def _numbered(names: list[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]
 def _codes(symbol: str, folder: Path) -> list[int]:
     parts = symbol.split("-")
     if not all(part.isdecimal() for part in parts):
-        raise FeatureError(f"{folder / DICT}: symbol {symbol!r} is no code; expected some such as '12-207'")
+        raise FeatureError(f"{folder / DICT}: symbol {symbol!r} is not a code; expected one such as '12-207'")
     return [int(part) for part in parts]

@@ -1,6 +1,6 @@
-"""wav → tokens, as a run has them: from its token folders, or from its checkpoints where it made none.
+"""wav → tokens, from a run's token folders or, if it made none, from its checkpoints.
 
-Shapes: T frames, G groups. torch is imported only where a checkpoint must be asked.
+Shapes: T frames, G groups. torch is imported only when a checkpoint has to encode.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _MODEL = "vq_wav2vec"
 class CodeSource(ABC):
     """Something that gives the codes of utterances."""
 
-    name: str  # as the page calls it: the stage
+    name: str  # of the stage, as the page calls it
     origin: str  # the file or folder
     num_groups: int
     num_codes: int
     times: FrameTimes
-    encodes: ClassVar[bool] = False  # whether it asks a network, which takes its time
+    encodes: ClassVar[bool] = False  # whether a network has to encode, which takes time
 
     @property
     def known(self) -> dict[str, list[Utterance]]:
-        """The utterances of each split that it has without being told of them."""
+        """The utterances of each split, if it knows them by itself."""
         return {}
 
     @abstractmethod
@@ -84,7 +84,7 @@ class TokenSource(CodeSource):
 
 @dataclass(frozen=True)
 class CheckpointSource(CodeSource):
-    """A trained vq-wav2vec, asked clip by clip; what it cannot read, whoever made the tokens has named."""
+    """A trained vq-wav2vec that encodes clip by clip; audio that it cannot read is left out."""
 
     tokenizer: Tokenizer
     encodes: ClassVar[bool] = True
@@ -104,7 +104,7 @@ class CheckpointSource(CodeSource):
 def encode_each(
     tokenizer: Tokenizer, rows: Iterable[Utterance], skip: Callable[[AudioError], object] = lambda error: None
 ) -> dict[str, Codes]:
-    """[T, G] of each utterance, encoded alone; those that cannot be read are told to `skip` and left out."""
+    """[T, G] of each utterance, encoded alone; `skip` gets the error of each that cannot be read."""
     from ..audio.reading import AudioError
 
     found: dict[str, Codes] = {}
@@ -117,7 +117,7 @@ def encode_each(
 
 
 def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource], list[str]]:
-    """The run's codes; and a sentence about each folder or checkpoint that cannot be used."""
+    """The run's sources of codes, and a sentence about each folder or checkpoint that cannot be used."""
     found: list[CodeSource] = []
     troubles: list[str] = []
     checkpoints = {stage.name: path for stage in run.stages if (path := _checkpoint(stage)) is not None}
@@ -151,7 +151,7 @@ def _add_checkpoint(
     try:
         found.append(CheckpointSource.of(name, path))
     except NoCodesError:
-        pass  # wav2vec 1.0 has none to show, and that is no trouble
+        pass  # wav2vec 1.0 has no codes, and nothing is wrong with that
     except (ValueError, OSError) as error:
         troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")
 

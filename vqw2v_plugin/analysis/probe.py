@@ -1,7 +1,7 @@
-"""Features of any layer → phones: what a linear classifier reads off single frames.
+"""Features of any layer → phones: what a linear classifier can read off single frames.
 
 N frames, D features, P phones. The better a layer separates phones, the more of its frames a softmax over one
-linear map gets right; its weight decay is chosen on training utterances that are kept apart.
+linear map gets right; its weight decay is chosen on training utterances that are held out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..corpora.ctm import Segments
 from ..stores.features import ABOUT, FeatureError, FeatureStore, read_features_about
 
 DECAYS = (1e-2, 1e-3, 1e-4)
-_APART = 10  # every tenth training utterance chooses among them
+_APART = 10  # every tenth training utterance is held out to choose among them
 _UPDATES = 60
 
 
@@ -41,7 +41,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """The share of test frames whose phone was found, and that of the most frequent training phone."""
+    """The share of test frames whose phone was found, and the share of the most frequent training phone."""
 
     accuracy: float
     majority: float
@@ -84,7 +84,7 @@ def probe(train: Frames, test: Frames) -> ProbeResult:
     weights = torch.zeros(x.size(1) + 1, len(names))
     decay, most = DECAYS[-1], -1.0
     for tried in DECAYS if apart.any() and not apart.all() else ():
-        weights = _fit(x[~apart], y[~apart], weights, tried)  # from the weights of the decay before
+        weights = _fit(x[~apart], y[~apart], weights, tried)  # starting from the previous decay's weights
         hits = _hits(weights, x[apart], y[apart])
         decay, most = (tried, hits) if hits > most else (decay, most)
     weights = _fit(x, y, weights, decay)
@@ -94,7 +94,7 @@ def probe(train: Frames, test: Frames) -> ProbeResult:
 
 
 def cross_probe(frames: Frames, folds: int = 4) -> ProbeResult:
-    """Each utterance is tested by a classifier of the others: every `folds`-th one is left out by turns."""
+    """Each utterance is tested by a classifier trained on others: every `folds`-th is left out in turn."""
     turn = np.unique(frames.utterance, return_inverse=True)[1].reshape(-1) % folds
     if turn.max() + 1 < folds:
         raise ValueError(

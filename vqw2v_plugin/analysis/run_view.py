@@ -1,4 +1,4 @@
-"""A run, read: its trainings' curves, its codes and what they say of phones; what the page's sections share.
+"""A run as the page's sections see it: its trainings' curves, its codes and what they say about phones.
 
 Shapes: T frames, N frames of all utterances, G groups, V codes.
 """
@@ -22,17 +22,17 @@ from .curves import Curves, best_log
 from .phone_codes import Bitrate, Codes, CodeUsage, PhoneCodeTable, code_usage, frame_phones, phone_code_table
 from .run_results import Abx, ErrorRates, read_abx, read_errors, read_hypotheses
 
-_MOST_FRAMES = 2_000_000  # of tokens that are there already: five hours and a half
+_MOST_FRAMES = 2_000_000  # of existing tokens: five and a half hours
 
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What a user may ask of the page."""
+    """What a user may ask the page to show."""
 
     utts: tuple[str, ...] = ()  # to be shown, in this order; some are chosen if there are none
     num_clips: int = 4
     clip_seconds: float = 6.0
-    encode_minutes: float = 5.0  # of audio, where a checkpoint has to be asked; 0: never
+    encode_minutes: float = 5.0  # of audio, if a checkpoint has to encode; 0: never
     corpus: str | None = None
     split: str | None = None  # for counts of codes
 
@@ -58,11 +58,11 @@ class RunView:
         self, run: RunFolder, options: PageOptions, say: Callable[[str], None] = lambda text: None
     ) -> None:
         self.run, self.options, self._say = run, options, say
-        self.troubles: list[str] = []  # what could not be used, in sentences
+        self.troubles: list[str] = []  # sentences about what could not be used
 
     @cached_property
     def trainings(self) -> dict[str, Curves]:
-        """Of every stage with a log of fairseq's."""
+        """The curves of every stage with a log of fairseq."""
         found: dict[str, Curves] = {}
         for stage in self.run.stages:
             texts = [read_text(stage.path / name) for name in (HYDRA_LOG, LOG)]
@@ -88,7 +88,7 @@ class RunView:
         for source in self.sources:
             tried = (self._count(source, s.name, list(s.utterances.values()), s.phones) for s in splits)
             each = next((t for t in tried if t is not None), None)
-            if each is None and source.known and self.options.split is None:  # its corpus is not to be found
+            if each is None and source.known and self.options.split is None:  # its corpus was not found
                 name, rows = max(source.known.items(), key=lambda item: len(item[1]))
                 each = self._count(source, name, rows, {})
             if each is None:
@@ -112,7 +112,7 @@ class RunView:
 
     @property
     def planned(self) -> list[str]:
-        """Stages that others need, or that the recipe's last one lists, and that have not begun."""
+        """Stages that others need, or that the recipe's last stage lists, and that have not begun."""
         there = {stage.name for stage in self.run.stages}
         named = [name for stage in self.run.stages for name in stage.needs]
         return [name for name in dict.fromkeys([*self.run.listed, *named]) if name not in there]
@@ -134,7 +134,7 @@ class RunView:
         return own or best_log([text]).failure
 
     def _counted_splits(self) -> list[Split]:
-        """The one that was asked for; else those with phone times first, of these the largest."""
+        """The one that was asked for, or all: those with phone times first, the largest first."""
         if self.options.split is not None:
             named = [split for split in self.splits if split.name == self.options.split]
             if not named:
@@ -155,7 +155,7 @@ class RunView:
             self._say(f"encoding {len(rows)} utterances with {self.run.short(source.origin)}")
         codes = {utt: part for utt, part in source.codes(rows).items() if len(part)}
         together = np.concatenate([np.zeros((0, source.num_groups), np.int64), *codes.values()])  # [N, G]
-        together = together[(together >= 0).all(axis=1)]  # without tokens that are in no dictionary
+        together = together[(together >= 0).all(axis=1)]  # without tokens that the dictionary lacks
         if not len(together):
             return None
         usage = code_usage(together, source.num_codes)
@@ -173,14 +173,14 @@ class RunView:
         )
 
     def _budget(self, source: CodeSource, rows: list[Utterance]) -> list[Utterance]:
-        """As many utterances as there is time for, from all over the split."""
+        """As many utterances as there is time for, spread over the split."""
         seconds = np.array([row.samples / (row.rate or source.times.sample_rate) for row in rows])
         most = self.options.encode_minutes * 60 if source.encodes else _MOST_FRAMES / source.times.rate
         if seconds.sum() <= most:
             return rows
         order = np.argsort(
             np.arange(len(rows)) * 0.6180339887 % 1.0
-        )  # even over speakers that follow each other
+        )  # evenly, also over speakers who follow each other
         enough = int(np.searchsorted(np.cumsum(seconds[order]), most)) + 1
         return [rows[i] for i in np.sort(order[:enough]).tolist()]
 

@@ -13,7 +13,7 @@ from .page import Section, figure, folded, heading, legend, missing, paragraph, 
 from .svg import line_class, percent
 from .training import codebook_over_time
 
-_COLUMNS = 240  # of the heat map
+_COLUMNS = 240  # columns of the heat map
 _BARS = 8  # groups whose codes are drawn
 DISCRETIZE = "vqw2v discretize CHECKPOINT SPLIT.tsv OUT"
 
@@ -41,7 +41,7 @@ def codebook_section(view: RunView) -> Section:
 
 
 def phones_section(view: RunView) -> Section:
-    """The table phone × token of each source."""
+    """The table phone × token of each source of codes."""
     title = "Phones and codes"
     known = [(each, each.table) for each in view.statistics if each.table is not None]
     if not known:

@@ -1,4 +1,4 @@
-"""The page's learning curves: how well each training learns, and how it uses its codebook meanwhile."""
+"""The page's learning curves: how well each training learns, and how it uses its codebook."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .figures import learning_curve
 from .page import Section, figure, folded, heading, legend, missing, paragraph
 from .svg import line_class, say
 
-_SHOWN = 12  # figures of a training
+_SHOWN = 12  # at most so many figures of a training
 
 
 def training_section(view: RunView) -> Section:
-    """A part for each training."""
+    """One part for each training."""
     stages = [stage for stage in view.run.stages if stage.name in view.trainings]
     if not stages:
         text = "No stage of this run has a training's log yet. Trainings are the stages that run"
