@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--silence",
         default=",".join(SILENCES),
         metavar="NAMES",
-        help="labels that are no phones (default: %(default)s)",
+        help="labels that are not phones (default: %(default)s)",
     )
     add("--out", metavar="FILE", help=f"where the figures go (default: {RESULT} in the folder)")
     _add_draws(parser)
@@ -184,7 +184,7 @@ def _why_not(name: str, args: argparse.Namespace, found: PhoneItems) -> str:
 
 
 def _worst(score: AbxScore, found: PhoneItems) -> str:
-    """The pairs of phones that are told apart least, both orders together, of those with many triples."""
+    """The pairs of phones that are told apart least often, in either order, of those with many triples."""
     both: dict[tuple[int, ...], list[tuple[float, int]]] = {}
     for pair, row in score.by_pair.items():
         both.setdefault(tuple(sorted(pair)), []).append(row)

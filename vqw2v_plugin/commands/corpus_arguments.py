@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from ..corpora.manifest import Manifest
     from ..jobs.split_run import Outcome
 
-_NAMED = 10  # utterances that are missing
+_NAMED = 10  # at most so many of the missing utterances
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Devices, workers, memory, and what becomes of a run that is killed or meets bad audio."""
+    """The device, workers, memory, and what happens when a run is killed or meets bad audio."""
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument(
         "--dtype", default="fp32", help="fp32, or bf16: faster, some codes differ (default: %(default)s)"
@@ -50,7 +50,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def num_workers(asked: int | None, device: str, rank: Rank) -> int:
-    """All cores for a lone process; of several each has its own, and a GPU is fed by some threads."""
+    """All cores for a lone process, one for each of several; a few threads feed a GPU."""
     if asked is not None and asked < 1:
         raise ValueError(f"`--workers` is {asked}; expected 1 or more")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -58,7 +58,7 @@ def num_workers(asked: int | None, device: str, rank: Rank) -> int:
 
 
 def device_for(asked: str, rank: Rank) -> str:
-    """torchrun's processes on one machine take a GPU each."""
+    """The device for this process: of several that torchrun starts on one machine, each takes a GPU."""
     import torch
 
     if asked != "cuda" or rank.total == 1 or not torch.cuda.is_available():
@@ -67,7 +67,7 @@ def device_for(asked: str, rank: Rank) -> str:
 
 
 def report_end(outcome: Outcome, what: str, manifest: Manifest) -> bool:
-    """Says how this process ended and which utterances are missing; whether it is the one that published."""
+    """Tells how this process ended and which utterances are missing; returns whether it has published."""
     if outcome.state == "there":
         print(f"{what}: is there already, of this manifest and with these settings")
     elif outcome.state == "waiting":

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_agreement(checkpoint: str, tokenizer: Tokenizer, manifest: Manifest) -> None:
-    """Where rounding is not that of fp32 on a CPU: how many codes of some utterances it changes."""
+    """Where rounding differs from fp32 on a CPU: tells how many codes of some utterances that changes."""
     import torch
 
     from ..jobs.discretize import agreement

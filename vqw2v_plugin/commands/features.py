@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
-    """Where the features come from, and what features.json says about it."""
+    """What computes the features, and what features.json says about it."""
     from ..checkpoints.files import checkpoint_hash
     from ..features.spec import SpectralSource, load_source
     from ..stores.pieces import MODEL

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Settings that another unit would need, or that exclude each other."""
+    """Refuses settings of another unit, and settings that exclude each other."""
     for name, unit in _ONLY_FOR.items():
         if getattr(args, name) is not None and args.unit != unit:
             raise ValueError(f"`--{name.replace('_', '-')}` belongs to `--unit {unit}`, not to {args.unit}")

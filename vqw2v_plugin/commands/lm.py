@@ -1,4 +1,4 @@
-"""`vqw2v lm`: trains the n-gram language model that the decoder listens to, from text, without a compiler."""
+"""`vqw2v lm`: trains the decoder's n-gram language model from text, without a compiler."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _warn(text: Text, model: NGramModel) -> None:
-    """What the user should know and may mend."""
+    """What the user should know, and may want to mend."""
     for n, order in enumerate(model.orders, 1):
         if order.discounts.problem:
             values = ", ".join(f"{value:g}" for value in order.discounts.values)

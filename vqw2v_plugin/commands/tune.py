@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fill_in(args: argparse.Namespace, units: Units) -> None:
-    """What follows from the model: its lexicon in the label folder, and what is counted."""
+    """Fills in what follows from the model: its lexicon in the label folder, and the unit of errors."""
     from ..stores.labels import lexicon_name
 
     there = Path(args.labels) / lexicon_name(units.kind)
@@ -107,7 +107,7 @@ def _judge(args: argparse.Namespace, units: Units) -> Judge:
 
 
 def _space(args: argparse.Namespace, units: Units) -> Space:
-    """The ranges asked for; a weight that nothing listens to is fixed."""
+    """The ranges that were asked for; a weight that has no effect is fixed."""
     from ..decoding.tuning import Range, Space
 
     asked = {}
@@ -164,7 +164,7 @@ def _print_table(judge: Judge, best: Best, others: Mapping[str, Score]) -> None:
 
 
 def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
-    """What fairseq-generate and `vqw2v transcribe` take."""
+    """The options for fairseq-generate and `vqw2v transcribe`."""
     options = ["--decoder", args.decoder]
     for name in ("lexicon", "lm", "beam", "beam_threshold", "beam_tokens"):
         value = getattr(args, name)

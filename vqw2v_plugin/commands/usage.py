@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _health(model: Loaded) -> str:
-    """What the last updates of the training have left in the checkpoint."""
+    """How the training's last updates used the codes, as the checkpoint tells."""
     health = model.network.health
     if health is None or not health.window.any():
         return "keeps no counts of how training used its codes"

@@ -1,4 +1,4 @@
-"""The toy corpus' working unit: a run of utterances, spoken in a process of their own (wav)."""
+"""The toy corpus' unit of work: consecutive utterances, spoken in a process of their own (wav)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ToyUtterance:
-    """What the manifests, times and lexicon need of one utterance; times in samples at 16 kHz."""
+    """One utterance as the manifests, times and lexicon need it; times in samples at 16 kHz."""
 
     index: int
     name: str
@@ -53,8 +53,8 @@ class ToyUtterance:
 
 
 def make_chunk_apart(chunk: Chunk) -> list[ToyUtterance]:
-    """`make_chunk` in a fresh process: what espeak spoke before would move the next boundaries."""
-    # A fork server has the imports done once; where it does not exist (Windows), start from nothing.
+    """`make_chunk` in a fresh process, since what espeak spoke before shifts its next boundaries."""
+    # A fork server imports only once; where there is none (Windows), start from scratch.
     context: Any = multiprocessing.get_context("spawn")
     if "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")
@@ -86,14 +86,14 @@ def make_chunk(chunk: Chunk) -> list[ToyUtterance]:
 
 
 def _answer(chunk: Chunk, sender: Connection) -> None:
-    # espeak-ng keeps 160 characters of its data's path; from here the path is short.
+    # espeak-ng keeps only 160 characters of its data's path, which is short from here.
     os.chdir(data_folder().parent)
     answer: list[ToyUtterance] | Exception
     try:
         answer = make_chunk(chunk)
     except ValueError as error:
         answer = error
-    except Exception as error:  # in words, since not every exception survives the way between processes
+    except Exception as error:  # in words, since not every exception can be pickled
         answer = RuntimeError(f"utterances from {chunk.first}: {type(error).__name__}: {error}")
     with suppress(BrokenPipeError):  # the run was killed: nobody waits for an answer
         sender.send(answer)
@@ -130,7 +130,7 @@ def _record(wave: NDArray[np.float32], speaker: Speaker, rng: random.Random) -> 
 def _retime(
     times: SentenceTimes, rate: int, lead: int, num_samples: int
 ) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
-    """Phones and words at 16 kHz behind `lead` samples of silence; the phones fill the utterance."""
+    """Phones and words at 16 kHz after `lead` samples of silence; the phones cover the whole utterance."""
 
     def moved(interval: Interval) -> Interval:
         start, end = (lead + round(sample * SAMPLE_RATE / rate) for sample in (interval.start, interval.end))

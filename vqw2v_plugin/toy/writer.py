@@ -1,4 +1,4 @@
-"""The toy corpus' tables: manifests, times in CTM form and a lexicon, written as utterances come (wav)."""
+"""The toy corpus' tables: manifests, times as CTM and a lexicon, written as the utterances (wav) come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .chunk import SAMPLE_RATE, ToyUtterance
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("path", "samples", "speaker", "lang", "utt", "text")
-# Of every ten utterances of a speaker one goes to each of these; the shift spreads them over a short corpus.
+# Of a speaker's every ten utterances one goes to each; the shift spreads them over a short corpus.
 _VALID_TURN, _TEST_TURN, _SPEAKER_SHIFT = 1, 2, 3
 
 
@@ -24,7 +24,7 @@ def split_of(index: int, num_speakers: int) -> str:
 
 
 class Tables:
-    """Open tables of a corpus; holds no utterance, only counts and a pronunciation table."""
+    """A corpus' open tables; keeps no utterances, only counts and pronunciations."""
 
     def __init__(self, out: Path, audio: Path) -> None:
         self.num_utterances: Counter[str] = Counter()
@@ -73,7 +73,7 @@ class Tables:
             counts[pronunciation] += 1
 
     def write_lexicon(self) -> int:
-        """Each word with its most frequent pronunciation, one line a language that says it otherwise."""
+        """Each word with its most frequent pronunciation, and a line for each language that differs."""
         entries = set()
         for (_, word), counts in self._pronunciations.items():
             best = min(counts, key=lambda phones: (-counts[phones], phones))
