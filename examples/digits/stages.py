@@ -1,7 +1,7 @@
 """From recorded digits to error rates: the stages that compare.py and sweep.py are made of.
 
-Everything is heard at 8 kHz. Pretraining has the digits of the training speakers and whatever unlabelled
-speech is named.
+All audio is used at 8 kHz. Pretraining has the digits of the training speakers and whatever unlabelled
+speech is given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vqw2v_plugin.recipes.runner import Stage, finished, run_or_say, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
-PHONES = ("--text", "phones", "--unit", "phones", "--no-boundary")  # nobody hears where a word ends
+PHONES = ("--text", "phones", "--unit", "phones", "--no-boundary")  # word boundaries cannot be heard
 
 
 def finish(
@@ -28,7 +28,7 @@ def finish(
     listed: Callable[[Plan], Iterable[Stage]],
     write: Callable[[Plan, Set[str]], None],
 ) -> int:
-    """Runs the stages, the table of what is done written before and after each of them; the exit status."""
+    """Runs the stages, writes the table of finished rows after each, and returns the exit status."""
 
     def run() -> None:
         plan = planned()
@@ -45,7 +45,7 @@ def finish(
 
 
 def stages(plan: Plan) -> Iterator[Stage]:
-    """Shared ones as they are first needed, so that the first rows stand in the table early."""
+    """The stages of all rows, shared ones when first needed, so that the first rows finish early."""
     yield prepare(plan)
     made: set[str] = {"digits"}
     for row in plan.rows:
@@ -58,7 +58,7 @@ def stages(plan: Plan) -> Iterator[Stage]:
 def prepare(plan: Plan) -> Stage:
     command = [sys.executable, str(HERE / "prepare.py"), str(plan.fsdd), str(corpus_data(plan, "digits"))]
     command += ["--speeds", *map(str, SPEEDS)]
-    # The tenth always: other rows later are to find the digits as these did.
+    # The tenth is always there, so that rows added later find the same digits.
     command += [
         "--shares",
         *map(str, sorted({0.1, *(row.fraction for row in plan.rows if row.fraction < 1)})),
@@ -69,7 +69,7 @@ def prepare(plan: Plan) -> Stage:
 
 
 def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
-    """From audio to a corpus' features and labels."""
+    """The stages from audio to a corpus' features and labels."""
     run, corpus = plan.run, row.corpus
     data, splits, chosen = corpus_data(plan, corpus), corpus_splits(plan, corpus), plan.inputs[row.features]
     needs = ["digits"]
@@ -97,7 +97,7 @@ def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
 
 
 def labels(plan: Plan, row: Row) -> Stage:
-    """Of digits the share's own, since a string's faster copies count as one; else of the whole corpus."""
+    """The labels of the share, for digits, since a string's faster copies count as one; else of the whole corpus."""
     data, splits = corpus_data(plan, row.corpus), corpus_splits(plan, row.corpus)
     name = labels_name(row)
     if row.corpus == "speech":
@@ -149,7 +149,7 @@ def bert_stages(plan: Plan, model: str) -> Iterator[Stage]:
 
 
 def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
-    """One training, and the words or phones of the test set by it."""
+    """The stages of one training, and of decoding the test set with it."""
     chosen = plan.inputs[row.features]
     data = plan.run / f"features_{row.corpus}_{chosen.name}" / "data"
     labels = plan.run / labels_name(row) / "data"
@@ -190,7 +190,7 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
 
 
 def decoders(plan: Plan, row: Row) -> dict[str, list[str]]:
-    """By name: the options of fairseq-generate."""
+    """By name, the options of fairseq-generate."""
     if row.corpus == "speech":
         return {"greedy": ["greedy", "--error-unit", "phones"]}
     lexicon = plan.run / labels_name(row) / "data" / "lexicon.ltr.txt"

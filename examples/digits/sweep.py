@@ -3,7 +3,7 @@
     python examples/digits/sweep.py FSDD RUN [--unlabelled MANIFEST …] [--sizes 1x16 2x40 …]
 
 Each size is pretrained, and the acoustic model trained on its quantized vectors. A finished row is in
-RUN/sweep.md at once; a killed run goes on where it stopped. RUN may be that of compare.py.
+RUN/sweep.md at once; a killed run resumes where it stopped. RUN may be that of compare.py.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def quantized(size: str) -> Input:
 
 
 def with_codes(plan: Plan) -> Iterator[Stage]:
-    """The stages of every row, and behind each pretraining its codes of the test set."""
+    """The stages of every row, and after each pretraining its codes for the test set."""
     models = {chosen.model for chosen in plan.inputs.values()}
     for stage in stages(plan):
         yield stage
@@ -62,7 +62,7 @@ def with_codes(plan: Plan) -> Iterator[Stage]:
 
 
 def write_table(plan: Plan, done: Set[str]) -> None:
-    """Every size that has finished."""
+    """A table of the sizes that have finished."""
     lines = [
         "| groups × variables | kbit/s, nominal | its entropy | codes in use | greedy | lexicon, 4-gram |"
     ]
@@ -75,7 +75,7 @@ def write_table(plan: Plan, done: Set[str]) -> None:
 
 
 def codes(plan: Plan, row: Row) -> list[str]:
-    """What the codes of the test set take, and how many of all there are occur."""
+    """The test set's bitrates, nominal and by entropy, and the share of codes in use."""
     folder = plan.run / f"{plan.inputs[row.features].model}_test_codes" / "data"
     source = TokenSource.of(row.features, folder)
     found = source.codes(source.known["test"])

@@ -63,7 +63,7 @@ def corpus(run: Path, minutes: float) -> Stage:
 
 
 def acoustic(run: Path, name: str, called: str) -> list[Stage]:
-    """From features to words, by the model alone and with lexicon and language model."""
+    """The stages from features to words, decoded by the model alone and with lexicon and language model."""
     data, labels = run / f"features_{name}" / "data", run / "labels" / "data"
     trained = f"acoustic_{name}"
     listed = [
