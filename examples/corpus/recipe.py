@@ -92,7 +92,7 @@ def stages(corpus: Path, run: Path, args: argparse.Namespace) -> list[Stage]:
 
 
 def language_model(run: Path, kind: Kind, args: argparse.Namespace) -> list[Stage]:
-    """The stage of a language model, if the corpus is decoded with one; labels that are phones have no words."""
+    """The stage of a language model, if decoding uses one; labels that are phones have no words."""
     text = args.lm_text or run / "labels" / "data" / "train.wrd"
     return [pipeline.language_model(run, "lm", text, 4, ["labels"])] if "LM" in kind.decoder else []
 

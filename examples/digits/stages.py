@@ -97,7 +97,7 @@ def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
 
 
 def labels(plan: Plan, row: Row) -> Stage:
-    """The labels of the share, for digits, since a string's faster copies count as one; else of the whole corpus."""
+    """Labels of the share, for digits, where a string's faster copies count as one; else of the corpus."""
     data, splits = corpus_data(plan, row.corpus), corpus_splits(plan, row.corpus)
     name = labels_name(row)
     if row.corpus == "speech":
