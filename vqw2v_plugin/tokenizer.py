@@ -27,6 +27,10 @@ from .modules.wav2vec.long_clips import PieceEncoder
 Audio = Tensor | npt.NDArray[Any]
 
 
+class NoCodesError(ValueError):
+    """A model without a quantizer, which some callers pass over."""
+
+
 class Tokenizer:
     """A checkpoint's codes for audio in memory or in files.
 
@@ -39,7 +43,7 @@ class Tokenizer:
         self, loaded: Loaded, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
     ) -> None:
         if loaded.network.quantizer is None:
-            raise ValueError("this model has no quantizer (wav2vec 1.0), so it has no codes")
+            raise NoCodesError("this model has no quantizer (wav2vec 1.0), so it has no codes")
         self.device, self.dtype = _device(device), _dtype(dtype)
         self.network = loaded.network.to(self.device).eval()
         self.quantizer = loaded.network.quantizer

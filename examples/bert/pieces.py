@@ -29,11 +29,11 @@ from vqw2v_plugin.stores.symbols import (
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 Ids = npt.NDArray[np.int64]
-UNSEEN = "?"  # stands for a token that the dictionary lacks
+UNSEEN = "?"  # for a token that the dictionary lacks
 
 
 def utterances(folder: Path, split: str, names: list[str]) -> Iterator[tuple[list[str], Ids]]:
-    """The codes of each utterance, equal ones in a row as one, and the frames of each."""
+    """The codes of each utterance, runs of equal ones as one, and the frames of each."""
     store, path = TokenStore(folder, split), folder / f"{split}.durations.npy"
     durations = np.load(path, mmap_mode="r") if path.is_file() else None
     begin = 0
@@ -49,7 +49,7 @@ def utterances(folder: Path, split: str, names: list[str]) -> Iterator[tuple[lis
 
 
 def write_split(out: Path, folder: Path, split: str, pieces: Pieces, names: list[str]) -> Counter[int]:
-    """OUT/SPLIT.bin, .idx, .ids and .durations.npy; answers how often each piece is used."""
+    """OUT/SPLIT.bin, .idx, .ids and .durations.npy; returns how often each piece is used."""
     uses, durations = Counter[int](), []
     rows = TokenStore(folder, split).rows
     with TokenWriter(out, split, len(pieces.symbols) + 5) as writer:

@@ -75,8 +75,8 @@ sys.exit(main(["manifest", *sys.argv[1:], "--workers", "1", "--valid", "0.2"]))
 def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wav: Wav) -> None:
     for i in range(150):
         wav(f"{i}.wav", 160)
-    wished = CollectOptions(plan=SplitPlan(valid=0.2))
-    collect(tmp_path / "c", tmp_path / "whole", wished)
+    options = CollectOptions(plan=SplitPlan(valid=0.2))
+    collect(tmp_path / "c", tmp_path / "whole", options)
     out = tmp_path / "o"
     for seconds in (0.1, 0.2, 0.3):
         command = [sys.executable, "-c", SLOW_RUN, str(tmp_path / "c"), str(out)]
@@ -88,7 +88,7 @@ def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wa
         for name in ("train.tsv", "valid.tsv", "refused.tsv"):
             if (out / name).exists():
                 assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert collect(tmp_path / "c", out, wished).num_known > 50
+    assert collect(tmp_path / "c", out, options).num_known > 50
     for name in ("train.tsv", "valid.tsv", "refused.tsv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (out / ".manifests.part").exists()

@@ -1,7 +1,7 @@
 """Tuning: what it finds is what decoding everything finds, whatever is given up and however many work."""
 
 import pytest
-from murmuring import SENTENCES, UNITS, murmur
+from fake_emissions import SENTENCES, UNITS, fake_emissions
 
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.decoding.scoring import Errors, ErrorScore, Judge, count_errors
@@ -12,7 +12,7 @@ from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import ctc_units
 
-DEV = DevSet(lambda i: murmur(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
+DEV = DevSet(lambda i: fake_emissions(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
 GRID = [Weights(lm, word, 0.0) for lm in (0.0, 1.0, 2.0, 5.0, 9.0) for word in (-6.0, 0.0, 2.0, 9.0)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from discretizing import FEW, content, corpus, decoded, run, saved
+from corpus_runs import FEW, content, corpus, decoded, run, saved
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from discretizing import corpus
+from corpus_runs import corpus
 
 pytest.importorskip("sentencepiece")
 from vqw2v_plugin import Tokenizer

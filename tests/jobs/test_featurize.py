@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from discretizing import FEW, content, corpus
+from corpus_runs import FEW, content, corpus
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 pytest.importorskip("fairseq")
+from fake_speech import SYMBOLS, generate, spell, train, write_features, write_speech
 from omegaconf import OmegaConf
-from speaking import SYMBOLS, generate, spell, train, write_features, write_speech
 
 import vqw2v_plugin
 from vqw2v_plugin.corpora.manifest import write_manifest

@@ -187,7 +187,9 @@ def test_killed_run_is_made_again(
 ) -> None:
     out = tmp_path / "killed"
 
-    def dies_later(work: chunk.Chunk, make: Callable[..., list[chunk.Utterance]] = corpus.make_chunk_apart):
+    def dies_later(
+        work: chunk.Chunk, make: Callable[..., list[chunk.ToyUtterance]] = corpus.make_chunk_apart
+    ):
         if work.first > 0:
             raise RuntimeError("killed")
         return make(work)

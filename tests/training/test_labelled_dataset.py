@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 pytest.importorskip("fairseq")
-from speaking import write_features
+from fake_speech import write_features
 
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fairseq")
-from speaking import write_speech
+from fake_speech import write_speech
 
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 

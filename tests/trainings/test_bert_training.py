@@ -100,7 +100,7 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(
             "--save-dir",
             f"ck{kills}",
         ]
-        script = str(ROOT / "tests" / "kill_and_resume.py")
+        script = str(Path(__file__).with_name("kill_and_resume.py"))
         call([sys.executable, script, str(kills), "1", str(data), *options], tmp_path)
         states.append(torch.load(tmp_path / f"ck{kills}" / "checkpoint_last.pt", weights_only=True))
     alone, killed = (state["model"] for state in states)

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .corpus_arguments import add_run_arguments, device_for, num_workers, report_end
+
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from .discretize import add_run_arguments
-
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
@@ -63,21 +63,20 @@ def run(args: argparse.Namespace) -> int:
     from ..features.spec import Layer
     from ..jobs.featurize import FeaturizeOptions, featurize
     from ..jobs.split_job import split_name
-    from .discretize import device_of, num_workers, said_by_state
 
     rank, manifest, layer = Rank.of(os.environ), Manifest(args.manifest), Layer.parse(args.layer)
-    source, described = _source(args, layer, device_of(args.device, rank))
+    source, described = _source(args, layer, device_for(args.device, rank))
     workers = num_workers(args.workers, source.device.type, rank)
     options = FeaturizeOptions(workers, args.shard_minutes, args.refresh, args.strict, args.store)
     outcome = featurize(source, described, manifest, args.out, options, rank)
     what = f"{args.out}/{split_name(manifest)}"
-    if not said_by_state(outcome, what, manifest):
+    if report_end(outcome, what, manifest):
         _report(args.out, split_name(manifest))
     return 1 if outcome.refused else 0
 
 
 def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
-    """Where the features come from, and what features.json says about it."""
+    """What computes the features, and what features.json says about it."""
     from ..checkpoints.files import checkpoint_hash
     from ..features.spec import SpectralSource, load_source
     from ..stores.pieces import MODEL

@@ -1,4 +1,4 @@
-"""`vqw2v manifest`: list a corpus' audio (wav) in train.tsv and valid.tsv, and what cannot be used."""
+"""`vqw2v manifest`: lists a corpus' audio (wav) in train.tsv and valid.tsv, and tells what cannot be used."""
 
 from __future__ import annotations
 
@@ -116,5 +116,5 @@ def _report(collected: Collected, out: str) -> None:
 
 
 def _shown(name: str) -> str:
-    """A name as any terminal can print it."""
+    """A name that any terminal can print."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

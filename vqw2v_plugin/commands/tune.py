@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fill_in(args: argparse.Namespace, units: Units) -> None:
-    """What follows from the model: its lexicon in the label folder, and what is counted."""
+    """Fills in what follows from the model: its lexicon in the label folder, and the unit of errors."""
     from ..stores.labels import lexicon_name
 
     there = Path(args.labels) / lexicon_name(units.kind)
@@ -111,7 +111,7 @@ def _judge(args: argparse.Namespace, units: Units) -> Judge:
 
 
 def _space(args: argparse.Namespace, units: Units) -> Space:
-    """The ranges asked for; a weight that nothing listens to is fixed."""
+    """The ranges that were asked for; a weight that has no effect is fixed."""
     asked = {}
     for name in WEIGHTS:
         values = getattr(args, name) or []
@@ -166,7 +166,7 @@ def _print_table(judge: Judge, best: Best, others: Mapping[str, ErrorScore]) -> 
 
 
 def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
-    """What fairseq-generate and `vqw2v transcribe` take."""
+    """The options for fairseq-generate and `vqw2v transcribe`."""
     options = ["--decoder", args.decoder]
     for name in ("lexicon", "lm", "beam", "beam_threshold", "beam_tokens"):
         value = getattr(args, name)

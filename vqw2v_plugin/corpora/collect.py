@@ -21,7 +21,7 @@ CACHE = ".headers"
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """What may be asked for beside the folders; None is what fits by itself."""
+    """What may be asked for, beside the folders; None leaves the choice to what the corpus is."""
 
     kind: str | None = None
     suffixes: tuple[str, ...] | None = None
@@ -52,7 +52,7 @@ def collect(
 ) -> Collected:
     """Writes OUT/train.tsv, OUT/valid.tsv, test sets that the corpus has, and OUT/refused.tsv.
 
-    Where nothing can be listed (`strict`: where something cannot), this raises and writes refused.tsv alone.
+    If nothing can be listed (`strict`: if anything cannot), it writes refused.tsv alone and raises.
     """
     options = options or CollectOptions()
     with Progress("files found") as walked:
@@ -89,7 +89,7 @@ def count_reasons(refused: Iterable[Refusal]) -> list[tuple[str, int, str]]:
 
 
 def _read(corpus: Folder, kind: str, speaker_from: str | None) -> tuple[list[Entry], list[Refusal]]:
-    """What the corpus lists, in an order that is that of its names."""
+    """The corpus' entries, sorted by name."""
     finder = None if speaker_from is None else speaker_finder(speaker_from)
     entries, refused = [], list(corpus.refused)
     for item in KINDS[kind].read(corpus):

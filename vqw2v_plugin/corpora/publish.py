@@ -1,4 +1,4 @@
-"""Manifests of wavs, made whole and then given their names: a killed run leaves no half of one."""
+"""Manifests of wavs, written in full before they get their names: a killed run leaves none half-written."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def _columns(splits: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _write_ctm(path: Path, rows: Sequence[Row], column: str) -> None:
-    """A line `utterance 1 start duration label` for each, in seconds from the utterance's begin."""
+    """Lines `utterance 1 start duration label`, in seconds from the utterance's beginning."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for row in rows:
             for start, end, label in getattr(row.entry, column):
@@ -71,7 +71,7 @@ def _write_refused(path: Path, refused: Sequence[Refusal]) -> None:
 
 
 def _escape(field: str) -> str:
-    """On one line, whatever it holds: `\\t` for a tab."""
+    """The text on one line, with `\\t` for a tab."""
     for character, name in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         field = field.replace(character, name)
     return "".join(

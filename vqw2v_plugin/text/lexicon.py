@@ -15,9 +15,9 @@ _VARIANT = re.compile(r"\(\d+\)$")  # the `(2)` of a second pronunciation
 
 
 def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] | None = None) -> Spellings:
-    """Spellings by word; a word alone on its line has an empty one, to be spelled by its letters.
+    """Spellings by word; a word alone on its line has an empty one and is spelled by its letters.
 
-    `word_form` is what transcripts went through, so that both have one spelling of `IT'S`.
+    `word_form` is what transcripts went through too, so that both spell `IT'S` alike.
     """
     spellings: Spellings = {}
     for line in _lines(Path(path)):
@@ -37,7 +37,7 @@ def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] |
 
 
 def write_lexicon(path: str | os.PathLike[str], spellings: Mapping[str, Iterable[tuple[str, ...]]]) -> None:
-    """A line a spelling, in the words' order."""
+    """A line for each spelling, sorted by word."""
     lines = [f"{word}\t{' '.join(s)}\n" for word, found in sorted(spellings.items()) for s in found]
     write_whole(Path(path), "".join(lines))
 

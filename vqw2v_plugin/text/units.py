@@ -1,4 +1,4 @@
-"""states ──acoustic model──▶ letters: what each column of the emissions says, and labels to words and back.
+"""states ──acoustic model──▶ letters: what the columns of the emissions stand for, and labels ↔ words.
 
 Labels are a transcript's letters, phones or pieces as a label file holds them. Columns are what the model
 tells apart: the labels, with a blank before them or repetition symbols behind them as the loss wants it.
@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from .loss_kinds import LOSS_KINDS, LossKind, loss_kind
 
 KINDS = ("letters", "phones", "pieces")
-BOUNDARY = "|"  # ends a word of letters or phones, and is the silence between words
+BOUNDARY = "|"  # ends a word of letters or phones, and stands for the silence between words
 PIECE_BEGIN = "▁"  # begins a word of pieces
 UNKNOWN = "<unk>"
 BLANK = "<blank>"
 SILENCES = (BOUNDARY, "sil", "SIL")
-DEFAULT_REPEATS = 2  # of the papers: `1` and `2`
+DEFAULT_REPEATS = 2  # the papers': `1` and `2`
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Units:
 
     @property
     def silence(self) -> int:
-        """The column that says nothing; -1 where there is none."""
+        """The column of silence; -1 if there is none."""
         return next((self.symbols.index(name) for name in SILENCES if name in self.symbols), -1)
 
     def encode(self, labels: Sequence[str]) -> list[int]:
@@ -109,13 +109,13 @@ class Units:
             ) from None
 
     def decode(self, columns: Iterable[int]) -> list[str]:
-        """The labels that columns say, each once: what `encode` was given."""
+        """The labels of columns, each once: the inverse of `encode`."""
         said = [self.symbols[column] for column in columns if column != self.blank]
         labels = unpack_repeats(said, self.repeats)
         return labels[1:] if self._starts_with_boundary and labels[:1] == [BOUNDARY] else labels
 
     def words(self, labels: Sequence[str]) -> list[str]:
-        """The words that labels make; of phones, each is one."""
+        """The words that labels form; a phone counts as a word."""
         return ["".join(labels[i] for i in group).lstrip(PIECE_BEGIN) for group in self.groups(labels)]
 
     def groups(self, labels: Sequence[str]) -> list[list[int]]:
@@ -161,7 +161,7 @@ Label = TypeVar("Label")
 
 
 def pack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
-    """Equal neighbours as one label and how often it comes again: symbol k for k + 1 times again."""
+    """Equal neighbours as one label and a symbol of repetition: symbol k for k + 1 times more."""
     if clash := [label for label in labels if label in repeat_symbols]:
         raise ValueError(f"{clash[0]!r} is a repetition symbol and cannot be a label of a transcript")
     packed: list[Label] = []
@@ -175,7 +175,7 @@ def pack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> li
 
 
 def unpack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
-    """What `pack_repeats` packed; a repetition symbol with no label before it says nothing."""
+    """What `pack_repeats` packed; a repetition symbol with no label before it is dropped."""
     unpacked: list[Label] = []
     previous: list[Label] = []
     for label in labels:

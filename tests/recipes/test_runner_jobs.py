@@ -14,7 +14,8 @@ from python_code import python
 
 from vqw2v_plugin.common.locks import LockedError, lock_file
 from vqw2v_plugin.recipes import runner as recipe
-from vqw2v_plugin.recipes.runner import Stage, StageError, run_recipe
+from vqw2v_plugin.recipes.folder import StageError, finish
+from vqw2v_plugin.recipes.runner import Stage, run_recipe
 
 
 def meet(mine: Path, other: Path) -> list[list[str]]:
@@ -120,7 +121,7 @@ def test_what_another_run_is_at_is_waited_for_and_not_made_again(
         other_run.enter_context(lock_file(folder, recipe.LOCK))
 
         def end_the_other_run(seconds: float) -> None:
-            (folder / recipe.DONE).write_text(recipe.stage_stamps(stages)["one"])
+            finish(folder, recipe.stage_stamps(stages)["one"])
             other_run.close()
 
         monkeypatch.setattr(recipe.time, "sleep", end_the_other_run)
