@@ -177,7 +177,7 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
 def _add_checkpoint(
     name: str, path: Path, found: list[CodeSource], troubles: list[str], run: RunFolder
 ) -> None:
-    from ..checkpoints.wav2vec import CheckpointError
+    from ..checkpoints.files import CheckpointError
 
     try:
         found.append(CheckpointSource(name, path))
