@@ -139,6 +139,7 @@ class Kind(ABC, Generic[N]):
         check_finite(beside, where)
         load_weights(network, {k: v for k, v in weights.items() if k not in beside}, where)
         header = dataclasses.replace(header, settings=self.settings(network))
+        _check_plain(header, where)
         return Restored(header, network.eval(), beside)
 
     def load(self, path: Path) -> Restored[N]:
@@ -176,7 +177,7 @@ def read_state(state: State, path: Path, wanted: Kind[Any] | None = None) -> tup
             weights[full.removeprefix(_PREFIX)] = value
         elif not full.startswith(kind.words):
             raise CheckpointError(f"{path}: its weights do not fit: `{full}` has no place in the network")
-    return _plain(header, path), weights
+    return header, weights
 
 
 def _read_folder(path: Path, wanted: Kind[Any] | None) -> tuple[Header, Weights]:
@@ -206,7 +207,7 @@ def _read_folder(path: Path, wanted: Kind[Any] | None) -> tuple[Header, Weights]
         raise CheckpointError(f"{where}: {error}") from error
     made_from, updates = mapping(config.get("made_from")), whole(config.get("num_updates"))
     header = Header(kind.model, config["settings"], audio, config.get("extra", {}), made_from, updates)
-    return _plain(header, where), weights
+    return header, weights
 
 
 def _as_wanted(
@@ -223,13 +224,14 @@ def _as_wanted(
     holds = f"the model {kind.model!r}" if kind is not None else holds
     expected = wanted.expected if wanted else f"one of {', '.join(map(repr, KINDS))}"
     remedy = f"; this one {kind.destination}" if kind is not None else ""
-    if kind is None and any(known.is_stock(name, weights) for known in KINDS.values()):
+    said = name if isinstance(name, str) else None
+    if kind is None and any(known.is_stock(said, weights) for known in KINDS.values()):
         remedy = f"; make it one of ours first: `vqw2v import {path} OUT.pt`"
     raise CheckpointError(f"{path} holds {holds}; expected {expected}{remedy}")
 
 
-def _plain(header: Header, where: Path) -> Header:
-    """Whether it is json, and can be written again."""
+def _check_plain(header: Header, where: str) -> None:
+    """Whether it is json and can be written again."""
     for name in ("settings", "extra", "made_from"):
         try:
             json.dumps(getattr(header, name), allow_nan=False, ensure_ascii=False).encode()
@@ -237,7 +239,6 @@ def _plain(header: Header, where: Path) -> Header:
             raise CheckpointError(
                 f"{where}: `{name}` is no plain data ({error}); expected what json can say"
             ) from error
-    return header
 
 
 def write_checkpoint(path: Path, header: Header, weights: Mapping[str, Tensor], force: bool = False) -> None:

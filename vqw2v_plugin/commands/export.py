@@ -23,5 +23,5 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoints.travel import export_folder
 
     restored = export_folder(args.checkpoint, args.out, args.force)
-    print(f"{args.out}: model.safetensors, config.json; {restored.summary}")
+    print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
     return 0
