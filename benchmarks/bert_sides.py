@@ -145,14 +145,14 @@ def prepare(job: Job) -> None:
     """Write a dictionary, stock's first weights, and the same in our layout."""
     import torch
 
-    from vqw2v_plugin.checkpoints.bert import stock_weights
+    from vqw2v_plugin.checkpoints.stock_roberta import bert_weights_of_stock
     from vqw2v_plugin.stores.symbols import write_dict
 
     write_dict(Path(job.folder) / "dict.txt", ((f"{i // 320}-{i % 320}", 1) for i in range(NUM_SYMBOLS)))
     torch.manual_seed(1)
     stock = replace(job, side="stock")
     weights = build_trainer(stock).model.state_dict()
-    ours = {f"network.{name}": value for name, value in stock_weights(weights).items()}
+    ours = {f"network.{name}": value for name, value in bert_weights_of_stock(weights).items()}
     torch.save(weights, stock.weights)
     torch.save(ours, replace(job, side="ours").weights)
 

@@ -28,13 +28,15 @@ logging.disable(logging.WARNING)
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from vqw2v_plugin.checkpoints.stock_wav2vec import (  # noqa: E402
+    wav2vec_settings_of_stock,
+    wav2vec_weights_of_stock,
+)
 from vqw2v_plugin.checkpoints.wav2vec import (  # noqa: E402
     Imported,
     Loaded,
     build_network,
     save_checkpoint,
-    stock_settings,
-    stock_weights,
 )
 from vqw2v_plugin.common.locks import Rank  # noqa: E402
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest  # noqa: E402
@@ -61,8 +63,8 @@ def models(quantizer: str, folder: Path, small: bool = False) -> tuple[Any, str]
     for name, value in {**settings, **(SMALL if small else {})}.items():
         setattr(config, name, value)
     stock = Wav2VecModel(config).eval()
-    network = build_network(stock_settings(vars(config))).eval()
-    network.load_state_dict(stock_weights(stock.state_dict(), network))
+    network = build_network(wav2vec_settings_of_stock(vars(config))).eval()
+    network.load_state_dict(wav2vec_weights_of_stock(stock.state_dict(), network))
     path = folder / f"{quantizer}{'-small' if small else ''}.pt"
     save_checkpoint(Imported(Loaded(network, 16_000, False), False, 0, []), path, force=True)
     return stock, str(path)

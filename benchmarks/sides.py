@@ -137,17 +137,18 @@ def prepare(job: Job) -> float:
     from torch._subclasses import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vqw2v_plugin.checkpoints.wav2vec import build_network, stock_settings, stock_weights
+    from vqw2v_plugin.checkpoints.stock_wav2vec import wav2vec_settings_of_stock, wav2vec_weights_of_stock
+    from vqw2v_plugin.checkpoints.wav2vec import build_network
     from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss
 
     torch.manual_seed(1)
     config = Wav2VecConfig()
     for name, value in {**job.model, "vq_type": job.quantizer, "infonce": False}.items():
         setattr(config, name, value)
-    settings, stock = stock_settings(vars(config)), Wav2VecModel(config).state_dict()
+    settings, stock = wav2vec_settings_of_stock(vars(config)), Wav2VecModel(config).state_dict()
     torch.save(stock, replace(job, side="stock").weights)
     network = build_network(settings)
-    ours = {**network.state_dict(), **stock_weights(stock, network)}
+    ours = {**network.state_dict(), **wav2vec_weights_of_stock(stock, network)}
     torch.save({f"network.{name}": value for name, value in ours.items()}, replace(job, side="ours").weights)
     with FakeTensorMode(), FlopCounterMode(display=False) as counter:  # only shapes are computed
         network = build_network(settings)

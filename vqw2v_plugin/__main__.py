@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),
     "encode": ("encode", "turn audio files into codes"),
-    "import": ("import_", "make a checkpoint of stock fairseq's one of ours"),
+    "import": ("import_", "make a checkpoint from stock fairseq's or from an exported folder"),
     "export": ("export", "write a checkpoint as safetensors and json"),
     "lm": ("lm", "train an n-gram language model (ARPA) from text"),
     "tune": ("tune", "find the decoder's weights with the fewest errors on a dev set's emissions"),

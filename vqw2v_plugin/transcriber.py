@@ -20,11 +20,12 @@ from .audio.clip import Clip
 from .audio.cuts import Part, parts_of
 from .audio.reading import AudioError, read_audio
 from .checkpoints.acoustic import Acoustic, load_acoustic
+from .checkpoints.travel import comes_from
 from .decoding.decoder import make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, TimedText
 from .decoding.settings import PART_SECONDS, DecoderSettings
 from .features.front import AudioFront
-from .features.spec import describe_file, rebuild_front
+from .features.spec import rebuild_front
 
 
 class Transcriber:
@@ -104,7 +105,7 @@ def _find(held: Any, beside: Path, given: str | None, option: str) -> str | None
         return given
     name = str(held.get("name"))
     for place in (Path(held.get("path") or name), beside / name, Path(name)):
-        if place.exists() and describe_file(place)["sha256"] == held.get("sha256"):
+        if place.exists() and comes_from(place, str(held.get("sha256"))):
             return str(place)
     raise ValueError(
         f"the acoustic model was trained on features of {name!r} (sha256 {str(held.get('sha256'))[:12]}…), "

@@ -187,11 +187,16 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
     def words(text: str) -> Callable[[dict[str, Any]], object]:
         return lambda state: state.update({"about.version_1": torch.tensor(list(text.encode()))})
 
-    says("is no json", words("{"))
+    says(r"a\.pt: what the checkpoint says of its model is no json", words("{"))
     says("expected an object", words("[]"))
-    says(r"cannot be used: KeyError\('symbols'\)", words("{}"))
+    says("its `network` is None; expected the network's settings", words("{}"))
+    says("`symbols` is missing; expected tuple", words('{"network": {}}'))
     says("is no json", lambda state: state.update({"about.version_1": torch.tensor([999])}))
     weight = "network.stack.blocks.0.conv.bias"
-    says("do not fit: Missing key", lambda state: state.pop(weight))
-    says("do not fit: size mismatch", lambda state: state.update({weight: torch.zeros(3)}))
+    own = weight.removeprefix("network.")
+    says(f"do not fit: `{own}` is missing", lambda state: state.pop(weight))
+    says(
+        rf"do not fit: `{own}` has the shape \[3\], expected",
+        lambda state: state.update({weight: torch.zeros(3)}),
+    )
     says("holds NaN or infinity", lambda state: state[weight].fill_(torch.nan))

@@ -12,8 +12,9 @@ pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel
 
-from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert, stock_settings, stock_weights
+from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.stock_roberta import bert_settings_of_stock, bert_weights_of_stock
 from vqw2v_plugin.modules.bert.vocabulary import PAD, Symbols
 from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.stores.symbols import write_dict
@@ -87,8 +88,8 @@ def test_an_imported_roberta_gives_stock_s_logits_and_states(name: str, kind: st
 
 def test_every_gradient_is_stock_s() -> None:
     stock, args = stock_model(dropout=0.0, attention_dropout=0.0)
-    weights = stock_weights(stock.state_dict())
-    network = build_bert(stock_settings(vars(args), weights), Symbols(tuple(LINES)))
+    weights = bert_weights_of_stock(stock.state_dict())
+    network = build_bert(bert_settings_of_stock(vars(args), weights), Symbols(tuple(LINES)))
     network.load_state_dict(weights)
     stock.train(), network.train()
     padded, parts = batch()
@@ -101,7 +102,9 @@ def test_every_gradient_is_stock_s() -> None:
     out = network(torch.cat(parts), LENGTHS, Rows(index, [3, 8, 1]), padded[mask])
     out.loss.backward()
     torch.testing.assert_close(out.loss, loss)
-    expected = stock_weights({name: p.grad for name, p in stock.named_parameters() if p.grad is not None})
+    expected = bert_weights_of_stock(
+        {name: p.grad for name, p in stock.named_parameters() if p.grad is not None}
+    )
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-4, msg=name)
 
@@ -166,7 +169,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"stock weight 'encoder\.sentence_encoder\.extra' has no place"
     ):
-        stock_weights({"encoder.sentence_encoder.extra": torch.zeros(1)})
+        bert_weights_of_stock({"encoder.sentence_encoder.extra": torch.zeros(1)})
     network = build_bert({**SMALL}, Symbols(tuple(LINES)))
     state = {"cfg": {"model": {**SMALL, "_name": "vq_bert"}}, "task_state": {}}
     torch.save(

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqw2v_plugin.checkpoints.checks import load_weights
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.travel import export_folder
 from vqw2v_plugin.checkpoints.wav2vec import (
-    CheckpointError,
     Imported,
     Loaded,
-    export_folder,
     import_stock,
     load_network,
-    load_weights,
     save_checkpoint,
 )
 from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig

@@ -19,15 +19,10 @@ from stock_files import SMALL, stock_model, write_2019, write_today
 
 import vqw2v_plugin
 from vqw2v_plugin import Tokenizer
-from vqw2v_plugin.checkpoints.wav2vec import (
-    CheckpointError,
-    build_network,
-    export_folder,
-    import_stock,
-    load_network,
-    save_checkpoint,
-    stock_settings,
-)
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.stock_wav2vec import wav2vec_settings_of_stock
+from vqw2v_plugin.checkpoints.travel import export_folder
+from vqw2v_plugin.checkpoints.wav2vec import build_network, import_stock, load_network, save_checkpoint
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 
@@ -95,7 +90,9 @@ def test_fairseq_itself_loads_what_was_imported(tmp_path: Path) -> None:
 
 def test_options_that_a_file_lacks_have_stock_s_defaults() -> None:
     defaults = {k: v for k, v in vars(Wav2VecConfig()).items() if not k.startswith("_")}
-    missing, given = (vars(build_network(stock_settings(options)).config) for options in ({}, defaults))
+    missing, given = (
+        vars(build_network(wav2vec_settings_of_stock(options)).config) for options in ({}, defaults)
+    )
     for config in (missing, given):  # two spellings of the same layers
         config["conv_feature_layers"] = parse_conv_layers(config["conv_feature_layers"])
     assert missing == given
@@ -103,7 +100,7 @@ def test_options_that_a_file_lacks_have_stock_s_defaults() -> None:
 
 def test_a_switch_of_2019_takes_all_negatives_from_the_batch() -> None:
     for switch, expected in [(True, (0, 7)), (False, (7, 0))]:
-        settings = stock_settings({"cross_sample_negatives": switch, "num_negatives": 7})
+        settings = wav2vec_settings_of_stock({"cross_sample_negatives": switch, "num_negatives": 7})
         assert (settings["num_negatives"], settings["cross_sample_negatives"]) == expected
 
 

@@ -13,7 +13,8 @@ pytest.importorskip("fairseq")
 from fairseq.criterions.wav2vec_criterion import Wav2vecCriterion
 from fairseq.models.wav2vec.wav2vec import Wav2VecConfig, Wav2VecModel
 
-from vqw2v_plugin.checkpoints.wav2vec import build_network, stock_settings, stock_weights
+from vqw2v_plugin.checkpoints.stock_wav2vec import wav2vec_settings_of_stock, wav2vec_weights_of_stock
+from vqw2v_plugin.checkpoints.wav2vec import build_network
 from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss, sample_negatives
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
@@ -64,8 +65,8 @@ def pair(
     for name, value in {**base, **variant}.items():
         setattr(config, name, value)
     stock = Wav2VecModel(config)
-    ours = build_network(stock_settings(vars(config)))
-    ours.load_state_dict(stock_weights(stock.state_dict(), ours))
+    ours = build_network(wav2vec_settings_of_stock(vars(config)))
+    ours.load_state_dict(wav2vec_weights_of_stock(stock.state_dict(), ours))
     return stock, ours, config
 
 
@@ -126,7 +127,7 @@ def test_losses_and_all_gradients_equal_stock(variant: dict[str, Any]) -> None:
         mine = mine + weight * size * scale * out.quantized.loss
     mine.backward()
     assert relative(mine.detach(), loss.detach()) <= 1e-5
-    expected = stock_weights({n: p.grad for n, p in stock.named_parameters()}, ours)
+    expected = wav2vec_weights_of_stock({n: p.grad for n, p in stock.named_parameters()}, ours)
     for name, parameter in ours.named_parameters():
         assert relative(parameter.grad, expected[name]) <= 2e-4, name
 

@@ -175,11 +175,11 @@ def with_vectors(found: PhoneItems, source: FrameSource, checkpoint: str | Path)
     """The items with the quantizer's vectors instead of codes; those of <unk> are zero."""
     import torch
 
-    from ..checkpoints.files import checkpoint_hash
+    from ..checkpoints.travel import comes_from
     from ..tokenizer import Tokenizer
 
     made_by = source.about.get("checkpoint", {}).get("sha256")
-    if made_by not in (None, checkpoint_hash(checkpoint)):
+    if made_by is not None and not comes_from(checkpoint, made_by):
         raise ValueError(f"{source.folder}: was not made by {checkpoint}; give the checkpoint that made it")
     codes = found.items.frames  # [F, G]
     known = (codes >= 0).all(1)

@@ -2,6 +2,7 @@
 
 fairseq's trainer writes the model's state; in it, beside the weights, json says which symbols the columns
 are, which features the network wants and how long a frame is: neither the data nor fairseq is asked again.
+In an exported folder config.json says the same.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
 
 from ..modules.acoustic.losses import make_sequence_loss
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
-from ..modules.layers.masks import SpecMasks
 from ..text.units import Units
-from .files import CheckpointError, read_pickle
+from .checks import check_settings
+from .files import CheckpointError
+from .format import Header, Kind, Restored, State, model_options
 
-_NETWORK, _FRONT = "network.", "front."  # of the names of weights
+_FRONT = "front."  # of the names of weights
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
 _SAME = ("layer", "checkpoint", "bert", "run_length", "dim", "sample_rate", "stride")  # of equal features
 
@@ -57,7 +59,7 @@ class About(nn.Module):
         if held is None:
             missing_keys.append(prefix + "version_1")
         else:
-            _check_same(_parse(held, "the checkpoint"), self.content)
+            _check_same(_parse(held), self.content)
 
 
 def describe(
@@ -82,57 +84,116 @@ def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
 
 
 def load_acoustic(path: str | Path) -> Acoustic:
-    """What `fairseq-train --arch vq_wav2letter…` wrote, with nothing of fairseq's."""
+    """What `fairseq-train --arch vq_wav2letter…` or `vqw2v export` wrote, with nothing of fairseq's."""
     path = Path(path)
-    state = read_pickle(path)
-    held = state["model"].get(_ABOUT)
-    if held is None:
-        raise CheckpointError(
-            f"{path} holds {_model_name(state)}; expected an acoustic model, as `fairseq-train --task "
-            f"vq_acoustic` writes it"
-        )
-    about = _parse(held, str(path))
-    try:
-        units = Units.from_json(about)
-        settings = {**about["network"], "masks": SpecMasks(**about["network"]["masks"])}
-        with torch.random.fork_rng(devices=[]):
-            network = make_network(AcousticConfig(**settings), units)
-        frame_seconds, stamp = float(about["frame_seconds"]), dict(about["features"])
-    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        raise CheckpointError(f"{path}: what it says of its model cannot be used: {error!r}") from error
-    load_acoustic_weights(network, _part(state["model"], _NETWORK), str(path))
-    network.eval().requires_grad_(False)
+    restored = KIND.load(path)
+    network, extra = restored.network.requires_grad_(False), _extra(restored.header)
     transitions = None if network.transitions is None else network.transitions.detach()
-    front = _part(state["model"], _FRONT)
-    return Acoustic(network, units, transitions, frame_seconds, stamp, path.parent, front)
+    front = {name.removeprefix(_FRONT): value for name, value in restored.beside.items()}
+    return Acoustic(
+        network, _units(extra), transitions, extra.frame_seconds, extra.features, path.parent, front
+    )
 
 
-def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+@dataclasses.dataclass(frozen=True)
+class _Extra:
+    """What a header says beside the network's settings: the rest of `describe`, and the front's options."""
+
+    symbols: tuple[str, ...]
+    kind: str
+    blank: Optional[int]
+    repeats: tuple[str, ...]
+    frame_seconds: float
+    features: Mapping[str, Any]
+    loss: str = ""
+    front: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def load_acoustic_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    for name, value in weights.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(
-                f"{where}: weight {name!r} holds NaN or infinity: take a checkpoint from before that"
+def _extra(header: Header) -> _Extra:
+    return check_settings(_Extra, header.extra)
+
+
+def _units(extra: _Extra) -> Units:
+    units = Units.from_json(dataclasses.asdict(extra))
+    if units.blank is not None and not 0 <= units.blank < len(units):
+        raise ValueError(f"`blank` is {units.blank}; expected one of the {len(units)} columns")
+    return units
+
+
+class AcousticKind(Kind[AcousticModel]):
+    model, expected = "vq_wav2letter", "an acoustic model, as `fairseq-train --task vq_acoustic` writes it"
+    destination = "goes to `vqw2v transcribe` or `fairseq-generate --path`"
+    beside, words = (_FRONT,), (_ABOUT,)
+
+    def is_of(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
+        return _ABOUT in weights or (name or "").startswith(self.model)
+
+    def header(self, state: State) -> Header:
+        if _ABOUT not in state["model"]:
+            raise CheckpointError(f"lacks `{_ABOUT}`, what it says of its model; expected a whole checkpoint")
+        about = _parse(state["model"][_ABOUT])
+        network = about.pop("network", None)
+        if not isinstance(network, dict):
+            raise CheckpointError(f"its `network` is {network!r}; expected the network's settings")
+        options = model_options(state)
+        front = {
+            name: options[name] for name in options if name.startswith("front") or name == "freeze_updates"
+        }
+        return Header(self.model, network, extra={**about, "front": front} if front else about)
+
+    def state(self, header: Header) -> dict[str, Any]:
+        extra = _extra(header)
+        units = _units(extra)
+        config = check_settings(AcousticConfig, header.settings)
+        options = dataclasses.asdict(config)
+        del options["in_dim"], options["num_columns"]
+        stack = {"conv_layers": options.pop("layers"), "normalize_features": options.pop("normalize")}
+        masks = options.pop("masks")
+        labels = [s for i, s in enumerate(units.symbols) if i != units.blank and s not in units.repeats]
+        about = describe(units, config, extra.frame_seconds, extra.features)
+        acoustic = {"symbols": labels, "kind": units.kind, "loss": about["loss"]}
+        return {
+            "cfg": {
+                "model": {"_name": self.model, **stack, **options, **masks, **extra.front},
+                "task": {"_name": "vq_acoustic", "data": "."},
+                "criterion": {"_name": units.loss.criterion},
+            },
+            "task_state": {"acoustic": {**acoustic, "repeats": len(units.repeats)}},
+            "model": About(about).state_dict(prefix="about."),
+        }
+
+    def build(self, header: Header) -> AcousticModel:
+        extra, config = _extra(header), check_settings(AcousticConfig, header.settings)
+        units = _units(extra)
+        if config.num_columns != len(units):
+            raise ValueError(f"`num_columns` is {config.num_columns}; expected the {len(units)} symbols")
+        if extra.frame_seconds <= 0:
+            raise ValueError(
+                f"`frame_seconds` is {extra.frame_seconds}; expected seconds from frame to frame"
             )
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:]]
-        raise CheckpointError(f"{where}: its settings and weights do not fit: {reasons[0]}") from error
+        return make_network(config, units)
+
+    def settings(self, network: AcousticModel) -> dict[str, Any]:
+        return dataclasses.asdict(network.config)
+
+    def summary(self, restored: Restored[AcousticModel]) -> str:
+        extra = _extra(restored.header)
+        layer = extra.features.get("layer")
+        return f"{extra.loss}, {len(extra.symbols)} columns of {extra.kind}, over features {layer}"
 
 
-def _parse(held: Tensor, where: str) -> dict[str, Any]:
+KIND = AcousticKind()
+
+
+def _parse(held: Tensor) -> dict[str, Any]:
     try:
         about = json.loads(bytes(held.flatten().tolist()))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{where}: what it says of its model is no json ({error}); expected a whole checkpoint"
+            f"what the checkpoint says of its model is no json ({error}); expected a whole one"
         ) from error
     if not isinstance(about, dict):
-        raise CheckpointError(f"{where}: what it says of its model is {about!r}; expected an object")
+        raise CheckpointError(f"what the checkpoint says of its model is {about!r}; expected an object")
     return about
 
 
@@ -161,9 +222,3 @@ def identity(stamp: Mapping[str, Any], name: str) -> Any:
     if name == "layer" and value == "bert":
         return "bert:-1"
     return value or None
-
-
-def _model_name(state: Mapping[str, Any]) -> str:
-    model = (state.get("cfg") or {}).get("model") or {}
-    name = model.get("_name") if isinstance(model, Mapping) else None
-    return f"the model {name!r}" if name else "another model"

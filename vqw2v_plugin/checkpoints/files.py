@@ -1,6 +1,6 @@
 """Checkpoints as bytes: pickles read without running anything, safetensors beside a json, both written whole.
 
-Nothing here knows what the tensors mean; `checkpoints` does.
+Nothing here knows what the tensors mean; `format` does.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
             )
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{config} is no JSON: {error}") from None
     if not isinstance(settings, dict):
         raise CheckpointError(f"{config} holds a {type(settings).__name__}; expected a JSON object")

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..modules.wav2vec.config import VqWav2VecConfig
 from ..modules.wav2vec.network import VqWav2Vec
 from ..quantizers import build_quantizer
-from .files import WEIGHTS_NAME, CheckpointError, read_folder, read_pickle, sha256, write_folder, write_pickle
-from .stock import ARCHITECTURES, read_stock, stock_settings, stock_weights, unknown_options
+from .checks import check_settings
+from .files import CheckpointError, sha256
+from .format import (
+    Audio,
+    Header,
+    Kind,
+    Restored,
+    State,
+    mapping,
+    num_updates,
+    write_checkpoint,
+)
+from .stock_wav2vec import (
+    ARCHITECTURES,
+    read_stock_wav2vec,
+    unknown_options,
+    wav2vec_settings_of_stock,
+    wav2vec_weights_of_stock,
+)
+from .travel import import_checkpoint
 
-__all__ = [
-    "CheckpointError",
-    "Imported",
-    "Loaded",
-    "build_network",
-    "export_folder",
-    "import_stock",
-    "load_network",
-    "save_checkpoint",
-    "stock_settings",
-    "stock_weights",
-]
-
-MODEL, FORMAT, FORMAT_VERSION = "vq_wav2vec", "vqw2v_plugin", 1
-_PREFIX = "network."  # of the weights in a file of fairseq's: the model's one submodule
+_SETTINGS = frozenset(f.name for f in dataclasses.fields(VqWav2VecConfig))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,68 +46,9 @@ class Loaded:
     made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # where the file says so
 
 
-def load_network(path: str | Path) -> Loaded:
-    """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
-    path = Path(path)
-    if path.is_dir() or path.suffix == ".safetensors":
-        return _load_folder(path)
-    state = read_pickle(path)
-    cfg = _mapping(state.get("cfg"))
-    model, task = _mapping(cfg.get("model")), _mapping(cfg.get("task"))
-    name = model.get("_name")
-    if name != MODEL:
-        remedy = f"; make it one of ours first: `vqw2v import {path} OUT.pt`" if name in ARCHITECTURES else ""
-        raise CheckpointError(f"{path} holds the model {name!r}; expected {MODEL!r}{remedy}")
-    settings = {
-        key: value for key, value in model.items() if key in SETTINGS
-    }  # fairseq adds names of its own
-    network = build_checked(settings, str(path))
-    own = {k.removeprefix(_PREFIX): v for k, v in state["model"].items() if k.startswith(_PREFIX)}
-    beside = {k: v for k, v in state["model"].items() if not k.startswith(_PREFIX)}
-    load_weights(network, {**own, **beside}, str(path))
-    audio = {"sample_rate": 16_000, "normalize": False, **task}
-    return _loaded(network, audio, _mapping(state.get("made_from")), str(path))
-
-
-def _load_folder(path: Path) -> Loaded:
-    config, weights, where = read_folder(path)
-    if config.get("format") != FORMAT or config.get("model") != MODEL:
-        got = config.get("model", config.get("model_type"))
-        raise CheckpointError(
-            f"{where} is of the format {config.get('format')!r} and the model {got!r}; "
-            f"expected {FORMAT!r} and {MODEL!r}, as `vqw2v export` writes them"
-        )
-    version = config.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{where}: `format_version` is {version!r}; expected {FORMAT_VERSION}, or a newer vqw2v_plugin"
-        )
-    for name in ("settings", "sample_rate", "normalize"):
-        if name not in config:
-            raise CheckpointError(f"{where} lacks `{name}`; expected it as `vqw2v export` writes it")
-    if not isinstance(config["settings"], dict):
-        raise CheckpointError(f"{where}: `settings` is no JSON object; expected the model's options")
-    network = build_checked(config["settings"], str(where))
-    load_weights(network, weights, str(where.parent))
-    return _loaded(network, config, _mapping(config.get("made_from")), str(where))
-
-
-def _loaded(network: VqWav2Vec, audio: Mapping[str, Any], made_from: Mapping[str, Any], where: str) -> Loaded:
-    rate, normalize = audio["sample_rate"], audio["normalize"]
-    if type(rate) is not int or rate < 1:
-        raise CheckpointError(f"{where}: `sample_rate` is {rate!r}; expected a number of Hz")
-    if type(normalize) is not bool:
-        raise CheckpointError(f"{where}: `normalize` is {normalize!r}; expected true or false")
-    return Loaded(network.eval(), rate, normalize, made_from)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """A stock checkpoint's network, and what fairseq wants to know beside it."""
+    """A network that was read from elsewhere, and what fairseq wants to know beside it."""
 
     loaded: Loaded
     infonce: bool
@@ -113,91 +56,37 @@ class Imported:
     ignored: list[str]  # options of the file that neither stock nor ours knows
 
 
+def load_network(path: str | Path) -> Loaded:
+    """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
+    return _loaded(KIND.load(Path(path)))
+
+
 def import_stock(path: str | Path) -> Imported:
     """Stock fairseq's wav2vec or vq-wav2vec, today's file or one of 2019."""
-    path = Path(path)
-    stock = read_stock(path)
-    try:
-        settings = {k: v for k, v in stock_settings(stock.options).items() if k in SETTINGS}
-        settings.update(quantizer_args="{}", quantizer_position="encoder", max_update=stock.max_update)
-        network = build_checked(settings, "stock's model")
-        load_weights(network, stock_weights(stock.weights, network), "stock's model")
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    audio: dict[str, Any] = {"sample_rate": 16_000, "normalize": False}
-    audio |= {name: stock.task[name] for name in audio if stock.task.get(name) is not None}
-    made_from = {"file": path.name, "sha256": sha256(path), "kind": stock.kind}
-    return Imported(
-        _loaded(network, audio, made_from, str(path)),
-        bool(stock.options.get("infonce") or False),
-        stock.num_updates,
-        unknown_options(stock, SETTINGS),
-    )
+    restored = import_checkpoint(path)
+    header = restored.header
+    if header.model != KIND.model:
+        raise CheckpointError(f"{path} holds the model {header.model!r}; expected stock's 'wav2vec'")
+    return Imported(_loaded(restored), header.extra["infonce"], header.num_updates, [*restored.ignored])
 
 
 def save_checkpoint(imported: Imported, out: str | Path, force: bool = False) -> None:
-    """Plain data in the layout of fairseq's trainer: `load_network`, fairseq and weights_only all read it."""
+    """For fairseq's trainer, `load_network` and `weights_only`."""
     loaded = imported.loaded
-    state = {
-        "args": None,
-        "cfg": {
-            "_name": None,
-            "model": {"_name": MODEL, **dataclasses.asdict(loaded.network.config)},
-            "task": {
-                "_name": "vq_audio_pretraining",
-                "data": ".",
-                "sample_rate": loaded.sample_rate,
-                "normalize": loaded.normalize,
-            },
-            "criterion": {"_name": "vq_contrastive", "infonce": imported.infonce},
-        },
-        "model": {f"{_PREFIX}{name}": value for name, value in loaded.network.state_dict().items()},
-        "criterion": None,
-        # enough for fairseq to load the model, or to fine-tune from it; there is no optimizer to go on with
-        "optimizer_history": [
-            {
-                "criterion_name": "VqContrastiveCriterion",
-                "optimizer_name": "none",
-                "lr_scheduler_state": {},
-                "num_updates": imported.num_updates,
-            }
-        ],
-        "task_state": {},
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}, "val_loss": None},
-        "last_optimizer_state": None,
-        "made_from": dict(loaded.made_from),
-    }
-    write_pickle(Path(out), state, force)
+    audio, extra = Audio(loaded.sample_rate, loaded.normalize), {"infonce": imported.infonce}
+    settings = KIND.settings(loaded.network)
+    header = Header(KIND.model, settings, audio, extra, loaded.made_from, imported.num_updates)
+    write_checkpoint(Path(out), header, loaded.network.state_dict(), force)
 
 
-def export_folder(path: str | Path, out: str | Path, force: bool = False) -> Loaded:
-    """Any checkpoint that `load_network` reads, as safetensors + json."""
-    path = Path(path)
-    loaded = load_network(path)
-    source = path / WEIGHTS_NAME if path.is_dir() else path
-    made_from: dict[str, Any] = {"file": source.name, "sha256": sha256(source)}
-    if loaded.made_from:
-        made_from["from"] = dict(loaded.made_from)
-    config = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "model": MODEL,
-        "sample_rate": loaded.sample_rate,
-        "normalize": loaded.normalize,
-        "settings": dataclasses.asdict(loaded.network.config),
-        "made_from": made_from,
-    }
-    write_folder(Path(out), config, loaded.network.state_dict(), force)
-    return loaded
-
-
-SETTINGS = frozenset(f.name for f in dataclasses.fields(VqWav2VecConfig))
-_NAMED = 3  # how many misfitting weights an error names
+def _loaded(restored: Restored[VqWav2Vec]) -> Loaded:
+    audio = restored.header.audio or Audio()
+    return Loaded(restored.network, audio.sample_rate, audio.normalize, restored.header.made_from)
 
 
 def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
     """An untrained network; options that are not given have the paper's values, others' are ignored."""
-    config = VqWav2VecConfig(**{name: value for name, value in settings.items() if name in SETTINGS})
+    config = VqWav2VecConfig(**{name: value for name, value in settings.items() if name in _SETTINGS})
     config.vq_temp = list(config.vq_temp)
     options = dataclasses.asdict(config)
     for name in ("quantizer", "quantizer_args", "quantizer_position"):
@@ -208,62 +97,63 @@ def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
     )
 
 
-def build_checked(settings: Mapping[str, Any], where: str) -> VqWav2Vec:
-    """`build_network` for settings out of a file; the caller's random numbers are left alone."""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return build_network(_checked(settings))
-    except CheckpointError:
-        raise
-    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{where}: its settings give no network: {reason}") from error
+class VqWav2VecKind(Kind[VqWav2Vec]):
+    model, expected, hears_audio = "vq_wav2vec", "'vq_wav2vec'", True
+    destination = "goes to `vqw2v discretize`, `vqw2v features` or `--front`"
+
+    def header(self, state: State) -> Header:
+        cfg = mapping(state.get("cfg"))
+        model, criterion = mapping(cfg.get("model")), mapping(cfg.get("criterion"))
+        # fairseq adds names of its own
+        settings = {name: value for name, value in model.items() if name in _SETTINGS}
+        audio = Audio.of(mapping(cfg.get("task")))
+        return Header(self.model, settings, audio, {"infonce": criterion.get("infonce") is True})
+
+    def state(self, header: Header) -> dict[str, Any]:
+        audio = dataclasses.asdict(header.audio or Audio())
+        cfg = {
+            "model": {"_name": self.model, **header.settings},
+            "task": {"_name": "vq_audio_pretraining", "data": ".", **audio},
+            "criterion": {"_name": "vq_contrastive", "infonce": header.extra.get("infonce") is True},
+        }
+        return {"cfg": cfg}
+
+    def build(self, header: Header) -> VqWav2Vec:
+        return build_network(dataclasses.asdict(check_settings(VqWav2VecConfig, header.settings)))
+
+    def settings(self, network: VqWav2Vec) -> dict[str, Any]:
+        return dataclasses.asdict(network.config)
+
+    def summary(self, restored: Restored[VqWav2Vec]) -> str:
+        config, quantizer = restored.network.config, restored.network.quantizer
+        codes = ""
+        if config.quantizer != "none" and quantizer is not None:
+            codes = f", {quantizer.num_groups} × {quantizer.num_codes} codes"
+        rate = (restored.header.audio or Audio()).sample_rate
+        return f"quantizer {config.quantizer}{codes}, {rate} Hz"
+
+    def is_stock(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
+        return name in ARCHITECTURES
+
+    def from_stock(
+        self, state: State, path: Path, dict_path: str | Path | None = None
+    ) -> Restored[VqWav2Vec]:
+        if dict_path is not None:
+            raise CheckpointError(f"`--dict` goes with a stock roberta; {path} is a wav2vec: leave it out")
+        stock = read_stock_wav2vec(state, path)
+        made_from = {"file": path.name, "sha256": sha256(path), "kind": stock.kind}
+        try:
+            given = {k: v for k, v in wav2vec_settings_of_stock(stock.options).items() if k in _SETTINGS}
+            given.update(quantizer_args="{}", quantizer_position="encoder", max_update=stock.max_update)
+            audio = Audio.of({name: value for name, value in stock.task.items() if value is not None})
+            extra = {"infonce": bool(stock.options.get("infonce") or False)}
+            header = Header(self.model, given, audio, extra, made_from, num_updates(state))
+            network = self.untrained(header, "stock's model")
+            weights = wav2vec_weights_of_stock(state["model"], network)
+            restored = self.filled(header, network, weights, "stock's model")
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        return dataclasses.replace(restored, ignored=unknown_options(stock, _SETTINGS))
 
 
-def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, every one a known name with a value of its type."""
-    fields = {f.name: f for f in dataclasses.fields(VqWav2VecConfig)}
-    types = typing.get_type_hints(VqWav2VecConfig)
-    checked = {}
-    for name, value in settings.items():
-        if name not in fields:
-            raise ValueError(f"`{name}` is not known; expected only {', '.join(fields)}")
-        checked[name] = _typed(name, value, types[name], fields[name].default)
-    return checked
-
-
-def _typed(name: str, value: Any, kind: Any, default: Any) -> Any:
-    is_number = type(value) in (int, float)
-    if kind is float and is_number:
-        return float(value)
-    if kind is str and type(value) is bool and default in ("true", "false"):
-        return str(value).lower()
-    if kind == typing.List[float] and isinstance(value, (list, tuple)):
-        if all(type(number) in (int, float) for number in value):
-            return [float(number) for number in value]
-    elif type(value) is kind or (kind == typing.Optional[int] and (value is None or type(value) is int)):
-        return value
-    expected = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
-    raise ValueError(f"`{name}` is {value!r}; expected {expected.replace('typing.', '')}")
-
-
-def load_weights(network: VqWav2Vec, weights: Mapping[str, Tensor], where: str) -> None:
-    """All parameters must be there and fit; a buffer that is not there keeps its first value."""
-    expected = network.state_dict()
-    buffers = {name for name, _ in network.named_buffers()}
-    problems = []
-    for name, own in expected.items():
-        if name not in weights:
-            if name not in buffers:
-                problems.append(f"`{name}` is missing, expected {list(own.shape)}")
-        elif weights[name].shape != own.shape:
-            problems.append(f"`{name}` has the shape {list(weights[name].shape)}, expected {list(own.shape)}")
-        elif weights[name].is_floating_point() != own.is_floating_point():
-            problems.append(f"`{name}` is of type {weights[name].dtype}, expected {own.dtype}")
-        elif own.is_floating_point() and not bool(torch.isfinite(weights[name]).all()):
-            problems.append(f"`{name}` holds NaN or infinity: take a checkpoint from before that")
-    problems += [f"`{name}` has no place in the network" for name in weights if name not in expected]
-    if problems:
-        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        raise CheckpointError(f"{where}: its weights do not fit: {'; '.join(problems[:_NAMED])}{more}")
-    network.load_state_dict(weights, strict=False)
+KIND = VqWav2VecKind()

@@ -9,7 +9,9 @@ HELP = "write a checkpoint as safetensors and json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="checkpoint that fairseq-train or import wrote"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="checkpoint of a vq-wav2vec, a BERT or an acoustic model that fairseq-train or import wrote",
     )
     parser.add_argument("out", metavar="OUT", help="folder for model.safetensors and config.json")
     parser.add_argument(
@@ -18,11 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..checkpoints.wav2vec import export_folder
+    from ..checkpoints.travel import export_folder
 
-    loaded = export_folder(args.checkpoint, args.out, args.force)
-    config = loaded.network.config
-    print(
-        f"{args.out}: model.safetensors, config.json, quantizer {config.quantizer}, {loaded.sample_rate} Hz"
-    )
+    restored = export_folder(args.checkpoint, args.out, args.force)
+    print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
     return 0

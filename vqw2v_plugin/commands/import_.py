@@ -1,31 +1,37 @@
-"""`vqw2v import`: stock fairseq's wav2vec and vq-wav2vec checkpoints, today's or of 2019, become ours."""
+"""`vqw2v import`: stock fairseq's wav2vec, vq-wav2vec or roberta, or an exported folder → a checkpoint."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-HELP = "make a checkpoint of stock fairseq's one of ours"
+HELP = "make a checkpoint from stock fairseq's or from an exported folder"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stock", metavar="STOCK.pt", help="checkpoint of stock fairseq's model `wav2vec`")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="checkpoint of stock fairseq's `wav2vec` or `roberta`, or a folder of `vqw2v export`",
+    )
     parser.add_argument("out", metavar="OUT.pt", help="file to write; fairseq reads it too")
+    parser.add_argument(
+        "--dict", metavar="FILE", help="a stock roberta's dict.txt, if it does not lie beside SOURCE"
+    )
     parser.add_argument("--force", action="store_true", help="replace OUT.pt if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..checkpoints.wav2vec import import_stock, save_checkpoint
+    from pathlib import Path
 
-    imported = import_stock(args.stock)
-    for option in imported.ignored:
-        print(f"vqw2v: warning: {args.stock}: option `{option}` is not stock's; ignored", file=sys.stderr)
-    save_checkpoint(imported, args.out, args.force)
-    loaded = imported.loaded
-    quantizer = loaded.network.quantizer
-    codes = f"{quantizer.num_groups} × {quantizer.num_codes} codes" if quantizer else "no codes"
-    print(
-        f"{args.out}: {loaded.made_from['kind']}; quantizer {loaded.network.config.quantizer}, {codes}, "
-        f"{sum(p.numel() for p in loaded.network.parameters()):,} parameters, {loaded.sample_rate} Hz"
-    )
+    from ..checkpoints.format import write_checkpoint
+    from ..checkpoints.travel import import_checkpoint
+
+    restored = import_checkpoint(args.source, args.dict)
+    for option in restored.ignored:
+        print(f"vqw2v: warning: {args.source}: option `{option}` is not stock's; ignored", file=sys.stderr)
+    write_checkpoint(Path(args.out), restored.header, restored.weights, args.force)
+    source = restored.header.made_from.get("kind", "an exported folder")
+    parameters = sum(p.numel() for p in restored.network.parameters())
+    print(f"{args.out}: {source}; {restored.summary}, {parameters:,} parameters")
     return 0

@@ -17,7 +17,7 @@ HELP = "turn audio files into words with times and confidences"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", metavar="ACOUSTIC.pt", help="checkpoint of `fairseq-train --task vq_acoustic`"
+        "checkpoint", metavar="ACOUSTIC.pt", help="checkpoint of `fairseq-train --task vq_acoustic` or export"
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="audio: FLAC, WAV, OGG … at any rate")
     shape = parser.add_mutually_exclusive_group()

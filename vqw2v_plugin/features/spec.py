@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from ..audio.reading import AudioError, read_audio
-from ..checkpoints.acoustic import Acoustic, load_acoustic_weights
+from ..checkpoints.acoustic import Acoustic
 from ..checkpoints.bert import load_bert
+from ..checkpoints.checks import load_weights
 from ..checkpoints.files import CheckpointError, checkpoint_hash
+from ..checkpoints.travel import comes_from
 from ..checkpoints.wav2vec import Loaded, load_network
 from ..corpora.manifest import Utterance
 from ..modules.bert.network import Bert
@@ -133,7 +135,7 @@ def rebuild_front(acoustic: Acoustic, checkpoint: str | None = None, bert: str |
     """Audio → the features that `acoustic` wants; the arguments say where their checkpoints lie now."""
     front = front_of_stamp(acoustic.stamp, checkpoint, bert, acoustic.folder).eval()
     if acoustic.front_weights:
-        load_acoustic_weights(front, acoustic.front_weights, "the acoustic model's front")
+        load_weights(front, acoustic.front_weights, "the acoustic model's front")
     return front
 
 
@@ -153,7 +155,7 @@ def _found(what: str, held: Any, given: str | None, beside: Path) -> str | None:
     places = [Path(given)] if given else [Path(held.get("path") or name), beside / name, Path(name)]
     there = [path for path in places if path.exists()]
     for path in there:
-        if describe_file(path)["sha256"] == wanted:
+        if comes_from(path, wanted):
             return str(path)
     made = f"the acoustic model's features were made with the {what} {name!r} of sha256 {wanted[:12]}…"
     if there:

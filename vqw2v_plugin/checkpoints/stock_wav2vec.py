@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 from collections.abc import Collection, Mapping
@@ -13,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ..modules.wav2vec.network import VqWav2Vec
-from .files import CheckpointError, read_pickle
+from .files import CheckpointError
+from .format import mapping, model_options, whole
 
 ARCHITECTURES = ("wav2vec", "audio_cpc")  # the second is what it was called before its release
 # what stock's model does when a file lacks the option, where ours would do another thing
@@ -26,67 +26,42 @@ _STOCK_ONLY = {"vq_type", "infonce", "encoder"}
 
 
 @dataclass(frozen=True)
-class StockCheckpoint:
+class StockWav2Vec:
     """What a stock file says, in its own words."""
 
     kind: str
     options: dict[str, Any]  # of the model
-    task: dict[str, Any]
+    task: Mapping[str, Any]
     max_update: int
-    num_updates: int  # done
-    weights: dict[str, Tensor]
 
 
-def read_stock(path: Path) -> StockCheckpoint:
-    """Today's files hold `cfg`, those of 2019 `args`, an argparse.Namespace: the one class admitted."""
-    state = read_pickle(path, admitted=[argparse.Namespace])
-    cfg, args = state.get("cfg"), state.get("args")
-    if isinstance(cfg, Mapping) and isinstance(cfg.get("model"), Mapping):
-        options, task, training = dict(cfg["model"]), cfg.get("task"), cfg.get("optimization")
-        kind, name = "stock fairseq, cfg", options.get("_name", options.get("arch"))
-    elif isinstance(args, argparse.Namespace):
-        options = vars(args)
-        task = training = options
-        kind, name = "stock fairseq, args of 2019", options.get("arch")
-    else:
-        raise CheckpointError(
-            f"{path} says in neither `cfg` nor `args` how its model was made; expected stock fairseq's file"
+def read_stock_wav2vec(state: Mapping[str, Any], path: Path) -> StockWav2Vec:
+    """Today's files hold `cfg`, those of 2019 `args`, which mix the model's options with all others."""
+    options, cfg = model_options(state), mapping(state.get("cfg"))
+    if cfg.get("model"):
+        kind, task, training = (
+            "stock fairseq, cfg",
+            mapping(cfg.get("task")),
+            mapping(cfg.get("optimization")),
         )
-    if name == "vq_wav2vec":
-        raise CheckpointError(f"{path} holds the model 'vq_wav2vec', which is ours already; use it as it is")
-    if name not in ARCHITECTURES:
-        raise CheckpointError(f"{path} holds the model {name!r}; expected stock's 'wav2vec'")
+    else:
+        kind, task, training = "stock fairseq, args of 2019", options, options
     if options.get("aggregator") == "gru":
         raise CheckpointError(
             f"{path}: `aggregator` is 'gru', and stock's recurs over the batch where ours recurs over time, "
             f"so its weights would mean something else; only 'cnn' can be imported"
         )
-    training = training if isinstance(training, Mapping) else {}
-    task = dict(task) if isinstance(task, Mapping) else {}
-    weights = dict(state["model"])
-    return StockCheckpoint(
-        kind, options, task, _whole(training.get("max_update")), _updates_done(state), weights
-    )
+    return StockWav2Vec(kind, options, task, whole(training.get("max_update")))
 
 
-def _whole(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0
-
-
-def _updates_done(state: Mapping[str, Any]) -> int:
-    history = state.get("optimizer_history")
-    last = history[-1] if isinstance(history, list) and history else None
-    return _whole(last.get("num_updates")) if isinstance(last, Mapping) else 0
-
-
-def unknown_options(stock: StockCheckpoint, known: Collection[str]) -> list[str]:
+def unknown_options(stock: StockWav2Vec, known: Collection[str]) -> list[str]:
     """Options of a `cfg`'s model that neither stock's wav2vec nor ours has; `args` mix in the trainer's."""
     if "args" in stock.kind:
         return []
     return sorted(n for n in stock.options if not n.startswith("_") and n not in {*known, *_STOCK_ONLY})
 
 
-def stock_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+def wav2vec_settings_of_stock(options: Mapping[str, Any]) -> dict[str, Any]:
     """Our settings for stock's `wav2vec` options; its `vq_type` is our `quantizer`."""
     given = {k: v for k, v in options.items() if not k.startswith("_") and v is not None}
     settings = {**_STOCK_DEFAULTS, **given}
@@ -130,7 +105,7 @@ _STOCK_NAMES = [
 ]
 
 
-def stock_weights(state: Mapping[str, Tensor], network: VqWav2Vec) -> dict[str, Tensor]:
+def wav2vec_weights_of_stock(state: Mapping[str, Tensor], network: VqWav2Vec) -> dict[str, Tensor]:
     """Stock `Wav2VecModel`'s weights under our names and in our layouts, for `network.load_state_dict`."""
     ours = {}
     for name, value in state.items():

@@ -1,0 +1,232 @@
+"""Every kind of checkpoint goes from the trainer to a folder and back; a folder is as good as a file."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from earlier.make import train_options, write_clip, write_corpus
+from torch import Tensor
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.acoustic import load_acoustic
+from vqw2v_plugin.checkpoints.bert import load_bert
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.format import KINDS, Restored, read_checkpoint, write_checkpoint
+from vqw2v_plugin.checkpoints.travel import comes_from, export_folder, import_checkpoint
+from vqw2v_plugin.checkpoints.wav2vec import load_network
+from vqw2v_plugin.stores.symbols import write_dict
+
+ROOT = Path(__file__).resolve().parents[2]
+EARLIER = Path(__file__).parent / "earlier"
+GAVE = json.loads((EARLIER / "gave.json").read_text(encoding="utf-8"))
+TRAINED = ("none", "gumbel", "kmeans", "fsq", "bert", "ctc", "asg")  # files of fairseq's trainer
+ONE_OF_EACH = {"vq_wav2vec": "gumbel", "vq_bert": "bert", "vq_wav2letter": "asg"}
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "vq_wav2vec": load_network,
+    "vq_bert": load_bert,
+    "vq_wav2letter": load_acoustic,
+}
+
+
+def restored(path: Path) -> Restored[Any]:
+    header, weights = read_checkpoint(path)
+    return KINDS[header.model].restore(header, weights, str(path))
+
+
+def carried(name: str, folder: Path) -> list[Path]:
+    """A checkpoint of the trainer's, exported, and imported from there."""
+    trained = EARLIER / f"{name}.pt"
+    export_folder(trained, folder / "exported")
+    again = import_checkpoint(folder / "exported")
+    write_checkpoint(folder / "imported.pt", again.header, again.weights)
+    return [trained, folder / "exported", folder / "exported" / "model.safetensors", folder / "imported.pt"]
+
+
+def same(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
+    return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_exported_and_imported_are_the_same_to_the_bit(name: str, tmp_path: Path) -> None:
+    first, *others = map(restored, carried(name, tmp_path))
+    for other in others:
+        assert same(first.weights, other.weights)
+        for field in ("model", "settings", "audio", "extra", "num_updates"):
+            assert getattr(first.header, field) == getattr(other.header, field), field
+    assert first.header.num_updates > 0 and not first.network.training
+    assert (name == "asg") == any(key.startswith("front.") for key in first.weights)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_a_file_was_made_from_is_known_by_its_hash(name: str, tmp_path: Path) -> None:
+    from vqw2v_plugin.checkpoints.files import checkpoint_hash
+
+    trained, folder, _, imported = carried(name, tmp_path)
+    for path in (trained, folder, imported):
+        assert comes_from(path, checkpoint_hash(trained))
+    assert comes_from(imported, checkpoint_hash(folder)) and not comes_from(folder, checkpoint_hash(imported))
+    assert not comes_from(EARLIER / "none.pt", "0" * 64)
+
+
+@pytest.mark.parametrize("found", KINDS)
+@pytest.mark.parametrize("wanted", KINDS)
+def test_another_kind_is_refused_by_name_in_every_container(wanted: str, found: str, tmp_path: Path) -> None:
+    for path in carried(ONE_OF_EACH[found], tmp_path):
+        if wanted == found:
+            LOADERS[wanted](path)
+            continue
+        with pytest.raises(CheckpointError) as caught:
+            LOADERS[wanted](path)
+        says = f"{path} holds the model {found!r}; expected {KINDS[wanted].expected}; this one goes to `"
+        assert str(caught.value).startswith(says)
+
+
+@pytest.mark.parametrize("wanted", KINDS)
+def test_a_model_of_nobody_s_is_refused_by_name(wanted: str, tmp_path: Path) -> None:
+    torch.save({"model": {}, "cfg": {"model": {"_name": "gpt"}}}, tmp_path / "a.pt")
+    with pytest.raises(
+        CheckpointError, match=rf"a\.pt holds the model 'gpt'; expected {KINDS[wanted].expected}$"
+    ):
+        LOADERS[wanted](tmp_path / "a.pt")
+    with pytest.raises(
+        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_bert', 'vq_wav2letter'"
+    ):
+        export_folder(tmp_path / "a.pt", tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec' or 'roberta', or a folder"):
+        import_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`gumbel`, `kmeans`, `bert`, `ctc` and `asg`, each as the trainer's file and as a folder; and a clip."""
+    for name in TRAINED:
+        shutil.copy(EARLIER / f"{name}.pt", tmp_path)
+        export_folder(EARLIER / f"{name}.pt", tmp_path / name)
+    write_clip(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "encode kmeans{} clip.wav",
+        "discretize kmeans{} clip.tsv OUT",
+        "features none{} clip.tsv OUT --layer c",
+        "features kmeans{} clip.tsv OUT --layer bert --bert bert{}",
+        "transcribe ctc{} clip.wav",
+        "transcribe asg{} clip.wav",
+        "transcribe asg{} clip.wav --front gumbel{}",
+        "usage kmeans{} clip.tsv",
+    ],
+)
+def test_a_folder_is_taken_wherever_a_checkpoint_is(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for number, suffix in enumerate((".pt", "")):
+        assert main(command.replace("{}", suffix).replace("OUT", f"out{number}").split()) == 0
+        said.append(capsys.readouterr().out.replace(".pt", "").replace(f"out{number}", "out"))
+    if "OUT" not in command:
+        assert said[0] == said[1]
+    elif "discretize" in command:
+        assert (here / "out0" / "clip.bin").read_bytes() == (here / "out1" / "clip.bin").read_bytes()
+    else:
+        assert np.array_equal(np.load(here / "out0" / "clip.npy"), np.load(here / "out1" / "clip.npy"))
+
+
+def test_export_and_import_say_what_they_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, says in [
+        ("kmeans", "quantizer kmeans, 2 × 6 codes, 16000 Hz"),
+        ("none", "quantizer none, 16000 Hz"),
+        ("bert", "2 layers of 16, 12 symbols"),
+        ("asg", "asg, 6 columns of letters, over features z"),
+    ]:
+        folder, out = str(tmp_path / name), str(tmp_path / f"{name}.pt")
+        assert main(["export", str(EARLIER / f"{name}.pt"), folder]) == 0
+        assert capsys.readouterr().out == f"{folder}: model.safetensors, config.json, {says}\n"
+        assert main(["import", folder, out]) == 0
+        assert capsys.readouterr().out.startswith(f"{out}: an exported folder; {says}, ")
+        assert main(["import", folder, out]) == 2 and "--force" in capsys.readouterr().err
+        assert main(["import", out, str(tmp_path / "again.pt")]) == 2
+        assert "which is ours already; use it as it is" in capsys.readouterr().err
+
+
+def test_a_folder_s_header_is_plain_to_read(tmp_path: Path) -> None:
+    export_folder(EARLIER / "asg.pt", tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["model"] == "vq_wav2letter" and config["settings"]["layers"] == "[(12, 5, 2), (12, 3)]"
+    assert config["extra"]["symbols"] == ["|", "a", "b", "c", "1", "2"]
+    assert config["extra"]["features"]["layer"] == "z" and config["made_from"]["file"] == "asg.pt"
+    assert "sample_rate" not in config and config["num_updates"] == 200
+
+
+@pytest.mark.parametrize("name", ["gumbel", "bert", "ctc", "asg"])
+def test_fairseq_loads_what_was_imported_from_a_folder(name: str, here: Path) -> None:
+    pytest.importorskip("fairseq")
+    from fairseq import checkpoint_utils
+
+    import vqw2v_plugin
+
+    vqw2v_plugin.register()
+    assert main(["features", "-", "clip.tsv", "mel", "--layer", "logmel", "--bands", "20"]) == 0
+    assert main(["import", name, "imported.pt"]) == 0
+    data = {"data": str(here / "mel" if name == "ctc" else here)}  # what asg hears is audio
+    write_dict(here / "dict.txt", [(symbol, 1) for symbol in load_bert("bert.pt").symbols.lines])
+    (model,), cfg, _ = checkpoint_utils.load_model_ensemble_and_task(["imported.pt"], arg_overrides=data)
+    state = torch.load(f"{name}.pt", weights_only=True)
+    own, held = (
+        {k: v for k, v in s.items() if "about." not in k} for s in (model.state_dict(), state["model"])
+    )
+    assert same(own, held)
+    for key, value in state["cfg"]["model"].items():  # None: of the arch, which an imported file spells out
+        if key in cfg.model and key != "_name" and value is not None:
+            assert str(cfg.model[key]).lower() == str(value).lower(), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gumbel", "bert", "ctc"])
+def test_training_goes_on_from_what_was_imported_from_a_folder(name: str, here: Path) -> None:
+    assert main(["import", name, "imported.pt"]) == 0
+    write_corpus(here / "data")
+    for split in ("train", "valid"):
+        manifest = f"data/{split}.tsv"
+        assert main(["features", "-", manifest, "mel", "--layer", "logmel", "--bands", "20"]) == 0
+        assert main(["discretize", "kmeans.pt", manifest, "tokens"]) == 0
+    labels = ["labels", "data/train.tsv", "data/valid.tsv", "labels", "--text", "text", "--unit", "letters"]
+    assert main(labels) == 0
+    more = ["--finetune-from-model", "imported.pt", "--max-update", "1", "--lr", "1e-30", "--save-dir", "on"]
+    (here / "vqw2v_plugin").symlink_to(ROOT / "vqw2v_plugin")
+    fairseq(here, "fairseq-train", *train_options(name), *more)
+    first, tuned = (
+        dict(restored(here / path).network.named_parameters())
+        for path in (f"{name}.pt", "on/checkpoint_last.pt")
+    )
+    assert same(first, tuned)
+
+
+@pytest.mark.slow
+def test_fairseq_decodes_with_what_was_imported_from_a_folder(here: Path) -> None:
+    assert main(["import", "ctc", "imported.pt"]) == 0
+    assert main(["features", "-", "clip.tsv", "mel", "--layer", "logmel", "--bands", "20"]) == 0
+    options = "mel --task vq_acoustic --path imported.pt --gen-subset clip --cpu --labels mel --num-workers 0"
+    said = fairseq(here, "fairseq-generate", *options.split(), "--user-dir", str(ROOT / "vqw2v_plugin"))
+    hypothesis = next(line for line in said.splitlines() if line.startswith("H-0"))
+    words = hypothesis.split("\t")[-1].replace(" ", "").replace("|", " ").strip()
+    assert words == json.loads(GAVE["said"]["ctc"])["text"]
+
+
+def fairseq(folder: Path, program: str, *options: str) -> str:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [str(Path(sys.executable).parent / program), *options]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout

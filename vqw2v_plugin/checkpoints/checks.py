@@ -1,0 +1,151 @@
+"""What every checkpoint must fulfil: settings that are known and of their types, finite weights that fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .files import CheckpointError
+
+C = TypeVar("C")
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_NAMED = 3  # how many misfitting weights an error names
+_SHOWN = 120  # characters of a wrong value
+
+
+class _Misfit(Exception):
+    """A value that is not of the type wanted."""
+
+
+def check_settings(config_class: type[C], settings: Mapping[str, Any], within: str = "") -> C:
+    """The dataclass that plain json `settings` describe; ValueError names the first field that is wrong.
+
+    Fields that are not given have their defaults, so files from before a field keep loading.
+    """
+    fields = {f.name: f for f in dataclasses.fields(config_class) if f.init}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(config_class)
+    checked = {}
+    for name, value in settings.items():
+        if name not in fields:
+            raise ValueError(f"`{within}{name}` is not known; expected only {', '.join(fields)}")
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
+            checked[name] = check_settings(hints[name], value, f"{within}{name}.")
+            continue
+        try:
+            checked[name] = _fitting(value, hints[name], fields[name].default)
+        except _Misfit:
+            raise ValueError(f"`{within}{name}` is {_shown(value)}; expected {_name(hints[name])}") from None
+    for name, f in fields.items():
+        if name not in checked and f.default is f.default_factory is dataclasses.MISSING:
+            raise ValueError(f"`{within}{name}` is missing; expected {_name(hints[name])}")
+    return config_class(**checked)
+
+
+def _fitting(value: Any, kind: Any, default: Any = None) -> Any:
+    """`value` as a `kind`; earlier files spell some switches as words."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind is float and type(value) in (int, float) and _is_finite(value):
+        return float(value)
+    if kind is bool and type(value) is str and value.lower() in _WORDS:
+        return _WORDS[value.lower()]
+    if kind is str and type(value) is bool and default in ("true", "false"):
+        return str(value).lower()
+    if kind is Any or (isinstance(kind, type) and kind is not float and type(value) is kind):
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _fitting_one_of(value, args)
+    if origin is typing.Literal and any(type(value) is type(arg) and value == arg for arg in args):
+        return value
+    if origin in (list, tuple, Sequence) and isinstance(value, (list, tuple)):
+        items = [_fitting(item, args[0]) for item in value]
+        return tuple(items) if origin is tuple else items
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return dict(value)
+    raise _Misfit
+
+
+def _fitting_one_of(value: Any, kinds: Sequence[Any]) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    for kind in kinds:
+        try:
+            return _fitting(value, kind)
+        except _Misfit:
+            continue
+    raise _Misfit
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float can hold
+        return False
+
+
+def _name(kind: Any) -> str:
+    if kind is float:
+        return "float, a finite number"
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
+    name = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+    return name.replace("typing.", "").replace("collections.abc.", "")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """All parameters must be there and fit; a buffer that is not there keeps its first value.
+
+    A module may know better what to do without a parameter that earlier files lack: it is asked first.
+    """
+    buffers = dict(network.named_buffers(remove_duplicate=False))
+    expected = {**dict(network.named_parameters(remove_duplicate=False)), **buffers}
+    problems = {
+        name: problem for name, value in weights.items() if (problem := _problem(value, expected.get(name)))
+    }
+    fitting = {name: value for name, value in weights.items() if name not in problems}
+    try:
+        missing, foreign = network.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{where}: its weights do not fit: {reason}") from error
+    for name in missing:
+        if name not in buffers and name not in problems:
+            shape = f", expected {list(expected[name].shape)}" if name in expected else ""
+            problems[name] = f"is missing{shape}"
+    problems |= dict.fromkeys(foreign, "has no place in the network")
+    if problems:
+        named = "; ".join(f"`{name}` {problem}" for name, problem in list(problems.items())[:_NAMED])
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise CheckpointError(f"{where}: its weights do not fit: {named}{more}")
+
+
+def check_finite(weights: Mapping[str, Tensor], where: str) -> None:
+    """For weights that are kept, and loaded only later."""
+    for name, value in weights.items():
+        if problem := _problem(value, None):
+            raise CheckpointError(f"{where}: its weights do not fit: `{name}` {problem}")
+
+
+def _problem(value: Tensor, own: Tensor | None) -> str:
+    """Why a weight cannot be taken in place of the network's own; "" if it can."""
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return "is no plain tensor; expected its numbers one by one"
+    if own is not None:
+        if value.shape != own.shape:
+            return f"has the shape {list(value.shape)}, expected {list(own.shape)}"
+        if (value.is_floating_point(), value.is_complex()) != (own.is_floating_point(), own.is_complex()):
+            return f"is of type {value.dtype}, expected {own.dtype}"
+    if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
+        return "holds NaN or infinity: take a checkpoint from before that"
+    return ""

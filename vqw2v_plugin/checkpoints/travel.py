@@ -1,0 +1,98 @@
+"""Checkpoints that travel: ours as safetensors and json; these, or stock's, as a file of the trainer."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle, write_folder
+from .format import (
+    FORMAT,
+    FORMAT_VERSION,
+    KINDS,
+    Header,
+    Restored,
+    is_exported,
+    model_name,
+    model_options,
+    read_checkpoint,
+)
+
+
+def export_folder(path: str | Path, out: str | Path, force: bool = False) -> Restored[Any]:
+    """A checkpoint of ours, whatever it holds, as safetensors + json."""
+    path = Path(path)
+    restored = _restored(path)
+    header = replace(restored.header, made_from=_origin(path, restored.header))
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": header.model,
+        **(asdict(header.audio) if header.audio else {}),
+        "settings": dict(header.settings),
+        **({"extra": dict(header.extra)} if header.extra else {}),
+        "num_updates": header.num_updates,
+        "made_from": dict(header.made_from),
+    }
+    write_folder(Path(out), config, restored.weights, force)
+    return restored
+
+
+def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> Restored[Any]:
+    """A stock file or an exported folder, for `write_checkpoint`; `dict_path` is for a stock roberta."""
+    path = Path(path)
+    if is_exported(path):
+        if dict_path is not None:
+            raise CheckpointError(
+                f"`--dict` goes with a stock roberta; {path} is an exported folder: leave it out"
+            )
+        restored = _restored(path)
+        return replace(restored, header=replace(restored.header, made_from=_origin(path, restored.header)))
+    state = read_pickle(path, admitted=[Namespace])
+    name, weights = model_name(state), state["model"]
+    stock = next((kind for kind in KINDS.values() if kind.is_stock(name, weights)), None)
+    if stock is not None:
+        return stock.from_stock(state, path, dict_path)
+    if any(kind.is_of(name, weights) for kind in KINDS.values()):
+        raise CheckpointError(f"{path} holds the model {name!r}, which is ours already; use it as it is")
+    if not model_options(state):
+        raise CheckpointError(
+            f"{path} says in neither `cfg` nor `args` how its model was made; expected stock fairseq's file"
+        )
+    raise CheckpointError(
+        f"{path} holds the model {name!r}; expected stock's 'wav2vec' or 'roberta', or a folder of "
+        f"`vqw2v export`"
+    )
+
+
+def comes_from(path: str | Path, digest: str) -> bool:
+    """Whether a checkpoint is the file of this SHA-256, or was exported or imported from it."""
+    path = Path(path)
+    if checkpoint_hash(path) == digest:
+        return True
+    try:
+        made_from: Any = read_checkpoint(path)[0].made_from
+    except CheckpointError:
+        return False
+    while isinstance(made_from, Mapping):
+        if made_from.get("sha256") == digest:
+            return True
+        made_from = made_from.get("from")
+    return False
+
+
+def _restored(path: Path) -> Restored[Any]:
+    header, weights = read_checkpoint(path)
+    return KINDS[header.model].restore(header, weights, str(path))
+
+
+def _origin(path: Path, header: Header) -> dict[str, Any]:
+    """What is made from `path` says so, and what that was made from."""
+    source = path / WEIGHTS_NAME if path.is_dir() else path
+    origin: dict[str, Any] = {"file": source.name, "sha256": checkpoint_hash(path)}
+    if header.made_from:
+        origin["from"] = dict(header.made_from)
+    return origin
