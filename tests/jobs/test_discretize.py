@@ -180,14 +180,15 @@ def test_json_says_what_made_it(checkpoint: str, manifest: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_real_speech_has_stock_s_codes(real_data: Path) -> None:
+def test_real_speech_has_stock_s_codes(real_data: Path, tmp_path: Path) -> None:
     """Stock's own network on recorded speech; near-ties may differ, and are few."""
     pytest.importorskip("fairseq")
-    from test_stock_parity import pair
+    from stock_files import stock_model, write_today
 
-    stock, ours, _ = pair({"vq_type": "gumbel", "vq_vars": 320})
-    tokenizer = Tokenizer(Loaded(ours.eval(), 16_000, False))
-    stock.eval()
+    stock, options = stock_model(vq_type="gumbel", vq_vars=320)
+    write_today(tmp_path / "stock.pt", stock, options)
+    assert main(["import", str(tmp_path / "stock.pt"), str(tmp_path / "ours.pt")]) == 0
+    tokenizer = Tokenizer.load(str(tmp_path / "ours.pt"))
     total = differ = 0
     for path in sorted((real_data / "so762_std" / "flac").rglob("*.flac"))[:12]:
         wav = torch.from_numpy(sf.read(path, dtype="float32")[0])

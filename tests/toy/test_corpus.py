@@ -203,6 +203,11 @@ def test_killed_run_is_made_again(
     assert _contents(out) == _contents(made.folder)
 
 
+def test_run_killed_right_away_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / ".corpus.unfinished.json.part").write_text("{")
+    assert make_corpus(tmp_path, 0.01, 1).made and not list(tmp_path.glob(".*"))
+
+
 def test_worker_that_fails_says_why(tmp_path: Path) -> None:
     speakers = (Speaker("a", "en", "en-us+no", rate=170, pitch=50, pitch_range=50, gain=1.0, noise=0.0),)
     with pytest.raises(ValueError, match="no variant `no`"):

@@ -12,6 +12,7 @@ import fcntl
 import glob
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,7 +77,7 @@ def beside(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def _claim(path: Path) -> tuple[Path, BinaryIO]:
-    """`.NAME.part`, locked as long as the file is open, or a name of this process's own.
+    """`.NAME.part`, locked as long as the file is open, or a name of this thread's own.
 
     Two processes may write the same file at once: ranks that fill one cache, say.
     """
@@ -89,7 +90,7 @@ def _claim(path: Path) -> tuple[Path, BinaryIO]:
                 file.truncate(0)
                 return part, file
         file.close()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
     return part, open(part, "ab")
 
 

@@ -135,7 +135,7 @@ class DiscretizeJob(SplitJob):
         ids, counts, options = SymbolIds(symbols), Counter[str](), self.options
         with TokenWriter(self.out, self.split, len(symbols) + 5, distinct=True) as writer:
             extras = TokenExtras(self.out, self.split, options.run_length, options.text, options.npy)
-            for names, codes_of_shard in self.gathered():
+            for names, codes_of_shard in self.encoded():
                 for utt, codes in zip(names, codes_of_shard, strict=True):
                     lengths = runs(codes)
                     kept = codes[np.cumsum(lengths) - lengths] if options.run_length else codes
@@ -171,7 +171,7 @@ class DiscretizeJob(SplitJob):
         # said before it is there, so that a killed run's dictionary is known for its own
         dictionary = {"made_by": self.split}
         TOKENS.write_about(self.out, {**about, **self.model, "dictionary": dictionary, "splits": others})
-        counts = count_symbols(self._kept(codes) for _, codes in self.gathered())
+        counts = count_symbols(self._kept(codes) for _, codes in self.encoded())
         write_dict(path, in_order_of_use(counts))
         return self.split
 

@@ -156,7 +156,7 @@ class SplitJob(ABC):
                 found.append(Refused(utterance.utt, utterance.path, reason))
         return found
 
-    def gathered(self) -> Iterator[tuple[list[str], list[Rows]]]:
+    def encoded(self) -> Iterator[tuple[list[str], list[Rows]]]:
         """Of each shard in turn: its utterances that have frames, and their frames [T, width]."""
         for span in self.spans:
             shard = self.shards.read(span.index)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.files import publish_in_order, sync_tree, write_whole
+from ..common.files import part_of, publish_in_order, sync_tree, write_whole
 from .chunk import SAMPLE_RATE, Chunk, ToyUtterance, make_chunk_apart
 from .espeak import check_voice
 from .grammar import check_language
@@ -113,7 +113,9 @@ def _claim(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
             totals: dict[str, Any] = found["totals"]
             return totals
         shutil.rmtree(out / "flac", ignore_errors=True)  # left by a killed run; quickly made again
-    if not (out / UNFINISHED).is_file() and out.exists() and any(out.iterdir()):
+    left = part_of(out / UNFINISHED)  # by a run that was killed right away
+    is_ours = (out / UNFINISHED).is_file() or not out.exists()
+    if not is_ours and any(path != left for path in out.iterdir()):
         raise ValueError(
             f"`{out}` holds files that are no toy corpus; expected a folder that is new or empty"
         )
