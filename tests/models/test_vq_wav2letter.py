@@ -16,6 +16,7 @@ import vqw2v_plugin
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.spectral import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 vqw2v_plugin.register()
@@ -33,8 +34,9 @@ def build(
     torch.manual_seed(0)
     cfg = VqWav2LetterConfig(**{"_name": "vq_wav2letter_tiny", **SMALL, **given})
     units = units or ctc_units(LETTERS)
+    spec = FeatureSpec.from_json(stamp or LOGMEL)
     return VqWav2LetterModel.build_model(
-        cfg, SimpleNamespace(units=units, feature_dim=dim, feature_stamp=stamp or LOGMEL)
+        cfg, SimpleNamespace(units=units, feature_dim=dim, feature_spec=spec)
     )
 
 
@@ -59,7 +61,9 @@ def test_archs_and_options_reach_the_model_from_the_command_line() -> None:
         "bert:3",
         None,
     )
-    task = SimpleNamespace(units=asg_units(LETTERS), feature_dim=20, feature_stamp=LOGMEL)
+    task = SimpleNamespace(
+        units=asg_units(LETTERS), feature_dim=20, feature_spec=FeatureSpec.from_json(LOGMEL)
+    )
     cfg = parsed("--arch", "vq_wav2letter_tiny", "--dropout", "0.25", "--norm", "none", "--time-masks", "2")
     network = VqWav2LetterModel.build_model(cfg, task).network
     assert (network.config.dropout, network.config.norm, network.config.masks.time_masks) == (0.25, "none", 2)

@@ -19,12 +19,12 @@ from ..modules.acoustic.asg import ASG
 from ..modules.acoustic.ctc import CTC
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
 from ..modules.layers.masks import SpecMasks
+from ..stores.feature_spec import FeatureSpec, first_difference
 from ..text.units import Units
 from .files import CheckpointError, read_pickle
 
 _NETWORK, _FRONT = "network.", "front."  # of the names of weights
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
-_SAME = ("layer", "checkpoint", "bert", "run_length", "dim", "sample_rate", "stride")  # of equal features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Acoustic:
     units: Units
     transitions: Tensor | None  # [V, V]: to, from; ASG's alone
     frame_seconds: float  # from one frame of emissions to the next
-    stamp: Mapping[str, Any]  # what the features are, as features.json says it
+    spec: FeatureSpec  # what the features are
     folder: Path = Path()  # where it was read from
     front_weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # fine-tuned
 
@@ -61,9 +61,7 @@ class About(nn.Module):
             _check_same(_parse(held, "the checkpoint"), self.content)
 
 
-def describe(
-    units: Units, config: AcousticConfig, frame_seconds: float, stamp: Mapping[str, Any]
-) -> dict[str, Any]:
+def describe(units: Units, config: AcousticConfig, frame_seconds: float, spec: FeatureSpec) -> dict[str, Any]:
     """What `About` holds."""
     return {
         "symbols": list(units.symbols),
@@ -72,7 +70,7 @@ def describe(
         "blank": units.blank,
         "repeats": list(units.repeats),
         "frame_seconds": frame_seconds,
-        "features": {name: value for name, value in stamp.items() if name != "splits"},
+        "features": spec.to_json(),
         "network": dataclasses.asdict(config),
     }
 
@@ -99,14 +97,14 @@ def load_acoustic(path: str | Path) -> Acoustic:
         settings = {**about["network"], "masks": SpecMasks(**about["network"]["masks"])}
         with torch.random.fork_rng(devices=[]):
             network = make_network(AcousticConfig(**settings), units)
-        frame_seconds, stamp = float(about["frame_seconds"]), dict(about["features"])
+        frame_seconds, spec = float(about["frame_seconds"]), FeatureSpec.from_json(about["features"])
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
         raise CheckpointError(f"{path}: what it says of its model cannot be used: {error!r}") from error
     load_acoustic_weights(network, _part(state["model"], _NETWORK), str(path))
     network.eval().requires_grad_(False)
     transitions = None if network.transitions is None else network.transitions.detach()
     front = _part(state["model"], _FRONT)
-    return Acoustic(network, units, transitions, frame_seconds, stamp, path.parent, front)
+    return Acoustic(network, units, transitions, frame_seconds, spec, path.parent, front)
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -146,23 +144,13 @@ def _check_same(held: Mapping[str, Any], own: Mapping[str, Any]) -> None:
                 f"the checkpoint's `{name}` are {held.get(name)!r}, here they are {own[name]!r}; use the "
                 f"labels and the criterion that it was trained with"
             )
-    for name in _SAME:
-        before, now = (identity(about.get("features") or {}, name) for about in (held, own))
-        if before != now:
-            raise CheckpointError(
-                f"the checkpoint was trained on features whose `{name}` is {before!r}, here it is {now!r}; "
-                f"use the features that it was trained on"
-            )
-
-
-def identity(stamp: Mapping[str, Any], name: str) -> Any:
-    """A field of what features are; a file is what its bytes are, wherever it lies."""
-    value = stamp.get(name)
-    if isinstance(value, Mapping):
-        return value.get("sha256")
-    if name == "layer" and value == "bert":
-        return "bert:-1"
-    return value or None
+    specs = [FeatureSpec.from_json(about.get("features") or {}) for about in (held, own)]
+    if (found := first_difference(*specs)) is not None:
+        name, before, now = found
+        raise CheckpointError(
+            f"the checkpoint was trained on features whose `{name}` is {before!r}, here it is {now!r}; "
+            f"use the features that it was trained on"
+        )
 
 
 def _model_name(state: Mapping[str, Any]) -> str:

@@ -60,8 +60,7 @@ def discretize(
     tokenizer: Tokenizer, checkpoint: str, manifest: Manifest, out: str, wishes: Wishes, rank: Rank
 ) -> Outcome:
     """Makes OUT/SPLIT.bin, .idx and .ids, dict.txt and tokens.json, or this rank's share of them."""
-    if tokenizer.pieces is not None:
-        tokenizer.pieces.memory = int(wishes.memory * 2**30)
+    tokenizer.clips.memory = int(wishes.memory * 2**30)
     folder, num_codes = Path(out), tokenizer.num_codes
     kind = np.uint16 if num_codes <= 1 << 16 else np.uint32
     shards = ShardFolder(shard_folder(folder, manifest), kind, tokenizer.num_groups)

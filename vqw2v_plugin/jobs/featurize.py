@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from ..audio.reading import AudioError
 from ..common.files import write_whole
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
-from ..features.spec import NetworkSource, SpectralSource
+from ..features.base import Features
+from ..stores.feature_spec import ADDED
 from ..stores.features import ABOUT, FeatureError, feature_splits, gather_features, read_features_about
 from ..stores.shards import Rows, ShardFolder, check_same, plan
 from .discretize import one_thread, shard_samples
@@ -37,37 +38,27 @@ class Wishes:
 
 
 def featurize(
-    source: SpectralSource | NetworkSource,
-    described: dict[str, Any],
+    features: Features,
     manifest: Manifest,
     out: str,
     wishes: Wishes,
     rank: Rank,
 ) -> Outcome:
-    """Makes OUT/SPLIT.npy, .ends.npy and .ids and features.json; `described` says there what they are."""
+    """Makes OUT/SPLIT.npy, .ends.npy and .ids and features.json, which says what they are."""
     if wishes.store not in STORES:
         raise ValueError(f"`--store` is {wishes.store!r}; expected {' or '.join(STORES)}")
     folder, kind = Path(out), STORES[wishes.store]
-    shards = ShardFolder(shard_folder(folder, manifest), kind, source.dim)
-    model = {
-        **described,
-        "device": source.device.type,
-        "dim": source.dim,
-        "receptive_field": source.receptive_field,
-        "sample_rate": source.sample_rate,
-        "store": wishes.store,
-        "stride": source.stride,
-    }
+    shards = ShardFolder(shard_folder(folder, manifest), kind, features.dim)
+    device = features.device.type
+    model = dataclasses.replace(features.spec, device=device, store=wishes.store).to_json()
     merger = _Merger(folder, split_name(manifest), model, {"manifest_sha256": manifest.digest})
     run = SplitRun(
         out=folder,
         manifest=manifest,
         shards=shards,
-        spans=plan(manifest.sizes, shard_samples(manifest, wishes.shard_minutes, source.sample_rate)),
-        settings={**merger.settings, "shard_minutes": wishes.shard_minutes},
-        work=Work(
-            _rows(source, kind), wishes.workers, one_thread if source.device.type == "cpu" else lambda: None
-        ),
+        spans=plan(manifest.sizes, shard_samples(manifest, wishes.shard_minutes, features.sample_rate)),
+        settings={**merger.known_before, "shard_minutes": wishes.shard_minutes},
+        work=Work(_rows(features, kind), wishes.workers, one_thread if device == "cpu" else lambda: None),
         published=merger.published,
         merge=lambda: merger.merge(run),
         clear=merger.clear,
@@ -76,10 +67,10 @@ def featurize(
     return run_split(run, rank, wishes.refresh, wishes.strict)
 
 
-def _rows(source: Callable[[Utterance], Tensor], kind: type[np.floating[Any]]) -> Callable[[Utterance], Rows]:
+def _rows(features: Features, kind: type[np.floating[Any]]) -> Callable[[Utterance], Rows]:
     def encode(utterance: Utterance) -> Rows:  # [T, D]
         with np.errstate(over="ignore"):
-            rows = source(utterance).numpy().astype(kind)
+            rows = features.of(utterance).cpu().numpy().astype(kind)
         if not np.isfinite(rows.sum(dtype=np.float64)):
             raise AudioError(f"{utterance.path}: gives features beyond the range of fp16; say `--store fp32`")
         return rows
@@ -93,13 +84,13 @@ class _Merger:
     def __init__(self, out: Path, split: str, model: dict[str, Any], of_split: dict[str, Any]) -> None:
         self.out, self.split, self.model, self.of_split = out, split, model, of_split
         self.settings = {**model, **of_split}
+        self.known_before = {k: value for k, value in self.settings.items() if k not in ADDED}
 
     def check_others(self) -> None:
         """All splits of a folder are of one model."""
         about = read_features_about(self.out)
         if set(about.get("splits", {})) - {self.split}:
-            check_same({k: about.get(k) for k in self.model}, self.model, f"{self.out} (its {ABOUT})", False)
-
+            check_same(self._held(about, self.model), self.model, f"{self.out} (its {ABOUT})", False)
         if self.split not in about.get("splits", {}) and (self.out / f"{self.split}.npy").exists():
             raise FeatureError(
                 f"{self.out / self.split}.npy is there, and {ABOUT} does not say that this command made it; "
@@ -111,10 +102,13 @@ class _Merger:
         row = about.get("splits", {}).get(self.split)
         if row is None or self.split not in feature_splits(self.out):
             return False
-        check_same(
-            {k: row.get(k, about.get(k)) for k in self.settings}, self.settings, f"{self.out}/{self.split}"
-        )
+        held = self._held({**about, **row}, self.settings)
+        check_same(held, self.settings, f"{self.out}/{self.split}")
         return True
+
+    def _held(self, about: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        """What was so then; fields that files did not have then are as they are now."""
+        return {k: about.get(k, value if k in ADDED else None) for k, value in now.items()}
 
     def clear(self) -> None:
         about = read_features_about(self.out)

@@ -13,10 +13,11 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
+from ..stores.feature_spec import FeatureSpec
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.units import DEFAULT_REPEATS, Units, asg_units, ctc_units
 from ..training.datasets.label_join import Alphabet, Joined, Limits, join, name_some, report, share_of
-from ..training.datasets.labelled import AcousticDataset, Source, input_dim, input_stamp, open_source
+from ..training.datasets.labelled import AcousticDataset, Source, input_dim, input_spec, open_source
 from ..training.generator import AcousticGenerator, DecodingConfig, Printer, decoding_defaults
 from ..training.restart import need_folder
 from ..training.task import TrainingConfig, TrainingTask
@@ -104,8 +105,8 @@ class VqAcousticTask(TrainingTask):
         return input_dim(self.cfg.data)
 
     @property
-    def feature_stamp(self) -> Dict[str, Any]:
-        return input_stamp(self.cfg.data, self.cfg.sample_rate)
+    def feature_spec(self) -> FeatureSpec:
+        return input_spec(self.cfg.data, self.cfg.sample_rate)
 
     @property
     def source_dictionary(self) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ...audio.reading import AudioError, read_audio
 from ...corpora.manifest import Manifest
-from ...stores.features import FeatureError, FeatureStore, feature_splits, read_features_about
+from ...stores.feature_spec import FeatureSpec, read_spec
+from ...stores.features import FeatureError, FeatureStore, feature_splits
 from .audio import probe_rate
 from .label_join import Columns
 
@@ -87,11 +88,9 @@ def input_dim(folder: str | os.PathLike[str]) -> int:
     return FeatureStore(folder, there[0]).dim if there else 0
 
 
-def input_stamp(folder: str | os.PathLike[str], sample_rate: int) -> dict[str, Any]:
-    """What the input is: what features.json says but for its splits, or the rate of the audio."""
-    if not feature_splits(folder):
-        return {"sample_rate": sample_rate}
-    return {key: value for key, value in read_features_about(folder).items() if key != "splits"}
+def input_spec(folder: str | os.PathLike[str], sample_rate: int) -> FeatureSpec:
+    """What features.json says, or of audio its rate alone."""
+    return read_spec(folder) if feature_splits(folder) else FeatureSpec(sample_rate=sample_rate)
 
 
 @dataclass(frozen=True)
