@@ -3,23 +3,27 @@
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from discretizing import FEW, content, corpus
 
-from vqw2v_plugin import Tokenizer
+from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.audio.reading import read_audio
+from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, load_network, save_checkpoint
+from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.features.spectral import LogMel
 from vqw2v_plugin.modules.bert.network import bert_features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureStore
 
 Tiny = Callable[..., VqWav2Vec]
@@ -172,9 +176,109 @@ def test_missing_files_are_tried_again(
     assert main(["features", checkpoint, manifest, str(tmp_path / "one"), "--layer", "c", *FEW]) == 0
     assert content(out) == content(tmp_path / "one")
     about = json.loads((out / "features.json").read_text())
-    assert about["layer"] == "c" and about["dim"] == 16 and about["splits"]["train"]["utterances"] == 6
+    assert (
+        about["layer"] == "c"
+        and about["normalize"] is False
+        and about["dim"] == 16
+        and about["splits"]["train"]["utterances"] == 6
+    )
     assert main([*arguments, "--store", "fp32"]) == 2
     assert main([*arguments, "--store", "fp32", "--refresh"]) == 0
+
+
+def save_small_bert(path: Path, symbols: tuple[str, ...]) -> str:
+    sizes = {"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_attention_heads": 2}
+    save_bert(path, build_bert(sizes, Symbols(symbols)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "says"),
+    [
+        (("1-2-3", "3-2-1"), "has learnt other codes than this checkpoint gives: its dictionary has '1-2-3'"),
+        (("0-0", "300-2"), "its dictionary has '300-2'; expected 2 codes from 0 to 7, as in '0-0'"),
+        (("hello", "world"), "has learnt none of the codes that this checkpoint gives"),
+    ],
+)
+def test_a_bert_of_other_codes_is_refused_before_anything_is_read(
+    save: Callable[..., str],
+    manifest: str,
+    tmp_path: Path,
+    symbols: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in (tmp_path / "audio-train").iterdir():
+        path.unlink()
+    bert = save_small_bert(tmp_path / "other.pt", symbols)
+    arguments = [save(quantizer="gumbel"), manifest, str(tmp_path / "out"), "--layer", "bert"]
+    assert main(["features", *arguments, "--bert", bert]) == 2
+    error = capsys.readouterr().err
+    assert bert in error and says in error
+    assert len(error.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("run_length", [False, True])
+def test_codes_that_bert_does_not_know_are_counted_and_named(
+    save: Callable[..., str],
+    manifest: str,
+    tmp_path: Path,
+    run_length: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint, tokens = save(quantizer="gumbel"), Counter[str]()
+    tokenizer, rows = Tokenizer.load(checkpoint), Manifest(manifest)
+    for row in (rows[i] for i in range(len(rows))):
+        tokens.update(tokenizer.tokens(tokenizer.encode_file(row)).split())
+    (rare, count), *_ = sorted(tokens.items(), key=lambda item: item[1])
+    known = save_small_bert(tmp_path / "bert.pt", tuple(tokens))
+    lacking = save_small_bert(tmp_path / "lacking.pt", tuple(s for s in tokens if s != rare))
+    more = ["--run-length"] if run_length else []
+    for bert, says in ((known, False), (lacking, True)):
+        out = str(tmp_path / Path(bert).stem)
+        arguments = ["features", checkpoint, manifest, out, "--layer", "bert", "--bert", bert]
+        assert main([*arguments, *more]) == 0
+        share = f"{count:,} of {tokens.total():,} frames ({count / tokens.total():.2%})"
+        sentence = f"{share} have codes that are not in BERT's dictionary and became <unk>: {rare}\n"
+        assert (sentence in capsys.readouterr().out) == says
+
+
+def test_a_folder_of_before_goes_on(
+    save: Callable[..., str], manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its features.json does not say whether its network normalizes; a killed run's settings neither."""
+    checkpoint, out = save(quantizer="kmeans"), tmp_path / "out"
+    arguments = ["features", checkpoint, manifest, str(out), "--layer", "c", *FEW]
+    assert main(arguments) == 0
+    about = json.loads((out / "features.json").read_text())
+    assert about.pop("normalize") is False
+    (out / "features.json").write_text(json.dumps(about))
+    assert main(arguments) == 0 and "is there" in capsys.readouterr().out
+    valid = str(corpus(tmp_path, "valid", files=3))
+    lost = tmp_path / "audio-valid" / "valid1.flac"
+    os.rename(lost, tmp_path / "elsewhere.flac")
+    assert main(["features", checkpoint, valid, *arguments[3:]]) == 1
+    settings = json.loads((out / ".valid.parts" / "settings.json").read_text())
+    assert "normalize" not in settings
+    os.rename(tmp_path / "elsewhere.flac", lost)
+    assert main(["features", checkpoint, valid, *arguments[3:]]) == 0
+    assert len(FeatureStore(out, "valid")) == 3
+
+
+def test_features_from_python_are_those_of_the_command(
+    save: Callable[..., str], manifest: str, tmp_path: Path
+) -> None:
+    checkpoint, path = save(quantizer="kmeans"), tmp_path / "audio-train" / "train2.flac"
+    command = ["features", checkpoint, manifest, str(tmp_path / "out"), "--layer", "c", "--store", "fp32"]
+    assert main(command) == 0
+    features = load_features("c", checkpoint)
+    assert np.array_equal(features.of(path).numpy(), FeatureStore(tmp_path / "out", "train")[2])
+    assert (features.dim, features.stride, features.sample_rate) == (16, 40, 16_000)
+    about = json.loads((tmp_path / "out" / "features.json").read_text())
+    assert features.spec == FeatureSpec.from_json({**about, "store": None, "device": None})
+    with pytest.raises(AudioError, match=r"short.wav: 50 samples .* are too short for a frame"):
+        soundfile.write(tmp_path / "short.wav", np.zeros(50), 16_000)
+        features.of(tmp_path / "short.wav")
 
 
 def test_what_does_not_fit_into_fp16_is_said(

@@ -151,6 +151,41 @@ def test_weights_for_other_symbols_or_features_are_refused() -> None:
         build().load_state_dict(state)
 
 
+FILES = {name: {"name": f"{name}.pt", "sha256": 64 * "a"} for name in ("checkpoint", "bert", "pieces")}
+BERT = {**LOGMEL, **FILES, "layer": "bert:2", "dtype": "fp32", "store": "fp16", "normalize": False}
+OTHER = {name: {"name": f"{name}.pt", "sha256": 64 * "b"} for name in FILES}
+OTHERS = [*OTHER.items(), ("pieces", None), ("layer", "bert:1"), ("dtype", "bf16"), ("store", "fp32")]
+
+
+@pytest.mark.parametrize(("name", "value"), [*OTHERS, ("normalize", True), ("stride", 80)])
+def test_a_training_is_not_resumed_on_features_that_differ_in_any_field(name: str, value: Any) -> None:
+    state = build(stamp=BERT).state_dict()
+    moved = {**BERT, "checkpoint": {**FILES["checkpoint"], "name": "moved.pt", "path": "/elsewhere/moved.pt"}}
+    build(stamp=moved).load_state_dict(state)
+    with pytest.raises(ValueError, match=f"trained on features whose `{name}` is .*, here it is "):
+        build(stamp={**BERT, name: value}).load_state_dict(state)
+
+
+def test_a_training_on_mel_bands_is_not_resumed_on_fewer_of_them() -> None:
+    mfcc = {**LOGMEL, "layer": "mfcc:20", "bands": 80}
+    state = build(stamp=mfcc).state_dict()
+    with pytest.raises(ValueError, match="features whose `bands` is 80, here it is 40"):
+        build(stamp={**mfcc, "bands": 40}).load_state_dict(state)
+
+
+def test_fine_tuning_begins_with_a_model_of_stored_features(front: str, tmp_path: Path) -> None:
+    """Stored ones were rounded to fp16; the front's are about to change anyway."""
+    audio = {"sample_rate": 16_000}
+    about = build(dim=0, stamp=audio, front=front).about.content["features"]
+    stored = build(dim=16, stamp={**about, "store": "fp16", "fine_tuned": None})
+    learning = build(dim=0, stamp=audio, front=front, freeze_updates=0)
+    learning.load_state_dict(stored.state_dict())
+    with pytest.raises(ValueError, match="features whose `fine_tuned` is True, here it is False"):
+        build(dim=16, stamp={**about, "fine_tuned": None}).load_state_dict(learning.state_dict())
+    with pytest.raises(ValueError, match="features whose `store` is 'fp16', here it is 'fp32'"):
+        build(dim=0, stamp=audio, front=front).load_state_dict(stored.state_dict())
+
+
 def test_averaged_states_still_tell_what_they_are() -> None:
     """fairseq's script adds up the tensors of all checkpoints, and divides whole ones without a rest."""
     state = build().state_dict()
