@@ -1,52 +1,20 @@
 """`vqw2v transcribe`: a file is heard as its model was trained; a long one is cut at pauses."""
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
-from torch import nn
+from transcribing import CTC, LOGMEL, by_hand, save, save_with_front, write_files
 
 from vqw2v_plugin import Transcriber
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.cuts import Part
-from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, make_network
-from vqw2v_plugin.checkpoints.files import checkpoint_hash
-from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.corpora.manifest import Utterance
-from vqw2v_plugin.decoding.greedy import GreedyDecoder
-from vqw2v_plugin.features import acoustic_front, registry
-from vqw2v_plugin.features.base import Features
 from vqw2v_plugin.features.registry import load_features
-from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.stores.feature_spec import FeatureSpec
-from vqw2v_plugin.text.units import Units, asg_units, ctc_units
-
-CTC = ctc_units(["|", *"abcdefgh"])
-LOGMEL = {"layer": "logmel", "dim": 20, "sample_rate": 16_000, "stride": 160, "store": "fp32"}
-
-
-def save(path: Path, stamp: dict[str, object], units: Units = CTC) -> str:
-    """An acoustic model of random weights that says something else at every frame."""
-    torch.manual_seed(1)
-    config = AcousticConfig(int(str(stamp["dim"])), len(units), "[(16, 5, 2), (16, 3)]")
-    holder = nn.Module()
-    holder.network = make_network(config, units)
-    nn.init.normal_(holder.network.stack.projection.weight, std=0.5)
-    with torch.no_grad():
-        holder.network.stack.projection.bias[units.boundary] += 3.0  # words are short
-    if holder.network.transitions is not None:
-        nn.init.normal_(holder.network.transitions, std=0.1)
-    seconds = 2 * int(str(stamp["stride"])) / int(str(stamp["sample_rate"]))
-    holder.about = About(describe(units, config, seconds, FeatureSpec.from_json(stamp)))
-    torch.save({"model": holder.state_dict(), "cfg": {"model": {"_name": "vq_wav2letter"}}}, path)
-    return str(path)
+from vqw2v_plugin.text.units import Units, asg_units
 
 
 @pytest.fixture
@@ -56,28 +24,12 @@ def model(tmp_path: Path) -> str:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """A file at 16 kHz, one at 44.1 kHz in stereo, and three that are none."""
-    rng = np.random.default_rng(0)
-    sf.write(tmp_path / "a.wav", rng.normal(0, 0.1, 16_000), 16_000)
-    sf.write(tmp_path / "b c.flac", rng.normal(0, 0.1, (40_000, 2)), 44_100)
-    sf.write(tmp_path / "short.wav", rng.normal(0, 0.1, 50), 16_000)
-    (tmp_path / "text.wav").write_text("hello")
-    return [str(tmp_path / name) for name in ("a.wav", "text.wav", "short.wav", "missing.wav", "b c.flac")]
+    return write_files(tmp_path)
 
 
-def whole(path: str) -> Utterance:
-    return Utterance(path, sf.info(path).frames, utt=path)
-
-
-def by_hand(model: str, source: Callable[[Utterance], torch.Tensor], path: str) -> list[tuple[object, ...]]:
-    """Features, network and decoder, one after the other."""
-    acoustic = load_acoustic(model)
-    features = source(whole(path))
-    heard = acoustic.network(features[None], torch.tensor([len(features)]))
-    steps = None if acoustic.transitions is None else acoustic.transitions.numpy()
-    best = GreedyDecoder(acoustic.units, steps).decode(heard.emissions[0].numpy())[0]
-    seconds = acoustic.frame_seconds
-    return [(w.text, round(w.begin * seconds, 3), round(w.end * seconds, 3)) for w in best.words]
+@pytest.fixture
+def fronts(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> tuple[str, str]:
+    return save_with_front(tiny(quantizer="kmeans"), tmp_path)
 
 
 @pytest.mark.parametrize("units", [CTC, asg_units(["|", *"abcdefgh"])], ids=["ctc", "asg"])
@@ -148,115 +100,6 @@ def test_half_precision_of_the_store_is_heard(tmp_path: Path, files: list[str]) 
         for store in ("fp16", "fp32")
     )
     assert np.allclose(fp16, fp32, atol=0.2) and not np.array_equal(fp16, fp32)
-
-
-@pytest.fixture
-def fronts(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> tuple[str, str]:
-    """An acoustic model of quantized features and, beside it, the checkpoint that makes these."""
-    loaded = Loaded(tiny(quantizer="kmeans").eval(), 16_000, False)
-    save_checkpoint(Imported(loaded, False, 0, []), tmp_path / "front.pt")
-    digest = hashlib.sha256((tmp_path / "front.pt").read_bytes()).hexdigest()
-    stamp = {"layer": "q", "dim": 16, "sample_rate": 16_000, "stride": 40, "dtype": "fp32", "store": "fp32"}
-    stamp |= {"checkpoint": {"name": "front.pt", "sha256": digest}}
-    return save(tmp_path / "acoustic.pt", stamp), str(tmp_path / "front.pt")
-
-
-def test_features_come_from_the_checkpoint_beside_or_given(
-    fronts: tuple[str, str], files: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, front = fronts
-    assert main(["transcribe", model, files[0]]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    expected = by_hand(model, load_features("q", front).of, files[0])
-    assert [(row[3], float(row[1]), float(row[2])) for row in rows] == expected
-    os.rename(front, moved := front + ".moved")
-    assert main(["transcribe", model, files[0]]) == 2
-    assert "trained on features of 'front.pt'" in (err := capsys.readouterr().err) and "--front FILE" in err
-    assert main(["transcribe", model, files[0], "--front", moved]) == 0
-    assert [line.split("\t") for line in capsys.readouterr().out.splitlines()] == rows
-
-
-def spec_of(features: Features, **more: str) -> dict[str, object]:
-    """What features.json says of features that were stored in fp32."""
-    return {**features.spec.to_json(), "store": "fp32", **more}
-
-
-def shown(
-    model: str, path: str, capsys: pytest.CaptureFixture[str], *options: str
-) -> list[tuple[object, ...]]:
-    assert main(["transcribe", model, path, *options]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    return [(row[3], float(row[1]), float(row[2])) for row in rows]
-
-
-def test_features_of_pieces_are_made_of_pieces(
-    tiny: Callable[..., VqWav2Vec], tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("sentencepiece")
-    from bert_of_pieces import make
-
-    front, _ = make(tiny(quantizer="gumbel"), tmp_path)
-    bert, pieces = str(tmp_path / "bert.pt"), tmp_path / "pieces"
-    features = load_features("bert", front, bert=bert, pieces=str(pieces))
-    (tmp_path / "models").mkdir()
-    model = save(tmp_path / "models" / "acoustic.pt", spec_of(features))
-    given = ["--front", front, "--bert", bert]
-    expected = by_hand(model, features.of, files[0])
-    assert shown(model, files[0], capsys, *given, "--pieces", str(pieces)) == expected
-    assert main(["transcribe", model, files[0], *given]) == 2
-    error = capsys.readouterr().err
-    assert "trained on features of 'pieces.model' (sha256" in error and "`--pieces FOLDER`" in error
-    for file in ("pieces.model", "pieces.codes.txt"):
-        os.rename(pieces / file, tmp_path / "models" / file)
-    assert shown(model, files[0], capsys, *given) == expected
-    (pieces / "pieces.model").write_bytes(b"other")
-    assert main(["transcribe", model, files[0], *given, "--pieces", str(pieces)]) == 2
-    assert "pieces.model: is another file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("layer", "options"),
-    [("logmel", {"bands": 30}), ("mfcc:7", {"bands": 30}), ("mfcc", {}), ("c", {"dtype": "bf16"})],
-)
-def test_features_are_rebuilt_as_they_were_made(
-    fronts: tuple[str, str],
-    tmp_path: Path,
-    files: list[str],
-    layer: str,
-    options: dict[str, int],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    features = load_features(layer, fronts[1] if layer == "c" else None, **options)
-    model = save(tmp_path / "rebuilt.pt", spec_of(features))
-    assert shown(model, files[0], capsys) == by_hand(model, features.of, files[0])
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("stride", 160), ("dim", 12), ("sample_rate", 8000), ("normalize", True)]
-)
-def test_a_file_that_gives_other_features_than_it_says_is_refused(
-    fronts: tuple[str, str],
-    tmp_path: Path,
-    files: list[str],
-    field: str,
-    value: int,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The folder of an export is known by its weights, and config.json beside them may have been edited."""
-    spec = {**spec_of(load_features("q", fronts[1])), field: value}
-    model = save(tmp_path / "edited.pt", spec)
-    assert main(["transcribe", model, files[0]]) == 2
-    assert f"trained on features whose `{field}` is {value!r}; those of" in capsys.readouterr().err
-
-
-def test_each_file_is_hashed_once(fronts: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed: list[str] = []
-    for room in (acoustic_front, registry):
-        monkeypatch.setattr(
-            room, "checkpoint_hash", lambda path: hashed.append(path.name) or checkpoint_hash(path)
-        )
-    Transcriber.load(fronts[0])
-    assert hashed == ["front.pt"]
 
 
 def test_what_the_caller_got_wrong_is_one_sentence(
