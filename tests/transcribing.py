@@ -1,4 +1,4 @@
-"""What tests of `vqw2v transcribe` share: acoustic models of random weights, files, and words made by hand."""
+"""What tests of `vqw2v transcribe` share: acoustic models of random weights, files, words by hand."""
 
 import hashlib
 from collections.abc import Callable

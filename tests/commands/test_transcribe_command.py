@@ -1,4 +1,4 @@
-"""`vqw2v transcribe`: a file is heard as its model was trained; a long one is cut at pauses."""
+"""`vqw2v transcribe`: words and times of files in every shape; a long one is cut at pauses."""
 
 import json
 from collections.abc import Callable

@@ -11,7 +11,8 @@ from vqw2v_plugin import Transcriber
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
 from vqw2v_plugin.features import acoustic_front, registry
-from vqw2v_plugin.features.base import Features
+from vqw2v_plugin.features.acoustic_front import make_front
+from vqw2v_plugin.features.base import FeatureOptions, Features
 from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
@@ -68,6 +69,9 @@ def test_features_of_pieces_are_made_of_pieces(
     given = ["--front", front, "--bert", bert]
     expected = by_hand(model, features.of, files[0])
     assert shown(model, files[0], capsys, *given, "--pieces", str(pieces)) == expected
+    on_the_fly = make_front(FeatureOptions("bert", front, bert, str(pieces)))
+    placed = save(tmp_path / "models" / "placed.pt", spec_of(on_the_fly.features))
+    assert shown(placed, files[0], capsys) == expected  # found where they lay in training
     assert main(["transcribe", model, files[0], *given]) == 2
     error = capsys.readouterr().err
     assert "trained on features of 'pieces.model' (sha256" in error and "`--pieces FOLDER`" in error
