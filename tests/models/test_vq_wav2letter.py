@@ -1,5 +1,6 @@
 """What fairseq sees of the acoustic model: archs, options, features at hand or made on the fly, its state."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import torch
 pytest.importorskip("fairseq")
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
 
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
@@ -195,6 +197,16 @@ def test_averaged_states_still_tell_what_they_are() -> None:
             total[name] += value
     mean = {k: v.div(10) if v.is_floating_point() else v // 10 for k, v in total.items()}
     build().load_state_dict(mean)
+
+
+@pytest.mark.parametrize("dim", [0, 20])
+def test_checkpoints_from_before_an_option_are_built(dim: int) -> None:
+    """fairseq-generate gives the settings of the file as they are."""
+    cfg = OmegaConf.create(dataclasses.asdict(VqWav2LetterConfig(**{"_name": "vq_wav2letter_tiny", **SMALL})))
+    del cfg.front_pieces
+    spec = FeatureSpec.from_json(LOGMEL if dim else {"sample_rate": 16_000})
+    task = SimpleNamespace(units=ctc_units(LETTERS), feature_dim=dim, feature_spec=spec)
+    assert VqWav2LetterModel.build_model(cfg, task).about.content["features"]["layer"] == "logmel"
 
 
 def test_what_does_not_go_together_is_named(front: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 import sys
 from dataclasses import dataclass, field, fields
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
@@ -89,13 +89,13 @@ class VqWav2LetterModel(BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "VqWav2LetterModel":
-        front, spec = None, task.feature_spec
+        front, spec, asked = None, task.feature_spec, front_settings(cfg)
         if not task.feature_dim:
-            front = make_front(front_options(cfg, spec.sample_rate), cfg.freeze_updates)
+            front = make_front(front_options(asked, spec.sample_rate), asked["freeze_updates"])
             spec = front.spec
-        elif ignored := [name for name in FRONT if getattr(cfg, name) != FRONT[name]]:
+        elif ignored := [name for name in asked if asked[name] != FRONT[name]]:
             raise ValueError(
-                f"`{ignored[0]}` is {getattr(cfg, ignored[0])!r}, but `data` holds features; name a folder "
+                f"`{ignored[0]}` is {asked[ignored[0]]!r}, but `data` holds features; name a folder "
                 f"of manifests to make features on the fly, or leave it out"
             )
         in_dim = task.feature_dim or front.dim
@@ -151,14 +151,19 @@ FRONT = {
 }
 
 
-def front_options(cfg: Any, sample_rate: int) -> FeatureOptions:
+def front_settings(cfg: Any) -> Mapping[str, Any]:
+    """As the options say; a checkpoint from before there was an option has its default."""
+    return {name: getattr(cfg, name, default) for name, default in FRONT.items()}
+
+
+def front_options(asked: Mapping[str, Any], sample_rate: int) -> FeatureOptions:
     return FeatureOptions(
-        layer=cfg.front_layer or ("c" if cfg.front else "logmel"),
-        checkpoint=cfg.front,
-        bert=cfg.front_bert,
-        pieces=cfg.front_pieces,
-        run_length=cfg.front_run_length,
-        bands=cfg.front_bands,
+        layer=asked["front_layer"] or ("c" if asked["front"] else "logmel"),
+        checkpoint=asked["front"],
+        bert=asked["front_bert"],
+        pieces=asked["front_pieces"],
+        run_length=asked["front_run_length"],
+        bands=asked["front_bands"],
         sample_rate=sample_rate,
     )
 
