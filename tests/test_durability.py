@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from discretizing import FEW, corpus, saved
+from corpus_runs import FEW, corpus, saved
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import write_folder, write_pickle

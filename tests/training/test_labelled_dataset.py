@@ -8,10 +8,11 @@ import soundfile
 import torch
 
 pytest.importorskip("fairseq")
-from fake_speech import write_features
+from fake_speech import STAMP, write_features
 
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureError
 from vqw2v_plugin.training.datasets.base import BatchLimits, cut_padded, pad_batch
 from vqw2v_plugin.training.datasets.label_join import UnequalRows
@@ -20,7 +21,7 @@ from vqw2v_plugin.training.datasets.labelled import (
     FeatureSource,
     LabelledDataset,
     input_dim,
-    input_stamp,
+    input_spec,
     open_source,
 )
 
@@ -117,14 +118,13 @@ def test_features_and_audio_are_told_apart(tmp_path: Path) -> None:
         isinstance(source, FeatureSource) and source.utts == ["x", "y"] and input_dim(tmp_path / "mel") == 8
     )
     assert source.read(0).dtype == np.float32 and len(source.read(0)) == source.sizes[0]
-    stamp = input_stamp(tmp_path / "mel", 16_000)
-    assert stamp["layer"] == "logmel" and "splits" not in stamp
+    assert input_spec(tmp_path / "mel", 16_000) == FeatureSpec.from_json(STAMP)
 
     wavs = manifest_of(tmp_path / "wav", [8000, 4000])
     source = open_source(wavs, "train", 16_000)
     assert isinstance(source, AudioSource) and source.sizes.tolist() == [16_000, 8000]
     assert source.read(1).shape == (8000,)
-    assert input_dim(wavs) == 0 and input_stamp(wavs, 16_000) == {"sample_rate": 16_000}
+    assert input_dim(wavs) == 0 and input_spec(wavs, 16_000) == FeatureSpec(sample_rate=16_000)
     with pytest.raises(
         FeatureError, match=r"neither features nor test\.tsv \(the manifests there are: train\.tsv"
     ):

@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bert", metavar="FILE", help="the same of BERT's features")
     parser.add_argument(
+        "--pieces", metavar="FOLDER", help="the same of a BERT of pieces: the tokens that it was trained on"
+    )
+    parser.add_argument(
         "--limit",
         type=float,
         default=PART_SECONDS,
@@ -52,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from ..transcriber import Transcriber
 
     settings = decoder_settings(args)
-    transcriber = Transcriber.load(args.checkpoint, settings, args.front, args.bert, args.device, args.limit)
+    transcriber = Transcriber.load(
+        args.checkpoint, settings, args.front, args.bert, args.device, args.limit, args.pieces
+    )
     failed = 0
     for path in args.files:
         try:

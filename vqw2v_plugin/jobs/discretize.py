@@ -56,8 +56,7 @@ def discretize(
     rank: Rank,
 ) -> Outcome:
     """Makes OUT/SPLIT.bin, .idx and .ids, dict.txt and tokens.json, or this rank's share of them."""
-    if tokenizer.pieces is not None:
-        tokenizer.pieces.memory = int(options.memory * 2**30)
+    tokenizer.clips.memory = int(options.memory * 2**30)
     return DiscretizeJob(tokenizer, checkpoint, manifest, Path(out), options).run(rank)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ import numpy as np
 from ..audio.reading import AudioError
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
-from ..features.spec import NetworkSource, SpectralSource
+from ..features.base import Features
 from ..stores.features import FEATURES, gather_features
 from ..stores.shards import Rows, Shard
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
 
 STORES: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
-Source = SpectralSource | NetworkSource
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,16 @@ class FeaturizeOptions(JobOptions):
 
 
 def featurize(
-    source: Source,
-    described: Mapping[str, Any],
+    features: Features,
     manifest: Manifest,
     out: str,
     options: FeaturizeOptions,
     rank: Rank,
 ) -> Outcome:
-    """Makes OUT/SPLIT.npy, .ends.npy and .ids and features.json; `described` says there what they are."""
+    """Makes OUT/SPLIT.npy, .ends.npy and .ids and features.json, which says what they are."""
     if options.store not in STORES:
         raise ValueError(f"`--store` is {options.store!r}; expected {' or '.join(STORES)}")
-    return FeaturizeJob(source, described, manifest, Path(out), options).run(rank)
+    return FeaturizeJob(features, manifest, Path(out), options).run(rank)
 
 
 class FeaturizeJob(SplitJob):
@@ -47,30 +45,16 @@ class FeaturizeJob(SplitJob):
 
     format = FEATURES
 
-    def __init__(
-        self,
-        source: Source,
-        described: Mapping[str, Any],
-        manifest: Manifest,
-        out: Path,
-        options: FeaturizeOptions,
-    ) -> None:
-        self._source, self._kind = source, STORES[options.store]
-        model = {
-            **described,
-            "device": source.device.type,
-            "dim": source.dim,
-            "receptive_field": source.receptive_field,
-            "sample_rate": source.sample_rate,
-            "store": options.store,
-            "stride": source.stride,
-        }
-        encoder = Encoder(self._kind, source.dim, source.sample_rate, source.device)
-        super().__init__(out, manifest, options, encoder, model, {"manifest_sha256": manifest.digest})
+    def __init__(self, features: Features, manifest: Manifest, out: Path, options: FeaturizeOptions) -> None:
+        self._features, self._kind = features, STORES[options.store]
+        spec = dataclasses.replace(features.spec, device=features.device.type, store=options.store)
+        encoder = Encoder(self._kind, features.dim, features.sample_rate, features.device)
+        of_split = {"manifest_sha256": manifest.digest}
+        super().__init__(out, manifest, options, encoder, spec.to_json(), of_split)
 
     def encode(self, utterance: Utterance) -> Rows:  # [T, D]
         with np.errstate(over="ignore"):
-            rows: Rows = self._source(utterance).numpy().astype(self._kind)
+            rows: Rows = self._features.of(utterance).cpu().numpy().astype(self._kind)
         if not np.isfinite(rows.sum(dtype=np.float64)):
             raise AudioError(f"{utterance.path}: gives features beyond the range of fp16; say `--store fp32`")
         return rows

@@ -101,7 +101,8 @@ class SplitJob(ABC):
             elif self.is_published() and not self.shards.folder.exists():
                 self.shards.remove()  # what a killed removal left
                 return Outcome("there")
-            self.shards.open({**self.settings, "shard_minutes": self.options.shard_minutes})
+            begun = {k: v for k, v in self.settings.items() if k not in self.format.later}
+            self.shards.open({**begun, "shard_minutes": self.options.shard_minutes})
             make_shards(self.manifest, self.shards, self.spans, self._work, rank)
             with one_at_a_time(self.out):
                 if not self.shards.folder.exists():

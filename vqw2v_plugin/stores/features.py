@@ -30,6 +30,7 @@ FEATURES = SplitFormat(
     files=("ends.npy", "npy", "ids", "refused.tsv"),
     made_with="vqw2v features",
     error=FeatureError,
+    later=("normalize",),
 )
 
 

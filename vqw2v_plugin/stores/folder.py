@@ -35,6 +35,7 @@ class SplitFormat:
     made_with: str  # the command that makes it
     error: type[StoreError]
     indent: int | None = 1  # of the json
+    later: tuple[str, ...] = ()  # fields that the json came to have: where they are missing, nothing is known
 
     def splits(self, folder: Folder) -> list[str]:
         """Those that are whole."""
@@ -93,18 +94,24 @@ class SplitFormat:
         row = about.get("splits", {}).get(split)
         if row is None or split not in self.splits(folder):
             return False
-        check_same({k: row.get(k, about.get(k)) for k in settings}, settings, str(Path(folder) / split))
+        now = self._comparable({**about, **row}, settings)
+        check_same({k: row.get(k, about.get(k)) for k in now}, now, str(Path(folder) / split))
         return True
 
     def check_one_model(self, folder: Folder, split: str, model: Mapping[str, Any]) -> None:
         """All splits of a folder are of one model: of this one, where there are others."""
         about = self.read_about(folder)
         others = sorted(set(about.get("splits", {})) - {split})
+        model = self._comparable(about, model)
         if others and (found := differences({k: about.get(k) for k in model}, model)):
             raise self.error(
                 f"{folder}: its split {others[0]} is of another model ({self.about}: {found}), and all "
                 "splits of a folder are of one; name another folder for this one"
             )
+
+    def _comparable(self, held: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        """Without the fields that files did not have when these were made."""
+        return {name: value for name, value in now.items() if name in held or name not in self.later}
 
     def check_own(self, folder: Folder, split: str) -> None:
         """Files of that name which no run of ours has made stay as they are."""

@@ -11,9 +11,10 @@ from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
 from ..corpora.sizes import DEFAULT_RATE
+from ..stores.feature_spec import FeatureSpec
 from ..text.units import DEFAULT_REPEATS, Units
 from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels, described_units
-from ..training.datasets.labelled import LabelledDataset, input_dim, input_stamp, open_source
+from ..training.datasets.labelled import LabelledDataset, input_dim, input_spec, open_source
 from ..training.generator import AcousticGenerator, DecodingConfig, decoding_defaults
 from ..training.restart import need_folder
 from ..training.task import TrainingConfig, TrainingTask
@@ -93,8 +94,8 @@ class VqAcousticTask(TrainingTask):
         return input_dim(self.cfg.data)
 
     @property
-    def feature_stamp(self) -> Dict[str, Any]:
-        return input_stamp(self.cfg.data, self.cfg.sample_rate)
+    def feature_spec(self) -> FeatureSpec:
+        return input_spec(self.cfg.data, self.cfg.sample_rate)
 
     @property
     def source_dictionary(self) -> None:

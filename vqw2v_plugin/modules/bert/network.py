@@ -274,9 +274,9 @@ def bert_features(network: Bert, tokens: Sequence[Tensor], layer: int | LayerMix
     if not tokens:
         return []
     device = network.head_dense.weight.device
-    packed = torch.cat([torch.tensor([BOS, *ids.tolist(), EOS]) for ids in tokens]).to(device)  # [N]
+    packed = torch.cat([F.pad(F.pad(ids, (1, 0), value=BOS), (0, 1), value=EOS) for ids in tokens])  # [N]
     lengths = [len(ids) + 2 for ids in tokens]
-    states = network.states(packed, lengths)
+    states = network.states(packed.to(device), lengths)
     num_layers = len(states) - 1
     if isinstance(layer, LayerMix):
         chosen = layer(states)

@@ -54,16 +54,22 @@ class Encoder(nn.Module):
         self.never_negative = activation == "relu" and not skip_connections
 
     def forward(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
+        return self.compress(self.convolve(wav))
+
+    def convolve(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
+        """All of it but the logarithm."""
         if self.geometry.frames(wav.size(-1)) < 1:
             raise ValueError(
                 f"audio of {wav.size(-1)} samples is shorter than the encoder's receptive field of "
                 f"{self.geometry.receptive_field} samples; leave such clips out (`min_sample_size`)"
             )
-        x = self._train(wav) if self.training and wav.device.type == "cpu" else self._exact(wav)
-        if self.log_compression:
-            # log(1 + |x|) spelled as stock spells it: log1p differs in the last bit, and codes see it
-            x = (x if self.never_negative else x.abs()).add(1).log()
-        return x
+        return self._train(wav) if self.training and wav.device.type == "cpu" else self._exact(wav)
+
+    def compress(self, x: Tensor) -> Tensor:
+        if not self.log_compression:
+            return x
+        # log(1 + |x|) spelled as stock spells it: log1p differs in the last bit, and codes see it
+        return (x if self.never_negative else x.abs()).add(1).log()
 
     def _exact(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
         """Stock's operations in stock's layout, so that codes are stock's to the bit."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...audio.reading import AudioError, read_audio
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
+from ...stores.feature_spec import FeatureSpec, read_spec
 from ...stores.features import FEATURES, FeatureError, FeatureStore
 from .base import BatchDataset, BatchLimits, Ints, cut_padded, pad_batch
 from .label_join import Columns, UnequalRows
@@ -82,11 +83,9 @@ def input_dim(folder: str | os.PathLike[str]) -> int:
     return FeatureStore(folder, there[0]).dim if there else 0
 
 
-def input_stamp(folder: str | os.PathLike[str], sample_rate: int) -> dict[str, Any]:
-    """What the input is: what features.json says but for its splits, or the rate of the audio."""
-    if not FEATURES.splits(folder):
-        return {"sample_rate": sample_rate}
-    return {key: value for key, value in FEATURES.read_about(folder).items() if key != "splits"}
+def input_spec(folder: str | os.PathLike[str], sample_rate: int) -> FeatureSpec:
+    """What features.json says, or of audio its rate alone."""
+    return read_spec(folder) if FEATURES.splits(folder) else FeatureSpec(sample_rate=sample_rate)
 
 
 @dataclass(frozen=True)
