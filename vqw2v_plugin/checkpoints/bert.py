@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..modules.bert.network import ARCHS, Bert, BertConfig
+from ..common.on_off import is_on
+from ..modules.bert.config import ARCHS, BertConfig, config_of
+from ..modules.bert.network import Bert
 from ..modules.bert.vocabulary import PAD, Symbols
 from ..stores.symbols import DICT, read_dict
 from .files import CheckpointError, read_pickle, write_pickle
@@ -22,9 +24,12 @@ _PREFIX = "network."  # of the weights in a file of fairseq's: the model's one s
 
 def build_bert(settings: Mapping[str, Any], symbols: Symbols) -> Bert:
     """An untrained network; `_name` is the arch, whose sizes hold where none is given."""
-    known = {f.name for f in dataclasses.fields(BertConfig)}
-    config = BertConfig(**{name: value for name, value in settings.items() if name in known})
-    return Bert(config, symbols, settings.get("_name") or "vq_bert")
+    known = {f.name: f for f in dataclasses.fields(BertConfig)}
+    given = {name: value for name, value in settings.items() if name in known}
+    for name, value in given.items():
+        if type(known[name].default) is bool:  # fairseq's options write words
+            given[name] = is_on(name, value)
+    return Bert(config_of(settings.get("_name") or "vq_bert", given), symbols)
 
 
 def load_bert(path: str | Path, dict_path: str | Path | None = None) -> Bert:
@@ -57,7 +62,7 @@ def load_bert(path: str | Path, dict_path: str | Path | None = None) -> Bert:
 
 def save_bert(path: str | Path, network: Bert, force: bool = False) -> None:
     """Writes what `load_bert` reads, and what `fairseq-train --finetune-from-model` starts from."""
-    config = {**dataclasses.asdict(network.config), **network.sizes._asdict(), "_name": "vq_bert"}
+    config = {**dataclasses.asdict(network.config), "_name": "vq_bert"}
     state = {
         "cfg": {"model": config, "task": {"_name": "vq_token_pretraining"}},
         "model": {_PREFIX + name: value for name, value in network.state_dict().items()},
@@ -149,7 +154,7 @@ def stock_settings(options: Mapping[str, Any], weights: Mapping[str, Tensor]) ->
         "encoder_ffn_embed_dim": weights["layers.0.fc1.weight"].size(0),
         "encoder_attention_heads": options.get("encoder_attention_heads") or 12,
         "max_positions": weights["positions.weight"].size(0) - PAD - 1,
-        "layernorm_embedding": str("embedding_norm.weight" in weights).lower(),
+        "layernorm_embedding": "embedding_norm.weight" in weights,
         "encoder_normalize_before": "final_norm.weight" in weights,
         "untie_weights_roberta": "vocabulary.output" in weights,
         "activation_fn": options.get("activation_fn") or "gelu",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..common.on_off import is_on
 from ..modules.wav2vec.config import VqWav2VecConfig
 from ..modules.wav2vec.network import VqWav2Vec
 from ..quantizers import build_quantizer
@@ -197,8 +198,13 @@ _NAMED = 3  # how many misfitting weights an error names
 
 def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
     """An untrained network; options that are not given have the paper's values, others' are ignored."""
-    config = VqWav2VecConfig(**{name: value for name, value in settings.items() if name in SETTINGS})
-    config.vq_temp = list(config.vq_temp)
+    return make_network(
+        VqWav2VecConfig(**_checked({name: value for name, value in settings.items() if name in SETTINGS}))
+    )
+
+
+def make_network(config: VqWav2VecConfig) -> VqWav2Vec:
+    """An untrained network with the quantizer that its settings name."""
     options = dataclasses.asdict(config)
     for name in ("quantizer", "quantizer_args", "quantizer_position"):
         options.pop(name)
@@ -212,7 +218,7 @@ def build_checked(settings: Mapping[str, Any], where: str) -> VqWav2Vec:
     """`build_network` for settings out of a file; the caller's random numbers are left alone."""
     try:
         with torch.random.fork_rng(devices=[]):
-            return build_network(_checked(settings))
+            return make_network(VqWav2VecConfig(**_checked(settings)))
     except CheckpointError:
         raise
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
@@ -228,23 +234,23 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if name not in fields:
             raise ValueError(f"`{name}` is not known; expected only {', '.join(fields)}")
-        checked[name] = _typed(name, value, types[name], fields[name].default)
+        checked[name] = _typed(name, value, types[name])
     return checked
 
 
-def _typed(name: str, value: Any, kind: Any, default: Any) -> Any:
+def _typed(name: str, value: Any, kind: Any) -> Any:
     is_number = type(value) in (int, float)
     if kind is float and is_number:
         return float(value)
-    if kind is str and type(value) is bool and default in ("true", "false"):
-        return str(value).lower()
-    if kind == typing.List[float] and isinstance(value, (list, tuple)):
+    if kind is bool:  # fairseq's options write words
+        return is_on(name, value)
+    if kind == list[float] and isinstance(value, (list, tuple)):
         if all(type(number) in (int, float) for number in value):
             return [float(number) for number in value]
-    elif type(value) is kind or (kind == typing.Optional[int] and (value is None or type(value) is int)):
+    elif type(value) is kind or (kind == (int | None) and (value is None or type(value) is int)):
         return value
-    expected = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
-    raise ValueError(f"`{name}` is {value!r}; expected {expected.replace('typing.', '')}")
+    expected = kind.__name__ if kind in (int, float, str) else str(kind)
+    raise ValueError(f"`{name}` is {value!r}; expected {expected}")
 
 
 def load_weights(network: VqWav2Vec, weights: Mapping[str, Tensor], where: str) -> None:

@@ -141,6 +141,6 @@ class NetworkFeatures(nn.Module):
                 raise ValueError(
                     f"layer `bert:{self.layer.number}`: this BERT has the layers 0 (embeddings) to {layers}"
                 )
-            return self.bert.sizes.encoder_embed_dim
+            return self.bert.config.encoder_embed_dim
         dims = {"z": network.encoder.dim, "q": getattr(network.quantizer, "out_dim", 0)}
         return int(dims[name] if name in dims else network.context.dim)

@@ -14,8 +14,8 @@ Tiny = Callable[..., VqWav2Vec]
 VARIANTS = {
     "paper": {},
     "gelu": {"activation": "gelu"},
-    "no log": {"log_compression": "false"},
-    "gelu, no log": {"activation": "gelu", "log_compression": "false"},
+    "no log": {"log_compression": False},
+    "gelu, no log": {"activation": "gelu", "log_compression": False},
     "plain norm": {"non_affine_group_norm": True},
     "kernel no multiple of the stride": {
         "conv_feature_layers": "[(16, 10, 5), (16, 7, 3), (24, 3, 2), (16, 1, 1)]"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..layers.conv_spec import parse_conv_layers
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
-from .config import VqWav2VecConfig, _validate, is_on
+from .config import VqWav2VecConfig
 from .context import ConvContext, GruContext
 from .contrastive import Scores, StepPredictor, sample_negatives
 from .encoder import Encoder
@@ -44,14 +44,13 @@ class VqWav2Vec(nn.Module):
 
     def __init__(self, config: VqWav2VecConfig, make_quantizer: Callable[[int], Optional[Quantizer]]) -> None:
         super().__init__()
-        _validate(config)
         self.config = config
         self._num_updates = 0
         self.encoder = Encoder(
             parse_conv_layers(config.conv_feature_layers, "conv_feature_layers"),
             activation=config.activation,
             affine=not config.non_affine_group_norm,
-            log_compression=is_on("log_compression", config.log_compression),
+            log_compression=config.log_compression,
             skip_connections=config.skip_connections_feat,
             residual_scale=config.residual_scale,
         )
@@ -164,6 +163,6 @@ def _make_context(dim_in: int, config: VqWav2VecConfig) -> Any:
         affine=not config.non_affine_group_norm,
         bias=not config.no_conv_bias,
         zero_pad=config.agg_zero_pad,
-        skip_connections=is_on("skip_connections_agg", config.skip_connections_agg),
+        skip_connections=config.skip_connections_agg,
         residual_scale=config.residual_scale,
     )
