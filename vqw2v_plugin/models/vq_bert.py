@@ -58,8 +58,8 @@ class VqBertModel(BaseFairseqModel):
         config = config_of(getattr(cfg, "_name", None) or "vq_bert", plain_settings(BertConfig, cfg))
         network = Bert(config, task.symbols)
         logger.info(
-            f"vq_bert: {config.encoder_layers} layers of {config.encoder_embed_dim}, {len(network.symbols):,} "
-            f"symbols, {sum(p.numel() for p in network.parameters()):,} parameters"
+            f"vq_bert: {config.encoder_layers} layers of {config.encoder_embed_dim}, "
+            f"{len(network.symbols):,} symbols, {sum(p.numel() for p in network.parameters()):,} parameters"
         )
         return cls(network)
 

@@ -1,4 +1,4 @@
-"""How models learn: fairseq's options made from a plain config, and the plain config from what fairseq read."""
+"""How models learn: plain configs as fairseq's options, and back from what fairseq has read."""
 
 # no `from __future__ import annotations`: fairseq and omegaconf read the fields' types as objects
 
@@ -44,7 +44,7 @@ def _option(kind: Any, default: Any, text: str) -> Tuple[Any, Any]:
 
 
 def plain_settings(config: type, cfg: Any) -> Dict[str, Any]:
-    """The values in `cfg`, fairseq's, for the fields of the plain `config`; what else is there is left out."""
+    """What fairseq's `cfg` says for the fields of the plain `config`; it may hold more, which is left out."""
     given = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
     given = given if isinstance(given, Mapping) else vars(given)
     kinds = typing.get_type_hints(config)
