@@ -38,7 +38,7 @@ class Tokenizer:
     def __init__(
         self, loaded: Loaded, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
     ) -> None:
-        if loaded.network.quantizer is None:
+        if not loaded.network.has_codes:
             raise ValueError("this model has no quantizer (wav2vec 1.0), so it has no codes")
         self.device, self.dtype = _device(device), _dtype(dtype)
         self.network = loaded.network.to(self.device).eval()

@@ -209,7 +209,7 @@ def make_network(config: VqWav2VecConfig) -> VqWav2Vec:
     for name in ("quantizer", "quantizer_args", "quantizer_position"):
         options.pop(name)
 
-    return VqWav2Vec(
+    return VqWav2Vec.make(
         config, lambda dim: build_quantizer(config.quantizer, dim, options, config.quantizer_args)
     )
 

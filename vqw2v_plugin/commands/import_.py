@@ -22,8 +22,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"vqw2v: warning: {args.stock}: option `{option}` is not stock's; ignored", file=sys.stderr)
     save_checkpoint(imported, args.out, args.force)
     loaded = imported.loaded
-    quantizer = loaded.network.quantizer
-    codes = f"{quantizer.num_groups} × {quantizer.num_codes} codes" if quantizer else "no codes"
+    network, quantizer = loaded.network, loaded.network.quantizer
+    codes = f"{quantizer.num_groups} × {quantizer.num_codes} codes" if network.has_codes else "no codes"
     print(
         f"{args.out}: {loaded.made_from['kind']}; quantizer {loaded.network.config.quantizer}, {codes}, "
         f"{sum(p.numel() for p in loaded.network.parameters()):,} parameters, {loaded.sample_rate} Hz"

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 def _health(model: Loaded) -> str:
     """What the last updates of the training have left in the checkpoint."""
     health = model.network.health
-    if health is None or not health.window.any():
+    if not health.window.any():
         return "keeps no counts of how training used its codes"
     num_codes = health.window.size(1)
     perplexity = ", ".join(f"{each:.1f}" for each in health.perplexity().tolist())

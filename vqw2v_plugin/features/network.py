@@ -65,29 +65,26 @@ class NetworkFeatures(nn.Module):
             return [self.bert]  # type: ignore[list-item]  # checked by _dim
         if name == "q":
             raise ValueError("layer `q` is a table of vectors: leave `freeze_updates` at -1, or take z or c")
-        below = network.quantizer is None or network.quantize_context
+        below = network.quantize_context or not network.has_codes
         parts: list[nn.Module] = [network.encoder] if name == "z" or below else []
         return parts if name == "z" else [*parts, network.context]
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
         network, name = self.network, self.layer.name
-        quantizer = network.quantizer
         if name == "z":
             return self._z(wav)
-        if name == "c" and (quantizer is None or network.quantize_context):
+        if name == "c" and (network.quantize_context or not network.has_codes):
             return self._context(self._z(wav))
-        assert quantizer is not None  # checked by _dim
         with torch.no_grad():
             codes = self._codes(wav)
         if name == "bert":
             return self._states(codes)
-        x = quantizer.decode(codes[None])[0]  # [T, C]
+        x = network.quantizer.decode(codes[None])[0]  # [T, C]
         return x if name == "q" else self._context(x)
 
     def _codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
         network, quantizer = self.network, self.network.quantizer
-        assert quantizer is not None
         if network.quantize_context:
             return quantizer.encode(self._context(self._z(wav))[None])[0]
         if self.pieces is not None:
@@ -126,7 +123,7 @@ class NetworkFeatures(nn.Module):
 
     def _dim(self) -> int:
         network, name = self.network, self.layer.name
-        if name in ("q", "bert") and network.quantizer is None:
+        if name in ("q", "bert") and not network.has_codes:
             raise ValueError(
                 f"this model has no quantizer (wav2vec 1.0), so it has no layer {name!r}; take z or c"
             )
@@ -142,5 +139,5 @@ class NetworkFeatures(nn.Module):
                     f"layer `bert:{self.layer.number}`: this BERT has the layers 0 (embeddings) to {layers}"
                 )
             return self.bert.config.encoder_embed_dim
-        dims = {"z": network.encoder.dim, "q": getattr(network.quantizer, "out_dim", 0)}
+        dims = {"z": network.encoder.dim, "q": network.quantizer.out_dim}
         return int(dims[name] if name in dims else network.context.dim)

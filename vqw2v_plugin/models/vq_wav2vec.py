@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..checkpoints.wav2vec import make_network
 from ..modules.wav2vec.config import VqWav2VecConfig
-from ..modules.wav2vec.network import Contrast, VqWav2Vec
-from ..training.collapse_alarm import CollapseAlarm
+from ..modules.wav2vec.network import Objective, VqWav2Vec
+from ..training.collapse_alarm import CollapseAlarm, spelled_cure
 from ..training.compiling import compile_or_warn
 from ..training.options import options_of, plain_settings
 
@@ -75,7 +75,7 @@ class VqWav2VecModel(BaseFairseqModel):
     def __init__(self, network: VqWav2Vec, alarm: CollapseAlarm | None = None) -> None:
         super().__init__()
         self.network = network
-        self.alarm = alarm
+        self.alarm, self.cure = alarm, spelled_cure(network.quantizer)
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any = None) -> "VqWav2VecModel":
@@ -95,15 +95,17 @@ class VqWav2VecModel(BaseFairseqModel):
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq says so before each batch, our tasks also after each update."""
         self.network.set_num_updates(num_updates)
-        if self.alarm is not None and self.network.health is not None and self.network.quantizer is not None:
-            self.alarm.look(num_updates, self.network.health, self.network.quantizer.cure)
+        if self.alarm is not None:
+            self.alarm.look(num_updates, self.network.health, self.cure)
 
     def discard_update(self) -> None:
         """The task says so when it skips an update."""
         self.network.discard_update()
 
-    def forward(self, source: Tensor) -> Contrast:  # [B, S]
-        return self.network.contrast(source)
+    def forward(
+        self, source: Tensor, infonce: bool = False, quantizer_weight: float | None = None
+    ) -> Objective:  # [B, S]
+        return self.network.objective(source, infonce, quantizer_weight)
 
     def max_positions(self) -> int:
         """Audio of any length; `max_sample_size` cuts the crops."""

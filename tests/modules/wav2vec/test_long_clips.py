@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from vqw2v_plugin.modules.layers.norm import Moments
+from vqw2v_plugin.modules.kernels import clip_layers
+from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
 from vqw2v_plugin.modules.wav2vec.long_clips import PieceEncoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -120,9 +121,9 @@ def test_products_are_shared_where_that_pays(tiny: Tiny, monkeypatch: pytest.Mon
     z = network.encoder(wav(9000)[None])[0].detach()
     found = []
     for units in (False, True):
-        monkeypatch.setattr(pieces, "has_matrix_units", lambda units=units: units)
+        monkeypatch.setattr(clip_layers, "has_matrix_units", lambda units=units: units)
         encoder = PieceEncoder(network.encoder, torch.bfloat16)
-        assert [stage.both is None for stage in encoder.stages] == [units, units]
+        assert [layer.both is None for layer in encoder.layers] == [units, units]
         found.append(float((encoder.z(wav(9000)) - z).abs().mean()))
     assert found[1] < found[0] < 0.02
 
@@ -137,7 +138,7 @@ def test_memory_does_not_grow_with_a_layer_s_outputs(tiny: Tiny) -> None:
     network = tiny(quantizer="gumbel").eval()
     encoder = PieceEncoder(network.encoder, torch.float32, 0)
     largest = 0
-    held = pieces._Clip(encoder, wav(960_000), encoder.stages)
+    held = pieces._Clip(encoder, wav(960_000), encoder.layers)
     for piece in held.states():
         largest = max(largest, piece.numel())
     assert not held.kept and largest <= 16 * 2 * pieces._FRAMES["cpu"]
