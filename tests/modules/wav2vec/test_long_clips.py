@@ -1,17 +1,24 @@
 """A clip in pieces: the features and codes of one go, and the same bits whatever is kept in between."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
 
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.checkpoints.wav2vec import Loaded
+from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.network import NetworkFeatures
 from vqw2v_plugin.modules.kernels import clip_layers
 from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
 from vqw2v_plugin.modules.wav2vec.long_clips import PieceEncoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.quantizers import GumbelQuantizer, KmeansQuantizer, Quantizer
 
 Tiny = Callable[..., VqWav2Vec]
+Network = TypeVar("Network", bound=torch.nn.Module)
 VARIANTS = {
     "paper": {},
     "gelu": {"activation": "gelu"},
@@ -32,7 +39,7 @@ def network(tiny: Tiny, request: pytest.FixtureRequest) -> VqWav2Vec:
     return varied(tiny(quantizer="gumbel", **VARIANTS[request.param]))
 
 
-def varied(network: VqWav2Vec) -> VqWav2Vec:
+def varied(network: Network) -> Network:
     """Gains and biases that training might have left."""
     for name, weight in network.named_parameters():
         if ".norm." in name:
@@ -92,6 +99,40 @@ def test_codes_are_the_network_s(
     exact = network.double().encode(wav(30_000)[None].double())[0]
     assert (codes == exact).float().mean() > 0.998  # near-ties alone: fp64 is another rounding
     assert torch.equal(codes, network.float().encode(wav(30_000)[None])[0])
+
+
+class OtherProjection(KmeansQuantizer):
+    def project(self, z: torch.Tensor) -> torch.Tensor:
+        return super().project(z.flip(-1))
+
+
+class OtherEncode(KmeansQuantizer):
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return (super().encode(z) + 1) % self.num_codes
+
+
+class OtherNearest(KmeansQuantizer):
+    def nearest(self, projected: torch.Tensor) -> torch.Tensor:
+        return super().nearest(-projected)
+
+
+class OverTime(GumbelQuantizer):
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return self.logits(z.cumsum(1)).argmax(-1)
+
+
+@pytest.mark.parametrize("cls", [OtherProjection, OtherEncode, OtherNearest, OverTime])
+def test_a_quantizer_made_from_ours_gives_its_own_codes_everywhere(
+    tiny: Tiny, small_pieces: None, cls: type[Quantizer]
+) -> None:
+    network = varied(tiny(quantizer="gumbel"))
+    network.quantizer = varied(cls(16, cls.Config(vq_vars=20)))
+    clip = wav(9000)
+    codes = network.encode(clip[None])[0]
+    decoded = network.quantizer.decode(codes[None])[0]
+    assert torch.equal(PieceEncoder(network.encoder, torch.float32).codes(clip, network.quantizer), codes)
+    assert torch.equal(Tokenizer(Loaded(network, 16_000, False)).encode(clip, 16_000), codes)
+    assert torch.equal(NetworkFeatures(network, Layer("q"))(clip), decoded)
 
 
 def test_a_large_offset_costs_no_precision() -> None:
