@@ -25,10 +25,6 @@ from .features.codes import ClipEncoder, quantizer_of
 Audio = Tensor | npt.NDArray[Any]
 
 
-class NoCodesError(ValueError):
-    """A model without a quantizer, which some callers pass over."""
-
-
 class Tokenizer:
     """A checkpoint's codes for audio in memory or in files.
 

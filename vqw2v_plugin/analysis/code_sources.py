@@ -146,7 +146,7 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
 def _add_checkpoint(
     name: str, path: Path, found: list[CodeSource], troubles: list[str], run: RunFolder
 ) -> None:
-    from ..tokenizer import NoCodesError
+    from ..features.codes import NoCodesError
 
     try:
         found.append(CheckpointSource.of(name, path))

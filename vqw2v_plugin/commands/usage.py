@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def _health(model: Loaded) -> str:
     """How the training's last updates used the codes, as the checkpoint tells."""
     health = model.network.health
-    if health is None or not health.window.any():
+    if not health.window.any():
         return "keeps no counts of how training used its codes"
     num_codes = health.window.size(1)
     perplexity = ", ".join(f"{each:.1f}" for each in health.perplexity().tolist())

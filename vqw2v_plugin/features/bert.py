@@ -41,7 +41,7 @@ class BertFeatures(NetworkFeatures):
         """`name` is what messages call the BERT."""
         quantizer = quantizer_of(loaded.network, "layer 'bert'", "; take z or c")
         _check_layer(bert, layer)
-        dim = bert.sizes.encoder_embed_dim
+        dim = bert.config.encoder_embed_dim
         super().__init__(loaded, layer, dim, dtype, memory, run_length=run_length)
         self.bert, self.pieces, self.number = bert, pieces, -1 if layer.number is None else layer.number
         self.run_length = run_length or pieces is not None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from threading import Lock
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +19,15 @@ from ..modules.wav2vec.network import VqWav2Vec
 from .base import DTYPES, number_format
 
 
-def has_codes(network: VqWav2Vec) -> bool:
-    return network.quantizer is not None
+class NoCodesError(ValueError):
+    """A model without a quantizer, asked for codes or what is made of them."""
 
 
 def quantizer_of(network: VqWav2Vec, wanted: str = "codes", remedy: str = "") -> Quantizer:
-    """The network's; ValueError says that it has none, and therefore not what is `wanted`."""
-    if not has_codes(network):
-        raise ValueError(f"this model has no quantizer (wav2vec 1.0), so it has no {wanted}{remedy}")
-    return cast(Quantizer, network.quantizer)
+    """The network's; NoCodesError says that it has none, and therefore not what is `wanted`."""
+    if not network.has_codes:
+        raise NoCodesError(f"this model has no quantizer (wav2vec 1.0), so it has no {wanted}{remedy}")
+    return network.quantizer
 
 
 class ClipEncoder:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..checkpoints.wav2vec import Loaded, load_network
 from ..modules.wav2vec.long_clips import MEMORY
 from .base import FeatureOptions, Features, Layer
-from .codes import ClipEncoder, has_codes, quantizer_of
+from .codes import ClipEncoder, quantizer_of
 
 
 class NetworkFeatures(Features):
@@ -63,7 +63,7 @@ class ContextFeatures(NetworkFeatures):
     def __init__(self, loaded: Loaded, dtype: str = "fp32", memory: int = MEMORY) -> None:
         network = loaded.network
         super().__init__(loaded, Layer("c"), network.context.dim, dtype, memory)
-        self.from_codes = has_codes(network) and not network.quantize_context
+        self.from_codes = network.has_codes and not network.quantize_context
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         return self.clips.context(self.clips.quantized(wav) if self.from_codes else self.clips.z(wav))

@@ -19,6 +19,8 @@ _CODES, _JOINT = "_code_counts", "_joint_counts"  # fairseq prints no meter whos
 def code_logs(quantized: Quantized) -> Dict[str, Any]:
     """What a criterion adds to its logging output; every value may be summed."""
     stats = quantized.stats
+    if not stats.counts.numel():  # a model without codes
+        return {}
     logs: Dict[str, Any] = {
         "code_counts": stats.counts,
         "joint_counts": joint_counts(quantized.codes, stats.counts.size(1)),
