@@ -14,16 +14,8 @@ from ..modules.wav2vec.network import VqWav2Vec
 from ..quantizers import build_quantizer
 from .checks import check_settings
 from .files import CheckpointError, sha256
-from .format import (
-    Audio,
-    Header,
-    Kind,
-    Restored,
-    State,
-    mapping,
-    num_updates,
-    write_checkpoint,
-)
+from .format import load, mapping, num_updates, write_checkpoint
+from .kinds import Audio, Header, Kind, Restored, State
 from .stock_wav2vec import (
     ARCHITECTURES,
     read_stock_wav2vec,
@@ -58,7 +50,7 @@ class Imported:
 
 def load_network(path: str | Path) -> Loaded:
     """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
-    return _loaded(KIND.load(Path(path)))
+    return _loaded(load(Path(path), KIND))
 
 
 def import_stock(path: str | Path) -> Imported:
@@ -150,7 +142,7 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
             header = Header(self.model, given, audio, extra, made_from, num_updates(state))
             network = self.untrained(header, "stock's model")
             weights = wav2vec_weights_of_stock(state["model"], network)
-            restored = self.filled(header, network, weights, "stock's model")
+            restored = self.with_weights(header, network, weights, "stock's model")
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
         return dataclasses.replace(restored, ignored=unknown_options(stock, _SETTINGS))
