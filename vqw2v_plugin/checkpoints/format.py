@@ -116,10 +116,8 @@ def write_checkpoint(path: Path, header: Header, weights: Mapping[str, Tensor], 
     """Plain data in the layout of fairseq's trainer: we, fairseq and weights_only all read it."""
     kind = KINDS[header.model]
     said = kind.state(header)
-    own = {
-        name if name.startswith(kind.extra_weights) else f"{_PREFIX}{name}": value
-        for name, value in weights.items()
-    }
+    prefix = {name: "" if name.startswith(kind.extra_weights) else _PREFIX for name in weights}
+    own = {f"{prefix[name]}{name}": value for name, value in weights.items()}
     state = {
         "args": None,
         "task_state": {},

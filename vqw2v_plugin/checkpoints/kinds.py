@@ -92,7 +92,7 @@ class Kind(ABC, Generic[N]):
 
     @abstractmethod
     def state(self, header: Header) -> dict[str, Any]:
-        """The same for a trainer's file: `cfg`, and if need be `task_state` and what is no weight in `model`."""
+        """The same for a trainer's file: `cfg`, and if need be `task_state`, and `model` but for weights."""
 
     @abstractmethod
     def build(self, header: Header) -> N:
