@@ -32,10 +32,11 @@ import numpy as np
 import torch
 from sides import describe
 
-from vqw2v_plugin.decoding.beam import BeamSettings, LexiconDecoder
+from vqw2v_plugin.decoding.beam import LexiconDecoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Decoder, Emissions
 from vqw2v_plugin.decoding.scoring import Errors, count_errors
+from vqw2v_plugin.decoding.settings import BeamSettings
 from vqw2v_plugin.text.lexicon import read_lexicon
 from vqw2v_plugin.text.units import BLANK, BOUNDARY, Units, ctc_units
 
@@ -106,8 +107,8 @@ def saved(args: argparse.Namespace) -> Corpus:
     from vqw2v_plugin.stores.emissions import read_emissions
 
     found = read_emissions(args.emissions, args.split)
-    units = Units(**found.units)
-    if not units.is_ctc or units.kind != "letters":
+    units = Units.from_json(found.units)
+    if units.loss.name != "ctc" or units.kind != "letters":
         raise SystemExit(f"error: {args.emissions}: pyctcdecode knows CTC over letters alone")
     dev = join(found, args.labels, args.split, units, Judge())
     emissions = [dev.emissions(i) for i in range(len(dev))]

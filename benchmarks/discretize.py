@@ -40,7 +40,7 @@ from vqw2v_plugin.checkpoints.wav2vec import (  # noqa: E402
 )
 from vqw2v_plugin.common.locks import Rank  # noqa: E402
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest  # noqa: E402
-from vqw2v_plugin.jobs.discretize import Wishes, discretize  # noqa: E402
+from vqw2v_plugin.jobs.discretize import DiscretizeOptions, discretize  # noqa: E402
 from vqw2v_plugin.tokenizer import Tokenizer  # noqa: E402
 
 _RUN = """
@@ -94,7 +94,8 @@ def run_ours(tokenizer: Tokenizer, checkpoint: str, manifest: Manifest, dtype: s
     """All of it but loading the checkpoint: reading, shards, dictionary, data set."""
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(io.StringIO()):
         begin = time.perf_counter()
-        discretize(tokenizer, checkpoint, manifest, out, Wishes(dtype=dtype, workers=threads), Rank())
+        options = DiscretizeOptions(dtype=dtype, workers=threads)
+        discretize(tokenizer, checkpoint, manifest, out, options, Rank())
         return time.perf_counter() - begin
 
 

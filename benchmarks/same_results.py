@@ -112,9 +112,7 @@ class Side:
         where = ["--save-dir", self.out / name.partition(".")[0], "--max-update", str(updates)]
         self.call(name, "fairseq-train", data, *common.split(), *where, *options)
 
-    def pretrain(
-        self, quantizer: str, options: Sequence[str], updates: int = UPDATES, name: str = ""
-    ) -> None:
+    def pretrain(self, quantizer: str, name: str = "", updates: int = UPDATES) -> None:
         task = "--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --max-tokens 64000"
         task += f" --max-sample-size 16000 --quantizer {quantizer} --vq-vars 40 --activation gelu"
         layers = ["--conv-feature-layers", LAYERS, "--conv-aggregator-layers", CONTEXT]
@@ -175,7 +173,8 @@ class Side:
             self.call(f"heard_{criterion}", "vqw2v", "transcribe", model, *wavs)
         on = self.out / "vq_on"
         on.mkdir(exist_ok=True)
-        shutil.copyfile(shared / "vq_kmeans/checkpoint_last.pt", on / "checkpoint_last.pt")
+        if not (self.out / "vq_on.log").exists():
+            shutil.copyfile(shared / "vq_kmeans/checkpoint_last.pt", on / "checkpoint_last.pt")
         self.pretrain("kmeans", "vq_on", UPDATES + 10)
 
 

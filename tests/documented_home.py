@@ -16,7 +16,7 @@ FILES = ("a.wav", "b.flac", "speech.wav", "speech.flac", "talk.wav")
 _TIMIT = ("h#", "dh", "ax", "kcl", "k", "ae", "tcl", "t", "sh", "iy", "h#")
 
 
-def furnish(folder: Path) -> None:
+def make_home(folder: Path) -> None:
     """`/recordings`: mere audio. `/corpus`: the same as Kaldi's folder. Then what the pages call by name."""
     for name in ("examples", "benchmarks"):
         (folder / name).symlink_to(ROOT / name)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from documented import PACKAGE, ROOT, Command, DocumentError
 from documented_checks import start_fairseq
-from documented_home import furnish
+from documented_home import make_home
 from forked import Ended, in_child
 
 from vqw2v_plugin.__main__ import main
@@ -94,7 +94,7 @@ class Sandbox:
     def __init__(self, folder: Path, commands: Sequence[Command]) -> None:
         self.folder, self._commands = folder, list(commands)
         self._ended: list[Ended] = []
-        furnish(folder)
+        make_home(folder)
 
     def run(self, command: Command) -> Ended:
         """How it ended; first all before it that were not run yet."""

@@ -8,9 +8,11 @@ import soundfile
 
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
-from vqw2v_plugin.stores.symbols import write_about, write_dict
+from vqw2v_plugin.recipes.folder import LOG, Stamp, begin, finish, hash_of
+from vqw2v_plugin.stores.symbols import TOKENS, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 
+STAGES = ("corpus", "pretrain", "tokens", "decode")
 RATE, STRIDE, FIELD = 16_000, 160, 480
 WORDS, HEARD = "low high low", "low sky low oh"
 PHONES = ("SIL", "l", "h", "l")  # a quarter of an utterance each
@@ -20,21 +22,25 @@ GEOMETRY = {"stride": STRIDE, "receptive_field": FIELD, "sample_rate": RATE}
 def make_run(run: Path, num_utterances: int = 6, samples: int = 16_000) -> Path:
     """corpus, training, tokens, decode; tokens name the phone but for one frame in ten."""
     utts = [f"speaker{i % 3}-{i:02d}" for i in range(num_utterances)]
+    stages = {name: f"vqw2v {name} --seed {seed}" for seed, name in enumerate(STAGES, 7)}
+    for name, command in stages.items():
+        mark(run / name, command)
     make_corpus(run / "corpus/data", utts, samples)
     make_training(run / "pretrain")
     make_tokens(run / "tokens/data", utts, samples)
     make_results(run, utts)
-    for number, stage in enumerate(("corpus", "pretrain", "tokens", "decode")):
-        mark(run / stage, f"vqw2v {stage} --seed {number + 7}\n", begun=True, done=True)
+    for name, command in stages.items():
+        mark(run / name, command, done=True)
     return run
 
 
-def mark(stage: Path, text: str, begun: bool = False, done: bool = False) -> None:
-    stage.mkdir(parents=True, exist_ok=True)
-    for name, is_set in (("begun", begun), ("done", done)):
-        if is_set:
-            (stage / name).write_text(text)
-    (stage / "log.txt").touch()
+def mark(stage: Path, command: str, *needs: str, done: bool = False) -> None:
+    """What a recipe leaves in the folder of a stage that it has begun, or done."""
+    stamp = Stamp((command,), tuple((need, hash_of(need.encode())) for need in needs))
+    begin(stage, stamp)
+    (stage / LOG).touch()
+    if done:
+        finish(stage, stamp)
 
 
 def make_corpus(folder: Path, utts: list[str], samples: int) -> None:
@@ -53,7 +59,7 @@ def make_corpus(folder: Path, utts: list[str], samples: int) -> None:
 
 
 def make_training(folder: Path, last: int = 100) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     settings = {"optimization": {"max_update": 100}, "model": {"_name": "vq_wav2vec"}, "common": {"seed": 3}}
     lines = [f"[now][fairseq_cli.train][INFO] - {settings}"]
     for n in range(10, last + 1, 10):
@@ -87,11 +93,11 @@ def make_tokens(folder: Path, utts: list[str], samples: int, run_length: bool = 
         np.save(folder / "test.durations.npy", np.array(durations, dtype=np.int32))
     write_dict(folder / "dict.txt", [(symbol, 1) for symbol in symbols])
     about = {"num_codes": 4, "num_groups": 2, "run_length": run_length, "splits": {"test": {}}, **GEOMETRY}
-    write_about(folder, {**about, "checkpoint": {"name": "checkpoint_last.pt", "sha256": "none"}})
+    TOKENS.write_about(folder, {**about, "checkpoint": {"name": "checkpoint_last.pt", "sha256": "none"}})
 
 
 def make_results(run: Path, utts: list[str]) -> None:
-    (run / "decode").mkdir(parents=True)
+    (run / "decode").mkdir(parents=True, exist_ok=True)
     words = [{"word": w, "start": 0.25 * i, "end": 0.25 * i + 0.2} for i, w in enumerate(HEARD.split())]
     lines = [json.dumps({"utt": utt, "text": HEARD, "words": words}) for utt in utts]
     (run / "decode/hypotheses-test.jsonl").write_text("\n".join(lines) + '\n{"utt": "half a li')

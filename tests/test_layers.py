@@ -21,7 +21,7 @@ HOUSE = [
 ]
 MATHEMATICS = [{"wav2vec", "bert", "acoustic"}, {"quantizers"}, {"layers"}, {"kernels"}]
 WITHOUT_MATHEMATICS = {"text", "corpora", "audio", "common", "recipes"}
-EVERYWHERE = {"stack"}  # the standard library alone
+EVERYWHERE = {"stack", "common"}  # the standard library alone
 OUTSIDE = {"__init__", "__main__", "stack"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -107,3 +107,22 @@ def test_the_house_has_few_levels_and_none_for_a_single_file() -> None:
 def test_every_file_says_in_its_first_line_what_it_is() -> None:
     for path in FILES:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+MOVES = {"stores/shards", "stores/features", "training/restart"}  # they rename what has a name already
+
+
+def test_files_get_their_names_in_one_place() -> None:
+    """`common.files` alone syncs and renames, so that nothing is named before it is safe on the disk."""
+    for path in FILES:
+        if parts_of(path) == ("common", "files"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            call, is_lone = ast.unparse(node.func), len(node.args) == 1 and not node.keywords
+            renames = call in {"os.rename", "os.fsync", "shutil.move"} or (
+                is_lone and node.func.attr in {"replace", "rename"}  # of a path: a text's takes two
+            )
+            moves = call == "os.replace" and "/".join(parts_of(path)) not in MOVES
+            assert not (renames or moves), f"{path}:{node.lineno}: {call}; `common.files` does this"

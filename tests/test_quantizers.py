@@ -1,8 +1,11 @@
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from vqw2v_plugin import quantizers
 from vqw2v_plugin.checkpoints.wav2vec import build_network
 from vqw2v_plugin.quantizers import build_quantizer, quantizer_names, register_quantizer
 
@@ -25,6 +28,17 @@ def test_what_is_wrong_with_a_quantizer_s_options_is_said(name: str, args: str, 
     options = {**OPTIONS, "vq_temp": [2.0, 0.5], "activation": "relu"}
     with pytest.raises(ValueError, match=says):
         build_quantizer(name, 12, options, args)
+
+
+def test_an_author_needs_this_module_alone() -> None:
+    """All that our own quantizers take from the contract, a stranger's finds beside `register_quantizer`."""
+    assert list(quantizers.__all__) == sorted(quantizers.__all__)
+    assert all(hasattr(quantizers, name) for name in quantizers.__all__)
+    for path in (Path(quantizers.__file__).parent / "modules" / "quantizers").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "base":
+                missing = {alias.name for alias in node.names} - set(quantizers.__all__)
+                assert not missing, f"{path.name} imports {missing}"
 
 
 def test_own_arguments_reach_the_quantizer() -> None:

@@ -5,17 +5,20 @@
       └── context network c, contrastive loss: how encoder and quantizer learn without labels
 
 Importing it registers its models, tasks and criterions when fairseq is what imports it (`--user-dir`); in a
-program of your own that has not imported fairseq, call `vqw2v_plugin.register()`. Codes need no fairseq:
-`from vqw2v_plugin import Tokenizer`.
+program of your own that has not imported fairseq, call `vqw2v_plugin.register()`. Codes, features and words
+need no fairseq: `from vqw2v_plugin import Tokenizer, Transcriber, load_features`.
 """
 
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .features.registry import load_features as load_features
     from .tokenizer import Tokenizer as Tokenizer
+    from .transcriber import Transcriber as Transcriber
 
 __version__ = "0.1.0"
+_FACES = {"Tokenizer": "tokenizer", "Transcriber": "transcriber", "load_features": "features.registry"}
 
 
 def register() -> None:
@@ -30,16 +33,16 @@ def register() -> None:
         package = import_module(f".{room}", __name__)
         for module in iter_modules(package.__path__):
             import_module(f".{module.name}", package.__name__)
-    import_module(".training.quiet", __name__).hush()
+    import_module(".training.quiet", __name__).leave_out_needless()
     import_module(".training.next_step", __name__).announce()
 
 
 def __getattr__(name: str) -> Any:
-    """`Tokenizer`, once it is asked for: the package itself stays free of torch."""
-    if name == "Tokenizer":
-        from .tokenizer import Tokenizer
+    """The Python faces, once they are asked for: the package itself stays free of torch."""
+    if name in _FACES:
+        from importlib import import_module
 
-        return Tokenizer
+        return getattr(import_module(f".{_FACES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

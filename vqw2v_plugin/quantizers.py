@@ -1,13 +1,12 @@
-"""z ──quantizer──▶ tokens: which quantizers there are, by name, and how options reach them.
+"""z ──quantizer──▶ tokens: all that an author of one needs; the registered ones by name.
 
 A quantizer of your own, in a `--user-dir` that imports `vqw2v_plugin`:
+
+    from vqw2v_plugin.quantizers import CodebookConfig, CodeStats, Quantized, Quantizer, register_quantizer
 
     @register_quantizer("mine")
     class MyQuantizer(Quantizer):
         Config = MyConfig          # a dataclass; fields named as model options get those options' values
-
-The table is made by fairseq's own registry functions where fairseq runs; where it does not, a plain table
-keeps the same two promises (no name twice, only quantizers), so that codes can be had without fairseq.
 """
 
 from __future__ import annotations
@@ -20,15 +19,57 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from .modules.quantizers.base import Quantizer
-from .modules.quantizers.fsq import FsqQuantizer
-from .modules.quantizers.gumbel import GumbelQuantizer
-from .modules.quantizers.kmeans import KmeansQuantizer
+from .modules.quantizers.base import (
+    CodebookConfig,
+    CodeStats,
+    FullPrecision,
+    ProductCodebook,
+    Quantized,
+    Quantizer,
+    SplitEncode,
+    check_codes,
+    check_divides,
+    code_counts,
+    count_perplexity,
+    perplexity,
+    straight_through,
+)
+from .modules.quantizers.fsq import FsqConfig, FsqQuantizer
+from .modules.quantizers.gumbel import GumbelConfig, GumbelQuantizer
+from .modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
+from .modules.quantizers.none import NoQuantizer
+
+__all__ = [
+    "CodeStats",
+    "CodebookConfig",
+    "FsqConfig",
+    "FsqQuantizer",
+    "FullPrecision",
+    "GumbelConfig",
+    "GumbelQuantizer",
+    "KmeansConfig",
+    "KmeansQuantizer",
+    "NoQuantizer",
+    "ProductCodebook",
+    "Quantized",
+    "Quantizer",
+    "SplitEncode",
+    "build_quantizer",
+    "check_codes",
+    "check_divides",
+    "code_counts",
+    "count_perplexity",
+    "perplexity",
+    "quantizer_names",
+    "register_quantizer",
+    "straight_through",
+]
 
 Q = TypeVar("Q", bound=type[Quantizer])
 
 
 def _open_registry() -> tuple[Callable[[str], Callable[[Q], Q]], dict[str, type[Quantizer]]]:
+    """fairseq's function and its table, or where fairseq does not run a table with the same two promises."""
     if "fairseq" in sys.modules:
         from fairseq.registry import REGISTRIES, setup_registry
 
@@ -38,7 +79,7 @@ def _open_registry() -> tuple[Callable[[str], Callable[[Q], Q]], dict[str, type[
         return register, table
     table = {}
 
-    def register_plainly(name: str) -> Callable[[Q], Q]:
+    def register_here(name: str) -> Callable[[Q], Q]:
         def add(cls: Q) -> Q:
             if name in table:
                 raise ValueError(f"Cannot register duplicate quantizer ({name})")
@@ -49,27 +90,24 @@ def _open_registry() -> tuple[Callable[[str], Callable[[Q], Q]], dict[str, type[
 
         return add
 
-    return register_plainly, table
+    return register_here, table
 
 
 register_quantizer, _TABLE = _open_registry()
 
+register_quantizer("none")(NoQuantizer)
 register_quantizer("gumbel")(GumbelQuantizer)
 register_quantizer("kmeans")(KmeansQuantizer)
 register_quantizer("fsq")(FsqQuantizer)
 
 
 def quantizer_names() -> list[str]:
-    return ["none", *_TABLE]
+    return list(_TABLE)
 
 
-def build_quantizer(name: str, dim: int, options: Mapping[str, Any], args: str = "{}") -> Quantizer | None:
+def build_quantizer(name: str, dim: int, options: Mapping[str, Any], args: str = "{}") -> Quantizer:
     """The quantizer `name` over z of size `dim`; its fields come from model `options` or its own `args`."""
     own = _parse_args(args)
-    if name == "none":
-        if own:
-            raise ValueError(f"`quantizer_args` is {args}, but `quantizer` is 'none', which takes none")
-        return None
     if name not in _TABLE:
         raise ValueError(
             f"`quantizer` is {name!r}; expected one of {', '.join(quantizer_names())}{_near(name, _TABLE)}"
@@ -98,8 +136,8 @@ def _config(cls: type[Quantizer], name: str, options: Mapping[str, Any], own: di
                 f"`quantizer_args` holds {key!r}, which is an option of the model; give `{key}` itself"
             )
         if key not in names:
-            known = ", ".join(only_here) or "nothing"
-            raise ValueError(f"`quantizer_args` holds {key!r}; {name!r} knows {known}{_near(key, only_here)}")
+            known = f"knows {', '.join(only_here)}" if only_here else "takes none"
+            raise ValueError(f"`quantizer_args` holds {key!r}; {name!r} {known}{_near(key, only_here)}")
         own[key] = _checked(f"quantizer_args.{key}", value, types[key])
     shared = {n: options[n] for n in names if n in options}
     return cls.Config(**shared, **own)

@@ -5,7 +5,6 @@ Shapes: B batch, S samples, T frames, C channels, G groups, V codes a group.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from math import gcd
 from pathlib import Path
@@ -15,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .audio.clip import Clip
 from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints.wav2vec import Loaded, load_network
-from .features.base import DTYPES
-from .modules.wav2vec.long_clips import PieceEncoder
+from .features.base import DTYPES, need_a_frame, number_format, usable_device
+from .features.codes import ClipEncoder, quantizer_of
 
 Audio = Tensor | npt.NDArray[Any]
 
@@ -38,18 +36,12 @@ class Tokenizer:
     def __init__(
         self, loaded: Loaded, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
     ) -> None:
-        if loaded.network.quantizer is None:
-            raise ValueError("this model has no quantizer (wav2vec 1.0), so it has no codes")
-        self.device, self.dtype = _device(device), _dtype(dtype)
+        self.quantizer = quantizer_of(loaded.network)
+        self.device, self.dtype = usable_device(device), DTYPES[number_format(dtype)]
         self.network = loaded.network.to(self.device).eval()
-        self.quantizer = loaded.network.quantizer
+        self.clips = ClipEncoder(loaded, self.dtype)
         self.geometry = loaded.network.encoder.geometry
         self.sample_rate, self.normalize = loaded.sample_rate, loaded.normalize
-        self.pieces = None
-        if not (self.network.encoder.skip_connections or self.network.quantize_context):
-            self.pieces = PieceEncoder(self.network.encoder, self.dtype)
-        elif self.dtype == torch.bfloat16:  # the logarithm stays in fp32: a third as many codes differ
-            self.network.encoder.layers[-1].register_forward_hook(lambda layer, inputs, z: z.float())
 
     @classmethod
     def load(
@@ -144,28 +136,8 @@ class Tokenizer:
 
     def _encode_clip(self, clip: npt.NDArray[Any], rate: int, name: str) -> Tensor:  # [S] → [T, G]
         wav = _resample(_mono(clip, name), rate, self.sample_rate)
-        if not self.geometry.frames(len(wav)):
-            raise AudioError(
-                f"{name}: {len(wav)} samples at {self.sample_rate} Hz are too short for a frame; expected at "
-                f"least {self.geometry.receptive_field}: leave it out"
-            )
-        source = torch.from_numpy(wav).to(self.device)  # [S]
-        if self.normalize:
-            source = F.layer_norm(source, source.shape)
-        return self._codes(source)
-
-    @torch.no_grad()
-    def _codes(self, source: Tensor) -> Tensor:  # [S] → [T, G]
-        """In bf16 only convolutions are: the quantizer chooses in fp32, where close codes are no ties."""
-        if self.pieces is not None:
-            return self.pieces.codes(source, self.quantizer).cpu()
-        if self.dtype == torch.float32:
-            with _exact(self.device):
-                return self.network.encode(source[None])[0].cpu()
-        with torch.autocast(self.device.type, self.dtype):
-            z = self.network.encoder(source[None])  # [1, T, C]
-            z = self.network.context(z) if self.network.quantize_context else z
-        return self.quantizer.encode(z.float())[0].cpu()
+        need_a_frame(len(wav), self.sample_rate, self.geometry, name)
+        return self.clips.codes(torch.from_numpy(wav).to(self.device)).cpu()
 
     def _checked_codes(self, codes: Tensor) -> Tensor:
         codes = torch.as_tensor(codes)
@@ -229,25 +201,3 @@ def _rate(sample_rate: int) -> int:
     if not number or sample_rate < 1 or sample_rate % 1:
         raise AudioError(f"`sample_rate` is {sample_rate!r}; expected a whole number of Hz")
     return int(sample_rate)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); expected cpu or cuda") from None
-
-
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
-    for name, known in DTYPES.items():
-        if dtype in (name, known):
-            return known
-    raise ValueError(f"dtype is {dtype!r}; expected {' or '.join(DTYPES)}")
-
-
-def _exact(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """fp32 means fp32: by default cuDNN rounds convolutions' inputs to 10 bits (TF32), and codes see it."""
-    if device.type != "cuda":
-        return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

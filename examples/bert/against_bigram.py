@@ -1,4 +1,4 @@
-"""What BERT knows beyond its neighbours: cross-entropy on masked tokens, beside counts of tokens.
+"""What BERT knows beyond the neighbouring tokens: its cross-entropy on masked tokens, beside that of counts.
 
     python examples/bert/against_bigram.py TOKENS BERT.pt [BERT.pt …] --train train --test test
 
@@ -26,7 +26,7 @@ from vqw2v_plugin.stores.tokens import TokenStore
 from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking, Piece
 
 APART = 10  # every tenth training utterance chooses the bigram model's smoothing
-MOST = 20_000  # masked tokens for that
+MOST = 20_000  # masked tokens to choose it by
 
 
 def read_pieces(folder: Path, split: str, symbols: Symbols, args: argparse.Namespace) -> MaskedTokenDataset:
@@ -36,13 +36,13 @@ def read_pieces(folder: Path, split: str, symbols: Symbols, args: argparse.Names
 
 
 def masked_tokens(pieces: Iterable[Piece]) -> Masked:
-    """Those whose symbol is known: what the dictionary lacks has no code that one could guess."""
+    """Without tokens that the dictionary lacks: they have no code that could be guessed."""
     found = join([find_neighbours(piece.tokens.numpy(), piece.mask.numpy()) for piece in pieces])
     return found[found.target != UNK]
 
 
 def measure_bigram(folder: Path, symbols: Symbols, args: argparse.Namespace) -> float:
-    """Prints the rows of unigram and bigram and answers the bigram's bits; a tenth of `train` tunes it."""
+    """Prints the rows of unigram and bigram, tuned on a tenth of `train`; returns the bigram's bits."""
     train, test = (read_pieces(folder, split, symbols, args) for split in (args.train, args.test))
     pieces = [train[i] for i in range(len(train))]
     inner = Bigram([p.tokens.numpy() for i, p in enumerate(pieces) if i % APART], len(symbols))
@@ -71,7 +71,7 @@ def print_row(name: str, bits: float, accuracy: float, bigram: float) -> None:
 
 @torch.no_grad()
 def bert_bits(bert: Bert, dataset: MaskedTokenDataset) -> tuple[float, float]:
-    """The same two figures; for groups the pair's, which is right if all its parts are."""
+    """BERT's two figures; with groups a token is right if all its codes are."""
     loss, right, count = 0.0, 0, 0
     for batch in dataset.batch_by_size(dataset.ordered_indices(), max_tokens=8192):
         sample = dataset.collater([dataset[i] for i in batch])

@@ -1,4 +1,4 @@
-"""What BERT must beat: counts of which token stands at which distance from which, no network.
+"""What BERT has to beat: counts of which token stands at which distance from which, without a network.
 
 K masked tokens, V symbols. A masked token x has a nearest visible token l, d1 tokens to its left, and r, d2
 to its right (<s> and </s> are visible). All is counted in the training tokens at exactly these distances:
@@ -53,7 +53,7 @@ class Smoothing:
 
 
 def find_neighbours(tokens: Ids, mask: npt.NDArray[np.bool_]) -> Masked:
-    """Of one sequence [T] between <s> and </s>, which are never masked."""
+    """From one sequence [T] between <s> and </s>, which are never masked."""
     places, visible = np.flatnonzero(mask), np.flatnonzero(~mask)
     after = np.searchsorted(visible, places)
     left, right = visible[after - 1], visible[after]
@@ -75,7 +75,7 @@ class Bigram:
         self._owner = np.repeat(np.arange(len(sequences)), [len(s) for s in sequences])
         uses = (
             np.bincount(self._tokens, minlength=num_symbols) + 0.1
-        )  # a symbol that training lacks is possible
+        )  # leaves a symbol that training lacks possible
         self.unigram: Floats = (uses / uses.sum()).astype(np.float32)
 
     def bits(self, masked: Masked, how: Smoothing) -> tuple[float, float]:
@@ -87,7 +87,7 @@ class Bigram:
         return both if how.together is None else self._counted_together(masked, both, [how.together])[0]
 
     def tune(self, masked: Masked) -> Smoothing:
-        """The smoothing that does best on tokens that were not counted."""
+        """The smoothing that does best on held-out tokens."""
         best, least, product = Smoothing(), np.inf, None
         for strength in _STRENGTHS:
             left, right = self._sides(masked, strength)
@@ -147,7 +147,7 @@ class Bigram:
         )
 
     def _at(self, *offsets: int) -> tuple[Ids, ...]:
-        """The tokens that many places apart, wherever one sequence has them all."""
+        """Tokens at these distances, wherever they are all in one sequence."""
         count = max(0, len(self._tokens) - offsets[-1])
         inside = self._owner[:count] == self._owner[offsets[-1] :]
         return tuple(self._tokens[offset : offset + count][inside] for offset in offsets)

@@ -1,4 +1,4 @@
-"""Faster and slower copies of a corpus: more voices to learn from, where there are few (wav).
+"""Faster and slower copies of a corpus (wav): more voices to learn from where there are few.
 
     python examples/bert/copies.py MANIFEST OUT --speeds 0.85 0.92 1.08 1.18
 
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def copy(source: Path, out: Path, speeds: Sequence[float], rate: int) -> float:
-    """Writes the copies and the manifest of all; gives their seconds."""
+    """Writes the copies and the manifest of all; returns their seconds."""
     if wrong := [speed for speed in speeds if not 0.25 <= speed <= 4 or speed == 1]:
         raise ValueError(f"`--speeds` has {wrong[0]:g}; expected factors from 0.25 to 4 other than 1")
     (out / "flac").mkdir(parents=True, exist_ok=True)

@@ -20,22 +20,20 @@ from vqw2v_plugin.checkpoints.files import sha256
 from vqw2v_plugin.stores.pieces import MODEL, Pieces, train_pieces
 from vqw2v_plugin.stores.symbols import (
     DICT,
+    TOKENS,
     TokenError,
-    read_about,
     read_dict,
     runs,
-    splits,
-    write_about,
     write_dict,
 )
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 Ids = npt.NDArray[np.int64]
-UNSEEN = "?"  # stands for a token that the dictionary lacks
+UNSEEN = "?"  # for a token that the dictionary lacks
 
 
 def utterances(folder: Path, split: str, names: list[str]) -> Iterator[tuple[list[str], Ids]]:
-    """The codes of each utterance, equal ones in a row as one, and the frames of each."""
+    """The codes of each utterance, runs of equal ones as one, and the frames of each."""
     store, path = TokenStore(folder, split), folder / f"{split}.durations.npy"
     durations = np.load(path, mmap_mode="r") if path.is_file() else None
     begin = 0
@@ -51,10 +49,10 @@ def utterances(folder: Path, split: str, names: list[str]) -> Iterator[tuple[lis
 
 
 def write_split(out: Path, folder: Path, split: str, pieces: Pieces, names: list[str]) -> Counter[int]:
-    """OUT/SPLIT.bin, .idx, .ids and .durations.npy; answers how often each piece is used."""
+    """OUT/SPLIT.bin, .idx, .ids and .durations.npy; returns how often each piece is used."""
     uses, durations = Counter[int](), []
     rows = TokenStore(folder, split).rows
-    with TokenWriter(out, split, len(pieces.symbols) + 5, refresh=True) as writer:
+    with TokenWriter(out, split, len(pieces.symbols) + 5) as writer:
         for (utt, num_frames), (codes, frames) in zip(rows, utterances(folder, split, names), strict=True):
             ids, counts = pieces(codes)
             begins = np.cumsum(counts) - counts
@@ -83,15 +81,15 @@ def make(args: argparse.Namespace) -> None:
     names = [UNSEEN] * 4 + list(codes)
     pieces = train_pieces((u for u, _ in utterances(args.tokens, args.train, names)), codes, args.pieces)
     args.out.mkdir(parents=True, exist_ok=True)
-    uses = {split: write_split(args.out, args.tokens, split, pieces, names) for split in splits(args.tokens)}
+    splits = TOKENS.splits(args.tokens)
+    uses = {split: write_split(args.out, args.tokens, split, pieces, names) for split in splits}
     counts = uses[args.train]
     write_dict(args.out / DICT, [(symbol, counts[i]) for i, symbol in enumerate(pieces.symbols, 4)])
     pieces.save(args.out)
-    about = {
-        name: value for name, value in read_about(args.tokens).items() if name not in ("splits", "dictionary")
-    }
+    known = TOKENS.read_about(args.tokens)
+    about = {name: value for name, value in known.items() if name not in ("splits", "dictionary")}
     about["pieces"] = {"of": len(codes), "sha256": sha256(args.out / MODEL), "symbols": len(pieces.symbols)}
-    write_about(args.out, about)
+    TOKENS.write_about(args.out, about)
     for split, used in uses.items():
         frames = sum(n for _, n in TokenStore(args.tokens, split).rows)
         count = used.total()

@@ -3,19 +3,20 @@
     python examples/bert/probe.py z c q bert6 --phones valid.phones.ctm test.phones.ctm --train valid
     python examples/bert/probe.py z c q bert6 --phones all.phones.ctm --split all
 
-Each folder is one that `vqw2v features` wrote. With --split a classifier of the others tests each utterance.
+Each folder is one that `vqw2v features` wrote. With --split, each utterance is tested
+by a classifier trained on others.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from vqw2v_plugin.analysis.probe import Found, cross_probe, labelled_frames, probe
+from vqw2v_plugin.analysis.probe import ProbeResult, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments, read_ctm
 
 
-def measure(folder: Path, segments: dict[str, Segments], args: argparse.Namespace) -> tuple[Found, int]:
-    """What the probe finds in this folder's features, and how many features a frame has."""
+def measure(folder: Path, segments: dict[str, Segments], args: argparse.Namespace) -> tuple[ProbeResult, int]:
+    """What the probe finds in the folder's features, and how many features a frame has."""
     if args.split is not None:
         frames = labelled_frames(folder, args.split, segments, args.most)
         return cross_probe(frames, args.folds), frames.x.shape[1]

@@ -1,4 +1,4 @@
-"""The papers' pipeline on a corpus of yours: LibriSpeech, TIMIT or WSJ as it was unpacked, to words.
+"""The papers' pipeline on your own corpus: from LibriSpeech, TIMIT or WSJ as unpacked to words.
 
     python examples/corpus/recipe.py CORPUS RUN --kind librispeech --gpus 8 [--dry-run]
 
@@ -20,14 +20,14 @@ from vqw2v_plugin.recipes import stages as pipeline
 from vqw2v_plugin.recipes.runner import Stage, run_or_say, run_recipe
 
 EXAMPLES = Path(__file__).resolve().parent.parent
-# By yaml: on one GPU in bf16, computed and not measured; README.md beside this file says how.
+# By yaml, for one GPU in bf16: computed, not measured; README.md in this folder says how.
 HOURS = {"base": 58.0, "small": 26.0, "small_compute": 0.5, "wsj": 42.0, "timit": 0.3}
 HOURS_OF_AUDIO_PRETRAINING = 11.0  # whatever the quantizer
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What corpora differ in."""
+    """What differs between corpora."""
 
     splits: tuple[str, ...]  # train, valid, and what is decoded in the end
     labels: tuple[str, ...]  # of `vqw2v labels`
@@ -66,7 +66,7 @@ def stages(corpus: Path, run: Path, args: argparse.Namespace) -> list[Stage]:
     device = ["--device", "cuda"] if args.gpus else []
     heard = "pretrain" if args.pretrain else "manifests"
     audio = run / heard / "data"
-    minutes = 1 if args.updates else 60  # a guess, of work that reads all audio
+    minutes = 1 if args.updates else 60  # a guess, for work that reads all audio
     listed = [manifests(run, "manifests", corpus, ["--kind", args.kind])]
     if args.pretrain:
         listed.append(manifests(run, "pretrain", args.pretrain, []))
@@ -92,7 +92,7 @@ def stages(corpus: Path, run: Path, args: argparse.Namespace) -> list[Stage]:
 
 
 def language_model(run: Path, kind: Kind, args: argparse.Namespace) -> list[Stage]:
-    """Where it is decoded with one; labels of phones have no words."""
+    """The stage of a language model, if decoding uses one; labels that are phones have no words."""
     text = args.lm_text or run / "labels" / "data" / "train.wrd"
     return [pipeline.language_model(run, "lm", text, 4, ["labels"])] if "LM" in kind.decoder else []
 
@@ -100,7 +100,7 @@ def language_model(run: Path, kind: Kind, args: argparse.Namespace) -> list[Stag
 def manifests(run: Path, name: str, corpus: Path, options: Sequence[str]) -> Stage:
     out = run / name / "data"
     command = [*pipeline.VQW2V, "manifest", str(corpus), str(out), *options]
-    return Stage(name, [command], f"Listing the audio of {corpus}", 1, shows=".", gives=str(out))
+    return Stage(name, [command], f"Listing the audio of {corpus}", 1, shown=".", result=str(out))
 
 
 def train(
@@ -112,7 +112,7 @@ def train(
     needs: Sequence[str],
     yaml: str = "",
 ) -> Stage:
-    """With the yaml's settings; fewer GPUs than its 8 gather the same batch over more steps."""
+    """A training with the yaml's settings; fewer GPUs than its 8 gather the same batch over more steps."""
     config = EXAMPLES / folder / f"{yaml or name}.yaml"
     settings = OmegaConf.load(config)
     more = [] if args.gpus else ["common.cpu=true"]
@@ -128,8 +128,8 @@ def train(
         more += [f"{'' if 'update_freq' in settings.optimization else '+'}optimization.update_freq=[{every}]"]
     hours = HOURS.get(config.stem, HOURS_OF_AUDIO_PRETRAINING) / max(min(args.gpus, gpus), 1)
     minutes = 1 if args.updates else hours * 60
-    says = f"Training with examples/{folder}/{config.name}"
-    return pipeline.train(run, name, config, [*overrides, *more], says=says, minutes=minutes, needs=needs)
+    title = f"Training with examples/{folder}/{config.name}"
+    return pipeline.train(run, name, config, [*overrides, *more], title=title, minutes=minutes, needs=needs)
 
 
 def decode(run: Path, kind: Kind, split: str) -> Stage:
@@ -138,7 +138,7 @@ def decode(run: Path, kind: Kind, split: str) -> Stage:
     return pipeline.decode(
         *(run, f"words_{split}", run / "acoustic" / "checkpoint_best.pt", run / "features" / "data", labels),
         *(split, [meant.get(word, word) for word in kind.decoder]),
-        says=f"What was said in {split}",
+        title=f"What was said in {split}",
         minutes=20,
         needs=["acoustic", *(["lm"] if "LM" in kind.decoder else [])],
     )
@@ -169,7 +169,7 @@ def main() -> int:
     listed = stages(corpus, run, args)
     if args.dry_run:
         for stage in listed:
-            print(f"# {stage.name}: {stage.says}")
+            print(f"# {stage.name}: {stage.title}")
             print("\n".join(map(shlex.join, stage.commands)))
         return 0
     return run_or_say("recipe.py", lambda: run_recipe(run, listed))

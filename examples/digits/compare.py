@@ -2,7 +2,7 @@
 
     python examples/digits/compare.py FSDD RUN [--unlabelled MANIFEST …] [--speech DIR]
 
-A finished row is in RUN/results.md at once; a killed run goes on where it stopped.
+A finished row is in RUN/results.md at once; a killed run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAV2VEC = ("model.quantizer=none",)
 GUMBEL = ("model.quantizer=gumbel", "+criterion.loss_weights=[0.1]")
 KMEANS = (
     *("model.quantizer=kmeans", "+criterion.loss_weights=[1.0]"),
-    '+model.quantizer_args=\'{"ema_decay": 0.99, "revive_after": 20}\'',  # hydra takes bare braces apart
+    '+model.quantizer_args=\'{"ema_decay": 0.99, "revive_after": 20}\'',  # hydra would parse bare braces
 )
 FEW = ("model.feature_masks=1", "model.feature_mask_width=3")  # of thirteen
 INPUTS = {
@@ -75,14 +75,14 @@ def make_plan(args: argparse.Namespace) -> Plan:
         for corpus, seeds in corpora
         for fraction in args.fractions
         for features in args.features
-        # Phones are learnt by phones.yaml's loss, whatever the digits are learnt by.
+        # Phones are learnt with phones.yaml's loss, whichever the digits are learnt with.
         if seed <= seeds and (corpus == "digits" or INPUTS[features].criterion == "asg")
     ]
     return Plan.of(args, INPUTS, rows)
 
 
 def write_table(plan: Plan, done: Set[str]) -> None:
-    """Every row that has finished; written anew after each stage, so that it grows as rows finish."""
+    """A table of the finished rows, written anew after each stage, so that it grows."""
     lines = ["| corpus | features | labels | trainings | greedy | lexicon, 4-gram |"]
     lines.append("|---|---|---|---|---|---|")
     for corpus, fraction, features in dict.fromkeys((r.corpus, -r.fraction, r.features) for r in plan.rows):

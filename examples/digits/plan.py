@@ -1,4 +1,4 @@
-"""What compare.py and sweep.py are asked for: arguments, rows, folders, and the rates of finished rows."""
+"""What compare.py and sweep.py share: arguments, rows, folders, and the error rates of finished rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 @dataclass(frozen=True)
 class Input:
-    """What an acoustic model eats: a layer of a pretrained model, or spectra, which need none."""
+    """An acoustic model's input: a layer of a pretrained model, or spectra, which need no model."""
 
     called: str
     model: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything is, and what is wanted of it."""
+    """Where everything is, and what is to be made of it."""
 
     run: Path
     fsdd: Path
@@ -59,7 +59,7 @@ class Plan:
 
     @classmethod
     def of(cls, args: argparse.Namespace, inputs: Mapping[str, Input], rows: Sequence[Row]) -> Plan:
-        """What the arguments say, paths made absolute."""
+        """The plan that the arguments describe, with absolute paths."""
         speech = getattr(args, "speech", None)
         return cls(
             args.run.resolve(),
@@ -74,7 +74,7 @@ class Plan:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What both scripts ask."""
+    """The arguments of both scripts."""
     parser.add_argument("fsdd", type=Path, metavar="FSDD", help="the digits, as prepare.py reads them")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     parser.add_argument(
@@ -92,14 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def shortened(plan: Plan) -> list[str]:
-    """The overrides of a training that is only tried out."""
+    """The overrides for a training that is only tried out."""
     if plan.updates is None:
         return []
     return [f"optimization.max_update={plan.updates}", f"lr_scheduler.warmup_updates={plan.updates // 10}"]
 
 
 def corpus_data(plan: Plan, corpus: str) -> Path:
-    """The folder of its manifests."""
+    """The folder of a corpus' manifests."""
     if corpus == "speech":
         assert plan.speech is not None
         return plan.speech
@@ -107,7 +107,7 @@ def corpus_data(plan: Plan, corpus: str) -> Path:
 
 
 def corpus_splits(plan: Plan, corpus: str) -> tuple[str, str, str]:
-    """Many corpora call the second one dev."""
+    """The names of a corpus' splits: many call the second one dev."""
     valid = "valid" if (corpus_data(plan, corpus) / "valid.tsv").exists() or corpus == "digits" else "dev"
     return ("train", valid, "test")
 
@@ -117,7 +117,7 @@ def checkpoint(plan: Plan, name: str) -> Path:
 
 
 def rates(plan: Plan, rows: Sequence[Row], decoder: str, done: Set[str]) -> list[float]:
-    """Error rates of those that have finished: rows of earlier settings do not count."""
+    """The error rates of rows that have finished under the present settings."""
     folders = [plan.run / f"scores_{row.name}" for row in rows if f"scores_{row.name}" in done]
     files = [folder / decoder / "errors-test.json" for folder in folders]
     return [float(json.loads(file.read_text(encoding="utf-8"))["rate"]) for file in files if file.exists()]

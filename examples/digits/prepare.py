@@ -28,18 +28,18 @@ from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
 WORDS = "zero one two three four five six seven eight nine".split()
-# By speaker: the data set's own split is by take, and has every speaker on both sides.
+# By speaker, since the data set's own split, by take, has every speaker on both sides.
 SPEAKERS = {"train": ("george", "jackson", "nicolas", "theo"), "valid": ("lucas",), "test": ("yweweler",)}
 STRINGS = {"train": 1200, "valid": 200, "test": 200}
 GAPS_MS = (40, 200)
-LEVEL = 0.1  # of full scale: every string's root mean square, since some speakers are ten times louder
-NOISE = 0.01  # of that, under everything: the logarithm of digital silence would outweigh all speech
-SAME = {"valid": "dev"}  # names of a split
+LEVEL = 0.1  # every string's root mean square, over full scale: some speakers are ten times louder
+NOISE = 0.01  # noise over that, everywhere: the logarithm of digital silence would outweigh all speech
+SAME = {"valid": "dev"}  # another name that a split may have
 
 
 @dataclass(frozen=True)
 class String:
-    """One utterance: its clips, and the silence before each of them and behind the last."""
+    """One utterance: its clips, and the silence before each of them and after the last."""
 
     utt: str
     speaker: str
@@ -93,7 +93,7 @@ def main() -> int:
 def prepare(
     fsdd: Path, out: Path, seed: int = 1, speeds: Sequence[float] = (), shares: Sequence[float] = ()
 ) -> None:
-    """All splits, and the lexicon and text beside them; the same arguments give the same bytes."""
+    """All splits, the lexicon and the text; the same arguments give the same bytes."""
     fsdd, out = fsdd.resolve(), out.resolve()
     chosen: dict[float, list[String]] = {}
     for split in SPEAKERS:
@@ -113,7 +113,7 @@ def prepare(
 
 
 def draw_share(strings: Sequence[String], share: float, seed: int) -> list[String]:
-    """So many of the strings."""
+    """A share of the strings."""
     if not 0 < share <= 1:
         raise ValueError(f"`--shares` has {share:g}; expected more than 0 and at most 1")
     return random.Random(seed).sample(list(strings), max(1, round(share * len(strings))))
@@ -135,7 +135,7 @@ def write_share(out: Path, share: float, wanted: Sequence[String]) -> None:
 
 
 def join_manifests(out: Path, unlabelled: Sequence[Path]) -> None:
-    """What pretraining hears: the digits of training, and other speech; validation has the digits alone."""
+    """The manifests for pretraining: training's digits and other speech; the digits alone for validation."""
     columns = ("path", "samples", "start", "rate", "utt")
     for split, manifests in (("train", [out / "train.tsv", *unlabelled]), ("valid", [out / "valid.tsv"])):
         rows = []
@@ -149,7 +149,7 @@ def join_manifests(out: Path, unlabelled: Sequence[Path]) -> None:
 
 
 def read_strings(fsdd: Path, split: str) -> list[String]:
-    """Those that the folder's own tables list; none where it has no tables."""
+    """The strings that the folder's own tables list; none if it has no tables."""
     name = SAME.get(split, split)
     if not (fsdd / f"connected_{name}.tsv").is_file():
         return []
@@ -183,7 +183,7 @@ def draw_strings(fsdd: Path, split: str, seed: int) -> Iterator[String]:
 
 
 def write_split(strings: list[String], split: str, out: Path) -> float:
-    """The strings' audio, manifest and word times; the manifest comes last. Gives the seconds."""
+    """The strings' audio, manifest and word times; the manifest comes last. Returns the seconds."""
     (out / "flac" / split).mkdir(parents=True, exist_ok=True)
     rows, times = [], []
     seconds = 0.0

@@ -1,7 +1,7 @@
 """From recorded digits to error rates: the stages that compare.py and sweep.py are made of.
 
-Everything is heard at 8 kHz. Pretraining has the digits of the training speakers and whatever unlabelled
-speech is named.
+All audio is used at 8 kHz. Pretraining has the digits of the training speakers and whatever unlabelled
+speech is given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vqw2v_plugin.recipes.runner import Stage, finished, run_or_say, run_recipe
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
-PHONES = ("--text", "phones", "--unit", "phones", "--no-boundary")  # nobody hears where a word ends
+PHONES = ("--text", "phones", "--unit", "phones", "--no-boundary")  # word boundaries cannot be heard
 
 
 def finish(
@@ -28,7 +28,7 @@ def finish(
     listed: Callable[[Plan], Iterable[Stage]],
     write: Callable[[Plan, Set[str]], None],
 ) -> int:
-    """Runs the stages, the table of what is done written before and after each of them; the exit status."""
+    """Runs the stages, writes the table of finished rows after each, and returns the exit status."""
 
     def run() -> None:
         plan = planned()
@@ -45,7 +45,7 @@ def finish(
 
 
 def stages(plan: Plan) -> Iterator[Stage]:
-    """Shared ones as they are first needed, so that the first rows stand in the table early."""
+    """The stages of all rows, shared ones when first needed, so that the first rows finish early."""
     yield prepare(plan)
     made: set[str] = {"digits"}
     for row in plan.rows:
@@ -58,18 +58,18 @@ def stages(plan: Plan) -> Iterator[Stage]:
 def prepare(plan: Plan) -> Stage:
     command = [sys.executable, str(HERE / "prepare.py"), str(plan.fsdd), str(corpus_data(plan, "digits"))]
     command += ["--speeds", *map(str, SPEEDS)]
-    # The tenth always: other rows later are to find the digits as these did.
+    # The tenth is always there, so that rows added later find the same digits.
     command += [
         "--shares",
         *map(str, sorted({0.1, *(row.fraction for row in plan.rows if row.fraction < 1)})),
     ]
     if plan.unlabelled:
         command += ["--unlabelled", *map(str, plan.unlabelled)]
-    return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shows=".")
+    return Stage("digits", [command], "Connected digits, and all audio for pretraining", 0.2, shown=".")
 
 
 def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
-    """From audio to a corpus' features and labels."""
+    """The stages from audio to a corpus' features and labels."""
     run, corpus = plan.run, row.corpus
     data, splits, chosen = corpus_data(plan, corpus), corpus_splits(plan, corpus), plan.inputs[row.features]
     needs = ["digits"]
@@ -97,7 +97,7 @@ def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
 
 
 def labels(plan: Plan, row: Row) -> Stage:
-    """Of digits the share's own, since a string's faster copies count as one; else of the whole corpus."""
+    """Labels of the share, for digits, where a string's faster copies count as one; else of the corpus."""
     data, splits = corpus_data(plan, row.corpus), corpus_splits(plan, row.corpus)
     name = labels_name(row)
     if row.corpus == "speech":
@@ -124,7 +124,7 @@ def pretraining(plan: Plan, chosen: Input) -> Stage:
         chosen.model,
         HERE / "pretrain.yaml",
         [*overrides, *shortened(plan)],
-        says=f"Pretraining {chosen.model} without labels",
+        title=f"Pretraining {chosen.model} without labels",
         minutes=5,
         needs=["digits"],
     )
@@ -142,14 +142,14 @@ def bert_stages(plan: Plan, model: str) -> Iterator[Stage]:
         f"{model}_bert",
         HERE / "bert.yaml",
         [f"task.data={plan.run / f'{model}_tokens' / 'data'}", *shortened(plan)],
-        says=f"Training BERT on the tokens of {model}",
+        title=f"Training BERT on the tokens of {model}",
         minutes=5,
         needs=[f"{model}_tokens"],
     )
 
 
 def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
-    """One training, and the words or phones of the test set by it."""
+    """The stages of one training, and of decoding the test set with it."""
     chosen = plan.inputs[row.features]
     data = plan.run / f"features_{row.corpus}_{chosen.name}" / "data"
     labels = plan.run / labels_name(row) / "data"
@@ -166,7 +166,7 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
         row.name,
         HERE / ("phones.yaml" if speech else "acoustic.yaml"),
         [*overrides, *shortened(plan)],
-        says=f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}",
+        title=f"{CORPORA[row.corpus]}: {chosen.called}, {row.fraction:.0%} of labels, seed {row.seed}",
         minutes=3,
         needs=[f"features_{row.corpus}_{chosen.name}", labels_name(row)],
     )
@@ -180,17 +180,17 @@ def row_stages(plan: Plan, row: Row) -> Iterator[Stage]:
             labels,
             "test",
             decoder,
-            says="",
+            title="",
             minutes=0,
             needs=[],
         )
         commands += stage.commands
     needs = [row.name, *(["lm"] if row.corpus == "digits" else [])]
-    yield Stage(f"scores_{row.name}", commands, "Its errors on the test set", 0.4, needs, shows="^Generate ")
+    yield Stage(f"scores_{row.name}", commands, "Its errors on the test set", 0.4, needs, shown="^Generate ")
 
 
 def decoders(plan: Plan, row: Row) -> dict[str, list[str]]:
-    """By name: the options of fairseq-generate."""
+    """By name, the options of fairseq-generate."""
     if row.corpus == "speech":
         return {"greedy": ["greedy", "--error-unit", "phones"]}
     lexicon = plan.run / labels_name(row) / "data" / "lexicon.ltr.txt"

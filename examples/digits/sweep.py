@@ -3,7 +3,7 @@
     python examples/digits/sweep.py FSDD RUN [--unlabelled MANIFEST …] [--sizes 1x16 2x40 …]
 
 Each size is pretrained, and the acoustic model trained on its quantized vectors. A finished row is in
-RUN/sweep.md at once; a killed run goes on where it stopped. RUN may be that of compare.py.
+RUN/sweep.md at once; a killed run resumes where it stopped. RUN may be that of compare.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from vqw2v_plugin.analysis.code_sources import TokenSource
 from vqw2v_plugin.analysis.phone_codes import Bitrate, code_usage
 from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.recipes.runner import Stage
-from vqw2v_plugin.stores.symbols import read_about
 
 SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
 
@@ -54,7 +53,7 @@ def quantized(size: str) -> Input:
 
 
 def with_codes(plan: Plan) -> Iterator[Stage]:
-    """The stages of every row, and behind each pretraining its codes of the test set."""
+    """The stages of every row, and after each pretraining its codes for the test set."""
     models = {chosen.model for chosen in plan.inputs.values()}
     for stage in stages(plan):
         yield stage
@@ -63,7 +62,7 @@ def with_codes(plan: Plan) -> Iterator[Stage]:
 
 
 def write_table(plan: Plan, done: Set[str]) -> None:
-    """Every size that has finished."""
+    """A table of the sizes that have finished."""
     lines = [
         "| groups × variables | kbit/s, nominal | its entropy | codes in use | greedy | lexicon, 4-gram |"
     ]
@@ -76,9 +75,9 @@ def write_table(plan: Plan, done: Set[str]) -> None:
 
 
 def codes(plan: Plan, row: Row) -> list[str]:
-    """What the codes of the test set take, and how many of all there are occur."""
+    """The test set's bitrates, nominal and by entropy, and the share of codes in use."""
     folder = plan.run / f"{plan.inputs[row.features].model}_test_codes" / "data"
-    source = TokenSource(row.features, folder, read_about(folder))
+    source = TokenSource.of(row.features, folder)
     found = source.codes(source.known["test"])
     usage = code_usage(np.concatenate(list(found.values())), source.num_codes)
     bits = Bitrate.of(found.values(), usage, source.times.rate)

@@ -2,7 +2,7 @@
 
     python examples/digits/word_times.py hypotheses-test.jsonl test.words.ctm
 
-Words are matched as the error rate's alignment matches them; only those that are right are counted.
+Words are matched by the error rate's alignment; only correct ones count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def distances(hypotheses: Path, times: Path) -> tuple[list[float], list[float]]:
-    """Recognised less true, in ms, of all starts and all ends."""
+    """Recognised minus true times, in ms, of all starts and ends."""
     true = read_ctm(times)
     starts: list[float] = []
     ends: list[float] = []

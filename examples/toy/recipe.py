@@ -23,7 +23,7 @@ def stages(run: Path, minutes: float) -> list[Stage]:
         corpus(run, minutes),
         pipeline.train(
             *(run, "gumbel", HERE / "gumbel.yaml", [f"task.data={data}"]),
-            says="Training vq-wav2vec without labels; accuracy is 0.09 by chance, perplexity at most 32",
+            title="Training vq-wav2vec without labels; accuracy is 0.09 by chance, perplexity at most 32",
             minutes=2,
             needs=["corpus"],
         ),
@@ -31,7 +31,7 @@ def stages(run: Path, minutes: float) -> list[Stage]:
         pipeline.tokens(run, "tokens", gumbel, data, SPLITS, 0.2, ["gumbel"]),
         pipeline.train(
             *(run, "bert", HERE / "bert.yaml", [f"task.data={tokens}"]),
-            says="Training BERT to guess masked tokens",
+            title="Training BERT to guess masked tokens",
             minutes=4.3,
             needs=["tokens"],
         ),
@@ -58,18 +58,18 @@ def stages(run: Path, minutes: float) -> list[Stage]:
 def corpus(run: Path, minutes: float) -> Stage:
     options = ["--minutes", f"{minutes:g}", "--speakers", "6"]
     command = [*pipeline.VQW2V, "toy", str(run / "corpus" / "data"), *options]
-    says = f"Making {minutes:g} minutes of speech by 6 voices"
-    return Stage("corpus", [command], says, 0.2, shows="^  ", gives=f"{run}/corpus/data")
+    title = f"Making {minutes:g} minutes of speech by 6 voices"
+    return Stage("corpus", [command], title, 0.2, shown="^  ", result=f"{run}/corpus/data")
 
 
 def acoustic(run: Path, name: str, called: str) -> list[Stage]:
-    """From features to words, by the model alone and with lexicon and language model."""
+    """The stages from features to words, decoded by the model alone and with lexicon and language model."""
     data, labels = run / f"features_{name}" / "data", run / "labels" / "data"
     trained = f"acoustic_{name}"
     listed = [
         pipeline.train(
             *(run, trained, HERE / "acoustic.yaml", [f"task.data={data}", f"task.labels={labels}"]),
-            says=f"Training letters on {called}, with CTC; wer is the share of words that are wrong",
+            title=f"Training letters on {called}, with CTC; wer is the share of words that are wrong",
             minutes=2.2,
             needs=[f"features_{name}", "labels"],
         )
@@ -80,7 +80,7 @@ def acoustic(run: Path, name: str, called: str) -> list[Stage]:
             pipeline.decode(
                 *(run, f"{decoder}_{name}", run / trained / "checkpoint_best.pt", data, labels, "test"),
                 *([decoder, *options],),
-                says=f"Words of the test set from {called}: {DECODERS[decoder]}",
+                title=f"Words of the test set from {called}: {DECODERS[decoder]}",
                 minutes=0.1,
                 needs=[trained, "lm"],
             )

@@ -1,8 +1,8 @@
-"""A codebook that collapses by its settings, the alarm, and the same run cured: figures and collapse.png.
+"""A codebook that collapses, the alarm, and the same run cured: figures and collapse.png.
 
     python examples/vq_wav2vec/collapse.py CORPUS      a folder that `vqw2v toy` made, or any with train.tsv
 
-320 codes a group are too many for 10 minutes of speech and a gradient that reaches only the codes in use.
+320 codes a group are too many for 10 minutes of speech, with a gradient that reaches only codes in use.
 Needs matplotlib (`pip install 'vqw2v_plugin[report]'`); takes 2 to 4 minutes on 2 cores.
 """
 

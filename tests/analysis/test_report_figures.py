@@ -1,4 +1,4 @@
-"""The page's drawings: pictures, axes, charts; in a browser they are tested by test_command_report."""
+"""The page's drawings: pictures, axes, charts; in a browser they are tested by test_report_command."""
 
 import struct
 import xml.etree.ElementTree as ET

@@ -11,11 +11,11 @@ from small_run import FIELD, RATE, STRIDE, make_run, make_tokens
 
 from vqw2v_plugin.analysis.code_sources import find_sources
 from vqw2v_plugin.analysis.phone_codes import FrameTimes
-from vqw2v_plugin.analysis.run_view import RunView, Wishes
+from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.recipes.folder import RunFolder
+from vqw2v_plugin.recipes.folder import RunFolder, Stamp, finish
 from vqw2v_plugin.tokenizer import Tokenizer
 
 
@@ -55,7 +55,7 @@ def test_runs_of_equal_tokens_are_expanded_to_frames(run: Path, tmp_path: Path) 
 def test_tokens_that_the_dictionary_lacks_are_not_counted(run: Path) -> None:
     path = run / "tokens/data/dict.txt"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))  # 3-1 is unknown now
-    view = RunView(RunFolder(run), Wishes())
+    view = RunView(RunFolder(run), PageOptions())
     (each,) = view.statistics
     assert {token for token, _ in each.ranks} == {"0-0", "1-0", "2-1"}
     assert each.usage.num_frames < 6 * 98
@@ -63,7 +63,7 @@ def test_tokens_that_the_dictionary_lacks_are_not_counted(run: Path) -> None:
 
 
 def test_codes_are_counted_over_the_split_with_phones(run: Path) -> None:
-    (each,) = RunView(RunFolder(run), Wishes()).statistics
+    (each,) = RunView(RunFolder(run), PageOptions()).statistics
     assert (each.split, each.num_utterances, each.usage.num_frames) == ("test", 6, 6 * 98)
     assert each.counts.sum(axis=1).tolist() == [6 * 98] * 2
     assert each.table is not None and set(each.table.phones) == {"SIL", "l", "h"}
@@ -72,7 +72,7 @@ def test_codes_are_counted_over_the_split_with_phones(run: Path) -> None:
 
 def test_tokens_alone_are_counted_without_their_corpus(run: Path) -> None:
     shutil.rmtree(run / "corpus")
-    (each,) = RunView(RunFolder(run), Wishes()).statistics
+    (each,) = RunView(RunFolder(run), PageOptions()).statistics
     assert each.table is None and each.usage.num_frames == 6 * 98
 
 
@@ -93,13 +93,13 @@ def save_tiny(network: VqWav2Vec, run: Path) -> Path:
 def test_without_tokens_the_checkpoint_is_asked(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
     path = save_tiny(tiny(quantizer="kmeans"), run)
     shutil.rmtree(run / "tokens")
-    view = RunView(RunFolder(run), Wishes(encode_minutes=2.5 / 60))
+    view = RunView(RunFolder(run), PageOptions(encode_minutes=2.5 / 60))
     (each,) = view.statistics
     assert each.source.name == "pretrain" and each.num_utterances == 3  # of a second each
     codes = each.source.codes(rows_of(run)[:1])
     wanted = Tokenizer.load(path).encode_file(rows_of(run)[0].path)
     assert (codes[rows_of(run)[0].utt] == wanted.numpy()).all()
-    assert not RunView(RunFolder(run), Wishes(encode_minutes=0)).sources
+    assert not RunView(RunFolder(run), PageOptions(encode_minutes=0)).sources
 
 
 def test_tokens_are_named_for_the_training_that_made_them(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
@@ -109,7 +109,7 @@ def test_tokens_are_named_for_the_training_that_made_them(run: Path, tiny: Calla
     about = json.loads((run / "tokens/data/tokens.json").read_text())
     about["checkpoint"]["sha256"] = sha256(path)
     (run / "tokens/data/tokens.json").write_text(json.dumps(about))
-    (source,) = RunView(RunFolder(run), Wishes()).sources  # and the checkpoint is not asked again
+    (source,) = RunView(RunFolder(run), PageOptions()).sources  # and the checkpoint is not asked again
     assert source.name == "pretrain" and not source.encodes
 
 
@@ -121,20 +121,38 @@ def test_a_checkpoint_that_breaks_off_is_named(run: Path) -> None:
     assert len(sources) == 1 and "RUN/pretrain/checkpoint_last.pt" in troubles[0]
 
 
+def test_a_training_without_a_quantizer_is_no_trouble_whatever_the_error_says(
+    run: Path, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny(tiny(quantizer="none"), run)
+    make = Tokenizer.__init__
+
+    def reworded(self: Tokenizer, *arguments: object) -> None:
+        try:
+            make(self, *arguments)
+        except ValueError as error:
+            error.args = ("it cannot be asked for codes",)
+            raise
+
+    monkeypatch.setattr(Tokenizer, "__init__", reworded)
+    sources, troubles = find_sources(RunFolder(run))
+    assert [source.name for source in sources] == ["tokens"] and not troubles
+
+
 def test_manifests_outside_of_the_run_are_found_through_its_commands(run: Path, tmp_path: Path) -> None:
     shutil.move(run / "corpus/data", tmp_path / "elsewhere")
     text = (tmp_path / "elsewhere/test.tsv").read_text()
     (tmp_path / "elsewhere/test.tsv").write_text(
         text.replace(str(run / "corpus/data"), str(tmp_path / "elsewhere"))
     )
-    assert not RunView(RunFolder(run), Wishes()).splits
-    (run / "pretrain/done").write_text(f"fairseq-hydra-train task.data={tmp_path / 'elsewhere'}\n")
-    view = RunView(RunFolder(run), Wishes())
+    assert not RunView(RunFolder(run), PageOptions()).splits
+    finish(run / "pretrain", Stamp((f"fairseq-hydra-train task.data={tmp_path / 'elsewhere'}",)))
+    view = RunView(RunFolder(run), PageOptions())
     assert [split.name for split in view.splits] == ["test"] and view.statistics[0].table is not None
 
 
 def test_rates_confusions_and_abx_are_read(run: Path) -> None:
-    view = RunView(RunFolder(run), Wishes())
+    view = RunView(RunFolder(run), PageOptions())
     (rates,) = view.errors
     assert (rates.split, rates.unit, rates.length) == ("test", "words", 18)
     assert rates.rate == pytest.approx(200 / 3, abs=1e-3)
@@ -151,7 +169,7 @@ def test_rates_confusions_and_abx_are_read(run: Path) -> None:
 def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: str) -> None:
     (run / "decode/errors-test.json").write_text(text)
     (run / "tokens/data/abx.json").write_text(text)
-    view = RunView(RunFolder(run), Wishes())
+    view = RunView(RunFolder(run), PageOptions())
     assert not view.errors and not view.abx
     assert any("errors-test.json" in trouble for trouble in view.troubles) or text == "null"
 
@@ -159,7 +177,7 @@ def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: st
 def test_counts_of_a_long_split_come_from_all_over_it(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
     save_tiny(tiny(quantizer="kmeans"), run)
     shutil.rmtree(run / "tokens")
-    view = RunView(RunFolder(run), Wishes(encode_minutes=2.5 / 60))
+    view = RunView(RunFolder(run), PageOptions(encode_minutes=2.5 / 60))
     rows = view._budget(view.sources[0], rows_of(run))
     numbers = [int(row.utt[-2:]) for row in rows]
     assert numbers == sorted(numbers) and np.ptp(numbers) >= 3

@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,31 @@ from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, ma
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.features.acoustic_front import make_front, rebuild_front
+from vqw2v_plugin.features.base import FeatureOptions
 from vqw2v_plugin.features.front import AudioFront
-from vqw2v_plugin.features.spec import FrontOptions, make_front, rebuild_front
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import SpecMasks
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 LETTERS = list("abcé'|")
-STAMP = {"layer": "logmel", "sample_rate": 16_000, "stride": 160, "dim": 12}
+SPEC = FeatureSpec("logmel", sample_rate=16_000, stride=160, dim=12)
 Tiny = Callable[..., VqWav2Vec]
 
 
 class Model(nn.Module):
     """As fairseq's trainer sees it."""
 
-    def __init__(
-        self, units: Units, stamp: Mapping[str, Any], dim: int, front: AudioFront | None = None
-    ) -> None:
+    def __init__(self, units: Units, spec: FeatureSpec, dim: int, front: AudioFront | None = None) -> None:
         super().__init__()
         torch.manual_seed(0)
         masks = SpecMasks(time_masks=2)
         config = AcousticConfig(dim, len(units), "[(16, 5, 2), (16, 3)]", "prelu", "weight", 0.2, masks=masks)
         self.network, self.front = make_network(config, units), front
-        self.about = About(describe(units, config, 0.02, stamp))
+        self.about = About(describe(units, config, 0.02, spec))
         with torch.no_grad():
             for p in self.network.parameters():
                 p.add_(torch.randn_like(p) * 0.1)
@@ -73,45 +73,45 @@ def wav() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("units", [ctc_units(LETTERS), asg_units(LETTERS, "phones")], ids=["ctc", "asg"])
 def test_it_comes_back_as_it_was_saved(units: Units, tmp_path: Path) -> None:
-    model = Model(units, {**STAMP, "splits": {"train": {"frames": 5}}}, 12).eval()
+    model = Model(units, SPEC, 12).eval()
     before = torch.random.get_rng_state()
     acoustic = load_acoustic(saved(tmp_path / "a.pt", model))
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert acoustic.units == units and acoustic.stamp == STAMP and acoustic.frame_seconds == 0.02
+    assert acoustic.units == units and acoustic.spec == SPEC and acoustic.frame_seconds == 0.02
     assert acoustic.network.config == model.network.config and not acoustic.network.training
     x, lengths = torch.randn(2, 30, 12), torch.tensor([30, 21])
     with torch.no_grad():
         assert torch.equal(acoustic.network(x, lengths).emissions, model.network(x, lengths).emissions)
-    if units.is_ctc:
+    if not units.loss.has_transitions:
         assert acoustic.transitions is None
     else:
         assert torch.equal(acoustic.transitions, model.network.transitions)
 
 
 def test_a_halved_checkpoint_is_read_in_float32(tmp_path: Path) -> None:
-    model = Model(asg_units(LETTERS), STAMP, 12).bfloat16()
+    model = Model(asg_units(LETTERS), SPEC, 12).bfloat16()
     acoustic = load_acoustic(saved(tmp_path / "a.pt", model))
     assert {p.dtype for p in acoustic.network.parameters()} == {torch.float32}
     assert torch.equal(acoustic.transitions, model.network.transitions.float())
 
 
-def front_of(vq: str, bert: str | None, layer: str, freeze_updates: int = -1) -> tuple[AudioFront, Any]:
-    return make_front(FrontOptions(vq, layer, bert, run_length=True, freeze_updates=freeze_updates))
+def front_of(vq: str, bert: str | None, layer: str, freeze_updates: int = -1) -> AudioFront:
+    return make_front(FeatureOptions(layer, vq, bert, run_length=True), freeze_updates)
 
 
 @pytest.mark.parametrize("layer", ["z", "c", "q", "bert:1"])
 def test_its_front_gives_the_features_of_training(vq: str, bert: str, tmp_path: Path, layer: str) -> None:
-    front, stamp = front_of(vq, bert if layer.startswith("bert") else None, layer)
-    model = Model(ctc_units(LETTERS), stamp, 16, front)
+    front = front_of(vq, bert if layer.startswith("bert") else None, layer)
+    model = Model(ctc_units(LETTERS), front.spec, 16, front)
     made = rebuild_front(load_acoustic(saved(tmp_path / "a.pt", model)))
     assert not made.training and torch.equal(made(*wav())[0], front(*wav())[0])
 
 
 @pytest.mark.parametrize(("layer", "dim"), [("logmel", 12), ("mfcc:7", 7)])
 def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
-    front, stamp = make_front(FrontOptions(layer=layer, bands=12))
-    assert stamp["dim"] == dim
-    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, dim, front)))
+    front = make_front(FeatureOptions(layer, bands=12))
+    assert front.spec.dim == dim
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front.spec, dim, front)))
     assert torch.equal(rebuild_front(acoustic)(*wav())[0], front(*wav())[0])
     with pytest.raises(CheckpointError, match=f"are of the layer {layer}; leave out the checkpoints"):
         rebuild_front(acoustic, "vq.pt")
@@ -120,35 +120,35 @@ def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
 def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
     vq: str, bert: str, tiny: Tiny, tmp_path: Path
 ) -> None:
-    front, stamp = front_of(vq, bert, "bert")
+    front = front_of(vq, bert, "bert")
     expected = front(*wav())[0]
-    path = saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 16, front))
+    path = saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front.spec, 16, front))
     (tmp_path / "new").mkdir()
     moved = {name: shutil.move(tmp_path / name, tmp_path / "new" / name) for name in ("vq.pt", "bert.pt")}
     acoustic = load_acoustic(path)
-    with pytest.raises(
-        CheckpointError, match=r"vq.pt: is not there; .* checkpoint 'vq.pt' of sha256 .*say where"
-    ):
+    with pytest.raises(CheckpointError, match=r"trained on features of 'vq.pt' .*: `--front FILE`"):
         rebuild_front(acoustic)
-    with pytest.raises(CheckpointError, match=r"bert.pt: is not there; .* the bert 'bert.pt'"):
+    with pytest.raises(CheckpointError, match=r"trained on features of 'bert.pt' .*: `--bert FILE`"):
         rebuild_front(acoustic, moved["vq.pt"])
+    with pytest.raises(CheckpointError, match=r"nowhere.pt: is not there; .* the bert 'bert.pt' of sha256"):
+        rebuild_front(acoustic, moved["vq.pt"], str(tmp_path / "nowhere.pt"))
     with pytest.raises(CheckpointError, match=r"bert.pt: is another file; .* checkpoint 'vq.pt'"):
         rebuild_front(acoustic, moved["bert.pt"], moved["bert.pt"])
     assert torch.equal(rebuild_front(acoustic, moved["vq.pt"], moved["bert.pt"])(*wav())[0], expected)
     beside = load_acoustic(shutil.move(path, tmp_path / "new" / "a.pt"))  # with all three in one folder
     assert torch.equal(rebuild_front(beside)(*wav())[0], expected)
-    no_bert = replace(acoustic, stamp={**stamp, "layer": "z", "bert": None})
+    no_bert = replace(acoustic, spec=replace(front.spec, layer="z", bert=None))
     with pytest.raises(CheckpointError, match="features need no bert; leave out"):
         rebuild_front(no_bert, moved["vq.pt"], moved["bert.pt"])
 
 
 def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -> None:
-    front, stamp = front_of(vq, None, "z", freeze_updates=0)
+    front = front_of(vq, None, "z", freeze_updates=0)
     with torch.no_grad():
         for p in front.parameters():
             p.mul_(1.3)
-    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), stamp, 16, front)))
-    learnt, first = rebuild_front(acoustic), front_of(vq, None, "z")[0]
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front.spec, 16, front)))
+    learnt, first = rebuild_front(acoustic), front_of(vq, None, "z")
     assert not torch.allclose(learnt(*wav())[0], first(*wav())[0], atol=1e-3)
     torch.testing.assert_close(learnt(*wav())[0], front.eval()(*wav())[0].detach(), atol=2e-4, rtol=1e-3)
 
@@ -158,7 +158,7 @@ class Stranger:
 
 
 def test_wrong_files_are_refused_by_name(vq: str, tmp_path: Path) -> None:
-    model = Model(ctc_units(LETTERS), STAMP, 12)
+    model = Model(ctc_units(LETTERS), SPEC, 12)
     path = tmp_path / "a.pt"
 
     def says(text: str) -> None:
@@ -178,7 +178,7 @@ def test_wrong_files_are_refused_by_name(vq: str, tmp_path: Path) -> None:
 
 def test_what_is_damaged_is_named(tmp_path: Path) -> None:
     def says(text: str, change: Callable[[dict[str, Any]], object]) -> None:
-        state = Model(ctc_units(LETTERS), STAMP, 12).state_dict()
+        state = Model(ctc_units(LETTERS), SPEC, 12).state_dict()
         change(state)
         torch.save({"model": state}, tmp_path / "a.pt")
         with pytest.raises(CheckpointError, match=text):

@@ -137,7 +137,7 @@ def test_what_is_saved_comes_back(vocabulary: str, tmp_path: Path) -> None:
     network = build_bert(settings, Symbols(tuple(LINES))).eval()
     save_bert(tmp_path / "bert.pt", network)
     again = load_bert(tmp_path / "bert.pt")
-    assert again.symbols == network.symbols and again.sizes == network.sizes and not again.training
+    assert again.symbols == network.symbols and again.config == network.config and not again.training
     tokens = torch.cat(batch()[1])
     for mine, theirs in zip(network.scores(tokens, LENGTHS), again.scores(tokens, LENGTHS), strict=True):
         assert torch.equal(mine, theirs)

@@ -184,8 +184,8 @@ def test_settings_are_checked_by_name_and_type(tiny: Tiny, tmp_path: Path) -> No
     says("`vq_vars` is '8'; expected int", settings={"vq_vars": "8"})
     says("`vq_vars` is True; expected int", settings={"vq_vars": True})
     says("`dropout` is 'none'; expected float", settings={"dropout": "none"})
-    says("`vq_temp` is [2, 'x']; expected List[float]", settings={"vq_temp": [2, "x"]})
-    says("`sample_distance` is 1.5; expected Optional[int]", settings={"sample_distance": 1.5})
+    says("`vq_temp` is [2, 'x']; expected list[float]", settings={"vq_temp": [2, "x"]})
+    says("`sample_distance` is 1.5; expected int | None", settings={"sample_distance": 1.5})
     says("`quantizer` is 'gumble'", settings={"quantizer": "gumble"})
     says("`quantizer_args` ('{') is no JSON", settings={"quantizer_args": "{"})
     says("`conv_feature_layers` ('__import__(\"os\")')", settings={"conv_feature_layers": '__import__("os")'})
@@ -246,7 +246,7 @@ def test_every_setting_s_type_is_one_that_files_can_hold() -> None:
     import typing
 
     kinds = set(typing.get_type_hints(VqWav2VecConfig).values())
-    assert kinds <= {int, float, bool, str, typing.Optional[int], typing.List[float]}
+    assert kinds <= {int, float, bool, str, int | None, list[float]}
 
 
 def test_checkpoints_need_no_fairseq() -> None:

@@ -14,7 +14,7 @@ from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.stores.symbols import runs, write_about, write_dict
+from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 
 ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
@@ -67,7 +67,7 @@ class Corpus:
         if run_length:
             np.save(out / "train.durations.npy", np.array(lengths, dtype=np.int32))
         write_dict(out / "dict.txt", [(symbol, 1) for symbol in symbols])
-        write_about(out, {**ABOUT, "run_length": run_length, **about})
+        TOKENS.write_about(out, {**ABOUT, "run_length": run_length, **about})
         return out
 
 
@@ -142,7 +142,7 @@ def test_codes_are_compared_by_a_checkpoint_s_vectors(
     assert abx(folder, *arguments) == 0
     found = result(folder)
     assert (found["layer"], found["distance"], found["within"]) == ("codewords", "angular", 0)
-    write_about(folder, {**ABOUT, "checkpoint": {"sha256": "other"}})
+    TOKENS.write_about(folder, {**ABOUT, "checkpoint": {"sha256": "other"}})
     assert abx(folder, *arguments) == 2
     assert "give the checkpoint that made it" in capsys.readouterr().err
 

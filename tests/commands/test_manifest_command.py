@@ -14,8 +14,8 @@ import soundfile
 
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.audio.reading import read_audio
+from vqw2v_plugin.common.locks import Rank, claimed
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.corpora.publish import claimed
 
 ROOT = Path(__file__).resolve().parents[2]
 Wav = Callable[..., Path]
@@ -205,7 +205,7 @@ def test_two_runs_into_one_folder_refuse_each_other(
     tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wav("x.wav")
-    with claimed(tmp_path / "o"):
+    with claimed(tmp_path / "o", Rank()):
         assert manifest(tmp_path / "c", tmp_path / "o") == 2
     assert "is being written by another run" in capsys.readouterr().err
     assert manifest(tmp_path / "c", tmp_path / "o") == 0

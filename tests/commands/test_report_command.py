@@ -16,6 +16,7 @@ import soundfile
 from small_run import make_run, make_training, mark
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.recipes.runner import Stage, run_recipe
 
 SECTIONS = [
     "Stages",
@@ -139,7 +140,7 @@ def test_what_is_missing_is_named_with_what_makes_it(run: Path, gone: str, secti
 
 
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mark(tmp_path / "run/corpus", "vqw2v toy X\n", begun=True)
+    mark(tmp_path / "run/corpus", "vqw2v toy X")
     page = report(tmp_path / "run")
     assert "corpus unfinished" in page.text and "goes on where it stopped" in page.text
     assert "Learning curves, Codebook, Phones and codes, ABX" in capsys.readouterr().out
@@ -147,8 +148,8 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path, capsys: pytest.Cap
 
 def test_an_aborted_training_shows_its_curve_and_its_end(run: Path) -> None:
     shutil.rmtree(run / "pretrain")
+    mark(run / "pretrain", "fairseq-hydra-train x", "corpus", "align")
     make_training(run / "pretrain", last=40)
-    mark(run / "pretrain", "fairseq-hydra-train x\nafter corpus 12\nafter align 34\n", begun=True)
     log = "Traceback (most recent call last):\n  File 'x'\nMemoryError: no room\n"
     (run / "pretrain/log.txt").write_text(log)
     text = report(run).text
@@ -157,11 +158,24 @@ def test_an_aborted_training_shows_its_curve_and_its_end(run: Path) -> None:
 
 
 def test_the_recipes_own_last_stage_lists_what_has_not_begun(run: Path) -> None:
-    mark(run / "report", "vqw2v report\nafter corpus 1\nafter later 2\n", begun=True)
+    mark(run / "report", "vqw2v report", "corpus", "later")
     out = run / "report/report.html"
     assert main(["report", str(run), str(out)]) == 0
     text = Page(out).text
     assert "later not begun" in text and "report unfinished" not in text
+
+
+def test_a_stage_s_settings_show_its_commands_and_not_the_hashes_of_what_it_read(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("lr: 1")
+    stages = [
+        Stage("corpus", [["true"]], "First", 0.1),
+        Stage("pretrain", [["echo", "trained"]], "Second", 0.1, needs=["corpus"], reads=[settings]),
+    ]
+    run_recipe(tmp_path / "run", stages)
+    source = report(tmp_path / "run").source.partition(">Settings</h2>")[2].partition("<h2")[0]
+    shells = re.findall('<pre class="shell">(.*?)</pre>', source)
+    assert [re.sub("<[^>]*>", "", shell) for shell in shells] == ["true", "echo trained"]
 
 
 def test_broken_files_of_a_killed_run_are_named_and_not_fatal(run: Path) -> None:

@@ -1,48 +1,20 @@
-"""`vqw2v transcribe`: a file is heard as its model was trained; a long one is cut at pauses."""
+"""`vqw2v transcribe`: words and times of files in every shape; a long one is cut at pauses."""
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
-from torch import nn
+from transcribing import CTC, LOGMEL, by_hand, save, save_with_front, write_files
 
+from vqw2v_plugin import Transcriber
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.cuts import Part
-from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, make_network
-from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.corpora.manifest import Utterance
-from vqw2v_plugin.decoding.greedy import GreedyDecoder
-from vqw2v_plugin.features.spec import Layer, SpectralSource, load_source
-from vqw2v_plugin.modules.acoustic.network import AcousticConfig
+from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.text.units import Units, asg_units, ctc_units
-from vqw2v_plugin.transcriber import Transcriber
-
-CTC = ctc_units(["|", *"abcdefgh"])
-LOGMEL = {"layer": "logmel", "dim": 20, "sample_rate": 16_000, "stride": 160, "store": "fp32"}
-
-
-def save(path: Path, stamp: dict[str, object], units: Units = CTC) -> str:
-    """An acoustic model of random weights that says something else at every frame."""
-    torch.manual_seed(1)
-    config = AcousticConfig(int(str(stamp["dim"])), len(units), "[(16, 5, 2), (16, 3)]")
-    holder = nn.Module()
-    holder.network = make_network(config, units)
-    nn.init.normal_(holder.network.stack.projection.weight, std=0.5)
-    with torch.no_grad():
-        holder.network.stack.projection.bias[units.boundary] += 3.0  # words are short
-    if holder.network.transitions is not None:
-        nn.init.normal_(holder.network.transitions, std=0.1)
-    seconds = 2 * int(str(stamp["stride"])) / int(str(stamp["sample_rate"]))
-    holder.about = About(describe(units, config, seconds, stamp))
-    torch.save({"model": holder.state_dict(), "cfg": {"model": {"_name": "vq_wav2letter"}}}, path)
-    return str(path)
+from vqw2v_plugin.text.units import Units, asg_units
 
 
 @pytest.fixture
@@ -52,29 +24,12 @@ def model(tmp_path: Path) -> str:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """A file at 16 kHz, one at 44.1 kHz in stereo, and three that are none."""
-    rng = np.random.default_rng(0)
-    sf.write(tmp_path / "a.wav", rng.normal(0, 0.1, 16_000), 16_000)
-    sf.write(tmp_path / "b c.flac", rng.normal(0, 0.1, (40_000, 2)), 44_100)
-    sf.write(tmp_path / "short.wav", rng.normal(0, 0.1, 50), 16_000)
-    (tmp_path / "text.wav").write_text("hello")
-    return [str(tmp_path / name) for name in ("a.wav", "text.wav", "short.wav", "missing.wav", "b c.flac")]
+    return write_files(tmp_path)
 
 
-def whole(path: str) -> Utterance:
-    return Utterance(path, sf.info(path).frames, utt=path)
-
-
-def by_hand(model: str, source: Callable[[Utterance], torch.Tensor], path: str) -> list[tuple[object, ...]]:
-    """Features, network and decoder, one after the other."""
-    acoustic = load_acoustic(model)
-    features = source(whole(path))
-    heard = acoustic.network(features[None], torch.tensor([len(features)]))
-    steps = None if acoustic.transitions is None else acoustic.transitions.numpy()
-    best = GreedyDecoder(acoustic.units, steps).decode(heard.emissions[0].numpy())[0]
-    seconds = acoustic.frame_seconds
-    assert seconds == 0.02
-    return [(w.text, round(w.begin * seconds, 3), round(w.end * seconds, 3)) for w in best.words]
+@pytest.fixture
+def fronts(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> tuple[str, str]:
+    return save_with_front(tiny(quantizer="kmeans"), tmp_path)
 
 
 @pytest.mark.parametrize("units", [CTC, asg_units(["|", *"abcdefgh"])], ids=["ctc", "asg"])
@@ -87,9 +42,7 @@ def test_words_and_times_are_those_of_the_parts(
     assert [line["utt"] for line in lines] == [files[0], files[4]]
     for line in lines:
         words = [(word["word"], word["start"], word["end"]) for word in line["words"]]
-        assert len(words) > 2 and words == by_hand(
-            model, SpectralSource(Layer("logmel"), 16_000, 20, "cpu"), line["utt"]
-        )
+        assert len(words) > 2 and words == by_hand(model, load_features("logmel", bands=20).of, line["utt"])
         assert line["text"] == " ".join(word["word"] for word in line["words"])
 
 
@@ -147,32 +100,6 @@ def test_half_precision_of_the_store_is_heard(tmp_path: Path, files: list[str]) 
         for store in ("fp16", "fp32")
     )
     assert np.allclose(fp16, fp32, atol=0.2) and not np.array_equal(fp16, fp32)
-
-
-@pytest.fixture
-def fronts(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> tuple[str, str]:
-    """An acoustic model of quantized features and, beside it, the checkpoint that makes these."""
-    loaded = Loaded(tiny(quantizer="kmeans").eval(), 16_000, False)
-    save_checkpoint(Imported(loaded, False, 0, []), tmp_path / "front.pt")
-    digest = hashlib.sha256((tmp_path / "front.pt").read_bytes()).hexdigest()
-    stamp = {"layer": "q", "dim": 16, "sample_rate": 16_000, "stride": 160, "dtype": "fp32", "store": "fp32"}
-    stamp |= {"checkpoint": {"name": "front.pt", "sha256": digest}}
-    return save(tmp_path / "acoustic.pt", stamp), str(tmp_path / "front.pt")
-
-
-def test_features_come_from_the_checkpoint_beside_or_given(
-    fronts: tuple[str, str], files: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, front = fronts
-    assert main(["transcribe", model, files[0]]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    expected = by_hand(model, load_source(front, Layer("q"), "cpu", "fp32", None, False), files[0])
-    assert [(row[3], float(row[1]), float(row[2])) for row in rows] == expected
-    os.rename(front, moved := front + ".moved")
-    assert main(["transcribe", model, files[0]]) == 2
-    assert "trained on features of 'front.pt'" in (err := capsys.readouterr().err) and "--front FILE" in err
-    assert main(["transcribe", model, files[0], "--front", moved]) == 0
-    assert [line.split("\t") for line in capsys.readouterr().out.splitlines()] == rows
 
 
 def test_what_the_caller_got_wrong_is_one_sentence(

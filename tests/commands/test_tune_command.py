@@ -1,12 +1,11 @@
 """`vqw2v tune` as it is typed: from saved emissions to options that make fewer errors."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from murmuring import SENTENCES, UNITS, murmur
+from fake_emissions import SENTENCES, UNITS, fake_emissions
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.stores.emissions import EmissionWriter
@@ -17,9 +16,9 @@ from vqw2v_plugin.text.units import Units, asg_units
 
 
 def save(folder: Path, units: Units = UNITS, noise: float = 2.2, steps: np.ndarray | None = None) -> None:
-    with EmissionWriter(folder / "e", "dev", dataclasses.asdict(units), 0.01, steps) as writer:
+    with EmissionWriter(folder / "e", "dev", units.to_json(), 0.01, steps) as writer:
         for i, text in reversed(list(enumerate(SENTENCES))):
-            writer.add(f"utt{i}", murmur(text, units, i, noise))
+            writer.add(f"utt{i}", fake_emissions(text, units, i, noise))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Collecting: the same files whatever the workers, the order and the kills; real corpora as they say."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqw2v_plugin.corpora.collect import Wishes, collect
+from vqw2v_plugin.corpora.collect import CollectOptions, collect
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.corpora.splits import SplitPlan
 
@@ -39,13 +41,13 @@ def test_workers_and_order_change_nothing_and_new_files_move_no_old_ones(tmp_pat
     for i in range(60):
         wav(f"{i}.wav", 160)
     plan = SplitPlan(valid=0.3)
-    one = collect(tmp_path / "c", tmp_path / "o1", Wishes(plan=plan, workers=1))
-    collect(tmp_path / "c", tmp_path / "o2", Wishes(plan=plan, workers=3))
+    one = collect(tmp_path / "c", tmp_path / "o1", CollectOptions(plan=plan, workers=1))
+    collect(tmp_path / "c", tmp_path / "o2", CollectOptions(plan=plan, workers=3))
     for name in ("train.tsv", "valid.tsv", "refused.tsv"):
         assert (tmp_path / "o1" / name).read_bytes() == (tmp_path / "o2" / name).read_bytes()
     for i in range(60):
         wav(f"new/{i}.wav", 160)
-    more = collect(tmp_path / "c", tmp_path / "o1", Wishes(plan=plan))
+    more = collect(tmp_path / "c", tmp_path / "o1", CollectOptions(plan=plan))
     assert (one.num_known, more.num_known, more.num_files) == (0, 60, 120)
     for split, rows in one.splits.items():
         assert set(rows) <= set(more.splits[split])
@@ -73,8 +75,8 @@ sys.exit(main(["manifest", *sys.argv[1:], "--workers", "1", "--valid", "0.2"]))
 def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wav: Wav) -> None:
     for i in range(150):
         wav(f"{i}.wav", 160)
-    wished = Wishes(plan=SplitPlan(valid=0.2))
-    collect(tmp_path / "c", tmp_path / "whole", wished)
+    options = CollectOptions(plan=SplitPlan(valid=0.2))
+    collect(tmp_path / "c", tmp_path / "whole", options)
     out = tmp_path / "o"
     for seconds in (0.1, 0.2, 0.3):
         command = [sys.executable, "-c", SLOW_RUN, str(tmp_path / "c"), str(out)]
@@ -86,15 +88,29 @@ def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wa
         for name in ("train.tsv", "valid.tsv", "refused.tsv"):
             if (out / name).exists():
                 assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert collect(tmp_path / "c", out, wished).num_known > 50
+    assert collect(tmp_path / "c", out, options).num_known > 50
     for name in ("train.tsv", "valid.tsv", "refused.tsv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not (out / ".unfinished").exists()
+    assert not (out / ".manifests.part").exists()
+
+
+def test_a_broken_disk_s_lock_is_not_taken_for_a_disk_without_locks(
+    tmp_path: Path, wav: Wav, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wav("x.wav", 160)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        collect(tmp_path / "c", tmp_path / "o")
+    assert not (tmp_path / "o" / "train.tsv").exists()
 
 
 def test_real_corpora_agree_with_their_own_tables(tmp_path: Path, real_data: Path) -> None:
     for name, part, rate in (("so762_std", "2", 16_000), ("fsdd", "1", 8_000)):
-        options = Wishes(speaker_from=part, plan=SplitPlan(valid=0.2, speaker_disjoint=True))
+        options = CollectOptions(speaker_from=part, plan=SplitPlan(valid=0.2, speaker_disjoint=True))
         made = collect(real_data / name / "flac", tmp_path / name, options)
         own = [u for split in ("train", "dev", "test") for u in Manifest(real_data / name / f"{split}.tsv")]
         found = [row for rows in made.splits.values() for row in rows]

@@ -10,6 +10,7 @@ from fairseq.logging import metrics
 
 import vqw2v_plugin
 from vqw2v_plugin.modules.quantizers.base import count_perplexity
+from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 vqw2v_plugin.register()
@@ -50,6 +51,36 @@ def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
     torch.testing.assert_close(two["loss_quantizer"], 2 * one["loss_quantizer"])
     with pytest.raises(ValueError, match="expected one weight"):
         VqContrastiveCriterion(None, loss_weights=[1.0, 2.0])
+
+
+def test_the_objective_is_the_network_s_and_the_criterion_s_options_reach_it(tiny: Build) -> None:
+    network = tiny(quantizer="kmeans", balanced_classes=True).eval()
+    batch = sample()
+    wav = batch["net_input"]["source"]
+    torch.manual_seed(2)  # of the negatives
+    out = network.contrast(wav)
+    scored, quantized = out.scored, out.quantized
+    for infonce, weight in ((False, None), (True, 0.5), (False, 0.0)):
+        torch.manual_seed(2)
+        found = network.objective(wav, infonce, weight)
+        first = contrastive_loss(scored, infonce, balanced=True)
+        second = (1.0 if weight is None else weight) * scored.num_predictions * quantized.loss
+        assert torch.equal(found.contrastive, first) and found.num_predictions == scored.num_predictions
+        assert torch.equal(found.loss, first + second)
+        assert (found.quantizer is None) == (weight == 0.0)
+    torch.manual_seed(2)
+    criterion = VqContrastiveCriterion(None, infonce=True, loss_weights=[0.5])
+    loss = criterion(VqWav2VecModel(network), batch)[0]
+    torch.manual_seed(2)
+    assert torch.equal(loss, network.objective(wav, True, 0.5).loss)
+
+
+def test_without_codes_there_is_neither_a_loss_nor_a_column_of_them(tiny: Build) -> None:
+    log = VqContrastiveCriterion(None, loss_weights=[0.5])(VqWav2VecModel(tiny(quantizer="none")), sample())[
+        2
+    ]
+    assert torch.equal(log["loss"], log["loss_contrastive"])
+    assert not {"loss_quantizer", "code_counts", "joint_counts"} & set(log)
 
 
 def test_logs_of_two_batches_are_means_over_predictions(tiny: Build) -> None:

@@ -15,7 +15,8 @@ import vqw2v_plugin
 vqw2v_plugin.register()
 from vqw2v_plugin.criterions.vq_masked_tokens import VqMaskedTokensCriterion
 from vqw2v_plugin.models.vq_bert import VqBertModel
-from vqw2v_plugin.modules.bert.network import Bert, BertConfig
+from vqw2v_plugin.modules.bert.config import BertConfig
+from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import PAD, Symbols
 
 SYMBOLS = Symbols(tuple(f"{i}" for i in range(20)))

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from peers import peer_folder, peer_vectors, read_matrix
 
-from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
+from vqw2v_plugin.decoding.beam import FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
+from vqw2v_plugin.decoding.settings import BeamSettings
 from vqw2v_plugin.text.lexicon import read_lexicon
+from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.text.units import BLANK, Units, asg_units
 
 
@@ -32,7 +34,7 @@ def test_flashlight_s_own_asg_case() -> None:
 
 def test_ctc_of_real_lines_and_words() -> None:
     case = peer_vectors("ctc_real_matrices")
-    units = Units((*case["chars"].replace(" ", "|"), BLANK), blank=len(case["chars"]))
+    units = Units((*case["chars"].replace(" ", "|"), BLANK), blank=len(case["chars"]), loss=LOSS_KINDS["ctc"])
     line, word = read_matrix("ctcdecoder_line"), read_matrix("ctcdecoder_word")
     greedy = GreedyDecoder(units)
     assert greedy.decode(line)[0].text == case["line_best_path"]
@@ -48,10 +50,10 @@ def test_ctc_of_real_lines_and_words() -> None:
 def test_ctc_of_small_tables() -> None:
     case, small = peer_vectors("ctc_beam_parlance"), peer_vectors("ctc_small")["cases"][1]
     symbols = [BLANK if s == "_" else "|" if s == " " else s for s in case["vocab"]]
-    greedy = GreedyDecoder(Units(tuple(symbols), blank=case["blank"]))
+    greedy = GreedyDecoder(Units(tuple(symbols), blank=case["blank"], loss=LOSS_KINDS["ctc"]))
     tables = [np.log(np.array(case[name], np.float32)) for name in ("probs_seq1", "probs_seq2")]
     assert ["".join(greedy.decode(table)[0].labels) for table in tables] == case["greedy"]
-    units = Units((*small["chars"], BLANK), blank=small["blank"])
+    units = Units((*small["chars"], BLANK), blank=small["blank"], loss=LOSS_KINDS["ctc"])
     table = np.log(np.maximum(np.array(small["probs"], np.float32), 1e-30))
     assert GreedyDecoder(units).decode(table)[0].text == small["best_path"]
     pytest.importorskip("flashlight.lib.text.decoder")

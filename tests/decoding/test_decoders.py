@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from emissions import CTC, WORDS, noise, sure
 
-from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
-from vqw2v_plugin.decoding.decoder import DecoderSettings, make_decoder
+from vqw2v_plugin.decoding.beam import FreeDecoder, LexiconDecoder
+from vqw2v_plugin.decoding.decoder import make_decoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Decoder, DecoderPool, Hypothesis
+from vqw2v_plugin.decoding.settings import BeamSettings, DecoderSettings
 from vqw2v_plugin.stack import StackError
 from vqw2v_plugin.text.units import asg_units, ctc_units
 

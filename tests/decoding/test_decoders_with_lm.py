@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from emissions import CTC, WORDS, noise, sure
 
-from vqw2v_plugin.decoding.beam import BeamSettings, FreeDecoder, LexiconDecoder
+from vqw2v_plugin.decoding.beam import FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.scoring import Errors, count_errors
+from vqw2v_plugin.decoding.settings import BeamSettings
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import ctc_units

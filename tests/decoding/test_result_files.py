@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.decoding.results import ResultFiles
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
 
 
 def answer(*words: str) -> Hypothesis:
-    segments = tuple(Segment(word, 10 * i, 10 * i + 5, 0.5) for i, word in enumerate(words))
+    segments = tuple(TimedText(word, 10 * i, 10 * i + 5, 0.5) for i, word in enumerate(words))
     return Hypothesis(segments, segments, -1.0, -1.0)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from vqw2v_plugin.corpora.ctm import read_ctm
-from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.decoding.results import ctm_lines, json_line
 
-LABELS = tuple(Segment(text, i, i + 1, 0.5) for i, text in enumerate("ab|c"))
-BEST = Hypothesis(LABELS, (Segment("ab", 0, 2, 0.25), Segment("c", 3, 4, 0.5)), -1.25, -1.0)
+LABELS = tuple(TimedText(text, i, i + 1, 0.5) for i, text in enumerate("ab|c"))
+BEST = Hypothesis(LABELS, (TimedText("ab", 0, 2, 0.25), TimedText("c", 3, 4, 0.5)), -1.25, -1.0)
 OTHER = Hypothesis((), (), -math.inf, -math.inf)
 
 

@@ -1,18 +1,18 @@
 """Tuning: what it finds is what decoding everything finds, whatever is given up and however many work."""
 
 import pytest
-from murmuring import SENTENCES, UNITS, murmur
+from fake_emissions import SENTENCES, UNITS, fake_emissions
 
-from vqw2v_plugin.decoding.beam import BeamSettings
-from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
-from vqw2v_plugin.decoding.scoring import Errors, Judge, Score, count_errors
-from vqw2v_plugin.decoding.trials import DevSet, Trials, Weights
-from vqw2v_plugin.decoding.tuning import Effort, Range, Space, neighbours, spread, tune
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
+from vqw2v_plugin.decoding.scoring import Errors, ErrorScore, Judge, count_errors
+from vqw2v_plugin.decoding.settings import BeamSettings, Effort, Range, Space, Weights
+from vqw2v_plugin.decoding.trials import DevSet, Trials
+from vqw2v_plugin.decoding.tuning import neighbours, spread, tune
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import ctc_units
 
-DEV = DevSet(lambda i: murmur(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
+DEV = DevSet(lambda i: fake_emissions(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
 GRID = [Weights(lm, word, 0.0) for lm in (0.0, 1.0, 2.0, 5.0, 9.0) for word in (-6.0, 0.0, 2.0, 9.0)]
 
 
@@ -51,15 +51,15 @@ def test_processes_find_the_same(decoder: object) -> None:
     found = []
     for workers in (1, 2):
         with Trials(decoder, DEV, Judge(), workers) as trials:
-            found.append(tune(trials, Space(), GRID[0], Effort(4, 3), 1, lambda *said: None))
+            found.append(tune(trials, Space(), GRID[0], Effort(4, 3), lambda *said: None))
     assert found[0] == found[1]
 
 
 def test_tuning_is_never_worse_than_its_start_and_says_where_it_is(decoder: object) -> None:
-    said: list[tuple[str, Weights, Score]] = []
+    said: list[tuple[str, Weights, ErrorScore]] = []
     start = Weights(0.0, 9.0, 0.0)
     with Trials(decoder, DEV, Judge()) as trials:
-        best = tune(trials, Space(), start, Effort(8, 6), 1, lambda *found: said.append(found))
+        best = tune(trials, Space(), start, Effort(8, 6), lambda *found: said.append(found))
     rates = [score.errors.rate for _, _, score in said]
     assert rates == sorted(rates, reverse=True) and said[0][1] == start
     assert best[0] == said[-1][1:]
@@ -71,7 +71,7 @@ def test_what_is_fixed_stays(decoder: object) -> None:
     space = Space(Range(1.5, 1.5), Range(-1, 1)).without("sil_score")
     assert space.free == [1]
     with Trials(decoder, DEV, Judge(), keep=99) as trials:
-        tune(trials, space, space.start(BeamSettings()), Effort(4, 2), 1, lambda *said: None)
+        tune(trials, space, space.start(BeamSettings()), Effort(4, 2), lambda *said: None)
         assert {(point.lm_weight, point.sil_score) for point in trials.scores} == {(1.5, 0.0)}
         assert len(trials.scores) > 4
 
@@ -91,8 +91,8 @@ def test_steps_go_beyond_a_range_but_no_lm_weight_is_negative() -> None:
 
 
 def test_what_is_counted() -> None:
-    segment = [Segment(text, i, i + 1, 1.0) for i, text in enumerate(["AH0", "|", "zh", "q"])]
-    said = Hypothesis(tuple(segment), (Segment("a", 0, 1, 1.0), Segment("b", 1, 2, 1.0)), 0.0, 0.0)
+    segment = [TimedText(text, i, i + 1, 1.0) for i, text in enumerate(["AH0", "|", "zh", "q"])]
+    said = Hypothesis(tuple(segment), (TimedText("a", 0, 1, 1.0), TimedText("b", 1, 2, 1.0)), 0.0, 0.0)
     score = Judge()("a c", said)
     assert (score.errors.total, score.errors.length, score.finer.total, score.finer.length) == (1, 2, 1, 3)
     assert Judge("characters")("a c", said).errors.length == 3
@@ -101,8 +101,8 @@ def test_what_is_counted() -> None:
     assert Judge("phones", "stress")("AH zh q", said).errors.total == 0
     assert Judge().reference(["a", "b", "|", "c", "|"], None, UNITS) == "ab c"
     assert Judge().reference(["a", "b", "|"], "said", UNITS) == "said"
-    finer = Score(Errors(1), Errors(substitutions=1))
-    assert Score(Errors(1)).order < finer.order < Score(Errors(deletions=1)).order
+    finer = ErrorScore(Errors(1), Errors(substitutions=1))
+    assert ErrorScore(Errors(1)).order < finer.order < ErrorScore(Errors(deletions=1)).order
 
 
 def test_mistakes_are_named(decoder: object) -> None:

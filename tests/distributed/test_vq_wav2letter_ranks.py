@@ -12,11 +12,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.features.front import AudioFront
-from vqw2v_plugin.features.network import NetworkFeatures
+from vqw2v_plugin.features.network import ContextFeatures
 from vqw2v_plugin.modules.acoustic.asg import ASG
-from vqw2v_plugin.modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
+from vqw2v_plugin.modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 LENGTHS = torch.tensor([3000, 2400])
@@ -29,10 +29,10 @@ class Model(nn.Module):
     def __init__(self, network: VqWav2Vec) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.front = AudioFront(NetworkFeatures(network, Layer("c")), 16_000, freeze_updates=5)
+        self.front = AudioFront(ContextFeatures(Loaded(network.eval(), 16_000, False)), freeze_updates=5)
         self.network = AcousticModel(AcousticConfig(16, 5, "[(8, 5, 2)]"), ASG(5))
 
-    def forward(self, wav: Tensor, lengths: Tensor) -> Emissions:
+    def forward(self, wav: Tensor, lengths: Tensor) -> AcousticOutput:
         features, frames = self.front(wav, lengths)
         return self.network(features, frames)  # type: ignore[no-any-return]
 

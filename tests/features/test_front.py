@@ -7,9 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from vqw2v_plugin.checkpoints.bert import build_bert
+from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.bert import BertFeatures
 from vqw2v_plugin.features.front import AudioFront
-from vqw2v_plugin.features.network import NetworkFeatures
+from vqw2v_plugin.features.network import (
+    ContextFeatures,
+    EncoderFeatures,
+    NetworkFeatures,
+    QuantizedFeatures,
+)
+from vqw2v_plugin.features.registry import parse_layer
 from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
@@ -28,8 +36,10 @@ def bert() -> Bert:
 
 
 def features(tiny: Tiny, layer: str, quantizer: str = "kmeans", **settings: object) -> NetworkFeatures:
-    network = tiny(quantizer=quantizer, **settings)
-    return NetworkFeatures(network, Layer.parse(layer), bert=bert() if layer.startswith("bert") else None)
+    loaded = Loaded(tiny(quantizer=quantizer, **settings).eval(), 16_000, False)
+    if layer.startswith("bert"):
+        return BertFeatures(loaded, bert(), parse_layer(layer))
+    return {"z": EncoderFeatures, "c": ContextFeatures, "q": QuantizedFeatures}[layer](loaded)
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -45,7 +55,7 @@ def batch() -> tuple[Tensor, Tensor]:
 def test_a_padded_batch_is_each_utterance_alone(tiny: Tiny, quantizer: str, layer: str, train: bool) -> None:
     if quantizer == "none" and layer not in ("z", "c"):
         return
-    front = AudioFront(features(tiny, layer, quantizer), 16_000).train(train)
+    front = AudioFront(features(tiny, layer, quantizer)).train(train)
     wav, lengths = batch()
     together, frames = front(wav, lengths)
     assert together.shape[2] == front.dim and not together.requires_grad
@@ -56,10 +66,14 @@ def test_a_padded_batch_is_each_utterance_alone(tiny: Tiny, quantizer: str, laye
 
 
 def test_log_mels_of_a_batch_are_each_utterance_s_alone() -> None:
-    front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 20), 16_000)
+    front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 20))
     wav, lengths = batch()
     together, frames = front(wav, lengths)
-    assert (front.stride, front.dim, frames.tolist()) == (160, 20, [(n - 400) // 160 + 1 for n in LENGTHS])
+    assert (front.features.stride, front.dim, frames.tolist()) == (
+        160,
+        20,
+        [(n - 400) // 160 + 1 for n in LENGTHS],
+    )
     for i, n in enumerate(LENGTHS):
         assert torch.equal(together[i, : frames[i]], front.features(wav[i, :n]))
     assert not list(front.parameters())
@@ -67,7 +81,7 @@ def test_log_mels_of_a_batch_are_each_utterance_s_alone() -> None:
 
 @pytest.mark.parametrize("layer", LEARNING)
 def test_it_learns_after_as_many_updates_as_it_is_told(tiny: Tiny, layer: str) -> None:
-    front = AudioFront(features(tiny, layer, "gumbel"), 16_000, freeze_updates=10).train()
+    front = AudioFront(features(tiny, layer, "gumbel"), freeze_updates=10).train()
     learning = {name for name, p in front.named_parameters() if p.requires_grad}
     heads = {"z": "features.network.encoder.", "c": "features.network.context.", "bert": "features.bert."}
     assert learning and all(name.startswith(heads[layer]) for name in learning)
@@ -82,15 +96,15 @@ def test_it_learns_after_as_many_updates_as_it_is_told(tiny: Tiny, layer: str) -
 
 
 def test_learning_gives_the_features_that_the_frozen_network_gives(tiny: Tiny) -> None:
-    frozen = AudioFront(features(tiny, "c", "none"), 16_000)(*batch())[0]
-    front = AudioFront(features(tiny, "c", "none"), 16_000, freeze_updates=0).train()
+    frozen = AudioFront(features(tiny, "c", "none"))(*batch())[0]
+    front = AudioFront(features(tiny, "c", "none"), freeze_updates=0).train()
     learning = front(*batch())[0]
     assert learning.requires_grad
     torch.testing.assert_close(learning, frozen, atol=2e-4, rtol=1e-3)
 
 
 def test_what_is_frozen_never_trains(tiny: Tiny) -> None:
-    front = AudioFront(features(tiny, "c", "gumbel", dropout=0.5), 16_000, freeze_updates=5).train()
+    front = AudioFront(features(tiny, "c", "gumbel", dropout=0.5), freeze_updates=5).train()
     network: VqWav2Vec = front.features.network  # type: ignore[assignment]
     assert front.training and not any(m.training for m in network.modules())
     front.set_num_updates(5)
@@ -104,7 +118,7 @@ def test_what_is_frozen_never_trains(tiny: Tiny) -> None:
 
 
 def test_evaluation_sees_what_has_been_learnt(tiny: Tiny) -> None:
-    front = AudioFront(features(tiny, "z", "none"), 16_000, freeze_updates=0).eval()
+    front = AudioFront(features(tiny, "z", "none"), freeze_updates=0).eval()
     with torch.no_grad():
         before = front(*batch())[0]
     front.train()
@@ -121,7 +135,7 @@ def test_evaluation_sees_what_has_been_learnt(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_halving_the_model_leaves_the_front_as_it_is(tiny: Tiny, dtype: torch.dtype) -> None:
-    model = nn.ModuleDict({"front": AudioFront(features(tiny, "c"), 16_000), "other": nn.Linear(2, 2)})
+    model = nn.ModuleDict({"front": AudioFront(features(tiny, "c")), "other": nn.Linear(2, 2)})
     wav, lengths = batch()
     before = model["front"](wav, lengths)[0]
     model.to(dtype)
@@ -133,10 +147,10 @@ def test_halving_the_model_leaves_the_front_as_it_is(tiny: Tiny, dtype: torch.dt
 
 
 def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny) -> None:
-    frozen = nn.ModuleDict({"front": AudioFront(features(tiny, "c"), 16_000)})
+    frozen = nn.ModuleDict({"front": AudioFront(features(tiny, "c"))})
     assert not frozen.state_dict()
     frozen.load_state_dict({})  # strictly
-    learning = nn.ModuleDict({"front": AudioFront(features(tiny, "c"), 16_000, freeze_updates=3)})
+    learning = nn.ModuleDict({"front": AudioFront(features(tiny, "c"), freeze_updates=3)})
     learning.load_state_dict({})  # from a model whose front was frozen
     with torch.no_grad():
         for p in learning.parameters():
@@ -150,10 +164,10 @@ def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny) -> None:
 
 def test_what_cannot_be_is_named(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="layer `q` is a table of vectors"):
-        AudioFront(features(tiny, "q"), 16_000, freeze_updates=0)
+        AudioFront(features(tiny, "q"), freeze_updates=0)
     with pytest.raises(ValueError, match="log-mels and cepstra have nothing to learn"):
-        AudioFront(SpectralFeatures(Layer("mfcc", 4), 16_000, 8), 16_000, freeze_updates=0)
-    front = AudioFront(features(tiny, "c"), 16_000)
+        AudioFront(SpectralFeatures(Layer("mfcc", 4), 16_000, 8), freeze_updates=0)
+    front = AudioFront(features(tiny, "c"))
     with pytest.raises(ValueError, match=r"utterance 1 of the batch has 30 samples, fewer than .* \(105\)"):
         front(torch.zeros(2, 200), torch.tensor([200, 30]))
     with pytest.raises(ValueError, match=r"the audio is \[2, 100\] of torch.int16"):

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from discretizing import FEW, content, corpus, decoded, run, saved
+from corpus_runs import FEW, content, corpus, decoded, run, saved
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.stores.symbols import read_about
+from vqw2v_plugin.stores.symbols import TOKENS
 from vqw2v_plugin.stores.tokens import TokenStore
 
 
@@ -42,7 +42,7 @@ def test_tokens_are_each_file_s_own_codes(
     for utt, tokens in found.items():
         codes = tokenizer.encode_file(tmp_path / "audio-train" / f"{utt}.flac")
         assert " ".join(tokens) == tokenizer.tokens(codes)
-    about = read_about(tmp_path / "out")
+    about = TOKENS.read_about(tmp_path / "out")
     assert about["splits"]["train"]["utterances"] == 24 and about["stride"] == 40
     assert about["splits"]["train"]["frames"] == sum(map(len, found.values()))
 
@@ -95,7 +95,7 @@ def test_a_dictionary_is_reused_and_what_it_lacks_is_counted(
     assert main(["discretize", checkpoint, str(valid), str(out)]) == 0
     assert (out / "dict.txt").read_bytes() == before
     unknown = sum(tokens.count("<unk>") for tokens in decoded(out, "valid").values())
-    row = read_about(out)["splits"]["valid"]
+    row = TOKENS.read_about(out)["splits"]["valid"]
     assert row["unknown"] == unknown > 0 and f"{unknown:,} tokens" in capsys.readouterr().out
     assert sum(row["unknown_symbols"].values()) <= unknown
     other = tmp_path / "other"
@@ -180,14 +180,15 @@ def test_json_says_what_made_it(checkpoint: str, manifest: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_real_speech_has_stock_s_codes(real_data: Path) -> None:
+def test_real_speech_has_stock_s_codes(real_data: Path, tmp_path: Path) -> None:
     """Stock's own network on recorded speech; near-ties may differ, and are few."""
     pytest.importorskip("fairseq")
-    from test_stock_parity import pair
+    from stock_files import stock_model, write_today
 
-    stock, ours, _ = pair({"vq_type": "gumbel", "vq_vars": 320})
-    tokenizer = Tokenizer(Loaded(ours.eval(), 16_000, False))
-    stock.eval()
+    stock, options = stock_model(vq_type="gumbel", vq_vars=320)
+    write_today(tmp_path / "stock.pt", stock, options)
+    assert main(["import", str(tmp_path / "stock.pt"), str(tmp_path / "ours.pt")]) == 0
+    tokenizer = Tokenizer.load(str(tmp_path / "ours.pt"))
     total = differ = 0
     for path in sorted((real_data / "so762_std" / "flac").rglob("*.flac"))[:12]:
         wav = torch.from_numpy(sf.read(path, dtype="float32")[0])

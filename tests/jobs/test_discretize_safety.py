@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from discretizing import FEW, content, corpus, ended, run, saved, start
+from corpus_runs import FEW, content, corpus, ended, run, saved, start
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
-from discretizing import FEW, content, corpus
+from corpus_runs import FEW, content, corpus
 
-from vqw2v_plugin import Tokenizer
+from vqw2v_plugin import load_features
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.audio.reading import read_audio
-from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
+from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, load_network, save_checkpoint
 from vqw2v_plugin.features.spectral import LogMel
-from vqw2v_plugin.modules.bert.network import bert_features
-from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureStore
 
 Tiny = Callable[..., VqWav2Vec]
@@ -97,41 +96,6 @@ def test_spectra_need_no_checkpoint(layer: str, cepstra: int | None, manifest: s
     assert torch.equal(torch.from_numpy(store[1].copy()), expected)
 
 
-@pytest.mark.parametrize("run_length", [False, True])
-@pytest.mark.parametrize("layer", ["bert", "bert:0", "bert:1"])
-def test_bert_s_states_are_a_row_a_frame(
-    save: Callable[..., str], manifest: str, tmp_path: Path, run_length: bool, layer: str
-) -> None:
-    checkpoint, out = save(quantizer="gumbel"), tmp_path / "out"
-    symbols = Symbols(tuple(f"{i}-{j}" for i in range(8) for j in range(7)))  # 7 as second code is unknown
-    sizes = {
-        "encoder_layers": 2,
-        "encoder_embed_dim": 16,
-        "encoder_ffn_embed_dim": 32,
-        "encoder_attention_heads": 2,
-    }
-    torch.manual_seed(0)
-    save_bert(tmp_path / "bert.pt", build_bert(sizes, symbols))
-    options = ["--layer", layer, "--bert", str(tmp_path / "bert.pt"), "--store", "fp32"]
-    options += ["--run-length"] if run_length else []
-    assert main(["features", checkpoint, manifest, str(out), *options]) == 0
-    bert, tokenizer, store = (
-        load_bert(tmp_path / "bert.pt"),
-        Tokenizer.load(checkpoint),
-        FeatureStore(out, "train"),
-    )
-    for i, (utt, frames) in enumerate(store.rows):
-        words = tokenizer.tokens(tokenizer.encode_file(tmp_path / "audio-train" / f"{utt}.flac")).split()
-        kept = [n for n in range(len(words)) if not run_length or n == 0 or words[n] != words[n - 1]]
-        ids = torch.tensor([symbols.ids.get(words[n], 3) for n in kept])
-        with torch.no_grad():
-            states = bert_features(bert, [ids], int(layer[5:]) if layer[5:] else -1)[0]
-        lengths = torch.tensor([*kept[1:], len(words)]) - torch.tensor(kept)
-        assert frames == len(words)
-        expected = states.repeat_interleave(lengths, 0)
-        torch.testing.assert_close(torch.from_numpy(store[i].copy()), expected, atol=1e-5, rtol=1e-5)
-
-
 def test_kills_and_ranks_change_nothing(
     save: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,9 +136,52 @@ def test_missing_files_are_tried_again(
     assert main(["features", checkpoint, manifest, str(tmp_path / "one"), "--layer", "c", *FEW]) == 0
     assert content(out) == content(tmp_path / "one")
     about = json.loads((out / "features.json").read_text())
-    assert about["layer"] == "c" and about["dim"] == 16 and about["splits"]["train"]["utterances"] == 6
+    assert (
+        about["layer"] == "c"
+        and about["normalize"] is False
+        and about["dim"] == 16
+        and about["splits"]["train"]["utterances"] == 6
+    )
     assert main([*arguments, "--store", "fp32"]) == 2
     assert main([*arguments, "--store", "fp32", "--refresh"]) == 0
+
+
+def test_a_folder_of_before_goes_on(
+    save: Callable[..., str], manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its features.json does not say whether its network normalizes; a killed run's settings neither."""
+    checkpoint, out = save(quantizer="kmeans"), tmp_path / "out"
+    arguments = ["features", checkpoint, manifest, str(out), "--layer", "c", *FEW]
+    assert main(arguments) == 0
+    about = json.loads((out / "features.json").read_text())
+    assert about.pop("normalize") is False
+    (out / "features.json").write_text(json.dumps(about))
+    assert main(arguments) == 0 and "is there" in capsys.readouterr().out
+    valid = str(corpus(tmp_path, "valid", files=3))
+    lost = tmp_path / "audio-valid" / "valid1.flac"
+    os.rename(lost, tmp_path / "elsewhere.flac")
+    assert main(["features", checkpoint, valid, *arguments[3:]]) == 1
+    settings = json.loads((out / ".valid.parts" / "settings.json").read_text())
+    assert "normalize" not in settings
+    os.rename(tmp_path / "elsewhere.flac", lost)
+    assert main(["features", checkpoint, valid, *arguments[3:]]) == 0
+    assert len(FeatureStore(out, "valid")) == 3
+
+
+def test_features_from_python_are_those_of_the_command(
+    save: Callable[..., str], manifest: str, tmp_path: Path
+) -> None:
+    checkpoint, path = save(quantizer="kmeans"), tmp_path / "audio-train" / "train2.flac"
+    command = ["features", checkpoint, manifest, str(tmp_path / "out"), "--layer", "c", "--store", "fp32"]
+    assert main(command) == 0
+    features = load_features("c", checkpoint)
+    assert np.array_equal(features.of(path).numpy(), FeatureStore(tmp_path / "out", "train")[2])
+    assert (features.dim, features.stride, features.sample_rate) == (16, 40, 16_000)
+    about = json.loads((tmp_path / "out" / "features.json").read_text())
+    assert features.spec == FeatureSpec.from_json({**about, "store": None, "device": None})
+    with pytest.raises(AudioError, match=r"short.wav: 50 samples .* are too short for a frame"):
+        soundfile.write(tmp_path / "short.wav", np.zeros(50), 16_000)
+        features.of(tmp_path / "short.wav")
 
 
 def test_what_does_not_fit_into_fp16_is_said(

@@ -1,5 +1,6 @@
 """What fairseq sees of the acoustic model: archs, options, features at hand or made on the fly, its state."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,13 @@ import torch
 pytest.importorskip("fairseq")
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import OmegaConf
 
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.spectral import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 vqw2v_plugin.register()
@@ -33,8 +36,9 @@ def build(
     torch.manual_seed(0)
     cfg = VqWav2LetterConfig(**{"_name": "vq_wav2letter_tiny", **SMALL, **given})
     units = units or ctc_units(LETTERS)
+    spec = FeatureSpec.from_json(stamp or LOGMEL)
     return VqWav2LetterModel.build_model(
-        cfg, SimpleNamespace(units=units, feature_dim=dim, feature_stamp=stamp or LOGMEL)
+        cfg, SimpleNamespace(units=units, feature_dim=dim, feature_spec=spec)
     )
 
 
@@ -59,7 +63,9 @@ def test_archs_and_options_reach_the_model_from_the_command_line() -> None:
         "bert:3",
         None,
     )
-    task = SimpleNamespace(units=asg_units(LETTERS), feature_dim=20, feature_stamp=LOGMEL)
+    task = SimpleNamespace(
+        units=asg_units(LETTERS), feature_dim=20, feature_spec=FeatureSpec.from_json(LOGMEL)
+    )
     cfg = parsed("--arch", "vq_wav2letter_tiny", "--dropout", "0.25", "--norm", "none", "--time-masks", "2")
     network = VqWav2LetterModel.build_model(cfg, task).network
     assert (network.config.dropout, network.config.norm, network.config.masks.time_masks) == (0.25, "none", 2)
@@ -83,7 +89,7 @@ def test_features_at_hand(units: Units) -> None:
     out = model(source=torch.randn(2, 31, 20), lengths=torch.tensor([31, 20]))
     assert out.emissions.shape == (2, 16, len(units)) and out.lengths.tolist() == [16, 10]
     assert model.frames(31) == 16 and model.units is units
-    assert (model.network.transitions is None) == units.is_ctc
+    assert (model.network.transitions is not None) == units.loss.has_transitions
     assert "splits" not in model.about.content["features"]
 
 
@@ -147,6 +153,41 @@ def test_weights_for_other_symbols_or_features_are_refused() -> None:
         build().load_state_dict(state)
 
 
+FILES = {name: {"name": f"{name}.pt", "sha256": 64 * "a"} for name in ("checkpoint", "bert", "pieces")}
+BERT = {**LOGMEL, **FILES, "layer": "bert:2", "dtype": "fp32", "store": "fp16", "normalize": False}
+OTHER = {name: {"name": f"{name}.pt", "sha256": 64 * "b"} for name in FILES}
+OTHERS = [*OTHER.items(), ("pieces", None), ("layer", "bert:1"), ("dtype", "bf16"), ("store", "fp32")]
+
+
+@pytest.mark.parametrize(("name", "value"), [*OTHERS, ("normalize", True), ("stride", 80)])
+def test_a_training_is_not_resumed_on_features_that_differ_in_any_field(name: str, value: Any) -> None:
+    state = build(stamp=BERT).state_dict()
+    moved = {**BERT, "checkpoint": {**FILES["checkpoint"], "name": "moved.pt", "path": "/elsewhere/moved.pt"}}
+    build(stamp=moved).load_state_dict(state)
+    with pytest.raises(ValueError, match=f"trained on features whose `{name}` is .*, here it is "):
+        build(stamp={**BERT, name: value}).load_state_dict(state)
+
+
+def test_a_training_on_mel_bands_is_not_resumed_on_fewer_of_them() -> None:
+    mfcc = {**LOGMEL, "layer": "mfcc:20", "bands": 80}
+    state = build(stamp=mfcc).state_dict()
+    with pytest.raises(ValueError, match="features whose `bands` is 80, here it is 40"):
+        build(stamp={**mfcc, "bands": 40}).load_state_dict(state)
+
+
+def test_fine_tuning_begins_with_a_model_of_stored_features(front: str, tmp_path: Path) -> None:
+    """Stored ones were rounded to fp16; the front's are about to change anyway."""
+    audio = {"sample_rate": 16_000}
+    about = build(dim=0, stamp=audio, front=front).about.content["features"]
+    stored = build(dim=16, stamp={**about, "store": "fp16", "fine_tuned": None})
+    learning = build(dim=0, stamp=audio, front=front, freeze_updates=0)
+    learning.load_state_dict(stored.state_dict())
+    with pytest.raises(ValueError, match="features whose `fine_tuned` is True, here it is False"):
+        build(dim=16, stamp={**about, "fine_tuned": None}).load_state_dict(learning.state_dict())
+    with pytest.raises(ValueError, match="features whose `store` is 'fp16', here it is 'fp32'"):
+        build(dim=0, stamp=audio, front=front).load_state_dict(stored.state_dict())
+
+
 def test_averaged_states_still_tell_what_they_are() -> None:
     """fairseq's script adds up the tensors of all checkpoints, and divides whole ones without a rest."""
     state = build().state_dict()
@@ -156,6 +197,16 @@ def test_averaged_states_still_tell_what_they_are() -> None:
             total[name] += value
     mean = {k: v.div(10) if v.is_floating_point() else v // 10 for k, v in total.items()}
     build().load_state_dict(mean)
+
+
+@pytest.mark.parametrize("dim", [0, 20])
+def test_checkpoints_from_before_an_option_are_built(dim: int) -> None:
+    """fairseq-generate gives the settings of the file as they are."""
+    cfg = OmegaConf.create(dataclasses.asdict(VqWav2LetterConfig(**{"_name": "vq_wav2letter_tiny", **SMALL})))
+    del cfg.front_pieces
+    spec = FeatureSpec.from_json(LOGMEL if dim else {"sample_rate": 16_000})
+    task = SimpleNamespace(units=ctc_units(LETTERS), feature_dim=dim, feature_spec=spec)
+    assert VqWav2LetterModel.build_model(cfg, task).about.content["features"]["layer"] == "logmel"
 
 
 def test_what_does_not_go_together_is_named(front: str, tmp_path: Path) -> None:

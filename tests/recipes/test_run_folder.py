@@ -1,11 +1,18 @@
+"""What a recipe writes into the folders of its stages is what is read from them; old runs stay readable."""
+
 import os
 from pathlib import Path
 
 import pytest
+from python_code import python
 
-from vqw2v_plugin.recipes import folder as run_folder
-from vqw2v_plugin.recipes import runner as recipe
-from vqw2v_plugin.recipes.folder import RunError, RunFolder
+from vqw2v_plugin.recipes.folder import BEGUN, DONE, RunError, RunFolder, Stamp, begin, finish, hash_of
+from vqw2v_plugin.recipes.runner import Stage, run_recipe, stage_stamps
+
+TOY = Stamp(("vqw2v toy X --seed 4",))
+TRAINING = Stamp(
+    ("fairseq-hydra-train a 'b c'", "more"), (("corpus", TOY.hash),), (("/my yaml/a.yaml", hash_of(b"x: 1")),)
+)
 
 
 def make(path: Path, text: str = "", when: float = 0) -> None:
@@ -17,12 +24,14 @@ def make(path: Path, text: str = "", when: float = 0) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    make(tmp_path / "corpus/begun", "vqw2v toy X --seed 4\n", 100)
+    begin(tmp_path / "corpus", TOY)
     make(tmp_path / "corpus/log.txt", "made\n")
-    make(tmp_path / "corpus/done", "vqw2v toy X --seed 4\n", 160)
+    finish(tmp_path / "corpus", TOY)
+    begin(tmp_path / "a_training", TRAINING)
+    for mark, when in (("corpus/begun", 100), ("corpus/done", 160), ("a_training/begun", 200)):
+        os.utime(tmp_path / mark, (when, when))
     make(tmp_path / "corpus/data/train.tsv", "root\n")
     make(tmp_path / "corpus/data/flac/a.flac")
-    make(tmp_path / "a_training/begun", "fairseq-hydra-train a 'b c'\nmore\nafter corpus 12ab\n", 200)
     make(tmp_path / "a_training/log.txt", "half a line")
     make(tmp_path / "a_training/.hydra/config.yaml", "x: 1")
     make(tmp_path / "a_training/.secret/config.yaml", "x: 1")
@@ -31,8 +40,37 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_marks_are_those_of_the_recipe() -> None:
-    assert (run_folder.LOG, run_folder.BEGUN, run_folder.DONE) == (recipe.LOG, recipe.BEGUN, recipe.DONE)
+def test_a_stamp_is_text_that_earlier_runs_hold() -> None:
+    """A stage whose stamp is another runs anew: this text may never change."""
+    text = (
+        "fairseq-hydra-train a 'b c'\n"
+        "more\n"
+        "after corpus 05147b104ed19694\n"
+        "with /my yaml/a.yaml db0d222aebf678ab\n"
+    )
+    assert TRAINING.text == text and Stamp.parse(text) == TRAINING
+    assert Stamp(()).text == "\n" and Stamp.parse("\n") == Stamp.parse("") == Stamp(())
+
+
+@pytest.mark.parametrize("command", ["with care", "after all", "sh -c 'a\n\nafter b 0123456789abcdef\n'"])
+def test_every_command_comes_back_from_a_stamp(command: str) -> None:
+    for stamp in (Stamp((command,)), Stamp((command, "more"), TRAINING.needs, TRAINING.reads)):
+        assert Stamp.parse(stamp.text) == stamp
+
+
+def test_what_a_recipe_wrote_is_read_as_commands_needs_and_files(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("lr: 1")
+    stages = [
+        Stage("one", python("print(1)\nprint(2)"), "First", 0.1),
+        Stage("two", [["echo", "a b"], ["true"]], "Second", 0.1, needs=["one"], reads=[settings]),
+    ]
+    run_recipe(tmp_path / "run", stages)
+    one, two = RunFolder(tmp_path / "run").stages
+    assert one.arguments()[1:] == ["-c", "print(1)\nprint(2)"] and len(one.commands) == 1
+    assert two.commands == ("echo 'a b'", "true") and two.needs == ("one",)
+    for name in (BEGUN, DONE):
+        assert (tmp_path / "run/two" / name).read_text() == stage_stamps(stages)["two"].text
 
 
 def test_stages_stand_in_the_order_in_which_they_began(run: Path) -> None:
@@ -59,7 +97,7 @@ def test_files_belong_to_the_stage_above_them_and_hidden_ones_to_none(run: Path)
 
 
 def test_the_stage_that_makes_the_page_is_left_out_but_its_list_is_read(run: Path) -> None:
-    make(run / "report/begun", "vqw2v report RUN x.html\nafter corpus 1\nafter decode 2\n", 400)
+    begin(run / "report", Stamp(("vqw2v report RUN x.html",), (("corpus", TOY.hash), ("decode", TOY.hash))))
     folder = RunFolder(run, without=run / "report")
     assert [stage.name for stage in folder.stages] == ["corpus", "a_training", "by_hand"]
     assert folder.listed == ("corpus", "decode")

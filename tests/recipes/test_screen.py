@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from vqw2v_plugin.recipes import screen as recipe_screen
+from vqw2v_plugin.recipes import screen as screen_module
 from vqw2v_plugin.recipes.runner import Stage, all_needs
-from vqw2v_plugin.recipes.screen import Board, Clock
+from vqw2v_plugin.recipes.screen import Screen, TimeLeft
 
 
 class Terminal(io.StringIO):
-    """Understands what a board writes: lines, back to the start of one, wiping it, up."""
+    """Understands what a screen writes: lines, back to the start of one, wiping it, up."""
 
     def isatty(self) -> bool:
         return True
@@ -37,15 +37,15 @@ class Terminal(io.StringIO):
 
 def test_bars_stay_under_the_lines_one_for_each_stage() -> None:
     terminal = Terminal()
-    board = Board(terminal)
-    board.say("one begins", "two begins")
-    board.bar("one", "one: 10%")
-    board.bar("two", "two: 20%")
-    board.say("three begins")
-    board.bar("one", "one: 30%")
+    screen = Screen(terminal)
+    screen.say("one begins", "two begins")
+    screen.show_bar("one", "one: 10%")
+    screen.show_bar("two", "two: 20%")
+    screen.say("three begins")
+    screen.show_bar("one", "one: 30%")
     assert terminal.screen() == ["one begins", "two begins", "three begins", "one: 30%", "two: 20%"]
-    board.drop("one")
-    board.say("one is done")
+    screen.remove_bar("one")
+    screen.say("one is done")
     assert [line for line in terminal.screen() if line] == [
         "one begins",
         "two begins",
@@ -53,23 +53,23 @@ def test_bars_stay_under_the_lines_one_for_each_stage() -> None:
         "one is done",
         "two: 20%",
     ]
-    board.drop("two")
+    screen.remove_bar("two")
     assert terminal.screen()[4] == ""
 
 
 def test_a_bar_is_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     terminal = Terminal()
-    Board(terminal).bar("one", "x" * 100)
+    Screen(terminal).show_bar("one", "x" * 100)
     assert terminal.getvalue() == "x" * 19
 
 
 def test_a_log_gets_each_bar_as_a_line() -> None:
     stream = io.StringIO()
-    board = Board(stream)
-    board.bar("one", "one: 10%")
-    board.drop("one")
-    board.say("done")
+    screen = Screen(stream)
+    screen.show_bar("one", "one: 10%")
+    screen.remove_bar("one")
+    screen.say("done")
     assert stream.getvalue() == "one: 10%\ndone\n"
 
 
@@ -77,8 +77,8 @@ def stage(name: str, minutes: float, *needs: str) -> Stage:
     return Stage(name, [], "", minutes, needs)
 
 
-def clock_of(stages: list[Stage], jobs: int) -> Clock:
-    return Clock({stage.name: stage.minutes for stage in stages}, all_needs(stages), jobs)
+def time_left(stages: list[Stage], jobs: int) -> TimeLeft:
+    return TimeLeft({stage.name: stage.minutes for stage in stages}, all_needs(stages), jobs)
 
 
 @pytest.mark.parametrize(
@@ -93,22 +93,22 @@ def clock_of(stages: list[Stage], jobs: int) -> Clock:
     ],
 )
 def test_what_is_left_knows_what_runs_side_by_side(stages: list[Stage], jobs: int, left: int) -> None:
-    assert clock_of(stages, jobs).left() == f"about {left} min"
+    assert time_left(stages, jobs).in_words() == f"about {left} min"
 
 
 def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(recipe_screen.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(screen_module.time, "monotonic", lambda: now[0])
     stages = [stage("a", 4), stage("b", 10)]
-    clock = clock_of(stages, 2)
-    clock.begins("a")
-    clock.begins("b")
+    left = time_left(stages, 2)
+    left.begin("a")
+    left.begin("b")
     now[0] = 60 * 4
-    assert clock.left() == "about 6 min"
+    assert left.in_words() == "about 6 min"
     now[0] = 60 * 10
-    clock.ends("a", 600)  # ten minutes instead of four, two of which are believed: twice as slow
-    assert clock.left() == "about 10 min"
-    clock.ends("b", None)
-    assert clock.left() == ""
+    left.end("a", 600)  # ten minutes instead of four, two of which are believed: twice as slow
+    assert left.in_words() == "about 10 min"
+    left.end("b", None)
+    assert left.in_words() == ""

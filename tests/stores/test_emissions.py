@@ -1,6 +1,5 @@
 """Saved emissions: what was written is read, and what does not belong together is refused."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
-from vqw2v_plugin.stores.features import ABOUT, FeatureError
+from vqw2v_plugin.stores.features import FEATURES, FeatureError
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = asg_units(["|", "a", "b"])
@@ -20,7 +19,7 @@ def rows(frames: int, seed: int = 0, columns: int = 5) -> np.ndarray:
 
 
 def write(folder: Path, split: str = "dev", units: Units = UNITS, steps: np.ndarray | None = STEPS) -> None:
-    with EmissionWriter(folder, split, dataclasses.asdict(units), 0.01, steps) as writer:
+    with EmissionWriter(folder, split, units.to_json(), 0.01, steps) as writer:
         for i, frames in enumerate((3, 0, 7)):
             writer.add(f"utt {i}", rows(frames, i, len(units)))
 
@@ -33,19 +32,20 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         assert saved.utts == ("utt 0", "utt 1", "utt 2") and len(saved) == 3
         for i, frames in enumerate((3, 0, 7)):
             assert np.array_equal(saved[i], rows(frames, i))
-        assert Units(**saved.units) == UNITS and saved.frame_seconds == 0.01
+        assert Units.from_json(saved.units) == UNITS and saved.frame_seconds == 0.01
         assert saved.transitions is not None and np.array_equal(saved.transitions, STEPS)
     assert not list((tmp_path / "e").glob(".*part"))
 
 
 def test_a_split_is_replaced_and_a_failed_one_leaves_what_was_there(tmp_path: Path) -> None:
     write(tmp_path)
-    with EmissionWriter(tmp_path, "dev", dataclasses.asdict(ctc_units(["a"])), 0.02) as writer:
+    with EmissionWriter(tmp_path, "dev", ctc_units(["a"]).to_json(), 0.02) as writer:
         writer.add("other", rows(4, 1, 2))
     saved = read_emissions(tmp_path, "dev")
-    assert saved.utts == ("other",) and saved.transitions is None and Units(**saved.units).is_ctc
+    assert saved.utts == ("other",) and saved.transitions is None
+    assert Units.from_json(saved.units) == ctc_units(["a"])
     with pytest.raises(KeyboardInterrupt):
-        with EmissionWriter(tmp_path, "dev", dataclasses.asdict(ctc_units(["a"])), 0.02) as writer:
+        with EmissionWriter(tmp_path, "dev", ctc_units(["a"]).to_json(), 0.02) as writer:
             raise KeyboardInterrupt
     assert read_emissions(tmp_path, "dev").utts == ("other",)
     assert not list(tmp_path.glob(".*part"))
@@ -60,7 +60,7 @@ def test_two_models_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_broken_rows_and_names_are_refused(tmp_path: Path) -> None:
-    with EmissionWriter(tmp_path, "dev", dataclasses.asdict(UNITS), 0.01, STEPS) as writer:
+    with EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, STEPS) as writer:
         with pytest.raises(FeatureError, match=r"x: emissions of the shape \[3, 4\]; expected \[frames, 5\]"):
             writer.add("x", rows(3, columns=4))
         writer.add("x", rows(3))
@@ -70,18 +70,18 @@ def test_broken_rows_and_names_are_refused(tmp_path: Path) -> None:
             writer.add("a\tb", rows(3))
     assert read_emissions(tmp_path, "dev").utts == ("x",)
     with pytest.raises(FeatureError, match=r"`transitions` are \[2, 2\]; expected \[5, 5\]"):
-        EmissionWriter(tmp_path, "dev", dataclasses.asdict(UNITS), 0.01, np.zeros((2, 2)))
+        EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, np.zeros((2, 2)))
     with pytest.raises(FeatureError, match="`frame_seconds` is 0"):
-        EmissionWriter(tmp_path, "dev", dataclasses.asdict(UNITS), 0)
+        EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeatureError, match="no such folder"):
         read_emissions(tmp_path / "none", "dev")
-    (tmp_path / ABOUT).write_text(json.dumps({"layer": "z"}))
+    (tmp_path / FEATURES.about).write_text(json.dumps({"layer": "z"}))
     with pytest.raises(FeatureError, match="has the layer 'z', expected 'emissions'"):
         read_emissions(tmp_path, "dev")
-    (tmp_path / ABOUT).unlink()
+    (tmp_path / FEATURES.about).unlink()
     write(tmp_path)
     with pytest.raises(FeatureError, match=r"no emissions of the split 'test' \(there are: dev\)"):
         read_emissions(tmp_path, "test")

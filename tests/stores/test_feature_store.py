@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.stores.features import FeatureError, FeatureStore, feature_splits, gather_features
+from vqw2v_plugin.stores.features import FEATURES, FeatureError, FeatureStore, gather_features
 from vqw2v_plugin.stores.shards import ShardFolder, Span
 
 Arrays = list[list[np.ndarray]]
@@ -50,7 +50,7 @@ def test_what_is_gathered_is_read(tmp_path: Path, seed: int, dtype: str, failed:
     arrays, dim = random_shards(seed, dtype)
     shards, spans = write(tmp_path, arrays, dim, dtype, failed)
     flat = [rows for held in arrays for rows in held]
-    gather_features(tmp_path, "train", shards, spans, [f"u{i}" for i in range(len(flat))])
+    gather_features(tmp_path, "train", shards, spans, [f"u{i}" for i in range(len(flat))], {})
     store = FeatureStore(tmp_path, "train")
     assert len(store) == len(flat) and store.dim == dim and store.frames.dtype == dtype
     assert all(np.array_equal(store[i], rows) for i, rows in enumerate(flat))
@@ -70,24 +70,24 @@ def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     arrays, dim = random_shards(3)
     utts = [f"u{i}" for held in arrays for i in range(len(held))]
     shards, spans = write(tmp_path / "whole", arrays, dim, "float16")
-    gather_features(tmp_path / "whole", "train", shards, spans, utts)
+    gather_features(tmp_path / "whole", "train", shards, spans, utts, {})
     real = module.os.replace
-    for name in ("drop_rows", "first rename", "second rename"):
+    for name in ("drop_rows", "1st rename", "2nd rename", "3rd rename", "4th rename"):
         out = tmp_path / name
         shards, spans = write(out, arrays, dim, "float16")
         calls = []
 
         def cut(*args: object, name: str = name, calls: list[int] = calls) -> None:
             calls.append(1)
-            if name == "drop_rows" or len(calls) == (2 if name == "second rename" else 1):
+            if name == "drop_rows" or len(calls) == int(name[0]):
                 raise KeyboardInterrupt
             real(*args)  # type: ignore[arg-type]
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(*((shards, "drop_rows") if name == "drop_rows" else (module.os, "replace")), cut)
-            gather_features(out, "train", shards, spans, utts)
-        assert feature_splits(out) == []
-        gather_features(out, "train", shards, spans, utts)
+            gather_features(out, "train", shards, spans, utts, {})
+        assert FEATURES.splits(out) == []
+        gather_features(out, "train", shards, spans, utts, {})
         for suffix in ("npy", "ends.npy", "ids"):
             assert (out / f"train.{suffix}").read_bytes() == (
                 tmp_path / "whole" / f"train.{suffix}"
@@ -98,12 +98,12 @@ def test_frames_that_are_gone_are_missed(tmp_path: Path) -> None:
     shards, spans = write(tmp_path, [[np.zeros((3, 2))], [np.ones((3, 2))]], 2, "float32")
     shards.drop_rows(0)
     with pytest.raises(FeatureError, match="lacks frames that were in it"):
-        gather_features(tmp_path, "train", shards, spans, ["a", "b"])
+        gather_features(tmp_path, "train", shards, spans, ["a", "b"], {})
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     shards, spans = write(tmp_path, [[np.zeros((3, 2))]], 2, "float32")
-    gather_features(tmp_path, "train", shards, spans, ["a"])
+    gather_features(tmp_path, "train", shards, spans, ["a"], {})
     with pytest.raises(FeatureError, match=r"valid.npy: is missing; the splits in .* are: train"):
         FeatureStore(tmp_path, "valid")
     np.save(tmp_path / "train.ends.npy", np.array([2]))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.stores.labels import LabelError, Labels, read_about, read_labels, read_symbols, write_labels
+from vqw2v_plugin.stores.labels import LABELS, LabelError, Labels, read_labels, read_symbols, write_labels
 
 TRAIN = Labels(("u1", "u2"), (("h", "i", "|"), ("a", "|")), ("hi", "a"))
 COUNTS = [("|", 2), ("a", 1), ("h", 1), ("i", 1)]
@@ -37,7 +37,7 @@ def test_other_units_and_splits_share_the_folder_and_its_record(tmp_path: Path) 
         write_labels(tmp_path, "letters", {"test": TRAIN}, [("a", 1)], {})
     phones = {"train": Labels(("u1", "u2"), (("HH", "AY"), ("AH",)))}
     write_labels(tmp_path, "phones", phones, [("HH", 1)], {"splits": {"train": {}}})
-    about = read_about(tmp_path)
+    about = LABELS.read_about(tmp_path)
     assert set(about) == {"letters", "phones"} and set(about["letters"]["splits"]) == {"train", "valid"}
     assert read_labels(tmp_path, "train", "phones").labels == (("HH", "AY"), ("AH",))
 
@@ -68,10 +68,10 @@ def test_a_failed_run_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
-    (tmp_path / ".labels").mkdir()
-    (tmp_path / ".labels" / "train.ltr").write_text("half")
+    (tmp_path / ".labels.part").mkdir()
+    (tmp_path / ".labels.part" / "train.ltr").write_text("half")
     write(tmp_path, train=TRAIN)
-    assert not (tmp_path / ".labels").exists() and read_labels(tmp_path, "train", "letters") == TRAIN
+    assert not (tmp_path / ".labels.part").exists() and read_labels(tmp_path, "train", "letters") == TRAIN
     (tmp_path / "labels.json").write_text("[]")
     with pytest.raises(LabelError, match="holds a list"):
         write(tmp_path, train=TRAIN)

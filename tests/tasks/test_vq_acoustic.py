@@ -10,14 +10,15 @@ import pytest
 import soundfile
 
 pytest.importorskip("fairseq")
+from fake_speech import SYMBOLS, generate, spell, train, write_features, write_speech
 from omegaconf import OmegaConf
-from speaking import SYMBOLS, generate, spell, train, write_features, write_speech
 
 import vqw2v_plugin
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
+from vqw2v_plugin.training.acoustic_data import Learning
 
 vqw2v_plugin.register()
 LEXICON = "lexicon.ltr.txt"
@@ -229,7 +230,7 @@ def test_the_label_folder_says_what_is_learnt(speech: tuple[Path, Path], tmp_pat
     data, labels = speech
     task = task_of(data, labels)
     assert task.units.symbols == ("<blank>", *SYMBOLS) and task.feature_dim == 8
-    assert task.feature_stamp["layer"] == "logmel"
+    assert task.feature_spec.layer == "logmel"
     assert task_of(data, labels, criterion_name="asg").units.symbols == (*SYMBOLS, "1", "2")
     with pytest.raises(LabelError, match="`criterion` is cross_entropy; expected one of vq_ctc, asg"):
         _ = task_of(data, labels, criterion_name="cross_entropy").units
@@ -266,14 +267,25 @@ def test_what_cannot_be_learnt_is_named_before_training(
         train(tmp_path / "other", labels, tmp_path / "ck3", "vq_ctc", *few)
 
 
+def test_it_decodes_until_there_is_a_criterion_and_then_it_learns(speech: tuple[Path, Path]) -> None:
+    task = task_of(*speech)
+    task.load_dataset("test")
+    assert task.datasets["test"].columns is None and len(task.datasets["test"].printed) == 10
+    with pytest.raises(ValueError, match=r"nothing to decode; ask the task for batches"):
+        task.build_generator([None], None)
+    task.model = SimpleNamespace(frames=lambda size: size)
+    task.build_criterion(OmegaConf.create({"_name": "vq_ctc", "sentence_avg": False}))
+    task.load_dataset("test")
+    assert task.datasets["test"].printed is None and len(task.datasets["test"].columns) == 10
+
+
 def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -> None:
     task = task_of(*speech, label_fraction=0.2)
-    task._learns = True
-    task._model = SimpleNamespace(frames=lambda size: size)
+    task.learning = Learning(task.cfg, task.labels, task.units, lambda size: size)
     for split in ("train", "valid"):
         task.load_dataset(split)
     assert len(task.datasets["train"]) == 12 and len(task.datasets["valid"]) == 8
     again = task_of(*speech, label_fraction=0.2, seed=99)
-    again._learns, again._model = True, task._model
+    again.learning = Learning(again.cfg, again.labels, again.units, lambda size: size)
     again.load_dataset("train")
     assert np.array_equal(task.datasets["train"].rows, again.datasets["train"].rows)

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.modules.bert.config import config_of
 from vqw2v_plugin.stores.symbols import TokenError, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 from vqw2v_plugin.tasks.vq_token_pretraining import VqTokenPretrainingConfig, VqTokenPretrainingTask
@@ -67,7 +68,8 @@ def test_command_line_reaches_task_and_model(folder: Path) -> None:
     assert (how.start_prob, how.length, how.stdev, how.leave_prob, how.random_prob) == (0.03, 5, 2, 0, 0.2)
     assert dataset.seed == 7 and dataset.sizes.max() <= 60
     network = task.build_model(cfg.model).network
-    assert network.sizes == (3, 128, 512, 4, 0.1) and network.config.vocabulary == "groups"
+    given = {"encoder_layers": 3, "vocabulary": "groups", "layernorm_embedding": False}
+    assert network.config == config_of("vq_bert_tiny", given)
     assert isinstance(network.embedding_norm, torch.nn.Identity)
 
 
@@ -84,7 +86,8 @@ def test_hydra_config_reaches_task_and_model_and_names_the_arch(folder: Path) ->
     task.load_dataset("valid")
     assert task.dataset("valid").seed == 3 and task.dataset("valid").masking.length == 10
     network = models.build_model(cfg.model, task).network
-    assert network.sizes == (1, 512, 2048, 8, 0.05) and len(network.symbols) == 35
+    assert network.config == config_of("vq_bert_small", {"encoder_layers": 1})
+    assert len(network.symbols) == 35
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

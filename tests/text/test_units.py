@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqw2v_plugin.text.loss_kinds import LOSS_KINDS, loss_kind
 from vqw2v_plugin.text.spelling import LetterSpeller
-from vqw2v_plugin.text.units import Units, asg_units, ctc_units
+from vqw2v_plugin.text.units import BLANK, Units, asg_units, ctc_units
 
 LETTERS = ("|", *"abc'")
 texts = st.lists(st.text("abc'", min_size=1, max_size=6), max_size=4).map(" ".join)
@@ -58,4 +59,10 @@ def test_what_cannot_be_is_said_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="'<blank>' is none"):
         ctc_units(LETTERS).encode(["<blank>"])
     with pytest.raises(ValueError, match="expected one of letters, phones, pieces"):
-        Units(("a",), "words")
+        Units(("a",), "words", loss=LOSS_KINDS["asg"])
+    with pytest.raises(ValueError, match="`blank` is None; CTC has the column of one"):
+        Units(("a",), loss=LOSS_KINDS["ctc"])
+    with pytest.raises(ValueError, match="`repeats` are 1; CTC has none"):
+        Units((BLANK, "a", "1"), blank=0, repeats=("1",), loss=LOSS_KINDS["ctc"])
+    with pytest.raises(ValueError, match="`loss` is 'transducer'; expected one of ctc, asg"):
+        loss_kind("transducer")

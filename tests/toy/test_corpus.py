@@ -187,7 +187,9 @@ def test_killed_run_is_made_again(
 ) -> None:
     out = tmp_path / "killed"
 
-    def dies_later(work: chunk.Chunk, make: Callable[..., list[chunk.Utterance]] = corpus.make_chunk_apart):
+    def dies_later(
+        work: chunk.Chunk, make: Callable[..., list[chunk.ToyUtterance]] = corpus.make_chunk_apart
+    ):
         if work.first > 0:
             raise RuntimeError("killed")
         return make(work)
@@ -199,6 +201,11 @@ def test_killed_run_is_made_again(
     monkeypatch.undo()
     assert _make(out).made
     assert _contents(out) == _contents(made.folder)
+
+
+def test_run_killed_right_away_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / ".corpus.unfinished.json.part").write_text("{")
+    assert make_corpus(tmp_path, 0.01, 1).made and not list(tmp_path.glob(".*"))
 
 
 def test_worker_that_fails_says_why(tmp_path: Path) -> None:

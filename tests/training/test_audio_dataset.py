@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from vqw2v_plugin.audio.pcm_cache import PcmCache
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
-from vqw2v_plugin.training.datasets.audio import AudioCropDataset, BadClip, LoadedClip
+from vqw2v_plugin.training.datasets.audio import AudioCropDataset, LoadedClip
+from vqw2v_plugin.training.datasets.base import Unreadable
 
 Corpus = Callable[[int], Manifest]
 
@@ -90,6 +91,23 @@ def test_batch_has_no_padding(corpus: Corpus) -> None:
     assert batch["utts"] == ["clip0", "clip1", "clip2", "clip3"] and batch["skipped"] == 0
     for row, utterance in zip(batch["net_input"]["source"].numpy(), manifest, strict=True):
         assert row.tobytes() in read_audio(utterance.path, 16_000).tobytes()
+
+
+def test_a_padded_batch_has_each_crop_whole_and_says_what_is_padding(corpus: Corpus) -> None:
+    manifest = corpus(4)  # 6,000 to 10,500 samples
+    dataset = dataset_of(manifest, max_sample_size=9_000, pad=True)
+    batch = batch_of(dataset, range(4))
+    wav, mask = batch["net_input"]["source"], batch["net_input"]["padding_mask"]
+    assert wav.shape == mask.shape == (4, 9_000) and mask.dtype == torch.bool
+    assert (~mask).sum(1).tolist() == [6_000, 7_500, 9_000, 9_000]
+    for i in range(4):
+        assert torch.equal(wav[i][~mask[i]], source(dataset, i)) and not wav[i][mask[i]].any()
+    assert not (mask[:, :-1] & ~mask[:, 1:]).any()  # once behind the end, always
+    plain = batch_of(dataset_of(manifest, max_sample_size=9_000), range(4))
+    assert set(plain["net_input"]) == {"source"}  # off by default
+    assert {k: v for k, v in batch.items() if k not in ("net_input", "id")} == {
+        k: v for k, v in plain.items() if k not in ("net_input", "id")
+    }
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -190,7 +208,7 @@ def test_truncated_flac_is_skipped_and_named(corpus: Corpus, caplog: pytest.LogC
     for _ in range(3):
         batch = batch_of(dataset, range(3))
     assert batch["id"].tolist() == [0, 2] and batch["skipped"] == 1
-    assert isinstance(dataset[1], BadClip) and dataset.num_skipped == 1
+    assert isinstance(dataset[1], Unreadable) and dataset.num_skipped == 1
     assert caplog.text.count("clip1.flac: breaks off or is corrupt") == 1
     dataset.set_epoch(2)
     dataset.set_epoch(3)
@@ -240,9 +258,9 @@ def test_a_file_of_an_unforeseen_rate_that_is_too_short_is_skipped(tmp_path: Pat
     write_manifest(tmp_path / "m.tsv", tmp_path, rows)
     dataset = dataset_of(Manifest(tmp_path / "m.tsv"), min_sample_size=4_000)
     bad = dataset[1]
-    assert isinstance(bad, BadClip) and "48000.wav: has 2000 samples at 16000 Hz, fewer than" in bad.reason
+    assert isinstance(bad, Unreadable) and "48000.wav: has 2000 samples at 16000 Hz, fewer than" in bad.reason
 
 
 def test_without_any_readable_file_the_default_rate_is_assumed(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "gone.wav", "samples": 9_000}])
-    assert dataset_of(Manifest(tmp_path / "m.tsv")).sizes.tolist() == [9_000]
+    assert dataset_of(Manifest(tmp_path / "m.tsv"), max_sample_size=9_000).sizes.tolist() == [9_000]

@@ -1,22 +1,98 @@
-"""What fairseq-generate prints of a hypothesis: words, or labels."""
+"""What fairseq-generate prints of a hypothesis, words or labels, and what its files are when it fails."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 
-from vqw2v_plugin.decoding.hypothesis import Hypothesis, Segment
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
+from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.labels import LabelError, Labels
-from vqw2v_plugin.training.generator import Printer
+from vqw2v_plugin.text.units import ctc_units
+from vqw2v_plugin.training.generator import AcousticGenerator, AnswerDictionary
+
+UNITS = ctc_units(["|", "a", "b"])
+
+
+class Model(torch.nn.Module):
+    """Emissions without a network; it fails at the batch `fails_at`."""
+
+    units, frame_seconds, network = UNITS, 0.01, SimpleNamespace(transitions=None)
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        super().__init__()
+        self.fails_at, self.calls = fails_at, 0
+
+    def forward(self, source: torch.Tensor) -> SimpleNamespace:
+        if self.calls == self.fails_at:
+            raise RuntimeError("out of memory")
+        self.calls += 1
+        lengths = torch.full((len(source),), source.size(1))
+        return SimpleNamespace(emissions=torch.randn(len(source), source.size(1), 4), lengths=lengths)
+
+
+def generator(folder: Path, model: Model, num_utterances: int) -> AcousticGenerator:
+    names = ("lexicon", "lm", "beam_tokens")
+    cfg = SimpleNamespace(decoder="greedy", decode_workers=1, gen_subset="test", **dict.fromkeys(names))
+    cfg.results_path, cfg.emissions = str(folder / "results"), str(folder / "emissions")
+    cfg.beam_threshold, cfg.word_score, cfg.sil_score, cfg.log_add = 50.0, 0.0, 0.0, False
+    generation = SimpleNamespace(beam=5, nbest=1, lm_weight=2.0)
+    answers = AnswerDictionary(Dictionary(), "auto", "greedy")
+    return AcousticGenerator([model], cfg, generation, num_utterances, answers)
+
+
+def batch(first: int, number: int = 2) -> dict[str, Any]:
+    ids = list(range(first, first + number))
+    source = {"source": torch.zeros(number, 7)}
+    return {"id": torch.tensor(ids), "utts": [f"u{i}" for i in ids], "net_input": source}
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(
+        path.name for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock")
+    )
+
+
+def test_files_are_whole_once_all_is_answered(tmp_path: Path) -> None:
+    made = generator(tmp_path, Model(), 4)
+    made.generate(None, batch(0))
+    assert not list(tmp_path.rglob("*.jsonl"))
+    made.generate(None, batch(2))
+    assert read_emissions(tmp_path / "emissions", "test").utts == ("u0", "u1", "u2", "u3")
+    assert len((tmp_path / "results/hypotheses-test.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_generation_that_fails_leaves_no_pieces(tmp_path: Path) -> None:
+    made = generator(tmp_path, Model(fails_at=1), 4)
+    made.generate(None, batch(0))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        made.generate(None, batch(2))
+    assert left_in(tmp_path) == []
+    again = generator(tmp_path, Model(), 2)  # nothing is locked
+    again.generate(None, batch(0))
+    assert read_emissions(tmp_path / "emissions", "test").utts == ("u0", "u1")
+
+
+def test_a_generation_that_is_given_up_leaves_no_pieces(tmp_path: Path) -> None:
+    """fairseq's loop may fail between two batches: a file that cannot be read, Ctrl-C."""
+    made = generator(tmp_path, Model(), 4)
+    made.generate(None, batch(0))
+    del made
+    assert left_in(tmp_path) == []
 
 
 def test_words_or_labels_are_printed() -> None:
     dictionary = Dictionary()
     for symbol in ("HH", "AY", "|"):
         dictionary.add_symbol(symbol)
-    tokens = (Segment("HH", 0, 2, 0.5), Segment("AY", 2, 5, 1.0), Segment("|", 5, 6, 1.0))
-    found = Hypothesis(tokens, (Segment("hi", 0, 5, 0.5),), -3.0, -3.0)
-    labels, words = Printer(dictionary, "auto", "greedy"), Printer(dictionary, "auto", "lexicon")
+    tokens = (TimedText("HH", 0, 2, 0.5), TimedText("AY", 2, 5, 1.0), TimedText("|", 5, 6, 1.0))
+    found = Hypothesis(tokens, (TimedText("hi", 0, 5, 0.5),), -3.0, -3.0)
+    labels, words = (AnswerDictionary(dictionary, "auto", name) for name in ("greedy", "lexicon"))
     assert dictionary.string(labels.answer_of(found)["tokens"]) == "HH AY |"
     assert dictionary.string(words.answer_of(found)["tokens"]) == "hi"
     assert dictionary.string(words.target("hi there")) == "hi there"  # the dictionary grows
@@ -26,4 +102,4 @@ def test_words_or_labels_are_printed() -> None:
     words.choose(phones_alone)
     assert not words.words  # nothing to compare words with
     with pytest.raises(LabelError, match=r"no SPLIT\.wrd.*`--answer labels`"):
-        Printer(dictionary, "words", "lexicon").choose(phones_alone)
+        AnswerDictionary(dictionary, "words", "lexicon").choose(phones_alone)

@@ -1,27 +1,22 @@
 """Labels joined to utterances: by name, and what is left out is counted and named."""
 
 import logging
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from vqw2v_plugin.stores.labels import LabelError, Labels
-from vqw2v_plugin.training.datasets.label_join import Alphabet, Limits, Ragged, join, report, share_of
+from vqw2v_plugin.text.units import ctc_units
+from vqw2v_plugin.training.datasets.label_join import Selection, UnequalRows, join, report, share_of
 
-KNOWN = {"a": 1, "b": 2}
-ALPHABET = Alphabet(
-    frozenset(KNOWN),
-    lambda labels: [KNOWN[label] for label in labels],
-    lambda columns: len(columns) + sum(a == b for a, b in pairwise(columns)),
-)
+UNITS = ctc_units(["a", "b"])
 UTTS = ["u0", "u1", "u2", "u3", "u4"]
 SIZES = np.array([10, 20, 30, 40, 50])
 
 
-def joined(said: dict[str, str], limits: Limits | None = None, frames: np.ndarray = SIZES):
+def joined(said: dict[str, str], selection: Selection | None = None, frames: np.ndarray = SIZES):
     labels = Labels(tuple(said), tuple(tuple(text) for text in said.values()))
-    return join(UTTS, SIZES, frames, labels, ALPHABET, limits or Limits())
+    return join(UTTS, SIZES, frames, labels, UNITS, selection or Selection())
 
 
 def test_names_join_in_any_order_and_the_rest_is_named() -> None:
@@ -47,20 +42,20 @@ def test_what_is_too_short_for_its_labels_counts_the_frames_between_equal_ones()
 
 def test_lengths_and_names_can_be_limited() -> None:
     said = dict.fromkeys(UTTS, "ab")
-    found = joined(said, Limits(shortest=20, longest=40))
+    found = joined(said, Selection(shortest=20, longest=40))
     assert found.rows.tolist() == [1, 2, 3]
     assert found.left_out == {
         "are shorter than `min_frames` or longer than `max_frames`": ["u0 (10)", "u4 (50)"]
     }
-    found = joined(said, Limits(chosen=frozenset({"u3", "u0"})))
+    found = joined(said, Selection(chosen=frozenset({"u3", "u0"})))
     assert found.rows.tolist() == [0, 3] and not found.left_out
     with pytest.raises(LabelError, match=r"`max_frames` \(3\) must be at least `min_frames` \(4\)"):
-        Limits(shortest=4, longest=3)
+        Selection(shortest=4, longest=3)
 
 
 def test_one_name_for_two_utterances_is_refused() -> None:
     with pytest.raises(LabelError, match="'u1' has labels twice"):
-        join(UTTS, SIZES, SIZES, Labels(("u1", "u1"), (("a",), ("b",))), ALPHABET, Limits())
+        join(UTTS, SIZES, SIZES, Labels(("u1", "u1"), (("a",), ("b",))), UNITS, Selection())
 
 
 def test_a_share_is_one_seed_s_and_holds_the_smaller_shares() -> None:
@@ -87,8 +82,8 @@ def test_what_is_left_out_is_reported_or_refused(caplog: pytest.LogCaptureFixtur
         report("mel/train", joined({"x": "a"}), strict=False)
 
 
-def test_ragged_rows_come_back() -> None:
+def test_rows_of_different_lengths_come_back() -> None:
     rows = [[1, 2, 3], [], [4]]
-    ragged = Ragged(rows)
-    assert len(ragged) == 3 and [ragged[i].tolist() for i in range(3)] == rows
-    assert len(Ragged([])) == 0
+    packed = UnequalRows(rows)
+    assert len(packed) == 3 and [packed[i].tolist() for i in range(3)] == rows
+    assert len(UnequalRows([])) == 0

@@ -8,19 +8,20 @@ import soundfile
 import torch
 
 pytest.importorskip("fairseq")
-from speaking import write_features
+from fake_speech import STAMP, write_features
 
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureError
-from vqw2v_plugin.training.datasets.label_join import Ragged
+from vqw2v_plugin.training.datasets.base import BatchLimits, cut_padded, pad_batch
+from vqw2v_plugin.training.datasets.label_join import UnequalRows
 from vqw2v_plugin.training.datasets.labelled import (
-    AcousticDataset,
     AudioSource,
     FeatureSource,
-    cut_batches,
+    LabelledDataset,
     input_dim,
-    input_stamp,
+    input_spec,
     open_source,
 )
 
@@ -37,11 +38,11 @@ class Lengths:
         return np.full((int(self.sizes[index]), 2), index, np.float32)
 
 
-def learning(sizes: np.ndarray) -> AcousticDataset:
-    return AcousticDataset(Lengths(sizes), np.arange(len(sizes)), Ragged([[1, 2]] * len(sizes)))
+def learning(sizes: np.ndarray) -> LabelledDataset:
+    return LabelledDataset(Lengths(sizes), np.arange(len(sizes)), UnequalRows([[1, 2]] * len(sizes)))
 
 
-def batches_of(dataset: AcousticDataset, epoch: int, **limits: int) -> list[list[int]]:
+def batches_of(dataset: LabelledDataset, epoch: int, **limits: int) -> list[list[int]]:
     np.random.seed(epoch)  # noqa: NPY002 (as fairseq does)
     return [b.tolist() for b in dataset.batch_by_size(dataset.ordered_indices(), **limits)]
 
@@ -70,13 +71,13 @@ def test_what_is_too_long_for_a_batch_is_named_in_training_and_alone_in_decoding
         ValueError, match=r"max_tokens \(50\) must be at least the longest utterance's 90 \(u1\)"
     ):
         batches_of(learning(sizes), 1, max_tokens=50)
-    decoded = AcousticDataset(Lengths(sizes), np.arange(3), None, [None] * 3)
+    decoded = LabelledDataset(Lengths(sizes), np.arange(3), None, [None] * 3)
     assert sorted(map(sorted, batches_of(decoded, 1, max_tokens=50))) == [[0, 2], [1]]
 
 
 def test_batches_that_can_be_scored_come_last() -> None:
     printed = [np.array([4, 2]) if i % 3 else None for i in range(30)]
-    dataset = AcousticDataset(Lengths(np.arange(1, 31)), np.arange(30), None, printed)
+    dataset = LabelledDataset(Lengths(np.arange(1, 31)), np.arange(30), None, printed)
     batches = batches_of(dataset, 1, max_sentences=4)
     scored = [dataset.collater([dataset[i] for i in batch])["target"] is not None for batch in batches]
     assert scored == sorted(scored) and scored[-1] and not scored[0]
@@ -84,8 +85,8 @@ def test_batches_that_can_be_scored_come_last() -> None:
 
 
 def test_a_batch_pads_with_zeros_and_knows_its_lengths() -> None:
-    columns = Ragged([[1, 2, 3], [4]])
-    dataset = AcousticDataset(Lengths(np.array([3, 5])), np.arange(2), columns)
+    columns = UnequalRows([[1, 2, 3], [4]])
+    dataset = LabelledDataset(Lengths(np.array([3, 5])), np.arange(2), columns)
     batch = dataset.collater([dataset[0], dataset[1]])
     assert batch["net_input"]["source"].shape == (2, 5, 2) and batch["utts"] == ["u0", "u1"]
     assert batch["net_input"]["lengths"].tolist() == [3, 5] and not batch["net_input"]["source"][0, 3:].any()
@@ -94,11 +95,20 @@ def test_a_batch_pads_with_zeros_and_knows_its_lengths() -> None:
     assert dataset.collater([]) == {}
 
 
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["audio", "features"])
+def test_padding_is_behind_the_ends_and_masked(shape: tuple[int, ...]) -> None:
+    rows = [torch.ones(size, *shape) for size in (2, 4, 1)]
+    padded = pad_batch(rows, value=-7.0)
+    assert padded.values.shape == (3, 4, *shape) and padded.lengths.tolist() == [2, 4, 1]
+    assert padded.mask.tolist() == [[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 1, 1]]
+    assert (padded.values[padded.mask] == -7).all() and (padded.values[~padded.mask] == 1).all()
+
+
 def test_cutting_an_order_keeps_it() -> None:
     indices, sizes = np.array([5, 3, 9, 1]), np.array([4, 4, 2, 7])
-    assert [b.tolist() for b in cut_batches(indices, sizes, 8, None)] == [[5, 3], [9], [1]]
-    assert [b.tolist() for b in cut_batches(indices, sizes, None, 3)] == [[5, 3, 9], [1]]
-    assert cut_batches(indices[:0], sizes[:0], 8, None) == []
+    assert [b.tolist() for b in cut_padded(indices, sizes, BatchLimits(8))] == [[5, 3], [9], [1]]
+    assert [b.tolist() for b in cut_padded(indices, sizes, BatchLimits(max_sentences=3))] == [[5, 3, 9], [1]]
+    assert cut_padded(indices[:0], sizes[:0], BatchLimits(8)) == []
 
 
 def test_features_and_audio_are_told_apart(tmp_path: Path) -> None:
@@ -108,14 +118,13 @@ def test_features_and_audio_are_told_apart(tmp_path: Path) -> None:
         isinstance(source, FeatureSource) and source.utts == ["x", "y"] and input_dim(tmp_path / "mel") == 8
     )
     assert source.read(0).dtype == np.float32 and len(source.read(0)) == source.sizes[0]
-    stamp = input_stamp(tmp_path / "mel", 16_000)
-    assert stamp["layer"] == "logmel" and "splits" not in stamp
+    assert input_spec(tmp_path / "mel", 16_000) == FeatureSpec.from_json(STAMP)
 
     wavs = manifest_of(tmp_path / "wav", [8000, 4000])
     source = open_source(wavs, "train", 16_000)
     assert isinstance(source, AudioSource) and source.sizes.tolist() == [16_000, 8000]
     assert source.read(1).shape == (8000,)
-    assert input_dim(wavs) == 0 and input_stamp(wavs, 16_000) == {"sample_rate": 16_000}
+    assert input_dim(wavs) == 0 and input_spec(wavs, 16_000) == FeatureSpec(sample_rate=16_000)
     with pytest.raises(
         FeatureError, match=r"neither features nor test\.tsv \(the manifests there are: train\.tsv"
     ):
@@ -137,16 +146,16 @@ def test_a_file_that_cannot_be_read_is_skipped_in_training_and_silence_in_decodi
     folder = manifest_of(tmp_path / "wav", [800, 1600, 2400])
     (folder / "2.flac").write_bytes(b"no audio")
     source = AudioSource(Manifest(folder / "train.tsv"), 8000)
-    dataset = AcousticDataset(source, np.arange(3), Ragged([[1]] * 3))
+    dataset = LabelledDataset(source, np.arange(3), UnequalRows([[1]] * 3))
     batch = dataset.collater([dataset[i] for i in range(3)])
     assert batch["id"].tolist() == [0, 1] and batch["targets"].shape == (2, 1)
     assert dataset.collater([dataset[2]]) == {}
     assert batches_of(dataset, 1, max_sentences=1)[0] != [2]  # the first is to be a readable one
     dataset.report_skipped()
     assert "1 of 3 utterances could not be read" in caplog.text and "2.flac" in caplog.text
-    decoded = AcousticDataset(source, np.arange(3), None, [None] * 3)
+    decoded = LabelledDataset(source, np.arange(3), None, [None] * 3)
     assert torch.equal(decoded[2].source, torch.zeros(2400))
     with pytest.raises(AudioError):
-        AcousticDataset(source, np.arange(3), Ragged([[1]] * 3), strict_audio=True)[2]
+        LabelledDataset(source, np.arange(3), UnequalRows([[1]] * 3), strict_audio=True)[2]
     with pytest.raises(AudioError, match="none of its 1 utterances could be read"):
-        batches_of(AcousticDataset(source, np.array([2]), Ragged([[1]])), 1, max_sentences=1)
+        batches_of(LabelledDataset(source, np.array([2]), UnequalRows([[1]])), 1, max_sentences=1)

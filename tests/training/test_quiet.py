@@ -51,7 +51,7 @@ def warned(message: str, category: type[Warning], module: str) -> bool:
     """Whether such a warning would be shown."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always")
-        quiet.hush()
+        quiet.leave_out_needless()
         warnings.warn_explicit(message, category, "file.py", 1, module=module)
     return bool(caught)
 
@@ -71,7 +71,7 @@ def test_warnings_of_ours_and_of_others_are_heard() -> None:
 
 
 def test_chatter_is_left_out_and_all_else_is_heard(caplog: pytest.LogCaptureFixture) -> None:
-    quiet.hush()
+    quiet.leave_out_needless()
     with caplog.at_level(logging.DEBUG):
         for name, line in CHATTER + HEARD:
             logging.getLogger(name).info(line)

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 pytest.importorskip("fairseq")
+from fairseq.data import Dictionary
 from torch.utils.data import DataLoader
 
+from vqw2v_plugin.modules.bert import vocabulary
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import expected_share
+from vqw2v_plugin.stores import symbols
 from vqw2v_plugin.stores.symbols import TokenError
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking
@@ -31,6 +34,15 @@ def store(tmp_path: Path) -> TokenStore:
 
 def dataset_of(store: TokenStore, limit: int = 1000, **options: object) -> MaskedTokenDataset:
     return MaskedTokenDataset(store, SYMBOLS, limit, **{"masking": Masking(), **options})
+
+
+def test_stores_bert_and_fairseq_number_special_symbols_alike() -> None:
+    """Stores do without torch and the mathematics without stores, so each has these numbers."""
+    theirs = Dictionary()
+    assert (symbols.EOS, symbols.UNK, symbols.NUM_SPECIAL) == (theirs.eos(), theirs.unk(), len(theirs))
+    ours = (vocabulary.BOS, vocabulary.PAD, vocabulary.EOS, vocabulary.UNK)
+    assert ours == (theirs.bos(), theirs.pad(), theirs.eos(), theirs.unk())
+    assert list(vocabulary.SPECIAL) == theirs.symbols
 
 
 def test_masks_depend_only_on_seed_epoch_and_index(store: TokenStore) -> None:

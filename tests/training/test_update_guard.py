@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ import soundfile
 import torch
 
 pytest.importorskip("fairseq")
+from fairseq.optim.amp_optimizer import AMPOptimizer
+
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.training.update_guard import NumericalTroubleError, UpdateGuard
 
 ROOT = Path(__file__).resolve().parents[2]
 NAN, FINE = torch.tensor(float("nan")), torch.tensor(1.0)
+OVERFLOW = -1.0
 
 
 class Optimizer:
@@ -82,6 +86,39 @@ def test_an_optimizer_is_watched_once() -> None:
     wrapped = optimizer.clip_grad_norm
     guard.watch(optimizer)
     assert optimizer.clip_grad_norm is wrapped
+
+
+def test_nothing_is_kept_of_batches_that_nobody_judges() -> None:
+    """AMP's scaler has its own way with updates that are not finite; a loss kept would stay on the device."""
+    kept: list[weakref.ref[torch.Tensor]] = []
+
+    class Loss:
+        def detach(self) -> torch.Tensor:
+            value = torch.tensor(1.0)
+            kept.append(weakref.ref(value))
+            return value
+
+    guard, optimizer = UpdateGuard(1), object.__new__(AMPOptimizer)
+    for _ in range(3):
+        guard.watch(optimizer)
+        assert guard.note(["a"], Loss(), {"loss": NAN})["loss"] == 0
+    assert all(loss() is None for loss in kept)
+
+
+def test_batches_of_an_overflow_in_fp16_are_not_named_later(caplog: pytest.LogCaptureFixture) -> None:
+    class Overflowing(Optimizer):
+        def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: object = None) -> torch.Tensor:
+            if self.norms[0] == OVERFLOW:
+                self.norms.pop(0)
+                raise OverflowError("setting loss scale to: 64.0")  # fairseq's trainer goes on
+            return super().clip_grad_norm(max_norm, aggregate_norm_fn)
+
+    guard, optimizer = UpdateGuard(3), Overflowing(OVERFLOW, float("nan"))
+    with pytest.raises(OverflowError):
+        run(guard, optimizer, FINE, ["overflowed"])
+    assert not guard.skips()
+    assert run(guard, optimizer, FINE, ["bad"])
+    assert "the batch of bad" in caplog.text and "overflowed" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 
 pytest.importorskip("fairseq")
 from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
+from vqw2v_plugin.modules.bert.config import BertConfig
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.stores.symbols import write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
@@ -53,7 +54,7 @@ def test_fairseq_train_learns_and_its_checkpoint_stands_alone(data: Path, tmp_pa
     command = [str(BIN / "fairseq-train"), str(data), *OPTIONS, "--max-update", "150", "--save-dir", "ck"]
     log = call(command, tmp_path)
     network = load_bert(tmp_path / "ck" / "checkpoint_best.pt")
-    assert network.symbols.lines == tuple(SYMBOLS) and network.sizes.encoder_layers == 2
+    assert network.symbols.lines == tuple(SYMBOLS) and network.config.encoder_layers == 2
     shown = [line for line in log.splitlines() if "| valid on 'valid'" in line or "valid_loss" in line]
     assert shown and "accuracy" in log and "masked" in log, log[-2000:]
     sequence = torch.cat([torch.tensor([0]), 4 + torch.arange(60) % 30, torch.tensor([2])])
@@ -76,8 +77,8 @@ def test_hydra_train_takes_every_yaml(path: Path, data: Path, tmp_path: Path) ->
     name = ["--config-dir", str(path.parent), "--config-name", path.stem]
     call([str(BIN / "fairseq-hydra-train"), *name, *overrides], tmp_path)
     network = load_bert(tmp_path / "ck" / "checkpoint_last.pt")
-    assert network.sizes.encoder_embed_dim == 32
-    assert network.sizes.dropout == (0.1 if path.stem == "base" else 0.05)
+    assert network.config.encoder_embed_dim == 32
+    assert network.config.dropout == (0.1 if path.stem == "base" else 0.05)
 
 
 @pytest.mark.slow
@@ -100,7 +101,7 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(
             "--save-dir",
             f"ck{kills}",
         ]
-        script = str(ROOT / "tests" / "kill_and_resume.py")
+        script = str(Path(__file__).with_name("kill_and_resume.py"))
         call([sys.executable, script, str(kills), "1", str(data), *options], tmp_path)
         states.append(torch.load(tmp_path / f"ck{kills}" / "checkpoint_last.pt", weights_only=True))
     alone, killed = (state["model"] for state in states)
@@ -131,7 +132,7 @@ def test_what_stock_fairseq_saves_is_imported(data: Path, tmp_path: Path) -> Non
     )
     call(command, tmp_path)
     network = load_bert(tmp_path / "ck" / "checkpoint_last.pt", data / "dict.txt")
-    assert network.sizes == (2, 16, 16, 4, 0.1) and network.config.max_positions == 64
+    assert network.config == BertConfig(2, 16, 16, 4, 0.1, max_positions=64)
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.training.restart import LAST, is_whole, mend_last_checkpoint
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 ALIVE = '{"ema_decay": 0.99, "revive_after": 5}'
 
 
@@ -37,13 +38,13 @@ def train(data: Path, save_dir: Path, kills: int, more: list[str]) -> tuple[dict
         " --max-tokens 40000 --max-sample-size 6000 --save-interval-updates 2 --keep-interval-updates 2"
     )
     options += " --no-epoch-checkpoints --vq-vars 64 --prediction-steps 3 --num-negatives 4 --dropout 0.1"
-    options += f" --user-dir {HERE.parent / 'vqw2v_plugin'} --save-dir {save_dir}"
+    options += f" --user-dir {ROOT / 'vqw2v_plugin'} --save-dir {save_dir}"
     layers = ["--conv-feature-layers", "[(128, 10, 5), (128, 8, 4), (128, 4, 2)]"]
     layers += ["--conv-aggregator-layers", "[(128, 3, 1)]"]
     command = [sys.executable, str(HERE / "kill_and_resume.py"), str(kills), "1", str(data)]
     done = subprocess.run(
         [*command, *options.split(), *layers, *more],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=900,

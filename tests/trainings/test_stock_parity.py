@@ -119,7 +119,7 @@ def test_losses_and_all_gradients_equal_stock(variant: dict[str, Any]) -> None:
 
     torch.manual_seed(3)
     out = ours.contrast(wav, rows)
-    mine = contrastive_loss(out.scored, config.infonce, out.balanced)
+    mine = contrastive_loss(out.scored, config.infonce, config.balanced_classes)
     assert out.scored.num_predictions == size
     if weight:
         assert relative(mine.detach(), torch.tensor(log["loss_0"])) <= 1e-5

@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 import yaml
+from documented import blocks
 
 from vqw2v_plugin.checkpoints.wav2vec import build_network, load_network
 from vqw2v_plugin.corpora.manifest import write_manifest
@@ -91,41 +91,13 @@ def test_hydra_train_spells_options_as_the_command_line_does(data: Path, tmp_pat
 
 
 def test_a_third_party_s_quantizer_trains_from_its_own_user_dir(data: Path, tmp_path: Path) -> None:
+    """The README's, as it stands there."""
     package = tmp_path / "their_plugin"
     package.mkdir()
-    (package / "__init__.py").write_text(
-        textwrap.dedent("""
-            from dataclasses import dataclass
-            import torch
-            import vqw2v_plugin
-            from vqw2v_plugin.modules.quantizers.base import *
-            from vqw2v_plugin.quantizers import register_quantizer
-
-            @dataclass(frozen=True)
-            class SignConfig(CodebookConfig):
-                threshold: float = 0.0
-
-            @register_quantizer("sign")
-            class SignQuantizer(Quantizer):
-                Config = SignConfig
-
-                def __init__(self, dim, config):
-                    super().__init__()
-                    self.out_dim, self.num_groups, self.num_codes = dim, dim, 2
-                    self.threshold = config.threshold
-
-                def encode(self, z):
-                    return (z > self.threshold).long()
-
-                def decode(self, codes):
-                    return codes.float() * 2 - 1
-
-                def forward(self, z):
-                    codes = self.encode(z)
-                    x = z + (self.decode(codes) - z).detach()
-                    return Quantized(x, codes, z.new_zeros(()), CodeStats(code_counts(codes, 2)))
-        """)
-    )
+    (shown,) = [block.text for block in blocks(ROOT / "README.md") if "register_quantizer" in block.text]
+    (package / "__init__.py").write_text(shown)
+    ours = {line for line in shown.splitlines() if line.startswith(("import", "from")) and "vqw2v" in line}
+    assert all(line.startswith(("import vqw2v_plugin", "from vqw2v_plugin.quantizers")) for line in ours)
     more = ["--quantizer", "sign", "--quantizer-args", '{"threshold": 0.25}']
     train(data, tmp_path, *more, user_dir=package)
     assert (tmp_path / "ck" / "checkpoint_last.pt").is_file()

@@ -1,1 +1,1 @@
-"""What the tokens carry and how the codebook is used: tables beside the picture."""
+"""What tokens say about phones, how the codebook is used, a run's page: tables beside the picture."""

@@ -1,14 +1,14 @@
 """z, c, codes … and phone times → ABX: how often a phone X is nearer to a wrong phone B than to another A.
 
 A and X are stretches of one phone, B of another, all with the same neighbours (or any); A and B are one
-speaker's. "Within" X is that speaker's too, "across" another's. This is the error of the ZeroSpeech
-challenges (Schatz et al. 2013, Interspeech; Kahn et al. 2020, arXiv 1912.07875). Averaged are the triples of
-one phone pair, context and speaker (across: A's and X's speaker); then the speakers; then the contexts; then
-the phone pairs (A, B), where (B, A) is another. Equal distances count half.
+speaker's. "Within", X is by the same speaker; "across", by another. This is the error of the ZeroSpeech
+challenges (Schatz et al. 2013, Interspeech; Kahn et al. 2020, arXiv 1912.07875). The mean is taken over the
+triples of one phone pair, context and speaker (across: A's and X's speaker), then over speakers, contexts and
+phone pairs, where (A, B) and (B, A) are two pairs. Equal distances count half.
 
-Chance is 1/2 for features that are the same everywhere or change from item to item alone. Noise that changes
-from frame to frame does worse: a path's mean is lower the more freely it may wander, which it may between
-stretches of unlike lengths, and A is more often as long as X than B is.
+Chance is 1/2 for features that are constant, overall or within each item. Noise that changes from frame to
+frame does worse: the more freely a path may wander, the lower its mean cost; it may wander more between
+stretches of unequal lengths; and A is more often as long as X than B is.
 
 Shapes: X, A, C items (stretches of frames) that are X, A, or of all phones of A's speaker and context.
 """
@@ -32,7 +32,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Items:
-    """Stretches of phones: item i is `frames[starts[i] : starts[i] + sizes[i]]`; names as whole numbers."""
+    """Stretches of phones: item i is `frames[starts[i] : starts[i] + sizes[i]]`; names are numbered."""
 
     frames: npt.NDArray[Any]  # [F, D], or codes [F, G]
     starts: Ints
@@ -52,7 +52,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is compared: at most so many items of a phone, context and speaker, and speakers of X."""
+    """At most so many items of each phone, context and speaker, and so many speakers of X, are compared."""
 
     max_items: int = 10
     max_speakers: int = 5
@@ -66,7 +66,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Score:
+class AbxScore:
     """An error between 0 and 1 and what it is the mean of: (error, triples) of each pair of phones (A, B)."""
 
     error: float
@@ -80,7 +80,7 @@ class Score:
 
 
 class _Cell(NamedTuple):
-    """X's of one phone and speaker against all items of a speaker, in one context; places in sorted items."""
+    """All X of one phone and speaker against all items of a speaker, in one context: slices of items."""
 
     context: int
     phone: int
@@ -89,7 +89,7 @@ class _Cell(NamedTuple):
     within: bool
 
 
-def abx(items: Items, distance: str, plan: Plan) -> tuple[Score | None, Score | None]:
+def abx(items: Items, distance: str, plan: Plan) -> tuple[AbxScore | None, AbxScore | None]:
     """(within, across); None where no triple can be made, as across with one speaker."""
     items = _sampled(items, plan)
     cells = list(_cells(items, plan))
@@ -158,7 +158,7 @@ def _groups(items: Items) -> dict[int, dict[int, list[tuple[int, slice]]]]:
 
 
 def _keys(cell: _Cell, num_items: int) -> Ints:  # [X · C]
-    """A number for each pair of an X and a column, the same for both orders."""
+    """A number for each pair of X and column, the same in either order."""
     x = np.arange(cell.xs.start, cell.xs.stop)[:, None]
     column = np.arange(cell.columns.start, cell.columns.stop)[None, :]
     keys: Ints = np.minimum(x, column) * num_items + np.maximum(x, column)
@@ -181,7 +181,7 @@ class _Table:
         nearer = to_a[:, :, None] - distances[:, None, :]  # [X, A, C]
         wrong = (nearer > RESOLUTION).astype(np.float64) + (nearer >= -RESOLUTION)
         num_each = to_a.size
-        if cell.within:  # X's and A's are the same items there, and no item is compared with itself
+        if cell.within:  # X and A come from the same items, and no item is compared with itself
             num_each -= len(is_a)
             wrong[np.arange(len(is_a)), np.arange(len(is_a))] = 0
         firsts = np.flatnonzero(np.append(True, phones[1:] != phones[:-1]))
@@ -194,7 +194,7 @@ class _Table:
                 self.errors.append(total / count)
                 self.triples.append(count)
 
-    def score(self) -> Score | None:
+    def score(self) -> AbxScore | None:
         """The mean over speakers, then contexts, then pairs of phones."""
         if not self.errors:
             return None
@@ -210,7 +210,7 @@ class _Table:
             by_pair[pair].append(_mean(errors))
         means = {pair: (_mean(errors), triples[pair]) for pair, errors in sorted(by_pair.items())}
         error = _mean([error for error, _ in means.values()])
-        return Score(error, sum(self.triples), len(set(self.contexts)), means)
+        return AbxScore(error, sum(self.triples), len(set(self.contexts)), means)
 
 
 def _mean(values: Sequence[float]) -> float:

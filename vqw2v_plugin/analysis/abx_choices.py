@@ -1,4 +1,4 @@
-"""What may be asked of ABX: names alone, so that `vqw2v abx --help` is quick."""
+"""The options of ABX by name, in a file of their own so that `vqw2v abx --help` is quick."""
 
 DISTANCES = ("angular", "cosine", "euclidean", "codes")
 CONTEXTS = ("triphone", "none")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..corpora.ctm import Segments
-from ..stores.features import FeatureError, FeatureStore, feature_splits, read_features_about
-from ..stores.symbols import DICT, NUM_SPECIAL, read_about, read_dict, splits
+from ..stores.features import FEATURES, FeatureError, FeatureStore
+from ..stores.symbols import DICT, NUM_SPECIAL, TOKENS, read_dict
 from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
 
-_SILENCE = "SIL"  # what stands beside a phone at an utterance's end, at a gap, and for all silences
-_GAP = 0.005  # seconds between two segments that rounding explains
+_SILENCE = "SIL"  # the neighbour of a phone at an utterance's end or a gap, and the name of every silence
+_GAP = 0.005  # seconds between two segments that rounding may explain
 
 
 class FrameSource:
@@ -56,7 +56,7 @@ class FeatureFrames(FrameSource):
     def __init__(self, folder: Path, split: str) -> None:
         self.store = FeatureStore(folder, split)
         places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
-        super().__init__(folder, split, read_features_about(folder), places)
+        super().__init__(folder, split, FEATURES.read_about(folder), places)
         self.layer = str(self.about.get("layer", "features"))
 
     def __getitem__(self, utt: str) -> npt.NDArray[Any]:
@@ -64,14 +64,14 @@ class FeatureFrames(FrameSource):
 
 
 class TokenFrames(FrameSource):
-    """A token folder's split, run lengths expanded; what the dictionary lacks is code -1."""
+    """A token folder's split with runs expanded to frames; a token that the dictionary lacks is code -1."""
 
     layer = "codes"
 
     def __init__(self, folder: Path, split: str) -> None:
         self.store = TokenStore(folder, split)
         places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
-        super().__init__(folder, split, read_about(folder), places)
+        super().__init__(folder, split, TOKENS.read_about(folder), places)
         symbols = [_codes(symbol, folder) for symbol in read_dict(folder / DICT)]
         groups = {len(codes) for codes in symbols} or {1}
         if len(groups) > 1:
@@ -93,9 +93,9 @@ class TokenFrames(FrameSource):
 
 
 def open_frames(folder: str | os.PathLike[str], split: str | None, hints: Iterable[str]) -> FrameSource:
-    """Features or tokens, by what the folder holds; of several splits that which a hint names."""
+    """Features or tokens, whichever the folder holds; of several splits the one that a hint names."""
     path = Path(folder)
-    there = {"features": feature_splits(path), "tokens": splits(path)}
+    there = {"features": FEATURES.splits(path), "tokens": TOKENS.splits(path)}
     kinds = [kind for kind, names in there.items() if names]
     if len(kinds) != 1:
         what = "features and tokens" if kinds else "neither features nor tokens"
@@ -120,7 +120,7 @@ class _Phone(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class PhoneItems:
     """The items, what their numbers mean, and what was left out."""
 
     items: Items
@@ -137,8 +137,8 @@ def find_items(
     speakers: Mapping[str, str] | None,
     context: str,
     silences: Iterable[str] = SILENCES,
-) -> Found:
-    """Every phone but silences, in the order of utterances' names; without `speakers` all are one's."""
+) -> PhoneItems:
+    """Every phone but silences, sorted by utterance; without `speakers` all are taken for one speaker's."""
     quiet, found, short, nameless = set(silences), [], 0, 0
     utts = sorted(set(segments) & set(source.places))
     if not utts:
@@ -168,7 +168,25 @@ def find_items(
     names = [_numbered([getattr(phone, name) for phone in found]) for name in ("label", "context", "speaker")]
     sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
     items = Items(np.concatenate(pieces), sizes.cumsum() - sizes, sizes, *(numbers for _, numbers in names))
-    return Found(items, names[0][0], names[2][0], len(utts) - nameless, short, nameless)
+    return PhoneItems(items, names[0][0], names[2][0], len(utts) - nameless, short, nameless)
+
+
+def with_vectors(found: PhoneItems, source: FrameSource, checkpoint: str | Path) -> PhoneItems:
+    """The items with the quantizer's vectors instead of codes; those of <unk> are zero."""
+    import torch
+
+    from ..checkpoints.travel import comes_from
+    from ..tokenizer import Tokenizer
+
+    made_by = source.about.get("checkpoint", {}).get("sha256")
+    if made_by is not None and not comes_from(checkpoint, made_by):
+        raise ValueError(f"{source.folder}: was not made by {checkpoint}; give the checkpoint that made it")
+    codes = found.items.frames  # [F, G]
+    known = (codes >= 0).all(1)
+    vectors = Tokenizer.load(checkpoint).decode(torch.from_numpy(codes[known]).long()).cpu().numpy()
+    frames = np.zeros((len(codes), vectors.shape[1]), dtype=np.float32)  # [F, C]
+    frames[known] = vectors
+    return replace(found, items=replace(found.items, frames=frames))
 
 
 def _phones(
@@ -196,5 +214,5 @@ def _numbered(names: list[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]
 def _codes(symbol: str, folder: Path) -> list[int]:
     parts = symbol.split("-")
     if not all(part.isdecimal() for part in parts):
-        raise FeatureError(f"{folder / DICT}: symbol {symbol!r} is no code; expected some such as '12-207'")
+        raise FeatureError(f"{folder / DICT}: symbol {symbol!r} is not a code; expected one such as '12-207'")
     return [int(part) for part in parts]

@@ -1,89 +1,69 @@
-"""wav → tokens, as a run has them: from its token folders, or from its checkpoints where it made none.
+"""wav → tokens, from a run's token folders or, if it made none, from its checkpoints.
 
-Shapes: T frames, G groups. torch is imported only where a checkpoint must be asked.
+Shapes: T frames, G groups. torch is imported only when a checkpoint has to encode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ..corpora.manifest import Utterance
-from ..recipes.folder import RunFolder, StageFolder, read_text
-from ..stores.symbols import read_about, splits
+from ..recipes.folder import HYDRA, LOG, RunFolder, StageFolder, read_text
+from ..stores.symbols import TOKENS
 from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes
 
-_NAMES = ("checkpoint_last.pt", "checkpoint_best.pt")
+if TYPE_CHECKING:
+    from ..audio.reading import AudioError
+    from ..tokenizer import Tokenizer
+
 _MODEL = "vq_wav2vec"
 
 
-class CodeSource(Protocol):
-    """Gives the codes of utterances."""
+@dataclass(frozen=True)
+class CodeSource(ABC):
+    """Something that gives the codes of utterances."""
 
-    @property
-    def name(self) -> str:
-        """As the page calls it: the stage."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """The file or folder."""
-        ...
-
-    @property
-    def encodes(self) -> bool:
-        """Whether it asks a network, which takes its time."""
-        ...
-
-    @property
-    def num_codes(self) -> int: ...
-
-    @property
-    def num_groups(self) -> int: ...
-
-    @property
-    def times(self) -> FrameTimes: ...
+    name: str  # of the stage, as the page calls it
+    origin: str  # the file or folder
+    num_groups: int
+    num_codes: int
+    times: FrameTimes
+    encodes: ClassVar[bool] = False  # whether a network has to encode, which takes time
 
     @property
     def known(self) -> dict[str, list[Utterance]]:
-        """The utterances of each split that it has without being told of them."""
-        ...
+        """The utterances of each split, if it knows them by itself."""
+        return {}
 
+    @abstractmethod
     def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
         """[T, G] of each utterance that it knows."""
-        ...
 
 
 @dataclass(frozen=True)
-class TokenSource:
+class TokenSource(CodeSource):
     """A folder that `vqw2v discretize` wrote; frames whose token was not in its dictionary are -1."""
 
-    name: str
-    folder: Path
-    about: dict[str, Any]
-    encodes: bool = field(default=False, init=False)
+    frames: Mapping[str, TokenFrames]  # of each split
 
-    @property
-    def origin(self) -> str:
-        return str(self.folder)
-
-    @property
-    def num_codes(self) -> int:
-        return int(self.about["num_codes"])
-
-    @property
-    def num_groups(self) -> int:
-        return int(self.about["num_groups"])
-
-    @property
-    def times(self) -> FrameTimes:
-        return FrameTimes(*(int(self.about[k]) for k in ("stride", "receptive_field", "sample_rate")))
+    @classmethod
+    def of(cls, name: str, folder: Path) -> TokenSource:
+        about = TOKENS.read_about(folder)
+        return cls(
+            name,
+            str(folder),
+            int(about["num_groups"]),
+            int(about["num_codes"]),
+            FrameTimes(*(int(about[key]) for key in ("stride", "receptive_field", "sample_rate"))),
+            {split: TokenFrames(folder, split) for split in TOKENS.splits(folder)},
+        )
 
     @property
     def known(self) -> dict[str, list[Utterance]]:
@@ -96,57 +76,48 @@ class TokenSource:
     def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
         found: dict[str, Codes] = {}
         for row in rows:
-            held = next((held for held in self.frames.values() if row.utt in held.places), None)
-            if held is not None:
-                found[row.utt] = held[row.utt].astype(np.int64)
+            split = next((frames for frames in self.frames.values() if row.utt in frames.places), None)
+            if split is not None:
+                found[row.utt] = split[row.utt].astype(np.int64)
         return found
 
-    @cached_property
-    def frames(self) -> dict[str, TokenFrames]:
-        """Of each split."""
-        return {split: TokenFrames(self.folder, split) for split in splits(self.folder)}
 
+@dataclass(frozen=True)
+class CheckpointSource(CodeSource):
+    """A trained vq-wav2vec that encodes clip by clip; audio that it cannot read is left out."""
 
-class CheckpointSource:
-    """A trained vq-wav2vec, asked clip by clip."""
+    tokenizer: Tokenizer
+    encodes: ClassVar[bool] = True
 
-    encodes = True
-    known: dict[str, list[Utterance]] = {}  # noqa: RUF012  it has none, ever
-
-    def __init__(self, name: str, path: Path) -> None:
+    @classmethod
+    def of(cls, name: str, path: Path) -> CheckpointSource:
         from ..tokenizer import Tokenizer
 
-        self.name, self.origin = name, str(path)
-        self._tokenizer = Tokenizer.load(path)
-
-    @property
-    def num_codes(self) -> int:
-        return self._tokenizer.num_codes
-
-    @property
-    def num_groups(self) -> int:
-        return self._tokenizer.num_groups
-
-    @property
-    def times(self) -> FrameTimes:
-        geometry = self._tokenizer.geometry
-        return FrameTimes(geometry.stride, geometry.receptive_field, self._tokenizer.sample_rate)
+        asked = Tokenizer.load(path)
+        times = FrameTimes(asked.geometry.stride, asked.geometry.receptive_field, asked.sample_rate)
+        return cls(name, str(path), asked.num_groups, asked.num_codes, times, asked)
 
     def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
-        from ..audio.reading import AudioError
+        return encode_each(self.tokenizer, rows)
 
-        found: dict[str, Codes] = {}
-        for row in rows:
-            try:
-                codes = self._tokenizer.encode_file(row)
-            except AudioError:
-                continue  # whoever made the tokens has named it
-            found[row.utt] = codes.numpy()
-        return found
+
+def encode_each(
+    tokenizer: Tokenizer, rows: Iterable[Utterance], skip: Callable[[AudioError], object] = lambda error: None
+) -> dict[str, Codes]:
+    """[T, G] of each utterance, encoded alone; `skip` gets the error of each that cannot be read."""
+    from ..audio.reading import AudioError
+
+    found: dict[str, Codes] = {}
+    for row in rows:
+        try:
+            found[row.utt] = tokenizer.encode_file(row).numpy()
+        except AudioError as error:
+            skip(error)
+    return found
 
 
 def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource], list[str]]:
-    """The run's codes; and a sentence about each folder or checkpoint that cannot be used."""
+    """The run's sources of codes, and a sentence about each folder or checkpoint that cannot be used."""
     found: list[CodeSource] = []
     troubles: list[str] = []
     checkpoints = {stage.name: path for stage in run.stages if (path := _checkpoint(stage)) is not None}
@@ -155,13 +126,11 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
     hashes: set[str] = set()
     for stage, path in folders:
         try:
-            about = read_about(path.parent)
-            digest = str(about.get("checkpoint", {}).get("sha256"))
+            digest = str(TOKENS.read_about(path.parent).get("checkpoint", {}).get("sha256"))
             name = stage.name if digest in hashes else makers.get(digest, stage.name)
-            source = TokenSource(name, path.parent, about)
-            if not (source.times.rate and splits(path.parent)):
+            source = TokenSource.of(name, path.parent)
+            if not (source.times.rate and source.frames):
                 continue
-            source.frames  # noqa: B018  whether they can be read
         except (OSError, KeyError, ValueError, ZeroDivisionError) as error:
             troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")
             continue
@@ -177,22 +146,23 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
 def _add_checkpoint(
     name: str, path: Path, found: list[CodeSource], troubles: list[str], run: RunFolder
 ) -> None:
-    from ..checkpoints.files import CheckpointError
+    from ..features.codes import NoCodesError
 
     try:
-        found.append(CheckpointSource(name, path))
-    except (CheckpointError, ValueError, OSError) as error:
-        if "no quantizer" not in str(error):
-            troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")
+        found.append(CheckpointSource.of(name, path))
+    except NoCodesError:
+        pass  # wav2vec 1.0 has no codes, and nothing is wrong with that
+    except (ValueError, OSError) as error:
+        troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")
 
 
 def _checkpoint(stage: StageFolder) -> Path | None:
     """The last checkpoint of a stage that trains a vq-wav2vec; its log or settings say so."""
-    path = next((stage.path / name for name in _NAMES if (stage.path / name).is_file()), None)
+    path = stage.checkpoint
     if path is None:
         return None
-    settings = read_text(stage.path / ".hydra" / "config.yaml")
-    said = settings or read_text(stage.path / "log.txt")[:200_000]
+    settings = read_text(stage.path / HYDRA / "config.yaml")
+    said = settings or read_text(stage.path / LOG)[:200_000]
     return path if f"_name: {_MODEL}\n" in said or f"'_name': '{_MODEL}'" in said else None
 
 

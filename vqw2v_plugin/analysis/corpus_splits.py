@@ -1,4 +1,4 @@
-"""The wavs and labels of a run: manifests, with the times of phones and words beside them."""
+"""A run's wavs: its manifests, with the times of phones and words beside them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..corpora.ctm import Segments, read_ctm
 from ..corpora.manifest import Manifest, ManifestError, Utterance
 from ..recipes.folder import RunFolder
 
-_HELD_OUT = ("test", "dev", "valid")  # by which names they begin
+_HELD_OUT = ("test", "dev", "valid")  # beginnings of their names
 
 
 @dataclass(frozen=True)
 class Split:
-    """One manifest; `phones` and `words` are empty where nobody knows their times."""
+    """One manifest; `phones` and `words` are empty if no times are known."""
 
     name: str
     manifest: Manifest
@@ -45,12 +45,12 @@ class Split:
         path = self.times_file(unit)
         try:
             return read_ctm(path) if path.is_file() else {}
-        except ValueError:  # half a file, of a run that was killed
+        except ValueError:  # half a file, left by a killed run
             return {}
 
 
 def find_splits(run: RunFolder, corpus: str | None = None) -> list[Split]:
-    """Those of the folder `corpus`, if named; else of the run, else of the folders that its commands name."""
+    """The manifests of the folder `corpus`, else of the run, else of the folders that its commands name."""
     if corpus is not None:
         found = _splits(sorted(Path(corpus).glob("*.tsv")))
         if not found:
@@ -78,7 +78,7 @@ def _splits(paths: Iterable[Path]) -> list[Split]:
 
 
 def _named_in_commands(run: RunFolder) -> Iterator[Path]:
-    """Manifests, and manifests in folders, that stand in a stage's command (`task.data=FOLDER` too)."""
+    """The manifests that a stage's command names, and those in folders that it names (`task.data=FOLDER`)."""
     for stage in run.stages:
         for word in stage.arguments():
             path = Path(word.rpartition("=")[2])

@@ -1,6 +1,6 @@
-"""A training's log → its learning curves: fairseq's lines, simple or json, of fairseq-train or hydra's.
+"""A training's log → its learning curves, from fairseq's lines: simple or json, of fairseq-train or hydra.
 
-A run that was killed and went on has logged some updates twice; the later lines count.
+A run that was killed and resumed has logged some updates twice; the later lines count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOISE = re.compile(r"\s|(?:DEBUG|INFO|WARNING):")
 _UPDATES = "num_updates"
 INNER, EPOCH = "train_inner", "train"
 _CODEBOOK = ("code_perplexity", "prob_perplexity", "group_share", "joint_share", "codes_used", "dead_codes")
-# what says how fast or on how much, and nothing of how well
+# says how fast or on how much data it learns, not how well
 _BOOKKEEPING = {
     *("epoch", "update", _UPDATES, "wps", "ups", "wpb", "bsz", "train_wall", "wall", "ntokens", "nsentences"),
     *("clip", "loss_scale", "gb_free", "ppl", "masked", "skipped", "skipped_updates", "total", "n_correct"),
@@ -40,12 +40,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Curves:
-    """Of one training."""
+    """The curves of one training."""
 
     points: Mapping[str, tuple[Point, ...]]  # `training`, `valid` and further subsets
     settings: Mapping[str, Any] = field(default_factory=dict)  # fairseq's configuration, if it was logged
     warnings: tuple[str, ...] = ()
-    failure: str = ""  # the last line of what ended it
+    failure: str = ""  # the last line of the error that ended it
 
     @property
     def updates(self) -> int:
@@ -54,7 +54,7 @@ class Curves:
 
     @property
     def max_update(self) -> int:
-        """How many were wanted; 0 if that is not said."""
+        """How many were asked for; 0 if the log does not say."""
         wanted = _section(self.settings, "optimization").get("max_update")
         return int(wanted) if isinstance(wanted, (int, float)) else 0
 
@@ -64,15 +64,15 @@ class Curves:
 
     @property
     def metrics(self) -> list[str]:
-        """What tells how well it learns, losses first; not the codebook's."""
+        """The metrics of how well it learns, losses first, without those of the codebook."""
         names = self._names() - set(_CODEBOOK) - _BOOKKEEPING
         names = {name for name in names if not name.startswith(("best_", "_"))}
         rank = {name: i for i, name in enumerate(_ORDER)}
-        parts = {name: 0.5 for name in names if name.startswith("loss_")}  # just behind the loss
+        parts = {name: 0.5 for name in names if name.startswith("loss_")}  # right after the loss
         return sorted(names, key=lambda name: (rank.get(name, parts.get(name, len(_ORDER))), name))
 
     def series(self, metric: str) -> dict[str, list[tuple[int, float]]]:
-        """(updates, value) of each subset that has the metric, without what is not finite."""
+        """(updates, value) in each subset that has the metric; values that are not finite are left out."""
         found = {
             subset: [(p.updates, p.values[metric]) for p in points if _is_finite(p.values.get(metric))]
             for subset, points in self.points.items()
@@ -80,7 +80,7 @@ class Curves:
         return {subset: values for subset, values in found.items() if values} or self._by_group(metric)
 
     def _by_group(self, metric: str) -> dict[str, list[tuple[int, float]]]:
-        """Of a metric that has a value for each group, those of the training."""
+        """The training's values of a metric that has one for each group."""
         found: dict[str, list[tuple[int, float]]] = {}
         for point in next(iter(self.points.values()), ()):
             for name, value in point.values.items():
@@ -95,7 +95,7 @@ class Curves:
 
 
 def parse_log(text: str) -> Curves:
-    """Every line that fairseq logs; anything else is passed over."""
+    """The curves of a log; lines that are not fairseq's are passed over."""
     rows: list[tuple[str, Point]] = []
     settings: dict[str, Any] = {}
     warnings: dict[str, None] = {}
@@ -117,7 +117,7 @@ def parse_log(text: str) -> Curves:
 
 
 def best_log(texts: Iterable[str]) -> Curves:
-    """Of several logs of one training the one that tells most."""
+    """Of several logs of one training, the one that goes furthest."""
     parsed = [parse_log(text) for text in texts] or [Curves({})]
     failure = next((c.failure for c in reversed(parsed) if c.failure), "")
     best = max(parsed, key=lambda c: (c.updates, sum(map(len, c.points.values()))))
@@ -125,7 +125,7 @@ def best_log(texts: Iterable[str]) -> Curves:
 
 
 def _point(tag: str, body: str) -> Point | None:
-    """A line of numbers; None for every other line."""
+    """The numbers of a line; None if it has none."""
     if body.startswith("{"):
         try:
             logged = json.loads(body)
@@ -145,12 +145,12 @@ def _goes_back(rows: list[tuple[str, Point]], point: Point) -> bool:
 
 
 def _stays(row: tuple[str, Point], tag: str, point: Point) -> bool:
-    """Lines of updates that are being done again go; those of the same update are of another subset."""
+    """Whether an earlier line stays when updates are repeated; at the same update it is another subset's."""
     return row[1].updates < point.updates or (row[1].updates == point.updates and row[0] != tag)
 
 
 def _by_subset(rows: list[tuple[str, Point]]) -> dict[str, tuple[Point, ...]]:
-    """Means over the log's interval show the training; those over epochs where there are no others."""
+    """The training's points are means over the log's interval or, if there are none, over epochs."""
     tags = list(dict.fromkeys(tag for tag, _ in rows))
     training = INNER if INNER in tags else EPOCH
     found = {tag: tuple(point for t, point in rows if t == tag) for tag in tags}
@@ -169,7 +169,7 @@ def _literal(body: str) -> dict[str, Any]:
 
 
 class _Words(ast.NodeTransformer):
-    """Choices of an enumeration print themselves without quotes: names become their own text."""
+    """Members of an enumeration are printed without quotes: names become their own text."""
 
     def visit_Name(self, node: ast.expr) -> ast.expr:
         return ast.Constant(ast.unparse(node))
@@ -183,9 +183,9 @@ def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _failure(text: str) -> str:
-    """The sentence of the last exception, if nothing was logged behind it."""
+    """The sentence of the last exception, unless something was logged after it."""
     _, traceback, tail = text.rpartition("Traceback (most recent call last):")
-    if not traceback:  # hydra hides those of settings that do not fit
+    if not traceback:  # hydra hides the traceback where settings do not fit
         before, hydra, _ = text.rpartition(_HYDRA_ERROR)
         lines = before.rstrip().splitlines()[-12:]
         said = [line for line in lines if line.strip() and not _NOISE.match(line) and not _LINE.match(line)]
@@ -198,7 +198,7 @@ def _failure(text: str) -> str:
 
 
 def _numbers(name: str, text: str) -> Iterator[tuple[str, float]]:
-    """One value, or one for each group; nothing of what is no number."""
+    """One value, or one for each group; what is not a number is left out."""
     parts = [(name, text)]
     if text.startswith("["):
         parts = [(f"{name}.{i}", part) for i, part in enumerate(text.strip("[]").split(","))]

@@ -1,4 +1,4 @@
-"""Frames of z, c, codes … of two stretches → one distance: of frames, and by dynamic time warping.
+"""Two stretches of z, c, codes … → their distance: frame by frame, then by dynamic time warping.
 
 Shapes: P pairs, N and M frames of a pair's stretches, D features of a frame, G groups.
 """
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from .abx_choices import DISTANCES
 
 RESOLUTION = 2.0**-18  # frame distances are multiples of this: equal paths cost the same, in any order
-_LENGTH_BITS = 16  # of a path's cost that count its steps
-_CLOSE = 1e-6  # unit vectors whose product is this near to 1 are the same, as far as fp32 can tell
+_LENGTH_BITS = 16  # the low bits of a path's cost, which count its steps
+_CLOSE = 1e-6  # unit vectors whose product is so close to 1 are the same as far as fp32 can tell
 Floats = npt.NDArray[np.float64]
 
 
@@ -33,7 +33,7 @@ def prepare_frames(frames: npt.NDArray[Any], distance: str) -> npt.NDArray[Any]:
 
 
 def frame_distances(x: npt.NDArray[Any], y: npt.NDArray[Any], distance: str) -> npt.NDArray[Any]:
-    """Prepared [P, N, D] and [P, M, D] → [P, N, M], each from 0 to 1; the unit does not matter to ABX."""
+    """Prepared [P, N, D] and [P, M, D] → [P, N, M], each from 0 to 1; ABX does not depend on their scale."""
     if distance == "codes":
         groups = [(x[:, :, None, g], y[:, None, :, g]) for g in range(x.shape[2])]
         differ = sum((one != other) | (one < 0) for one, other in groups)  # [P, N, M]
@@ -50,9 +50,9 @@ def frame_distances(x: npt.NDArray[Any], y: npt.NDArray[Any], distance: str) -> 
 
 
 def dtw(costs: npt.NDArray[Any]) -> Floats:  # [P, N, M] → [P]
-    """The mean cost along the cheapest path from the first frames to the last, of two as cheap the shorter.
+    """The mean cost along the cheapest path from the first frames to the last; of two equals the shorter.
 
-    A path goes on by a frame of either stretch or of both; costs lie between 0 and 1.
+    Each step of a path advances one stretch or both by a frame; costs lie between 0 and 1.
     """
     _, num_rows, num_columns = costs.shape
     if num_rows + num_columns > 1 << _LENGTH_BITS:
@@ -60,7 +60,7 @@ def dtw(costs: npt.NDArray[Any]) -> Floats:  # [P, N, M] → [P]
             f"stretches of {num_rows} and {num_columns} frames; expected less than 65,536 in all"
         )
     cells = np.rint(costs.transpose(1, 2, 0) / RESOLUTION).astype(np.int64)  # [N, M, P]
-    cells = (cells << _LENGTH_BITS) + 1  # a path's cost and, behind it, its length: one minimum for both
+    cells = (cells << _LENGTH_BITS) + 1  # a path's cost, then its length: one minimum for both
     best = np.cumsum(cells[0], axis=0)  # [M, P]
     for row in cells[1:]:
         reached = np.minimum(best[1:], best[:-1])  # from above or from both

@@ -1,7 +1,7 @@
-"""tokens [N, G] beside phones [N] → the table phone × code, purities, bits a second: what codes are good for.
+"""tokens [N, G] and phones [N] → the table phone × code, purities, bits a second: what codes are good for.
 
-N frames, G groups, P phones, K different tokens. How much of the codebook is in use, and the mutual
-information, are in the second half.
+N frames, G groups, P phones, K different tokens. Usage of the codebook and mutual information
+are in the second half.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """When frames are: each sees `receptive_field` samples, from `stride` times its number."""
+    """The times of frames: frame t sees `receptive_field` samples from sample `stride` · t on."""
 
     stride: int
     receptive_field: int
@@ -41,10 +41,10 @@ class FrameTimes:
 
 @dataclass(frozen=True)
 class PhoneCodeTable:
-    """How often each phone stands under each token."""
+    """How often each phone occurs with each token."""
 
     phones: tuple[str, ...]  # P, the most frequent first
-    tokens: tuple[str, ...]  # K, `12-207`, in the order of the phone that each is most often
+    tokens: tuple[str, ...]  # K, `12-207`, in the order of the phone that each stands for most often
     counts: npt.NDArray[np.int64]  # [P, K]
     information: PhoneInformation
 
@@ -54,17 +54,17 @@ class PhoneCodeTable:
 
     @property
     def phone_purity(self) -> float:
-        """Share of frames whose phone is guessed right when each token stands for its most frequent phone."""
+        """Share of frames whose phone is right if each token is read as its most frequent phone."""
         return float(self.counts.max(axis=0).sum() / self.num_frames)
 
     @property
     def code_purity(self) -> float:
-        """Share of frames whose token is guessed right when each phone stands for its most frequent token."""
+        """Share of frames whose token is right if each phone is written as its most frequent token."""
         return float(self.counts.max(axis=1).sum() / self.num_frames)
 
     @property
     def chance(self) -> float:
-        """The phone purity of one token for everything: the share of the most frequent phone."""
+        """The phone purity of a single token for all frames: the share of the most frequent phone."""
         return float(self.counts.sum(axis=1).max() / self.num_frames)
 
     def given_code(self) -> npt.NDArray[np.float64]:  # [P, K]
@@ -73,7 +73,7 @@ class PhoneCodeTable:
         return found
 
     def most_used(self, number: int) -> PhoneCodeTable:
-        """The table of the `number` most frequent tokens alone; its information stays that of all."""
+        """The columns of the `number` most frequent tokens; `information` is still that of all."""
         kept = np.sort(np.argsort(-self.counts.sum(axis=0), kind="stable")[:number])
         tokens = tuple(self.tokens[i] for i in kept.tolist())
         return PhoneCodeTable(self.phones, tokens, self.counts[:, kept], self.information)
@@ -104,7 +104,7 @@ def phone_code_table(codes: Codes, phones: Sequence[str]) -> PhoneCodeTable:  # 
 def frame_phones(
     codes: Mapping[str, Codes], segments: Mapping[str, Segments], times: FrameTimes
 ) -> tuple[Codes, list[str]]:
-    """The codes [N, G] of the frames whose centre lies in a phone, and these phones; not codes below 0."""
+    """The codes [N, G] of frames whose centre lies in a phone, without codes below 0, and these phones."""
     kept: list[Codes] = []
     phones: list[str] = []
     for utt, rows in codes.items():
@@ -121,15 +121,15 @@ def frame_phones(
 
 @dataclass(frozen=True)
 class Bitrate:
-    """Bits a second of the codes, three ways."""
+    """Bits a second of the codes, counted in three ways."""
 
     nominal: float  # frames a second · G · log2 V: codes as they are, the papers' bitrate
     entropy: float  # frames a second · H(token): an ideal code for single tokens
-    tokens_per_second: float  # once a run of equal tokens is one
+    tokens_per_second: float  # if a run of equal tokens counts as one
 
     @classmethod
     def of(cls, codes: Iterable[Codes], usage: CodeUsage, rate: float) -> Bitrate:
-        """Of utterances' codes [T, G]; `rate` is frames a second."""
+        """From the codes [T, G] of utterances; `rate` is frames a second."""
         parts = [rows for rows in codes if len(rows)]
         changes, frames = sum(len(runs(rows)) for rows in parts), sum(len(rows) for rows in parts)
         return cls(
@@ -156,7 +156,7 @@ class CodeUsage:
 
     @property
     def share_used(self) -> float:
-        """Codes in use over codes there are, all groups together."""
+        """The share of all codes that are in use, all groups together."""
         return sum(self.used) / (self.num_groups * self.num_codes)
 
 
@@ -199,7 +199,7 @@ class PhoneInformation:
 
 
 def phone_information(ids: Codes, phones: Sequence[str]) -> PhoneInformation:
-    """Mutual information with Miller's correction: many codes over few frames do not look informative."""
+    """Mutual information, with Miller's correction: many codes over few frames do not look informative."""
     if len(ids) != len(phones) or not len(ids):
         raise ValueError(f"{len(ids)} codes stand against {len(phones)} phones; expected one phone a frame")
     names, labels = np.unique(np.asarray(phones), return_inverse=True)

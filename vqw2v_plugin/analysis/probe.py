@@ -1,7 +1,7 @@
-"""Features of any layer → phones: what a linear classifier reads off single frames.
+"""Features of any layer → phones: what a linear classifier can read off single frames.
 
 N frames, D features, P phones. The better a layer separates phones, the more of its frames a softmax over one
-linear map gets right; its weight decay is chosen on training utterances that are kept apart.
+linear map gets right; its weight decay is chosen on training utterances that are held out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..corpora.ctm import Segments
-from ..stores.features import ABOUT, FeatureError, FeatureStore, read_features_about
+from ..stores.features import FEATURES, FeatureError, FeatureStore
 
 DECAYS = (1e-2, 1e-3, 1e-4)
-_APART = 10  # every tenth training utterance chooses among them
+_APART = 10  # every tenth training utterance is held out to choose among them
 _UPDATES = 60
 
 
@@ -40,8 +40,8 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The share of test frames whose phone was found, and that of the most frequent training phone."""
+class ProbeResult:
+    """The share of test frames whose phone was found, and the share of the most frequent training phone."""
 
     accuracy: float
     majority: float
@@ -73,7 +73,7 @@ def labelled_frames(
     return Frames(x, np.array(phones[::step]), np.array(utterance[::step]))
 
 
-def probe(train: Frames, test: Frames) -> Found:
+def probe(train: Frames, test: Frames) -> ProbeResult:
     """Fits the classifier on `train` and counts its hits on `test`; phones new to it there are misses."""
     names, labels = np.unique(train.phones, return_inverse=True)
     place = {name: i for i, name in enumerate(names.tolist())}
@@ -84,17 +84,17 @@ def probe(train: Frames, test: Frames) -> Found:
     weights = torch.zeros(x.size(1) + 1, len(names))
     decay, most = DECAYS[-1], -1.0
     for tried in DECAYS if apart.any() and not apart.all() else ():
-        weights = _fit(x[~apart], y[~apart], weights, tried)  # from the weights of the decay before
+        weights = _fit(x[~apart], y[~apart], weights, tried)  # starting from the previous decay's weights
         hits = _hits(weights, x[apart], y[apart])
         decay, most = (tried, hits) if hits > most else (decay, most)
     weights = _fit(x, y, weights, decay)
     accuracy = _hits(weights, torch.from_numpy((test.x - mean) / spread), expected)
     majority = float((expected == y.bincount().argmax()).float().mean())
-    return Found(accuracy, majority, len(test), len(names))
+    return ProbeResult(accuracy, majority, len(test), len(names))
 
 
-def cross_probe(frames: Frames, folds: int = 4) -> Found:
-    """Each utterance is tested by a classifier of the others: every `folds`-th one is left out by turns."""
+def cross_probe(frames: Frames, folds: int = 4) -> ProbeResult:
+    """Each utterance is tested by a classifier trained on others: every `folds`-th is left out in turn."""
     turn = np.unique(frames.utterance, return_inverse=True)[1].reshape(-1) % folds
     if turn.max() + 1 < folds:
         raise ValueError(
@@ -105,17 +105,18 @@ def cross_probe(frames: Frames, folds: int = 4) -> Found:
     total = sum(part.num_frames for part in parts)
     accuracy = sum(part.accuracy * part.num_frames for part in parts) / total
     majority = sum(part.majority * part.num_frames for part in parts) / total
-    return Found(accuracy, majority, total, len(np.unique(frames.phones)))
+    return ProbeResult(accuracy, majority, total, len(np.unique(frames.phones)))
 
 
 def _clock(folder: str | Path) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]:
     """Frame numbers → seconds of their centres."""
-    about = read_features_about(folder)
+    about = FEATURES.read_about(folder)
     try:
         stride, field, rate = (about[name] for name in ("stride", "receptive_field", "sample_rate"))
     except KeyError as error:
         raise FeatureError(
-            f"{Path(folder) / ABOUT}: does not say {error}; expected the file that `vqw2v features` writes"
+            f"{Path(folder) / FEATURES.about}: does not say {error}; expected the file that "
+            "`vqw2v features` writes"
         ) from None
     return lambda frames: (frames * stride + field / 2) / rate
 

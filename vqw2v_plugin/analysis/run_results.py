@@ -1,6 +1,6 @@
-"""What a run's later stages found: error rates, ABX errors, hypotheses; json files, read with patience.
+"""What a run's later stages found: error rates, ABX errors, hypotheses, from json files that may be broken.
 
-A file that is cut short, or of another make, is named and left out: a page of the rest is better than none.
+A file that is cut short or of another format is named and left out: a page without it is better than none.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 from ..recipes.folder import RunFolder, StageFolder
 
-KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}  # counts, examples
+# what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
+KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was said and what was heard instead, so many times; an empty side stands for nothing."""
+    """What was said, and what was heard instead so many times; an empty side means nothing."""
 
     reference: str
     hypothesis: str
@@ -74,7 +75,7 @@ def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
 
 
 def read_abx(run: RunFolder, troubles: list[str]) -> list[Abx]:
-    """Every row of every abx.json, those without a single triple left out."""
+    """Every row of every abx.json but those without a single triple."""
     found = []
     for stage, path in run.find("abx*.json"):
         about = _json(path, run, troubles)
@@ -91,7 +92,7 @@ def read_abx(run: RunFolder, troubles: list[str]) -> list[Abx]:
 
 
 def read_hypotheses(run: RunFolder, troubles: list[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Stage: utterance: its line of hypotheses-SPLIT.jsonl; a half last line is passed over."""
+    """By stage and utterance, the lines of hypotheses-SPLIT.jsonl but a last one that is cut short."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for stage, path in run.find("hypotheses-*.jsonl"):
         try:
@@ -130,7 +131,7 @@ def _json(path: Path, run: RunFolder, troubles: list[str]) -> Any:
 
 
 def _confusions(about: Mapping[str, Any]) -> dict[str, tuple[Confusion, ...]]:
-    """Rows [said, heard, count] of what was substituted, [label, count] of the others."""
+    """The file has rows [said, heard, count] for substitutions, [label, count] for the others."""
     named = about.get("most_frequent")
     frequent = named if isinstance(named, Mapping) else {}
     made = {

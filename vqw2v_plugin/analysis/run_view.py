@@ -1,4 +1,4 @@
-"""A run, read: its trainings' curves, its codes and what they say of phones; what the page's sections share.
+"""A run as the page's sections see it: its trainings' curves, its codes and what they say about phones.
 
 Shapes: T frames, N frames of all utterances, G groups, V codes.
 """
@@ -22,17 +22,17 @@ from .curves import Curves, best_log
 from .phone_codes import Bitrate, Codes, CodeUsage, PhoneCodeTable, code_usage, frame_phones, phone_code_table
 from .run_results import Abx, ErrorRates, read_abx, read_errors, read_hypotheses
 
-_MOST_FRAMES = 2_000_000  # of tokens that are there already: five hours and a half
+_MOST_FRAMES = 2_000_000  # of existing tokens: five and a half hours
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a user may ask of the page."""
+class PageOptions:
+    """What a user may ask the page to show."""
 
     utts: tuple[str, ...] = ()  # to be shown, in this order; some are chosen if there are none
     num_clips: int = 4
     clip_seconds: float = 6.0
-    encode_minutes: float = 5.0  # of audio, where a checkpoint has to be asked; 0: never
+    encode_minutes: float = 5.0  # of audio, if a checkpoint has to encode; 0: never
     corpus: str | None = None
     split: str | None = None  # for counts of codes
 
@@ -55,14 +55,14 @@ class RunView:
     """Everything is read when it is first asked for."""
 
     def __init__(
-        self, run: RunFolder, wishes: Wishes, say: Callable[[str], None] = lambda text: None
+        self, run: RunFolder, options: PageOptions, say: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.run, self.wishes, self._say = run, wishes, say
-        self.troubles: list[str] = []  # what could not be used, in sentences
+        self.run, self.options, self._say = run, options, say
+        self.troubles: list[str] = []  # sentences about what could not be used
 
     @cached_property
     def trainings(self) -> dict[str, Curves]:
-        """Of every stage with a log of fairseq's."""
+        """The curves of every stage with a log of fairseq."""
         found: dict[str, Curves] = {}
         for stage in self.run.stages:
             texts = [read_text(stage.path / name) for name in (HYDRA_LOG, LOG)]
@@ -73,11 +73,11 @@ class RunView:
 
     @cached_property
     def splits(self) -> list[Split]:
-        return find_splits(self.run, self.wishes.corpus)
+        return find_splits(self.run, self.options.corpus)
 
     @cached_property
     def sources(self) -> list[CodeSource]:
-        found, troubles = find_sources(self.run, encode=self.wishes.encode_minutes > 0 and bool(self.splits))
+        found, troubles = find_sources(self.run, encode=self.options.encode_minutes > 0 and bool(self.splits))
         self.troubles += troubles
         return found
 
@@ -88,7 +88,7 @@ class RunView:
         for source in self.sources:
             tried = (self._count(source, s.name, list(s.utterances.values()), s.phones) for s in splits)
             each = next((t for t in tried if t is not None), None)
-            if each is None and source.known and self.wishes.split is None:  # its corpus is not to be found
+            if each is None and source.known and self.options.split is None:  # its corpus was not found
                 name, rows = max(source.known.items(), key=lambda item: len(item[1]))
                 each = self._count(source, name, rows, {})
             if each is None:
@@ -112,7 +112,7 @@ class RunView:
 
     @property
     def planned(self) -> list[str]:
-        """Stages that others need, or that the recipe's last one lists, and that have not begun."""
+        """Stages that others need, or that the recipe's last stage lists, and that have not begun."""
         there = {stage.name for stage in self.run.stages}
         named = [name for stage in self.run.stages for name in stage.needs]
         return [name for name in dict.fromkeys([*self.run.listed, *named]) if name not in there]
@@ -134,12 +134,12 @@ class RunView:
         return own or best_log([text]).failure
 
     def _counted_splits(self) -> list[Split]:
-        """The one that was asked for; else those with phone times first, of these the largest."""
-        if self.wishes.split is not None:
-            named = [split for split in self.splits if split.name == self.wishes.split]
+        """The one that was asked for, or all: those with phone times first, the largest first."""
+        if self.options.split is not None:
+            named = [split for split in self.splits if split.name == self.options.split]
             if not named:
                 there = ", ".join(split.name for split in self.splits) or "none"
-                raise ValueError(f"`--split` is {self.wishes.split!r}; the run's splits are: {there}")
+                raise ValueError(f"`--split` is {self.options.split!r}; the run's splits are: {there}")
             return named[:1]
 
         def rank(split: Split) -> tuple[bool, int]:
@@ -155,7 +155,7 @@ class RunView:
             self._say(f"encoding {len(rows)} utterances with {self.run.short(source.origin)}")
         codes = {utt: part for utt, part in source.codes(rows).items() if len(part)}
         together = np.concatenate([np.zeros((0, source.num_groups), np.int64), *codes.values()])  # [N, G]
-        together = together[(together >= 0).all(axis=1)]  # without tokens that are in no dictionary
+        together = together[(together >= 0).all(axis=1)]  # without tokens that the dictionary lacks
         if not len(together):
             return None
         usage = code_usage(together, source.num_codes)
@@ -173,14 +173,14 @@ class RunView:
         )
 
     def _budget(self, source: CodeSource, rows: list[Utterance]) -> list[Utterance]:
-        """As many utterances as there is time for, from all over the split."""
+        """As many utterances as there is time for, spread over the split."""
         seconds = np.array([row.samples / (row.rate or source.times.sample_rate) for row in rows])
-        most = self.wishes.encode_minutes * 60 if source.encodes else _MOST_FRAMES / source.times.rate
+        most = self.options.encode_minutes * 60 if source.encodes else _MOST_FRAMES / source.times.rate
         if seconds.sum() <= most:
             return rows
         order = np.argsort(
             np.arange(len(rows)) * 0.6180339887 % 1.0
-        )  # even over speakers that follow each other
+        )  # evenly, also over speakers who follow each other
         enough = int(np.searchsorted(np.cumsum(seconds[order]), most)) + 1
         return [rows[i] for i in np.sort(order[:enough]).tolist()]
 

@@ -1,1 +1,1 @@
-"""The wav of the picture: bytes of any format to samples, cut and kept."""
+"""The wav of the picture: bytes of any format → samples, in parts and cached."""

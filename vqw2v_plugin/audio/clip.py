@@ -1,4 +1,4 @@
-"""The wav of the picture, named: which stretch of which file, and which crop of that."""
+"""The wav of the picture, by name: which stretch of which file, and which crop of that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Clip:
     """A stretch of a file: `samples` samples (None: up to its end) from `start`, in the file's own rate.
 
-    `rate` is the rate that the file is said to have; one that has another is refused.
+    `rate` is what the file's rate is said to be; a file with another one is refused.
     """
 
     path: str
@@ -20,7 +20,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Crop:
-    """At most `length` samples at the target rate; `position` in [0, 1) says where in the room there is."""
+    """At most `length` samples at the target rate; `position` in [0, 1) says how far along."""
 
     length: int
     position: float

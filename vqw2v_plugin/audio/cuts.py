@@ -1,4 +1,4 @@
-"""The wav of the picture, cut where it is quietest: a long recording as parts that fit into memory."""
+"""The wav of the picture, cut where it is quietest: long recordings as parts that fit into memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .clip import Clip
 from .reading import audio_info, read_audio
 
 _HOP = 0.01  # seconds, between two energies
-_ROUNDING = 1e-6  # of a quotient that should be whole
-_PAUSE = 20  # hops that have to be quiet together
+_ROUNDING = 1e-6  # error of a quotient that should be whole
+_PAUSE = 20  # consecutive hops that have to be quiet
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Part:
 
 
 def parts_of(path: str | os.PathLike[str], limit: float, tick_seconds: float) -> Iterator[Part]:
-    """A file of up to `limit` seconds whole; a longer one in parts of a quarter of it to all of it.
+    """A file of up to `limit` seconds as it is; a longer one in parts of a quarter of `limit` up to `limit`.
 
     Each cut is in the middle of the quietest 0.2 s of a part's second half, on a multiple of `tick_seconds`.
     """
@@ -52,5 +52,5 @@ def _quietest(path: str | os.PathLike[str], rate: int, first: int, last: int) ->
     hop = max(1, int(rate * _HOP))
     energies = np.square(wav[: len(wav) // hop * hop].astype(np.float64)).reshape(-1, hop).sum(1)
     sums = np.cumsum(np.concatenate([[0.0], energies]))
-    pauses = sums[_PAUSE:] - sums[:-_PAUSE]  # of `_PAUSE` hops each
+    pauses = sums[_PAUSE:] - sums[:-_PAUSE]  # energies over `_PAUSE` hops
     return first + (int(pauses.argmin()) + _PAUSE // 2) * hop

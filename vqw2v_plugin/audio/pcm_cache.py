@@ -1,8 +1,8 @@
-"""The wav of the picture, decoded once: 16-bit samples at the target rate, a memory-mapped file an utterance.
+"""The wav of the picture, decoded once: 16-bit samples at the target rate, a memory-mapped file each.
 
 Samples are rounded to 16 bit (error at most 2^-16; exact for 16-bit files neither resampled nor mixed) and
-clipped to [-1, 1). A file's name is a hash of the audio file's path, size and time of change, the piece and
-the rate, so a changed audio file gets a new one. Old ones stay; the folder may be deleted at any time.
+clipped to [-1, 1). A file's name is a hash of the audio file's path, size and modification time, the stretch
+and the rate, so a changed audio file gets a new one. Old ones stay; the folder may be deleted at any time.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import writing
 from .clip import Clip, Crop
 from .reading import AudioError, Samples, read_audio
 
@@ -23,7 +24,7 @@ _SCALE = 1 << 15
 
 
 class PcmCache:
-    """A folder of decoded utterances; `read` answers as `read_audio` does, from the folder where it can."""
+    """A folder of decoded utterances; `read` returns what `read_audio` does, from the folder if it can."""
 
     def __init__(self, folder: str | os.PathLike[str], sample_rate: int) -> None:
         self.folder = Path(folder)
@@ -40,7 +41,7 @@ class PcmCache:
             ) from error
 
     def read(self, clip: Clip, crop: Crop | None = None) -> Samples:
-        """Samples [S] of the clip, or of the crop of it; only the crop's pages are touched."""
+        """Samples [S] of the clip or of its crop; only the crop's pages are read from the disk."""
         pcm = self._load(clip)
         begin, end = (0, len(pcm)) if crop is None else crop.bounds(len(pcm))
         return pcm[begin:end].astype(np.float32) / np.float32(_SCALE)
@@ -66,7 +67,7 @@ class PcmCache:
             self.sample_rate,
         )
         key = hashlib.sha256(repr(identity).encode("utf-8", errors="surrogateescape")).hexdigest()[:32]
-        return self.folder / key[:2] / f"{key}.npy"  # 256 subfolders keep each of them small
+        return self.folder / key[:2] / f"{key}.npy"  # 256 subfolders, so that each stays small
 
     def _load(self, clip: Clip) -> npt.NDArray[np.int16]:
         file = self.file_of(clip)
@@ -84,18 +85,13 @@ class PcmCache:
         return pcm
 
     def _store(self, file: Path, pcm: npt.NDArray[np.int16]) -> None:
-        """Written beside its name and renamed when whole; a full disk ends the caching, not the run."""
+        """A full disk ends the caching, not the run."""
         if not self._is_writable:
             return
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-            try:
-                with open(unfinished, "wb") as stream:
-                    np.save(stream, pcm, allow_pickle=False)
-                os.replace(unfinished, file)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            # not synced: a broken entry is made anew, and syncing each would cost more than decoding it again
+            with writing(file, sync=False) as stream:
+                np.save(stream, pcm, allow_pickle=False)
         except OSError as error:
             self._is_writable = False
             logger.warning("audio_cache=%s: %s; going on without writing to it", self.folder, error.strerror)

@@ -1,7 +1,7 @@
 """The wav of the picture: any file soundfile reads, as mono float samples [S] at the wanted rate.
 
-S samples. Only what is asked for is decoded; where a piece is resampled, `_CONTEXT` samples on either side go
-through the filter with it, so that the piece equals the same piece of the whole file's resampling (to 1e-6).
+S samples. Only what is asked for is decoded. A stretch is resampled with `_CONTEXT` samples on either side
+so that it equals the same stretch of the whole file's resampling (to 1e-6).
 """
 
 import os
@@ -16,9 +16,9 @@ import soxr
 from .clip import Clip, Crop
 from .sphere import shorten_refusal
 
-# Samples of the slower of the two rates; the filter of soxr's HQ setting reaches less than 128 of them.
+# Samples at the slower of the two rates; the filter of soxr's HQ setting reaches less than 128 of them.
 _CONTEXT = 256
-# What libsndfile says where a header gives no length.
+# What libsndfile reports if a header gives no length.
 _UNKNOWN_LENGTH = 1 << 62
 
 Samples = npt.NDArray[np.float32]
@@ -49,7 +49,7 @@ def size_at(samples: int, rate: int, target_rate: int) -> int:
 
 
 def read_audio(source: str | os.PathLike[str] | Clip, sample_rate: int, crop: Crop | None = None) -> Samples:
-    """Samples [S] at `sample_rate` of a file, or of a clip of one; of these the crop, if there is one."""
+    """Samples [S] at `sample_rate` of a file, or of a clip of one; of its crop, if it has one."""
     clip = source if isinstance(source, Clip) else Clip(os.fspath(source))
     path, start = clip.path, clip.start
     with _open(path) as file:
@@ -76,7 +76,7 @@ def _open(path: str) -> soundfile.SoundFile:
         size = os.stat(path).st_size
         if os.path.isdir(path):
             raise AudioError(f"{path}: is a folder, expected an audio file; correct the manifest's path")
-        file = soundfile.SoundFile(os.fsencode(path))  # a name that is not UTF-8 is no str to soundfile
+        file = soundfile.SoundFile(os.fsencode(path))  # soundfile cannot take a name that is not UTF-8 as str
     except FileNotFoundError:
         raise AudioError(
             f"{path}: no such file, expected an audio file; correct the manifest's root line or path, "
@@ -90,7 +90,7 @@ def _open(path: str) -> soundfile.SoundFile:
             f"{path}: cannot be opened as audio ({got.rstrip('.')}); expected FLAC, WAV, OGG or another "
             f"format of libsndfile: convert it or leave it out"
         ) from error
-    except (OSError, TypeError) as error:  # soundfile says TypeError where a suffix promises headerless audio
+    except (OSError, TypeError) as error:  # soundfile raises TypeError for the suffixes of headerless audio
         raise AudioError(
             f"{path}: cannot be opened ({error}); expected an audio file that states its format: convert it"
         ) from error
@@ -133,7 +133,7 @@ def _decode(path: str, file: soundfile.SoundFile, start: int, samples: int) -> S
             f"restore the file or leave it out"
         )
     mono: Samples = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)  # [S]
-    # One sum is cheaper than a mask; it may overflow where no sample is infinite, hence the second look.
+    # One sum is cheaper than a mask; it may overflow although all samples are finite, hence the second test.
     with np.errstate(over="ignore"):
         may_be_bad = not np.isfinite(mono.sum())
     if may_be_bad:
@@ -164,11 +164,11 @@ def _resample_piece(
     first = start + periods * down
     last = min(start + -(-end * down // up) + context, file.frames)
     wav = _decode(path, file, max(first, 0), last - max(first, 0))
-    if first < 0:  # less than a period of silence before the file's beginning
+    if first < 0:  # less than a period of silence before the file's start
         wav = np.concatenate([np.zeros(-first, dtype=np.float32), wav])
     resampled: Samples = soxr.resample(wav, rate, sample_rate, quality="HQ")
     offset = begin - periods * up
     piece = resampled[offset : offset + end - begin]
-    if len(piece) < end - begin:  # the filter's rounding at the file's end
+    if len(piece) < end - begin:  # rounding of the filter at the file's end
         piece = np.pad(piece, (0, end - begin - len(piece)))
     return np.ascontiguousarray(piece)

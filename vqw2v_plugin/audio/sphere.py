@@ -1,4 +1,4 @@
-"""NIST SPHERE wavs, as LDC's older corpora have: libsndfile reads them, but those that `shorten` packed."""
+"""NIST SPHERE wavs, as in LDC's older corpora: libsndfile reads them, except those packed by `shorten`."""
 
 _HEADER = 1024  # bytes, as `NIST_1A` says in its second line
 _SHORTENED = (
@@ -8,12 +8,12 @@ _SHORTENED = (
 
 
 def shorten_refusal(path: str) -> str | None:
-    """Why a SPHERE file cannot be read; None where its samples lie in it plainly, or it is no such file."""
+    """Why a SPHERE file cannot be read; None if its samples are not packed, or it is not such a file."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEADER)
     except OSError:
-        return None  # whoever reads its header says so
+        return None  # whoever reads its header will report that
     if not head.startswith(b"NIST_1A"):
         return None
     lines = (line.split() for line in head.split(b"\n"))

@@ -16,9 +16,9 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 
-from ..modules.acoustic.asg import ASG
-from ..modules.acoustic.ctc import CTC
+from ..modules.acoustic.losses import make_sequence_loss
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
+from ..stores.feature_spec import FeatureSpec, first_difference
 from ..text.units import Units
 from .checks import check_settings
 from .files import CheckpointError
@@ -27,7 +27,6 @@ from .kinds import Header, Kind, Restored, State
 
 _FRONT = "front."  # of the names of weights
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
-_SAME = ("layer", "checkpoint", "bert", "run_length", "dim", "sample_rate", "stride")  # of equal features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +35,9 @@ class Acoustic:
 
     network: AcousticModel
     units: Units
-    transitions: Tensor | None  # [V, V]: to, from; ASG's alone
+    transitions: Tensor | None  # [V, V]: to, from; of a loss that has any
     frame_seconds: float  # from one frame of emissions to the next
-    stamp: Mapping[str, Any]  # what the features are, as features.json says it
+    spec: FeatureSpec  # what the features are
     folder: Path = Path()  # where it was read from
     front_weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # fine-tuned
 
@@ -64,26 +63,23 @@ class About(nn.Module):
             _check_same(_parse(held), self.content)
 
 
-def describe(
-    units: Units, config: AcousticConfig, frame_seconds: float, stamp: Mapping[str, Any]
-) -> dict[str, Any]:
+def describe(units: Units, config: AcousticConfig, frame_seconds: float, spec: FeatureSpec) -> dict[str, Any]:
     """What `About` holds."""
     return {
         "symbols": list(units.symbols),
         "kind": units.kind,
-        "loss": "ctc" if units.is_ctc else "asg",
+        "loss": units.loss.name,
         "blank": units.blank,
         "repeats": list(units.repeats),
         "frame_seconds": frame_seconds,
-        "features": {name: value for name, value in stamp.items() if name != "splits"},
+        "features": spec.to_json(),
         "network": dataclasses.asdict(config),
     }
 
 
 def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
     """An untrained network with the loss of its units."""
-    loss = ASG(len(units)) if units.blank is None else CTC(units.blank)
-    return AcousticModel(config, loss)
+    return AcousticModel(config, make_sequence_loss(units.loss.name, len(units), units.blank))
 
 
 def load_acoustic(path: str | Path) -> Acoustic:
@@ -94,7 +90,7 @@ def load_acoustic(path: str | Path) -> Acoustic:
     transitions = None if network.transitions is None else network.transitions.detach()
     front = {name.removeprefix(_FRONT): value for name, value in restored.extra_weights.items()}
     return Acoustic(
-        network, _units(extra), transitions, extra.frame_seconds, extra.features, path.parent, front
+        network, _units(extra), transitions, extra.frame_seconds, _spec(extra), path.parent, front
     )
 
 
@@ -117,10 +113,14 @@ def _extra(header: Header) -> _Extra:
 
 
 def _units(extra: _Extra) -> Units:
-    units = Units(extra.symbols, extra.kind, extra.blank, extra.repeats)
+    units = Units.from_json(dataclasses.asdict(extra))
     if units.blank is not None and not 0 <= units.blank < len(units):
         raise ValueError(f"`blank` is {units.blank}; expected one of the {len(units)} columns")
     return units
+
+
+def _spec(extra: _Extra) -> FeatureSpec:
+    return FeatureSpec.from_json(extra.features)
 
 
 class AcousticKind(Kind[AcousticModel]):
@@ -153,13 +153,13 @@ class AcousticKind(Kind[AcousticModel]):
         stack = {"conv_layers": options.pop("layers"), "normalize_features": options.pop("normalize")}
         masks = options.pop("masks")
         labels = [s for i, s in enumerate(units.symbols) if i != units.blank and s not in units.repeats]
-        about = describe(units, config, extra.frame_seconds, extra.features)
+        about = describe(units, config, extra.frame_seconds, _spec(extra))
         acoustic = {"symbols": labels, "kind": units.kind, "loss": about["loss"]}
         return {
             "cfg": {
                 "model": {"_name": self.model, **stack, **options, **masks, **extra.front},
                 "task": {"_name": "vq_acoustic", "data": "."},
-                "criterion": {"_name": "vq_ctc" if units.is_ctc else "asg"},
+                "criterion": {"_name": units.loss.criterion},
             },
             "task_state": {"acoustic": {**acoustic, "repeats": len(units.repeats)}},
             "model": About(about).state_dict(prefix="about."),
@@ -208,20 +208,10 @@ def _check_same(held: Mapping[str, Any], own: Mapping[str, Any]) -> None:
                 f"the checkpoint's `{name}` are {held.get(name)!r}, here they are {own[name]!r}; use the "
                 f"labels and the criterion that it was trained with"
             )
-    for name in _SAME:
-        before, now = (identity(about.get("features") or {}, name) for about in (held, own))
-        if before != now:
-            raise CheckpointError(
-                f"the checkpoint was trained on features whose `{name}` is {before!r}, here it is {now!r}; "
-                f"use the features that it was trained on"
-            )
-
-
-def identity(stamp: Mapping[str, Any], name: str) -> Any:
-    """A field of what features are; a file is what its bytes are, wherever it lies."""
-    value = stamp.get(name)
-    if isinstance(value, Mapping):
-        return value.get("sha256")
-    if name == "layer" and value == "bert":
-        return "bert:-1"
-    return value or None
+    specs = [FeatureSpec.from_json(about.get("features") or {}) for about in (held, own)]
+    if (found := first_difference(*specs)) is not None:
+        name, before, now = found
+        raise CheckpointError(
+            f"the checkpoint was trained on features whose `{name}` is {before!r}, here it is {now!r}; "
+            f"use the features that it was trained on"
+        )

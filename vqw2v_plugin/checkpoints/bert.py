@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..modules.bert.network import ARCHS, Bert, BertConfig
+from ..modules.bert.config import ARCHS, BertConfig, config_of
+from ..modules.bert.network import Bert
 from ..modules.bert.vocabulary import Symbols
 from ..stores.symbols import DICT, TokenError, read_dict
 from .checks import check_settings
@@ -40,8 +41,9 @@ class _Extra:
 
 def build_bert(settings: Mapping[str, Any], symbols: Symbols) -> Bert:
     """An untrained network; `_name` is the arch, whose sizes hold where none is given."""
-    config = BertConfig(**{name: value for name, value in settings.items() if name in _SETTINGS})
-    return Bert(config, symbols, settings.get("_name") or "vq_bert")
+    arch = config_of(settings.get("_name") or "vq_bert", {})
+    given = {name: value for name, value in settings.items() if name in _SETTINGS and value is not None}
+    return Bert(check_settings(BertConfig, {**dataclasses.asdict(arch), **given}), symbols)
 
 
 def load_bert(path: str | Path, dict_path: str | Path | None = None) -> Bert:
@@ -79,7 +81,7 @@ class BertKind(Kind[Bert]):
 
     def header(self, state: State) -> Header:
         options, symbols = model_options(state), mapping(state.get("task_state")).get("symbols")
-        sizes = ARCHS[str(model_name(state))]._asdict()
+        sizes = dataclasses.asdict(ARCHS[str(model_name(state))])
         given = {name: value for name, value in options.items() if name in _SETTINGS}
         settings = {**given, **{n: size for n, size in sizes.items() if given.get(n) is None}}
         return Header(self.model, settings, extra={} if symbols is None else {"symbols": symbols})
@@ -99,13 +101,13 @@ class BertKind(Kind[Bert]):
 
     def build(self, header: Header) -> Bert:
         config = check_settings(BertConfig, header.settings)
-        return Bert(config, Symbols(tuple(check_settings(_Extra, header.extra).symbols)), self.model)
+        return Bert(config, Symbols(tuple(check_settings(_Extra, header.extra).symbols)))
 
     def settings(self, network: Bert) -> dict[str, Any]:
-        return {**dataclasses.asdict(network.config), **network.sizes._asdict()}
+        return dataclasses.asdict(network.config)
 
     def summary(self, restored: Restored[Bert]) -> str:
-        sizes, symbols = restored.network.sizes, restored.network.symbols
+        sizes, symbols = restored.network.config, restored.network.symbols
         return f"{sizes.encoder_layers} layers of {sizes.encoder_embed_dim}, {len(symbols):,} symbols"
 
     def is_stock(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:

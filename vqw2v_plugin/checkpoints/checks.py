@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..common.on_off import is_on
 from .files import CheckpointError
 
 C = TypeVar("C")
-_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _NAMED = 3  # how many misfitting weights an error names
 _SHOWN = 120  # characters of a wrong value
 
@@ -39,7 +39,7 @@ def check_settings(config_class: type[C], settings: Mapping[str, Any], within: s
             checked[name] = check_settings(hints[name], value, f"{within}{name}.")
             continue
         try:
-            checked[name] = _fitting(value, hints[name], fields[name].default)
+            checked[name] = _fitting(value, hints[name])
         except _Misfit:
             raise ValueError(f"`{within}{name}` is {_shown(value)}; expected {_name(hints[name])}") from None
     for name, f in fields.items():
@@ -48,15 +48,16 @@ def check_settings(config_class: type[C], settings: Mapping[str, Any], within: s
     return config_class(**checked)
 
 
-def _fitting(value: Any, kind: Any, default: Any = None) -> Any:
+def _fitting(value: Any, kind: Any) -> Any:
     """`value` as a `kind`; earlier files spell some switches as words."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is float and type(value) in (int, float) and _is_finite(value):
         return float(value)
-    if kind is bool and type(value) is str and value.lower() in _WORDS:
-        return _WORDS[value.lower()]
-    if kind is str and type(value) is bool and default in ("true", "false"):
-        return str(value).lower()
+    if kind is bool and type(value) is str:
+        try:
+            return is_on("", value)
+        except ValueError:
+            raise _Misfit from None
     if kind is Any or (isinstance(kind, type) and kind is not float and type(value) is kind):
         return value
     if origin in (typing.Union, types.UnionType):

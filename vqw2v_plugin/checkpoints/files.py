@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import pickletools
 import re
@@ -19,6 +18,8 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor
+
+from ..common.files import beside
 
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 _PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
@@ -191,15 +192,11 @@ def _refuse_existing(path: Path, force: bool) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Under another name first: a write that is cut short leaves nothing that looks like a checkpoint."""
+    """A write that is cut short leaves nothing that looks like a checkpoint."""
     if not path.parent.is_dir():
         raise CheckpointError(f"{path.parent} is no folder; expected one to write {path.name} into")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with beside(path) as part:
         write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def checkpoint_hash(checkpoint: str | Path) -> str:

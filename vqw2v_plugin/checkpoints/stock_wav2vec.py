@@ -66,9 +66,6 @@ def wav2vec_settings_of_stock(options: Mapping[str, Any]) -> dict[str, Any]:
     given = {k: v for k, v in options.items() if not k.startswith("_") and v is not None}
     settings = {**_STOCK_DEFAULTS, **given}
     settings["quantizer"] = str(settings.pop("vq_type", "none"))
-    for name in ("skip_connections_agg", "log_compression"):
-        if type(settings.get(name)) is bool:
-            settings[name] = str(settings[name]).lower()
     settings["vq_temp"] = _numbers("vq_temp", settings["vq_temp"])
     if settings.get("cross_sample_negatives") is True:  # a switch in 2019: all negatives from the whole batch
         settings["cross_sample_negatives"] = settings.get("num_negatives", 1)

@@ -78,13 +78,17 @@ def _loaded(restored: Restored[VqWav2Vec]) -> Loaded:
 
 def build_network(settings: Mapping[str, Any]) -> VqWav2Vec:
     """An untrained network; options that are not given have the paper's values, others' are ignored."""
-    config = VqWav2VecConfig(**{name: value for name, value in settings.items() if name in _SETTINGS})
-    config.vq_temp = list(config.vq_temp)
+    known = {name: value for name, value in settings.items() if name in _SETTINGS}
+    return make_network(check_settings(VqWav2VecConfig, known))
+
+
+def make_network(config: VqWav2VecConfig) -> VqWav2Vec:
+    """An untrained network with the quantizer that its settings name."""
     options = dataclasses.asdict(config)
     for name in ("quantizer", "quantizer_args", "quantizer_position"):
         options.pop(name)
 
-    return VqWav2Vec(
+    return VqWav2Vec.make(
         config, lambda dim: build_quantizer(config.quantizer, dim, options, config.quantizer_args)
     )
 
@@ -111,7 +115,7 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
         return {"cfg": cfg}
 
     def build(self, header: Header) -> VqWav2Vec:
-        return build_network(dataclasses.asdict(check_settings(VqWav2VecConfig, header.settings)))
+        return make_network(check_settings(VqWav2VecConfig, header.settings))
 
     def settings(self, network: VqWav2Vec) -> dict[str, Any]:
         return dataclasses.asdict(network.config)
@@ -119,7 +123,7 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
     def summary(self, restored: Restored[VqWav2Vec]) -> str:
         config, quantizer = restored.network.config, restored.network.quantizer
         codes = ""
-        if config.quantizer != "none" and quantizer is not None:
+        if restored.network.has_codes:
             codes = f", {quantizer.num_groups} × {quantizer.num_codes} codes"
         rate = (restored.header.audio or Audio()).sample_rate
         return f"quantizer {config.quantizer}{codes}, {rate} Hz"

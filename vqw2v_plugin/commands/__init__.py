@@ -1,1 +1,1 @@
-"""One file a command: `HELP`, `add_arguments(parser)` and `run(args) -> int`; only `run` imports torch."""
+"""A file for each command: `HELP`, `add_arguments(parser)`, `run(args) -> int`; only `run` imports torch."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..analysis.abx import Score
-    from ..analysis.abx_items import Found, FrameSource
+    from ..analysis.abx import AbxScore
+    from ..analysis.abx_items import FrameSource, PhoneItems
 
 HELP = "tell how well features or tokens tell phones apart (ABX)"
 RESULT = "abx.json"
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--silence",
         default=",".join(SILENCES),
         metavar="NAMES",
-        help="labels that are no phones (default: %(default)s)",
+        help="labels that are not phones (default: %(default)s)",
     )
     add("--out", metavar="FILE", help=f"where the figures go (default: {RESULT} in the folder)")
     _add_draws(parser)
@@ -70,7 +69,7 @@ def _add_draws(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.abx import Plan, abx
-    from ..analysis.abx_items import find_items, open_frames
+    from ..analysis.abx_items import find_items, open_frames, with_vectors
     from ..common.files import write_whole
     from ..corpora.ctm import read_ctm
 
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     quiet = args.silence.split(",")
     found = find_items(source, read_ctm(args.phones), speakers, args.context, quiet)
     if args.checkpoint:
-        found = dataclasses.replace(found, items=_with_vectors(found, args.checkpoint, source))
+        found = with_vectors(found, source, args.checkpoint)
     within, across = abx(found.items, distance, plan)
     if within is None and across is None:
         raise ValueError(
@@ -131,26 +130,7 @@ def _speakers(path: str | None) -> dict[str, str] | None:
     return {row.utt: row.speaker or "" for row in (manifest[i] for i in range(len(manifest)))}
 
 
-def _with_vectors(found: Found, checkpoint: str, source: FrameSource) -> Any:
-    """The items with the quantizer's vectors instead of codes; a frame that is <unk> is at zero."""
-    import numpy as np
-    import torch
-
-    from ..checkpoints.travel import comes_from
-    from ..tokenizer import Tokenizer
-
-    made_by = source.about.get("checkpoint", {}).get("sha256")
-    if made_by is not None and not comes_from(checkpoint, made_by):
-        raise ValueError(f"{source.folder}: was not made by {checkpoint}; give the checkpoint that made it")
-    codes = found.items.frames  # [F, G]
-    known = (codes >= 0).all(1)
-    vectors = Tokenizer.load(checkpoint).decode(torch.from_numpy(codes[known]).long()).cpu().numpy()
-    frames = np.zeros((len(codes), vectors.shape[1]), dtype=np.float32)  # [F, C]
-    frames[known] = vectors
-    return dataclasses.replace(found.items, frames=frames)
-
-
-def _figures(within: Score | None, across: Score | None) -> dict[str, Any]:
+def _figures(within: AbxScore | None, across: AbxScore | None) -> dict[str, Any]:
     scores = {"within": within, "across": across}
     return {
         **{name: None if score is None else score.error for name, score in scores.items()},
@@ -162,8 +142,8 @@ def _figures(within: Score | None, across: Score | None) -> dict[str, Any]:
 def _report(
     args: argparse.Namespace,
     source: FrameSource,
-    found: Found,
-    scores: tuple[Score | None, Score | None],
+    found: PhoneItems,
+    scores: tuple[AbxScore | None, AbxScore | None],
     result: dict[str, Any],
 ) -> None:
     print(
@@ -191,11 +171,11 @@ def _between(context: str) -> str:
     return "between the same neighbours" if context == "triphone" else "between any neighbours"
 
 
-def _contexts(score: Score, args: argparse.Namespace) -> str:
+def _contexts(score: AbxScore, args: argparse.Namespace) -> str:
     return f" in {score.contexts:,} contexts" if args.context == "triphone" else ""
 
 
-def _why_not(name: str, args: argparse.Namespace, found: Found) -> str:
+def _why_not(name: str, args: argparse.Namespace, found: PhoneItems) -> str:
     if name == "across" and args.manifest is None:
         return "without `--manifest` all utterances are one speaker's"
     if name == "across" and len(found.speakers) < 2:
@@ -203,8 +183,8 @@ def _why_not(name: str, args: argparse.Namespace, found: Found) -> str:
     return "no phone is there twice beside another; `--context none` asks for less"
 
 
-def _worst(score: Score, found: Found) -> str:
-    """The pairs of phones that are told apart least, both orders together, of those with many triples."""
+def _worst(score: AbxScore, found: PhoneItems) -> str:
+    """The pairs of phones that are told apart least often, in either order, of those with many triples."""
     both: dict[tuple[int, ...], list[tuple[float, int]]] = {}
     for pair, row in score.by_pair.items():
         both.setdefault(tuple(sorted(pair)), []).append(row)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..decoding.beam import BeamSettings
-    from ..decoding.decoder import DecoderSettings
+from ..decoding.settings import BeamSettings, DecoderSettings, Weights
 
-WEIGHTS = ("lm_weight", "word_score", "sil_score")
+WEIGHTS = Weights._fields
 
 
 def add_decoder_arguments(parser: argparse.ArgumentParser, decoders: tuple[str, ...], default: str) -> None:
     """What is searched, by which files, and how widely."""
+    beam = BeamSettings()
     parser.add_argument(
         "--decoder", choices=decoders, default=default, help="what is searched (default: %(default)s)"
     )
     parser.add_argument("--lexicon", metavar="FILE", help="spellings of words: `vqw2v labels` writes one")
     parser.add_argument("--lm", metavar="FILE", help="n-gram model, ARPA or KenLM's binary: `vqw2v lm`")
     parser.add_argument(
-        "--beam", type=int, default=500, metavar="N", help="hypotheses kept a frame (default: %(default)s)"
+        "--beam",
+        type=int,
+        default=beam.beam,
+        metavar="N",
+        help="hypotheses kept a frame (default: %(default)s)",
     )
     parser.add_argument(
         "--beam-threshold",
         type=float,
-        default=50.0,
+        default=beam.beam_threshold,
         metavar="X",
         help="hypotheses that are worse than the best by more are dropped (default: %(default)g)",
     )
@@ -39,27 +41,25 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, decoders: tuple[str, 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """The weights as numbers; `vqw2v tune` finds them."""
-    for name, value, what in (
-        ("--lm-weight", 2.0, "weight of the LM's log10"),
-        ("--word-score", 0.0, "added for every word"),
-        ("--sil-score", 0.0, "added for every frame of silence"),
+    beam = BeamSettings()
+    for name, what in (
+        ("lm_weight", "weight of the LM's log10"),
+        ("word_score", "added for every word"),
+        ("sil_score", "added for every frame of silence"),
     ):
+        help_line = f"{what} (default: %(default)g)"
         parser.add_argument(
-            name, type=float, default=value, metavar="X", help=f"{what} (default: %(default)g)"
+            option(name), type=float, default=getattr(beam, name), metavar="X", help=help_line
         )
 
 
 def beam_settings(args: argparse.Namespace) -> BeamSettings:
     """The beam of the arguments; weights only where the command has them as numbers."""
-    from ..decoding.beam import BeamSettings
-
     weights = {name: getattr(args, name) for name in WEIGHTS if isinstance(getattr(args, name, None), float)}
     return BeamSettings(args.beam, args.beam_threshold, args.beam_tokens, log_add=args.log_add, **weights)
 
 
 def decoder_settings(args: argparse.Namespace) -> DecoderSettings:
-    from ..decoding.decoder import DecoderSettings
-
     return DecoderSettings(args.decoder, args.lexicon, args.lm, beam_settings(args))
 
 

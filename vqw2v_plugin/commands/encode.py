@@ -1,4 +1,4 @@
-"""`vqw2v encode`: the codes of audio files, a line a file, without a manifest."""
+"""`vqw2v encode`: the codes of audio files, one line each, without a manifest."""
 
 from __future__ import annotations
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
-from typing import Any
+
+from .corpus_arguments import add_run_arguments, device_for, num_workers, report_end
 
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from .discretize import add_run_arguments
-
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
@@ -60,56 +58,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..features.spec import Layer
-    from ..jobs.featurize import Wishes, featurize
-    from ..jobs.split_run import split_name
-    from .discretize import device_of, num_workers, said_by_state
+    from ..features.base import FeatureOptions, usable_device
+    from ..features.registry import make_features
+    from ..jobs.featurize import FeaturizeOptions, featurize
+    from ..jobs.split_job import split_name
 
-    rank, manifest, layer = Rank.of(os.environ), Manifest(args.manifest), Layer.parse(args.layer)
-    source, described = _source(args, layer, device_of(args.device, rank))
-    workers = num_workers(args.workers, source.device.type, rank)
-    wishes = Wishes(args.store, workers, args.shard_minutes, args.refresh, args.strict)
-    outcome = featurize(source, described, manifest, args.out, wishes, rank)
+    rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
+    asked = FeatureOptions(
+        args.layer,
+        None if args.checkpoint == "-" else args.checkpoint,
+        args.bert,
+        args.pieces,
+        args.run_length,
+        args.bands,
+        args.sample_rate,
+        args.dtype,
+        int(args.memory * 2**30),
+    )
+    device = usable_device(device_for(args.device, rank))
+    features = make_features(asked).to(device)
+    features.take_notes()
+    workers = num_workers(args.workers, device.type, rank)
+    options = FeaturizeOptions(workers, args.shard_minutes, args.refresh, args.strict, args.store)
+    outcome = featurize(features, manifest, args.out, options, rank)
     what = f"{args.out}/{split_name(manifest)}"
-    if not said_by_state(outcome, what, manifest):
+    if report_end(outcome, what, manifest):
         _report(args.out, split_name(manifest))
+    for note in features.notes():
+        print(f"  {note}")
     return 1 if outcome.refused else 0
 
 
-def _source(args: argparse.Namespace, layer: Any, device: str) -> tuple[Any, dict[str, Any]]:
-    """Where the features come from, and what features.json says about it."""
-    from ..checkpoints.files import checkpoint_hash
-    from ..features.spec import SpectralSource, load_source
-    from ..stores.pieces import MODEL
-
-    if layer.is_spectral != (args.checkpoint == "-"):
-        raise ValueError(
-            f"CHECKPOINT is {args.checkpoint!r} and `--layer` {args.layer!r}; expected - for logmel and "
-            f"mfcc, and a checkpoint for every other layer"
-        )
-    described: dict[str, Any] = {"layer": args.layer, "dtype": args.dtype}
-    if layer.is_spectral:
-        described["bands"] = args.bands
-        return SpectralSource(layer, args.sample_rate, args.bands, device), described
-    source = load_source(args.checkpoint, layer, device, args.dtype, args.bert, args.run_length, args.pieces)
-    if source.pieces is not None:
-        source.pieces.memory = int(args.memory * 2**30)
-    described["checkpoint"] = _file(args.checkpoint, checkpoint_hash)
-    if args.bert:
-        described |= {"bert": _file(args.bert, checkpoint_hash), "run_length": args.run_length}
-    if args.pieces:
-        described["pieces"] = _file(str(Path(args.pieces) / MODEL), checkpoint_hash)
-    return source, described
-
-
-def _file(path: str, digest: Any) -> dict[str, str]:
-    return {"name": Path(path).name, "sha256": digest(path)}
-
-
 def _report(out: str, split: str) -> None:
-    from ..stores.features import read_features_about
+    from ..stores.features import FEATURES
 
-    about = read_features_about(out)
+    about = FEATURES.read_about(out)
     row = about["splits"][split]
     print(
         f"{out}/{split}: {row['utterances']:,} utterances, {row['frames']:,} frames of {about['dim']} "

@@ -3,222 +3,90 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..stores.labels import Labels
-    from ..text.normalize import Normalizer
-    from ..text.spelling import Speller
+    from ..jobs.labels import LabelFolder
 
 HELP = "make label files and a dictionary from transcripts"
-_NAMED = 12
-
-
-@dataclass
-class Split:
-    """One manifest's transcripts on their way to labels."""
-
-    name: str
-    digest: str
-    utts: list[str]
-    texts: list[str]
-    num_without_text: int = 0
-    labels: list[list[str]] = field(default_factory=list)
-    outside: Counter[str] = field(default_factory=Counter)  # what became <unk>
-    num_touched: int = 0  # utterances with an <unk>
-
-
-def read_split(path: str, source: str, normalize: Normalizer) -> Split:
-    """The transcripts of a manifest from its column `source`, or from a file `utt⇥text` of that name."""
-    from ..corpora.manifest import Manifest
-
-    manifest = Manifest(path)
-    utts = [manifest[i].utt for i in range(len(manifest))]
-    if source in manifest.columns:
-        texts = manifest.column(source)
-    elif Path(source).is_file():
-        by_utt = _read_texts(Path(source))
-        texts = [by_utt.get(utt, "") for utt in utts]
-    else:
-        raise ValueError(
-            f"`--text` is {source!r}, no column of {path} ({', '.join(manifest.columns)}) and no file; "
-            "expected the column of the transcripts, or a file with lines `utterance<TAB>text`"
-        )
-    kept = [(utt, text) for utt, text in zip(utts, map(normalize, texts), strict=True) if text]
-    if not kept:
-        raise ValueError(f"{path}: none of its {len(utts)} utterances has a text in {source!r}")
-    split = Split(Path(path).stem, manifest.digest, [u for u, _ in kept], [t for _, t in kept])
-    split.num_without_text = len(utts) - len(kept)
-    return split
-
-
-def spell(split: Split, speller: Speller) -> None:
-    """Fills in the split's labels, and counts what the speller knew no label for."""
-    speller.unknown.clear()
-    split.labels = [speller(text) for text in split.texts]
-    split.outside.update(speller.unknown)
-
-
-def apply_dictionary(split: Split, symbols: Sequence[str]) -> None:
-    """Labels outside the dictionary become `<unk>`, counted by name."""
-    from ..text.units import UNKNOWN
-
-    known = {*symbols, UNKNOWN}
-    split.outside.update(label for labels in split.labels for label in labels if label not in known)
-    split.labels = [[label if label in known else UNKNOWN for label in labels] for labels in split.labels]
-    split.num_touched = sum(UNKNOWN in labels for labels in split.labels)
-
-
-def label_counts(splits: Sequence[Split], min_count: int) -> list[tuple[str, int]]:
-    """The dictionary that these splits make: the boundary first, then by name; `<unk>` is fairseq's own."""
-    from ..text.units import BOUNDARY, UNKNOWN
-
-    counts = Counter(label for split in splits for labels in split.labels for label in labels)
-    del counts[UNKNOWN]
-    kept = {label: n for label, n in counts.items() if n >= min_count or label == BOUNDARY}
-    if not kept.keys() - {BOUNDARY}:
-        raise ValueError(f"no label is there {min_count} times; lower `--min-count`")
-    return sorted(kept.items(), key=lambda item: (item[0] != BOUNDARY, item[0]))
-
-
-def training_splits(splits: Sequence[Split]) -> list[Split]:
-    """Those whose names begin with `train`, or all: what dictionaries and pieces are made from."""
-    return [split for split in splits if split.name.startswith("train")] or list(splits)
+_UNITS = ("letters", "phones", "pieces")
+_ONLY_FOR = {
+    "lexicon": "phones",
+    "espeak": "phones",
+    "fold": "phones",
+    "alphabet": "letters",
+    "vocab_size": "pieces",
+    "model": "pieces",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from .labels_arguments import add_arguments as add
-
-    add(parser)
+    add = parser.add_argument
+    add("manifests", metavar="MANIFEST", nargs="+", help="manifests; those named train* make the dictionary")
+    add("out", metavar="OUT", help="folder to write; its dictionary is reused if it has one")
+    add("--text", required=True, metavar="COLUMN", help="column of the transcripts, or a file `utt⇥text`")
+    add("--unit", required=True, choices=_UNITS, help="what the model is to say")
+    add("--dict", metavar="FILE", help="use this dictionary")
+    add("--strict", action="store_true", help="write nothing if any text is missing or holds <unk>")
+    add("--min-count", type=int, default=1, metavar="N", help="rarer labels become <unk> (default: 1)")
+    text = parser.add_argument_group("text")
+    text.add_argument("--case", default="lower", choices=("lower", "upper", "keep"), help="default: lower")
+    text.add_argument("--keep", default="'", help="punctuation that is spelled (default: the apostrophe)")
+    text.add_argument("--as-is", action="store_true", help="normalize nothing but white space")
+    letters = parser.add_argument_group("letters")
+    letters.add_argument("--alphabet", metavar="CHARACTERS", help="these and no others (default: all found)")
+    phones = parser.add_argument_group("phones (default: COLUMN holds phones)")
+    phones.add_argument("--lexicon", metavar="FILE", help="pronounce words by lines `word phone phone …`")
+    phones.add_argument("--espeak", metavar="VOICE", help="pronounce words by espeak-ng, such as en-us")
+    phones.add_argument(
+        "--fold",
+        choices=("none", "48", "39", "stress"),
+        help="TIMIT's 61 to 48 or 39; or no stress",
+    )
+    phones.add_argument("--no-boundary", dest="boundary", action="store_false", help="no | behind words")
+    pieces = parser.add_argument_group("pieces")
+    pieces.add_argument("--vocab-size", type=int, metavar="N", help="train a sentencepiece model of N pieces")
+    pieces.add_argument("--model", metavar="FILE", help="use this sentencepiece model")
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..stores.labels import EXTENSIONS, PIECES, write_labels
-    from .labels_arguments import check, choose_counts, make_normalizer, make_speller
+    from ..jobs.labels import LabelSettings, make_labels
 
-    check(args)
-    normalize = make_normalizer(args)
-    splits = [read_split(path, args.text, normalize) for path in args.manifests]
-    if len({split.name for split in splits}) < len(splits):
-        raise ValueError("two manifests have one name, which names their labels; rename one")
-    speller = make_speller(args, [text for split in training_splits(splits) for text in split.texts])
-    for split in splits:
-        spell(split, speller)
-    counts, origin = choose_counts(args, splits, speller)
-    for split in splits:
-        apply_dictionary(split, [label for label, _ in counts])
-    trouble = _trouble(splits)
-    for line in trouble:
+    _check(args)
+    chosen = {each.name: getattr(args, each.name) for each in dataclasses.fields(LabelSettings)}
+    made = make_labels(args.manifests, args.out, LabelSettings(**chosen))
+    for line in made.warnings:
         print(f"warning: {line}", file=sys.stderr)
-    if trouble and args.strict:
+    if made.warnings and args.strict:
         raise ValueError("`--strict`, and there are warnings: nothing was written")
-    about = _about(args, splits, normalize)
-    extra = _lexicon(args, splits, speller, {label for label, _ in counts})
-    extra |= {PIECES: speller.model} if args.unit == "pieces" else {}
-    write_labels(args.out, args.unit, _published(splits, args), counts, about, extra)
-    _report(args, splits, counts, origin, EXTENSIONS[args.unit])
+    made.write(args.out)
+    _report(made, args.out)
     return 0
 
 
-def _read_texts(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
-    for number, line in enumerate(lines, 1):
-        utt, tab, text = line.rstrip("\r").partition("\t")
-        if not line.strip():
-            continue
-        if not tab:
-            raise ValueError(f"{path}:{number}: {line[:60]!r} has no tab; expected `utterance<TAB>text`")
-        if utt in texts:
-            raise ValueError(f"{path}:{number}: utterance {utt!r} is there a second time; take one away")
-        texts[utt] = text
-    return texts
+def _check(args: argparse.Namespace) -> None:
+    """Refuses settings of another unit, and settings that exclude each other."""
+    for name, unit in _ONLY_FOR.items():
+        if getattr(args, name) is not None and args.unit != unit:
+            raise ValueError(f"`--{name.replace('_', '-')}` belongs to `--unit {unit}`, not to {args.unit}")
+    for one, other in (("lexicon", "espeak"), ("vocab_size", "model"), ("alphabet", "dict")):
+        if getattr(args, one) is not None and getattr(args, other) is not None:
+            one, other = one.replace("_", "-"), other.replace("_", "-")
+            raise ValueError(f"`--{one}` and `--{other}` exclude each other; take one")
+    if args.min_count < 1:
+        raise ValueError(f"`--min-count` is {args.min_count}; expected 1 or more")
+    if args.dict and args.unit == "pieces":
+        raise ValueError("`--dict`: pieces are those of their model; give `--model`")
 
 
-def _trouble(splits: Sequence[Split]) -> list[str]:
-    """What should be known before anything is trained."""
-    lines = []
-    for split in splits:
-        if split.num_without_text:
-            lines.append(f"{split.name}: {split.num_without_text:,} utterances have no text and are left out")
-        if split.num_touched:
-            lines.append(
-                f"{split.name}: {split.num_touched:,} of {len(split.utts):,} utterances hold <unk>, for "
-                f"{_most_common(split.outside)}"
-            )
-    return lines
+def _report(made: LabelFolder, out: str) -> None:
+    from ..stores.labels import dict_name
 
-
-def _most_common(counts: Counter[str]) -> str:
-    found = [f"{name!r} {count:,} times" for name, count in counts.most_common(_NAMED)]
-    more = len(counts) - len(found)
-    return ", ".join(found) + (f" and {more:,} others" if more > 0 else "")
-
-
-def _published(splits: Sequence[Split], args: argparse.Namespace) -> dict[str, Labels]:
-    from ..stores.labels import Labels
-
-    return {
-        s.name: Labels(
-            tuple(s.utts), tuple(map(tuple, s.labels)), tuple(s.texts) if _has_words(args) else None
-        )
-        for s in splits
-    }
-
-
-def _lexicon(
-    args: argparse.Namespace, splits: Sequence[Split], speller: Speller, known: set[str]
-) -> dict[str, bytes]:
-    """The decoder's lexicon: the words of training, or of `--lexicon`, as the dictionary spells them."""
-    from ..stores.labels import lexicon_name
-
-    if args.lexicon:
-        from ..text.lexicon import read_lexicon
-        from .labels_arguments import make_normalizer
-
-        words = set(read_lexicon(args.lexicon, make_normalizer(args)))
-    else:
-        words = {word for split in training_splits(splits) for text in split.texts for word in text.split()}
-    spelled = [(word, labels) for word in sorted(words) for labels in speller.spellings(word)]
-    lines = [f"{word}\t{' '.join(labels)}\n" for word, labels in spelled if known.issuperset(labels)]
-    return {lexicon_name(args.unit): "".join(lines).encode()} if lines else {}
-
-
-def _about(args: argparse.Namespace, splits: Sequence[Split], normalize: Normalizer) -> dict[str, Any]:
-    chosen = ("text", "lexicon", "espeak", "fold", "boundary", "min_count", "vocab_size")
-    return {
-        "normalization": normalize.describe(),
-        "settings": {name: getattr(args, name) for name in chosen if getattr(args, name) is not None},
-        "splits": {
-            s.name: {
-                "manifest": s.digest,
-                "utterances": len(s.utts),
-                "without_text": s.num_without_text,
-                "unknown": dict(s.outside),
-            }
-            for s in splits
-        },
-    }
-
-
-def _report(
-    args: argparse.Namespace, splits: Sequence[Split], counts: Sequence[Any], origin: str, extension: str
-) -> None:
-    print(f"{args.out}: {len(counts):,} {args.unit} in dict.{extension}.txt ({origin})")
-    for split in splits:
-        words = f"{sum(len(text.split()) for text in split.texts):,} words, " if _has_words(args) else ""
-        labels = sum(map(len, split.labels))
-        print(f"  {split.name}: {len(split.utts):,} utterances, {words}{labels:,} labels")
-
-
-def _has_words(args: argparse.Namespace) -> bool:
-    """A column of phones has none."""
-    return args.unit != "phones" or bool(args.lexicon or args.espeak)
+    settings = made.settings
+    origin = f"{dict_name(settings.unit)} ({made.origin})"
+    print(f"{out}: {len(made.counts):,} {settings.unit} in {origin}")
+    for each in made.splits:
+        words = f"{sum(len(text.split()) for text in each.texts):,} words, " if settings.has_words else ""
+        print(f"  {each.split}: {len(each.utts):,} utterances, {words}{sum(map(len, each.labels)):,} labels")

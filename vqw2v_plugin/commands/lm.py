@@ -1,14 +1,11 @@
-"""`vqw2v lm`: trains the n-gram language model that the decoder listens to, from text, without a compiler."""
+"""`vqw2v lm`: trains the decoder's n-gram language model from text, without a compiler."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,37 +15,6 @@ if TYPE_CHECKING:
 
 HELP = "train an n-gram language model (ARPA) from text"
 DEFAULT_ORDER = 4
-LMPLZ_MEMORY = "40%"  # lmplz takes all of it at once, however small the text
-
-
-def find_tool(name: str, why: str, remedy: str) -> str:
-    """One of KenLM's programs, which its Python package does not bring."""
-    found = shutil.which(name)
-    if not found:
-        raise ValueError(f"{why} needs KenLM's program `{name}` on the PATH, and it is not there; {remedy}")
-    return found
-
-
-def run_lmplz(
-    program: str, text: str, arpa: Path, order: int, prune: Sequence[int] = (), skip_symbols: bool = False
-) -> None:
-    """The same model by KenLM's own program, which sorts on disk: for texts larger than memory."""
-    command = [program, "-o", str(order), "-S", LMPLZ_MEMORY, "--discount_fallback", "--arpa", str(arpa)]
-    command += [] if text == "-" else ["--text", text]
-    command += ["--prune", *map(str, prune)] if prune else []
-    command += ["--skip_symbols"] if skip_symbols else []
-    if subprocess.run(command, check=False).returncode:
-        raise ValueError(f"{text}: `{' '.join(command)}` failed; what it said stands above")
-
-
-def make_binary(program: str, arpa: Path, binary: Path) -> None:
-    """KenLM's own format: loads in an instant and is shared by the processes that read it."""
-    part = binary.with_name(f"{binary.name}.part")
-    finished = subprocess.run([program, str(arpa), str(part)], capture_output=True, text=True, check=False)
-    if finished.returncode:
-        part.unlink(missing_ok=True)
-        raise ValueError(f"{arpa}: build_binary failed: {' '.join(finished.stderr.split()[-40:])}")
-    part.replace(binary)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..text.kenlm import find_program, make_binary, run_lmplz
     from ..text.ngram import check_order, pruning, train_ngram, write_arpa
     from ..text.ngram_counts import read_text
 
@@ -89,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     check_order(args.order)
     pruning(args.prune, args.order)
     if args.binary:
-        builder = find_tool(
+        builder = find_program(
             "build_binary", "--binary", f"{out.name} alone will do: every decoder here reads it"
         )
         if args.order == 1:
@@ -97,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise ValueError(f"{out.parent}: no such folder; make it first")
     if args.lmplz:
-        lmplz = find_tool("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")
+        lmplz = find_program("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")
         run_lmplz(lmplz, args.text, out, args.order, args.prune, args.skip_symbols)
         print(f"{out}: written by {lmplz} in {time.monotonic() - began:.1f} s")
     else:
@@ -113,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _warn(text: Text, model: NGramModel) -> None:
-    """What the user should know and may mend."""
+    """What the user should know, and may want to mend."""
     for n, order in enumerate(model.orders, 1):
         if order.discounts.problem:
             values = ", ".join(f"{value:g}" for value in order.discounts.values)

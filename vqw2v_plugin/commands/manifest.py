@@ -1,4 +1,4 @@
-"""`vqw2v manifest`: list a corpus' audio (wav) in train.tsv and valid.tsv, and what cannot be used."""
+"""`vqw2v manifest`: lists a corpus' audio (wav) in train.tsv and valid.tsv, and tells what cannot be used."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..corpora.collect import Wishes, collect
+    from ..corpora.collect import CollectOptions, collect
     from ..corpora.rows import Limits
     from ..corpora.splits import SplitPlan
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     collected = collect(
         args.folder,
         args.out,
-        Wishes(
+        CollectOptions(
             kind=args.kind,
             suffixes=None if args.ext is None else _suffixes(args.ext),
             limits=Limits(args.min, args.max),
@@ -116,5 +116,5 @@ def _report(collected: Collected, out: str) -> None:
 
 
 def _shown(name: str) -> str:
-    """A name as any terminal can print it."""
+    """A name that any terminal can print."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

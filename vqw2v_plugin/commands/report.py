@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.report_page.assemble import make_report
-    from ..analysis.run_view import RunView, Wishes
+    from ..analysis.run_view import PageOptions, RunView
     from ..common.files import write_whole
     from ..recipes.folder import RunFolder
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"OUT is {args.out!r}; expected the name of a page, such as report.html")
-    wishes = Wishes(
+    options = PageOptions(
         utts=tuple(args.utt),
         num_clips=args.clips,
         clip_seconds=args.clip_seconds,
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         corpus=args.corpus,
         split=args.split,
     )
-    view = RunView(RunFolder(args.folder, without=out.parent), wishes, say=_say)
+    view = RunView(RunFolder(args.folder, without=out.parent), options, say=_say)
     page, lacking = make_report(view)
     write_whole(out, page)
     print(f"{out}: {len(page.encode()) / 1e6:.1f} MB, {len(view.run.stages)} stages")

@@ -1,4 +1,4 @@
-"""`vqw2v toy`: make the toy corpus (wav) with its transcripts, lexicon, word and phone times."""
+"""`vqw2v toy`: makes the toy corpus (wav) with transcripts, a lexicon, word and phone times."""
 
 from __future__ import annotations
 

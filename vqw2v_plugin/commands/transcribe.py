@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ..decoding.settings import DECODERS, PART_SECONDS, DecoderSettings
 from .decoder_arguments import add_decoder_arguments, add_weights, decoder_settings
 
 if TYPE_CHECKING:
@@ -27,16 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "--ctm", action="store_true", help="CTM: file, channel, start, duration, word, confidence"
     )
-    add_decoder_arguments(parser, ("greedy", "lexicon", "free"), "greedy")
+    add_decoder_arguments(parser, DECODERS, DecoderSettings.decoder)
     add_weights(parser)
     parser.add_argument(
         "--front", metavar="FILE", help="checkpoint that made the features, if it is not beside ACOUSTIC.pt"
     )
     parser.add_argument("--bert", metavar="FILE", help="the same of BERT's features")
     parser.add_argument(
+        "--pieces", metavar="FOLDER", help="the same of a BERT of pieces: the tokens that it was trained on"
+    )
+    parser.add_argument(
         "--limit",
         type=float,
-        default=60.0,
+        default=PART_SECONDS,
         metavar="SECONDS",
         help="longer files are cut at pauses into parts of at most so much (default: %(default)g)",
     )
@@ -51,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from ..transcriber import Transcriber
 
     settings = decoder_settings(args)
-    transcriber = Transcriber.load(args.checkpoint, settings, args.front, args.bert, args.device, args.limit)
+    transcriber = Transcriber.load(
+        args.checkpoint, settings, args.front, args.bert, args.device, args.limit, args.pieces
+    )
     failed = 0
     for path in args.files:
         try:

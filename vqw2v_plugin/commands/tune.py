@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..decoding.settings import DECODERS, Effort, Range, Space, Weights
+from ..text.units import Units
 from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
 
 if TYPE_CHECKING:
-    from ..decoding.scoring import Judge, Score
-    from ..decoding.trials import DevSet, Weights
-    from ..decoding.tuning import Space
-    from ..text.units import Units
+    from ..decoding.scoring import ErrorScore, Judge
+    from ..decoding.trials import DevSet
 
-    Best = Sequence[tuple[Weights, Score]]
+    Best = Sequence[tuple[Weights, ErrorScore]]
 
 HELP = "find the decoder's weights with the fewest errors on a dev set's emissions"
 
@@ -31,21 +31,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="dev", help="of the emissions and labels (default: %(default)s)")
     parser.add_argument("--labels", required=True, metavar="LABELS", help="label folder with the transcripts")
-    add_decoder_arguments(parser, ("lexicon", "free"), "lexicon")
-    for name, default, what in (
-        ("--lm-weight", "0 5", "weight of the LM's log10"),
-        ("--word-score", "-4 6", "added for every word (of a lexicon)"),
-        ("--sil-score", "-2 2", "added for every frame of silence"),
+    add_decoder_arguments(parser, tuple(name for name in DECODERS if name != "greedy"), "lexicon")
+    space, effort = Space(), Effort()
+    for name, what in (
+        ("lm_weight", "weight of the LM's log10"),
+        ("word_score", "added for every word (of a lexicon)"),
+        ("sil_score", "added for every frame of silence"),
     ):
-        what = f"{what}: a number, or the range LOW HIGH (default: {default})"
-        parser.add_argument(name, type=float, nargs="+", metavar="X", help=what)
-    for name, number, what in (
-        ("--points", 32, "points spread first"),
-        ("--rounds", 10, "rounds of steps from the best"),
-        ("--keep", 5, "points shown"),
-        ("--seed", 1, "of the points"),
+        low, high = getattr(space, name).low, getattr(space, name).high
+        what = f"{what}: a number, or the range LOW HIGH (default: {low:g} {high:g})"
+        parser.add_argument(option(name), type=float, nargs="+", metavar="X", help=what)
+    for name, what in (
+        ("points", "points spread first"),
+        ("rounds", "rounds of steps from the best"),
+        ("keep", "points shown"),
+        ("seed", "of the points"),
     ):
-        parser.add_argument(name, type=int, default=number, metavar="N", help=f"{what} (default: {number})")
+        number = getattr(effort, name)
+        parser.add_argument(
+            f"--{name}", type=int, default=number, metavar="N", help=f"{what} (default: {number})"
+        )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--error-unit", metavar="UNIT", help="words, characters or phones (default: words)")
     parser.add_argument("--error-fold", default="none", metavar="FOLD", help="of phones: 48, 39 or stress")
@@ -56,20 +61,19 @@ def run(args: argparse.Namespace) -> int:
     from ..decoding.decoder import make_decoder
     from ..decoding.greedy import GreedyDecoder
     from ..decoding.trials import Trials, join
-    from ..decoding.tuning import Effort, tune
+    from ..decoding.tuning import tune
     from ..stores.emissions import read_emissions
-    from ..text.units import Units
 
-    began, effort = time.monotonic(), Effort(args.points, args.rounds)
+    began, effort = time.monotonic(), Effort(args.points, args.rounds, args.keep, args.seed)
     saved = read_emissions(args.emissions, args.split)
-    units = Units(**saved.units)
+    units = Units.from_json(saved.units)
     _fill_in(args, units)
     judge, space, settings = _judge(args, units), _space(args, units), decoder_settings(args)
     dev_set = join(saved, args.labels, args.split, units, judge)
     decoder: Any = make_decoder(settings, units, saved.transitions)
     start = space.start(settings.beam)
-    with Trials(decoder, dev_set, judge, args.workers, args.keep, args.seed) as trials:
-        best = tune(trials, space, start, effort, args.seed, lambda *found: _say(judge, *found))
+    with Trials(decoder, dev_set, judge, args.workers, effort.keep, effort.seed) as trials:
+        best = tune(trials, space, start, effort, lambda *found: _say(judge, *found))
     others = {"at the start": trials.scores[start]}
     others["greedy"] = _greedy(GreedyDecoder(units, saved.transitions), dev_set, judge)
     lost, seconds = len(trials.given_up), time.monotonic() - began
@@ -85,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fill_in(args: argparse.Namespace, units: Units) -> None:
-    """What follows from the model: its lexicon in the label folder, and what is counted."""
+    """Fills in what follows from the model: its lexicon in the label folder, and the unit of errors."""
     from ..stores.labels import lexicon_name
 
     there = Path(args.labels) / lexicon_name(units.kind)
@@ -107,9 +111,7 @@ def _judge(args: argparse.Namespace, units: Units) -> Judge:
 
 
 def _space(args: argparse.Namespace, units: Units) -> Space:
-    """The ranges asked for; a weight that nothing listens to is fixed."""
-    from ..decoding.tuning import Range, Space
-
+    """The ranges that were asked for; a weight that has no effect is fixed."""
     asked = {}
     for name in WEIGHTS:
         values = getattr(args, name) or []
@@ -135,23 +137,23 @@ def _space(args: argparse.Namespace, units: Units) -> Space:
     return space
 
 
-def _greedy(decoder: Any, dev_set: DevSet, judge: Judge) -> Score:
-    from ..decoding.scoring import Score
+def _greedy(decoder: Any, dev_set: DevSet, judge: Judge) -> ErrorScore:
+    from ..decoding.scoring import ErrorScore
 
-    total = Score()
+    total = ErrorScore()
     for number, reference in enumerate(dev_set.references):
         total += judge(reference, decoder.decode(dev_set.emissions(number))[0])
     return total
 
 
-def _say(judge: Judge, what: str, weights: Weights, score: Score) -> None:
+def _say(judge: Judge, what: str, weights: Weights, score: ErrorScore) -> None:
     from ..decoding.scoring import UNITS
 
     said = ", ".join(f"{option(name)} {value:g}" for name, value in weights._asdict().items())
     print(f"{what}: {UNITS[judge.unit]} {score.errors.rate:.2f} % at {said}", file=sys.stderr, flush=True)
 
 
-def _print_table(judge: Judge, best: Best, others: Mapping[str, Score]) -> None:
+def _print_table(judge: Judge, best: Best, others: Mapping[str, ErrorScore]) -> None:
     from ..decoding.scoring import UNITS
 
     units = [judge.unit, "characters"] if judge.unit == "words" else [judge.unit]
@@ -164,7 +166,7 @@ def _print_table(judge: Judge, best: Best, others: Mapping[str, Score]) -> None:
 
 
 def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
-    """What fairseq-generate and `vqw2v transcribe` take."""
+    """The options for fairseq-generate and `vqw2v transcribe`."""
     options = ["--decoder", args.decoder]
     for name in ("lexicon", "lm", "beam", "beam_threshold", "beam_tokens"):
         value = getattr(args, name)
@@ -176,7 +178,7 @@ def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
 
 
 def _write(
-    out: Path, args: argparse.Namespace, best: Best, others: Mapping[str, Score], options: list[str]
+    out: Path, args: argparse.Namespace, best: Best, others: Mapping[str, ErrorScore], options: list[str]
 ) -> None:
     from ..common.files import write_whole
 

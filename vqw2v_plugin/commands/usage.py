@@ -8,26 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..analysis.phone_codes import Codes
     from ..checkpoints.wav2vec import Loaded
-    from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
 
 HELP = "show how a checkpoint's codes are used"
 _DEAD_AFTER = 50
-
-
-def encode_manifest(tokenizer: Tokenizer, manifest: Manifest) -> dict[str, Codes]:
-    """Codes [T, G] of every utterance, each encoded alone; what cannot be read is named and left out."""
-    from ..audio.reading import AudioError
-
-    codes: dict[str, Codes] = {}
-    for utterance in (manifest[i] for i in range(len(manifest))):
-        try:
-            codes[utterance.utt] = tokenizer.encode_file(utterance).numpy()  # [T, G]
-        except AudioError as error:
-            print(f"skipped: {error}")
-    if not codes:
-        raise ValueError(f"{manifest.path}: none of its {len(manifest)} utterances gave a code")
-    return codes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
+    from ..analysis.code_sources import encode_each
     from ..checkpoints.wav2vec import build_network, load_network
     from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
@@ -71,8 +56,11 @@ def run(args: argparse.Namespace) -> int:
         fresh = build_network(dataclasses.asdict(trained.network.config)).eval()
         rows["untrained"] = Tokenizer(dataclasses.replace(trained, network=fresh))
     print(f"{args.manifest}: {len(manifest)} utterances")
+    utterances = [manifest[i] for i in range(len(manifest))]
     for name, tokenizer in rows.items():
-        codes = encode_manifest(tokenizer, manifest)
+        codes = encode_each(tokenizer, utterances, lambda error: print(f"skipped: {error}"))
+        if not codes:
+            raise ValueError(f"{args.manifest}: none of its {len(manifest)} utterances gave a code")
         _print_usage(name, tokenizer, codes)
         if args.phones:
             _print_phones(tokenizer, codes, args.phones)
@@ -80,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _health(model: Loaded) -> str:
-    """What the last updates of the training have left in the checkpoint."""
+    """How the training's last updates used the codes, as the checkpoint tells."""
     health = model.network.health
-    if health is None or not health.window.any():
+    if not health.window.any():
         return "keeps no counts of how training used its codes"
     num_codes = health.window.size(1)
     perplexity = ", ".join(f"{each:.1f}" for each in health.perplexity().tolist())

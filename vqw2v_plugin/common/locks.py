@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from .files import make_folder
+
 _LOCK = ".lock"
 
 
@@ -80,8 +82,8 @@ _NO_LOCKS = (
 
 
 @contextmanager
-def held(out: Path, name: str) -> Iterator[int]:
-    """A lock of its own name in the folder; its descriptor, for processes that are to hold it too."""
+def lock_file(out: Path, name: str) -> Iterator[int]:
+    """A lock of its own name in the folder; its descriptor, for child processes that are to hold it too."""
     _make_folder(out)
     with ExitStack() as stack:
         yield _take(stack, out, name, fcntl.LOCK_EX)
@@ -90,7 +92,7 @@ def held(out: Path, name: str) -> Iterator[int]:
 def _make_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file, expected a folder to write into; name another")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
 
 
 def _take(stack: ExitStack, out: Path, name: str, how: int) -> int:

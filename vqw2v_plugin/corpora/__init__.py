@@ -1,1 +1,1 @@
-"""The wav of the picture, by the thousand: which utterances there are, as manifests list them."""
+"""The wavs of the picture, by the thousand: corpora, and the manifests that list their utterances."""

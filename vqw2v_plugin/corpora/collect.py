@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..common.locks import Rank, claimed
 from ..common.progress import Progress
 from .headers import Answer, Header, HeaderCache, default_workers, read_headers
-from .publish import claimed, publish
+from .publish import check_own, publish
 from .rows import Limits, Row, make_rows, name_speaker, speaker_finder, tidy
 from .sources import KINDS, SUFFIXES, Entry, Folder, Refusal, SourceError, find_kind, open_folder
 from .splits import SplitPlan, assign
@@ -19,8 +20,8 @@ CACHE = ".headers"
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What may be asked for beside the folders; None is what fits by itself."""
+class CollectOptions:
+    """What may be asked for, beside the folders; None leaves the choice to what the corpus is."""
 
     kind: str | None = None
     suffixes: tuple[str, ...] | None = None
@@ -46,30 +47,32 @@ class Collected:
 def collect(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    wishes: Wishes | None = None,
+    options: CollectOptions | None = None,
     warn: Callable[[str], None] = lambda message: print(message, file=sys.stderr),
 ) -> Collected:
     """Writes OUT/train.tsv, OUT/valid.tsv, test sets that the corpus has, and OUT/refused.tsv.
 
-    Where nothing can be listed (`strict`: where something cannot), this raises and writes refused.tsv alone.
+    If nothing can be listed (`strict`: if anything cannot), it writes refused.tsv alone and raises.
     """
-    wishes = wishes or Wishes()
+    options = options or CollectOptions()
     with Progress("files found") as walked:
-        corpus = open_folder(os.fspath(folder), wishes.suffixes or SUFFIXES, walked.advance)
-    kind = find_kind(corpus, wishes.kind)
-    if wishes.suffixes is not None and not KINDS[kind].walks:
+        corpus = open_folder(os.fspath(folder), options.suffixes or SUFFIXES, walked.advance)
+    kind = find_kind(corpus, options.kind)
+    if options.suffixes is not None and not KINDS[kind].walks:
         raise SourceError(f"`--ext` chooses files of a folder; {kind} lists its files itself: leave it out")
-    entries, refused = _read(corpus, kind, wishes.speaker_from)
-    with claimed(Path(out)) as target:
+    entries, refused = _read(corpus, kind, options.speaker_from)
+    target = Path(out)
+    check_own(target)
+    with claimed(target, Rank()):
         began = time.monotonic()
-        headers, num_known = _headers(corpus, entries, target, wishes.workers, warn)
+        headers, num_known = _headers(corpus, entries, target, options.workers, warn)
         seconds = time.monotonic() - began
-        made = list(make_rows(entries, headers, wishes.limits))
+        made = list(make_rows(entries, headers, options.limits))
         rows = [row for row in made if isinstance(row, Row)]
         refused += [refusal for refusal in made if isinstance(refusal, Refusal)]
-        _give_up_if(corpus, target, rows, refused, wishes.strict)
+        _give_up_if(corpus, target, rows, refused, options.strict)
         splits: dict[str, list[Row]] = {"train": [], "valid": []}
-        for row, split in zip(rows, assign([row.entry for row in rows], wishes.plan), strict=True):
+        for row, split in zip(rows, assign([row.entry for row in rows], options.plan), strict=True):
             splits.setdefault(split, []).append(row)
         publish(target, corpus.root, splits, refused)
     return Collected(kind, splits, refused, len(headers), num_known, seconds)
@@ -86,7 +89,7 @@ def count_reasons(refused: Iterable[Refusal]) -> list[tuple[str, int, str]]:
 
 
 def _read(corpus: Folder, kind: str, speaker_from: str | None) -> tuple[list[Entry], list[Refusal]]:
-    """What the corpus lists, in an order that is that of its names."""
+    """The corpus' entries, sorted by name."""
     finder = None if speaker_from is None else speaker_finder(speaker_from)
     entries, refused = [], list(corpus.refused)
     for item in KINDS[kind].read(corpus):

@@ -1,4 +1,4 @@
-"""Words and phones with their times beside a wav: CTM lines `utt 1 start duration label`, in seconds."""
+"""The times of words and phones in a wav: CTM lines `utt 1 start duration label`, in seconds."""
 
 from __future__ import annotations
 

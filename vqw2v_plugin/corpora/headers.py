@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..audio.reading import AudioError, audio_info
+from ..common.files import write_whole
 
-_TRIAL_SECONDS = 0.5  # how long this process tries alone before it asks for help
-_WORTH_SECONDS = 1.0  # less work than this is done before a pool of processes has started
+_TRIAL_SECONDS = 0.5  # how long this process works alone before it starts others
+_WORTH_SECONDS = 1.0  # with less work than this, a pool of processes would start too late
 _LARGEST_CHUNK = 256
 
 
 class HeaderError(ValueError):
-    """Headers that could not be read for a reason that is no file's own."""
+    """Headers could not be read, for a reason that lies in no single file."""
 
 
 class Header(NamedTuple):
-    """A file's header, and the state of the file in which it was read."""
+    """A file's header, and the file's state when it was read."""
 
     size: int
     mtime_ns: int
@@ -43,7 +44,7 @@ Answer = Header | str  # or why the file cannot be used
 
 
 def read_headers(jobs: Sequence[Job], workers: int) -> Iterator[list[Answer]]:
-    """Answers in the order of the jobs, some at a time; what is known and unchanged is not read again."""
+    """Answers in the order of the jobs, several at a time; unchanged files are not read again."""
     began, done = time.monotonic(), 0
     while done < len(jobs):
         chunk = read_chunk(jobs[done : done + 16])
@@ -62,7 +63,7 @@ def read_chunk(jobs: Sequence[Job]) -> list[Answer]:
 
 
 def read_header(path: str, known: Header | None = None) -> Answer:
-    """One file's header, `known` if the file is as it was, or a sentence."""
+    """One file's header, the `known` one if the file is unchanged; or why it has none."""
     try:
         state = os.stat(path)
     except FileNotFoundError:
@@ -87,7 +88,7 @@ def read_header(path: str, known: Header | None = None) -> Answer:
 
 
 def default_workers() -> int:
-    """More than there are cores: much of the time passes in waiting for a disk."""
+    """More than there are cores, since much of the time is spent waiting for a disk."""
     return min(32, 2 * len(os.sched_getaffinity(0)))
 
 
@@ -110,7 +111,7 @@ def _read_parallel(jobs: Sequence[Job], workers: int) -> Iterator[list[Answer]]:
 
 
 def _live_with_parent() -> None:
-    """Ctrl-C is the parent's to answer, and a worker whose parent was killed must not wait for ever."""
+    """Leaves Ctrl-C to the parent, and lets no worker wait for ever whose parent was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -126,7 +127,7 @@ _FIRST_LINE = b"vqw2v headers 1\n"
 
 
 class HeaderCache:
-    """`known[path]` is the header last read; to be had only by one process at a time."""
+    """`known[path]` is the header last read; only one process at a time may have it open."""
 
     def __init__(self, path: str | os.PathLike[str], warn: Callable[[str], None]) -> None:
         self.path, self._warn = Path(path), warn
@@ -153,7 +154,7 @@ class HeaderCache:
                 self._give_up(error)
 
     def close(self, used: Iterable[str] = ()) -> None:
-        """Written anew with the `used` paths alone, once they are less than half of it."""
+        """Rewrites the file with the `used` paths alone, once they are less than half of it."""
         if self._descriptor < 0:
             return
         os.close(self._descriptor)
@@ -161,22 +162,20 @@ class HeaderCache:
         kept = [path for path in used if path in self.known]
         if self._num_lines > 2 * len(kept):
             lines = [_line(path, self.known[path]) for path in kept]
-            unfinished = self.path.with_name(self.path.name + ".unfinished")
-            try:
-                unfinished.write_bytes(_FIRST_LINE + b"".join(lines))
-                os.replace(unfinished, self.path)
+            try:  # not synced: what a power cut takes is read again
+                write_whole(self.path, _FIRST_LINE + b"".join(lines), sync=False)
             except OSError as error:
                 self._give_up(error)
 
     def _load(self) -> int:
-        """Reads what can be believed; answers how many bytes of the file stay."""
+        """Reads all whole lines; returns how many bytes of the file to keep."""
         if not self.path.exists():
             return 0
         blob = self.path.read_bytes()
-        end = blob.rfind(b"\n") + 1  # what follows was torn off by a kill
+        end = blob.rfind(b"\n") + 1  # cut short by a kill
         if not blob.startswith(_FIRST_LINE):
             if blob:
-                self._warn(f"{self.path}: is no header cache of this version; it is ignored and made anew")
+                self._warn(f"{self.path}: is not a header cache of this version; it is ignored and made anew")
             return 0
         damaged = 0
         for line in blob[len(_FIRST_LINE) : end].split(b"\n")[:-1]:

@@ -1,6 +1,6 @@
-"""The list of wavs left of the picture's first arrow: a tab-separated row an utterance (manifests/README.md).
+"""The list of the picture's wavs: a tab-separated row for each utterance (manifests/README.md).
 
-Only the file's bytes and offsets are kept, rows are parsed when asked for: workers share them uncopied.
+Only the file's bytes and offsets are kept, and rows are parsed on demand: workers share them uncopied.
 """
 
 import hashlib
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.clip import Clip
+from ..common.files import writing_text
 
 PLAIN_COLUMNS = ("path", "samples")
 _ALIASES = {"n_samples": "samples"}
 _OWN_COLUMNS = ("path", "samples", "utt", "start", "rate", "speaker", "lang")
-_LEAST = {"samples": 0, "start": 0, "rate": 1}  # the columns of whole numbers
+_LEAST = {"samples": 0, "start": 0, "rate": 1}  # columns of whole numbers
 
 
 class ManifestError(ValueError):
@@ -27,7 +28,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Utterance(Clip):
-    """One row: a clip, its own id, and what else the row says."""
+    """One row: a clip, its id, and whatever else the row says."""
 
     samples: int = 0
     utt: str = ""
@@ -85,7 +86,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, for whoever records what was made from this manifest."""
+        """SHA-256 of the file's bytes, for records of what was made from this manifest."""
         return hashlib.sha256(self._blob).hexdigest()
 
     def _read_head(self) -> tuple[str, tuple[str, ...], int]:
@@ -120,7 +121,7 @@ class Manifest:
         return begins[is_row].astype(np.int64), ends[is_row].astype(np.int64)
 
     def _read_numbers(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The columns of whole numbers; every row is checked on the way."""
+        """The columns of whole numbers; checks every row on the way."""
         positions = [(name, self.columns.index(name)) for name in _LEAST if name in self.columns]
         path_position = self.columns.index("path")
         numbers = {name: np.empty(len(self), dtype=np.int64) for name, _ in positions}
@@ -159,7 +160,7 @@ class Manifest:
                 )
 
     def _made_id(self, index: int) -> str:
-        """The path's stem; with its folders if stems clash, with the row's number if those clash too."""
+        """The path's stem, with its folders if stems clash, and with the row's number if those clash too."""
         stem = os.path.splitext(self._fields(index)[self.columns.index("path")])[0]
         made = os.path.basename(stem) if self._id_depth == 0 else stem
         if self.starts is not None:
@@ -185,21 +186,15 @@ def write_manifest(
     rows: Iterable[Mapping[str, object]],
     columns: Sequence[str] = PLAIN_COLUMNS,
 ) -> None:
-    """Writes rows under a root line, whole or not at all; fairseq's two columns alone need no header line."""
+    """Writes rows under a root line, all or nothing; fairseq's own two columns need no header line."""
     target = Path(path)
     _parse_header(list(columns), str(target))
     header = [] if tuple(columns) == PLAIN_COLUMNS else ["# " + "\t".join(columns)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(unfinished, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in [os.fspath(root), *header])
-            for number, row in enumerate(rows, start=2 + len(header)):
-                fields = [_field(row, name, f"{target}:{number}") for name in columns]
-                file.write("\t".join(fields) + "\n")
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with writing_text(target, errors="surrogateescape") as file:
+        file.writelines(f"{line}\n" for line in [os.fspath(root), *header])
+        for number, row in enumerate(rows, start=2 + len(header)):
+            fields = [_field(row, name, f"{target}:{number}") for name in columns]
+            file.write("\t".join(fields) + "\n")
 
 
 def _field(row: Mapping[str, object], name: str, where: str) -> str:

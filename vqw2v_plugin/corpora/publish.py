@@ -1,43 +1,25 @@
-"""Manifests of wavs, made whole and then given their names: a killed run leaves no half of one."""
+"""Manifests of wavs, written in full before they get their names: a killed run leaves none half-written."""
 
-import errno
-import fcntl
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..common.files import publish_in_order, scratch_folder
 from .manifest import write_manifest
 from .rows import COLUMNS, TIMED, Row
 from .sources import Refusal, SourceError
 
 REFUSED = "refused.tsv"
-_UNFINISHED, _LOCK = ".unfinished", ".lock"
 
 
-@contextmanager
-def claimed(out: Path) -> Iterator[Path]:
-    """The folder to write into, made if need be, kept from other runs until this one ends or dies."""
-    if out.exists() and not out.is_dir():
-        raise SourceError(f"{out} is a file, expected a folder to write manifests into; name another")
-    out.mkdir(parents=True, exist_ok=True)
+def check_own(out: Path) -> None:
+    """Manifests that no run of ours has written stay as they are."""
     foreign = [name for name in ("train.tsv", "valid.tsv", "test.tsv") if (out / name).exists()]
     if foreign and not (out / REFUSED).exists():
         raise SourceError(
             f"{out / foreign[0]} is there and was not written by this command, which writes {REFUSED} first; "
             f"name another folder, or move that file away"
         )
-    with open(out / _LOCK, "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise SourceError(
-                    f"{out} is being written by another run; wait for it, or name another"
-                ) from None
-            # Some network disks have no locks; a lone run needs none.
-        yield out
 
 
 def publish(
@@ -47,21 +29,16 @@ def publish(
 
     Where the corpus has times of words or phones, SPLIT.words.ctm and SPLIT.phones.ctm as well.
     """
-    folder = out / _UNFINISHED
-    shutil.rmtree(folder, ignore_errors=True)  # a killed run's
-    folder.mkdir()
-    try:
-        _write_refused(folder / REFUSED, refused)
+    with scratch_folder(out, "manifests") as scratch:
+        _write_refused(scratch / REFUSED, refused)
         columns = _columns(splits or {})
         for split, rows in (splits or {}).items():
-            write_manifest(folder / f"{split}.tsv", root, (row.fields() for row in rows), columns)
+            write_manifest(scratch / f"{split}.tsv", root, (row.fields() for row in rows), columns)
             for column in TIMED:
                 if column in columns:
-                    _write_ctm(folder / f"{split}.{column}.ctm", rows, column)
-        for name in sorted(os.listdir(folder), key=lambda name: (name != REFUSED, name)):
-            os.replace(folder / name, out / name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+                    _write_ctm(scratch / f"{split}.{column}.ctm", rows, column)
+        names = sorted(os.listdir(scratch), key=lambda name: (name != REFUSED, name))
+        publish_in_order((scratch / name, out / name) for name in names)
 
 
 def _columns(splits: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -79,7 +56,7 @@ def _columns(splits: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _write_ctm(path: Path, rows: Sequence[Row], column: str) -> None:
-    """A line `utterance 1 start duration label` for each, in seconds from the utterance's begin."""
+    """Lines `utterance 1 start duration label`, in seconds from the utterance's beginning."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for row in rows:
             for start, end, label in getattr(row.entry, column):
@@ -94,7 +71,7 @@ def _write_refused(path: Path, refused: Sequence[Refusal]) -> None:
 
 
 def _escape(field: str) -> str:
-    """On one line, whatever it holds: `\\t` for a tab."""
+    """The text on one line, with `\\t` for a tab."""
     for character, name in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         field = field.replace(character, name)
     return "".join(

@@ -1,4 +1,4 @@
-"""From what a corpus tells and what its wavs' headers say to the rows of a manifest."""
+"""What a corpus tells and what its wavs' headers say → the rows of a manifest."""
 
 import math
 import os
@@ -10,12 +10,12 @@ from typing import NamedTuple
 from .headers import Answer
 from .sources import Entry, Refusal, SourceError
 
-# Tables round seconds and cut a little beyond a file's end; more than this is another file.
+# Tables round seconds, to a little beyond a file's end; by more than this it is another file.
 _OVERSHOOT_SECONDS = 0.5
 _ROUNDING_SECONDS = 0.02
-# The halves of characters that may stay are those by which Python keeps names that are not UTF-8.
+# Tabs, line ends, and surrogates but those by which Python keeps names that are not UTF-8.
 _UNWRITABLE = re.compile("[\t\n\r\0\ud800-\udc7f\udd00-\udfff]")
-# path, samples and rate always; the others where at least one row has something to say.
+# path, samples and rate always; the others if at least one row has a value.
 TIMED = ("words", "phones")
 COLUMNS = ("path", "samples", "start", "rate", "utt", "speaker", "lang", "subset", "text", *TIMED)
 
@@ -65,7 +65,7 @@ def speaker_finder(pattern: str) -> re.Pattern[str] | int:
 
 
 def name_speaker(entry: Entry, finder: re.Pattern[str] | int) -> Entry | Refusal:
-    """The entry with the speaker that its path names: the part, or the first group, or all that matched."""
+    """The entry with the speaker that its path names: the part, or the first group, or the whole match."""
     speaker = ""
     if isinstance(finder, int):
         parts = os.path.splitext(entry.path)[0].split("/")
@@ -80,7 +80,7 @@ def name_speaker(entry: Entry, finder: re.Pattern[str] | int) -> Entry | Refusal
 
 
 def tidy(entry: Entry) -> Entry | Refusal:
-    """The entry as a manifest can hold it: white space of its text made plain, its names free of tabs."""
+    """The entry as a manifest can hold it: plain white space in its text, no tabs in its names."""
     entry = entry._replace(text=" ".join(entry.text.split()))
     for column in ("path", "utt", "speaker", "lang", "subset", "text"):
         value: str = getattr(entry, column)
@@ -98,7 +98,7 @@ def tidy(entry: Entry) -> Entry | Refusal:
 def make_rows(
     entries: Iterable[Entry], headers: Mapping[str, Answer], limits: Limits
 ) -> Iterator[Row | Refusal]:
-    """A row or a refusal for every entry; the first of two with one id keeps it."""
+    """A row or a refusal for every entry; of two entries with one id, the first keeps it."""
     taken: dict[object, str] = {}
     for entry in entries:
         answer = headers[entry.path]

@@ -1,6 +1,6 @@
-"""Which utterances are heard in training and which are kept apart, by a hash of their names.
+"""Which utterances are for training and which are held out, by a hash of their names.
 
-A name's place in [0, 1) depends on the seed and the name alone: not on the order, nor on what else there is.
+A name's place in [0, 1) depends on the seed and the name alone, not on the order or on other names.
 """
 
 import hashlib
@@ -13,18 +13,18 @@ DEFAULT_VALID = 0.05
 
 
 class SplitError(ValueError):
-    """Splits that cannot be made as wished; the message names the remedy."""
+    """Splits that cannot be made as asked; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Shares of the whole; `valid` None is the default share, or the corpus' own split where it has one."""
+    """Shares of the whole; `valid` None means the corpus' own split or, if it has none, the default share."""
 
     valid: float | None = None
     test: float = 0.0
     seed: int = 1
     speaker_disjoint: bool = False
-    anew: bool = False  # the corpus' own splits are forgotten
+    anew: bool = False  # ignore the corpus' own splits
 
     def __post_init__(self) -> None:
         for name, share in (("--valid", self.valid), ("--test", self.test)):
@@ -38,15 +38,15 @@ class SplitPlan:
 
 
 def place_of(name: str, seed: int) -> float:
-    """A number in [0, 1) for a name, evenly spread over names and different for every seed."""
+    """A number in [0, 1) for a name: uniform over names, and another for every seed."""
     digest = hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def divide(names: Iterable[str], valid: float, test: float, seed: int) -> dict[str, str]:
-    """A split for every name; adding names to two or more moves none of these.
+    """A split for every name; adding names to two or more moves none of them.
 
-    But for one case: where valid or train would stay empty, the name nearest to it stands in.
+    With one exception: where valid or train would stay empty, the name nearest to it is moved there.
     """
     places = sorted((place_of(name, seed), name) for name in set(names))
     splits = {
@@ -61,7 +61,7 @@ def divide(names: Iterable[str], valid: float, test: float, seed: int) -> dict[s
 
 
 def assign(entries: Sequence[Entry], plan: SplitPlan) -> list[str]:
-    """Each entry's split: the corpus' own where it has such, else by its speaker or its recording."""
+    """Each entry's split: the corpus' own if it has one, else by its speaker or its recording."""
     if plan.speaker_disjoint:
         _need_speakers(entries)
     splits = [("" if plan.anew else entry.split) for entry in entries]

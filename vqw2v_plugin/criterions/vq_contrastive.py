@@ -1,4 +1,4 @@
-"""How encoder and quantizer learn: criterion `vq_contrastive`, contrastive loss and the quantizer's own."""
+"""How encoder and quantizer learn: criterion `vq_contrastive`, the network's objective and its log."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from ..modules.wav2vec.contrastive import contrastive_loss, num_correct
 from ..training.metrics import code_logs, log_codes, log_mean
 
 
@@ -40,32 +39,22 @@ class VqContrastiveCriterion(FairseqCriterion):
         self, model: Any, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The summed loss, the number of predictions it sums over, and what to log."""
-        out = model(**sample["net_input"])
-        sample_size = out.scored.num_predictions
-        loss = contrastive_loss(out.scored, self.infonce, out.balanced)
+        weight = None if self.loss_weights is None else self.loss_weights[0]
+        out = model(**sample["net_input"], infonce=self.infonce, quantizer_weight=weight)
         logs: Dict[str, Any] = {
-            "loss_contrastive": loss.detach(),
-            "correct": num_correct(out.scored),
-            "sample_size": sample_size,
+            "loss": out.loss.detach(),
+            "loss_contrastive": out.contrastive.detach(),
+            "correct": out.num_correct,
+            "sample_size": out.num_predictions,
             "ntokens": sample["net_input"]["source"].numel(),
             "nsentences": sample["net_input"]["source"].size(0),
             "skipped": sample.get("skipped", 0),
             "batches": 1,
         }
-        if out.quantized is not None:
-            weight = self._weight(model)
-            if weight:
-                own = weight * sample_size * out.quantized.loss
-                loss = loss + own
-                logs["loss_quantizer"] = own.detach()
-            logs.update(code_logs(out.quantized))
-        logs["loss"] = loss.detach()
-        return loss, sample_size, logs
-
-    def _weight(self, model: Any) -> float:
-        if self.loss_weights is not None:
-            return self.loss_weights[0]
-        return float(model.network.quantizer.loss_weight)
+        if out.quantizer is not None:
+            logs["loss_quantizer"] = out.quantizer.detach()
+        logs.update(code_logs(out.quantized))
+        return out.loss, out.num_predictions, logs
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:

@@ -18,8 +18,10 @@ from ..text.units import BOUNDARY, PIECE_BEGIN
 
 @dataclass
 class VqErrorConfig(FairseqDataclass):
-    error_unit: ChoiceEnum(list(UNITS)) = field(default="words", metadata={"help": "what is counted"})
-    error_fold: ChoiceEnum(list(FOLDS)) = field(
+    error_unit: ChoiceEnum(list(UNITS)) = field(  # type: ignore[valid-type]
+        default="words", metadata={"help": "what is counted"}
+    )
+    error_fold: ChoiceEnum(list(FOLDS)) = field(  # type: ignore[valid-type]
         default="none", metadata={"help": "phones: fold both sides to TIMIT's 48 or 39, or take stress away"}
     )
     error_alignment: Optional[str] = field(

@@ -1,1 +1,1 @@
-"""letters ──decoder──▶ text: the n-gram LM that the beam search listens to."""
+"""letters ──decoder──▶ text: decoders, their settings and their tuning, hypotheses, and error rates."""

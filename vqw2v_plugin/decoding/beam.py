@@ -1,13 +1,14 @@
 """letters ──decoder──▶ text: beam search by flashlight, over a lexicon's words or over labels alone.
 
-wav2letter's decoder (arXiv 1609.03193 §2.4), for ASG with the model's transitions and for CTC.
+wav2letter's decoder (arXiv 1609.03193 §2.4). flashlight has one search with a blank, for CTC, and one with
+transitions, for ASG; a loss with neither takes the second, with transitions that cost nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ..text.lexicon import Spellings, columns_of
 from ..text.units import Units
 from . import endings
-from .hypothesis import Emissions, Hypothesis, Segment, check_emissions, check_transitions
+from .hypothesis import Emissions, Hypothesis, TimedText, Transitions, check_emissions, check_transitions
 from .language_model import (
     check_knows_labels,
     check_knows_words,
@@ -23,42 +24,18 @@ from .language_model import (
     load_language_model,
     make_trie,
 )
-from .paths import frame_probabilities, log_softmax, spell_path, words_ending, words_of
+from .paths import Probabilities, frame_probabilities, log_softmax, spell_path, words_ending, words_of
+from .settings import BeamSettings
 
 Beam = TypeVar("Beam", bound="_BeamDecoder")
-
-
-@dataclass(frozen=True)
-class BeamSettings:
-    """What a search may be told; weights count against KenLM's log10 and the emissions' natural logs."""
-
-    beam: int = 500
-    beam_threshold: float = 50.0
-    beam_tokens: int | None = None  # best columns tried a frame; None: all
-    lm_weight: float = 2.0
-    word_score: float = 0.0  # for every word of a lexicon
-    sil_score: float = 0.0  # for every frame of silence or boundary
-    log_add: bool = False  # add the paths of one text, in place of the best of them
-    nbest: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("beam", "nbest", "beam_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` is {value}; expected 1 or more")
-        if not self.beam_threshold > 0:
-            raise ValueError(f"`beam_threshold` is {self.beam_threshold:g}; expected more than 0")
-        for name in ("lm_weight", "word_score", "sil_score"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected a number")
 
 
 class _BeamDecoder:
     """What both searches share: emissions in, paths out."""
 
-    def __init__(self, units: Units, transitions: Emissions | None, settings: BeamSettings) -> None:
+    def __init__(self, units: Units, transitions: Transitions | None, settings: BeamSettings) -> None:
         self.units, self.settings = units, settings
-        self.transitions = check_transitions(transitions, len(units), units.is_ctc)
+        self.transitions = check_transitions(transitions, len(units), units.loss)
         self._has_endings = False
         self._search: Any = None
 
@@ -96,20 +73,24 @@ class _BeamDecoder:
         return sorted(best, key=lambda hypothesis: -hypothesis.score)
 
     def _scores(self, emissions: Emissions) -> Emissions:
-        """What flashlight searches."""
-        scores = np.ascontiguousarray(log_softmax(emissions)) if self.units.is_ctc else emissions
+        """What flashlight searches: where frames know nothing of each other, their log-probabilities."""
+        apart = not self.units.loss.has_transitions
+        scores = np.ascontiguousarray(log_softmax(emissions)) if apart else emissions
         return endings.widen_emissions(scores) if self._has_endings else scores
 
     def _steps(self) -> list[float]:
-        """The transitions as flashlight takes them."""
-        if self.transitions is None:
+        """The transitions as flashlight takes them; the search with a blank takes none."""
+        if self.units.loss.has_blank:
             return []
-        wide = endings.widen_transitions(self.transitions) if self._has_endings else self.transitions
+        own = self.transitions
+        if own is None:
+            own = np.zeros((len(self.units), len(self.units)), np.float32)
+        wide = endings.widen_transitions(own) if self._has_endings else own
         steps: list[float] = wide.ravel().tolist()
         return steps
 
     def _options(self, decoder: Any) -> dict[str, Any]:
-        s, kinds, tokens = self.settings, decoder.CriterionType, self._width
+        s, tokens = self.settings, self._width
         if s.beam_tokens is not None:
             tokens = min(tokens, s.beam_tokens * (2 if self._has_endings else 1))
         return {
@@ -119,7 +100,7 @@ class _BeamDecoder:
             "lm_weight": s.lm_weight,
             "sil_score": s.sil_score,
             "log_add": s.log_add,
-            "criterion_type": kinds.CTC if self.units.is_ctc else kinds.ASG,
+            "criterion_type": getattr(decoder.CriterionType, self.units.loss.search),
         }
 
     @property
@@ -137,7 +118,7 @@ class _BeamDecoder:
     def _make_search(self) -> Any:
         raise NotImplementedError
 
-    def _hypothesis(self, result: Any, probabilities: Emissions) -> Hypothesis:
+    def _hypothesis(self, result: Any, probabilities: Probabilities) -> Hypothesis:
         frames = len(probabilities)
         # flashlight adds a silence before the first frame and one behind the last.
         path = result.tokens[1 : frames + 1]
@@ -147,7 +128,7 @@ class _BeamDecoder:
         scores = (result.score, result.emittingModelScore, result.lmScore)
         return Hypothesis(tuple(labels), tuple(words), *scores)
 
-    def _words(self, labels: list[Segment], ends: list[int]) -> list[Segment]:
+    def _words(self, labels: list[TimedText], ends: list[int]) -> list[TimedText]:
         raise NotImplementedError
 
 
@@ -159,7 +140,7 @@ class LexiconDecoder(_BeamDecoder):
         units: Units,
         spellings: Spellings,
         lm: str | None = None,
-        transitions: Emissions | None = None,
+        transitions: Transitions | None = None,
         settings: BeamSettings | None = None,
     ) -> None:
         super().__init__(units, transitions, settings or BeamSettings())
@@ -182,15 +163,15 @@ class LexiconDecoder(_BeamDecoder):
         return self._lexicon_search(self._trie, self._lm, len(self._vocabulary), self._silence, score)
 
     def _scores(self, emissions: Emissions) -> Emissions:
-        """CTC's with one frame more, where a boundary is free: the last word need not be followed by one."""
+        """With a blank, and a frame more where a boundary is free: no boundary need follow the last word."""
         scores = super()._scores(emissions)
-        if not self.units.is_ctc or not self._has_boundary:
+        if not self.units.loss.has_blank or not self._has_boundary:
             return scores
         last = np.full((1, scores.shape[1]), endings.NEVER, np.float32)
         last[0, [self.units.boundary or 0, self.units.blank or 0]] = 0.0
         return np.concatenate([scores, last])
 
-    def _words(self, labels: list[Segment], ends: list[int]) -> list[Segment]:
+    def _words(self, labels: list[TimedText], ends: list[int]) -> list[TimedText]:
         found = [(frame, self._vocabulary[word]) for frame, word in enumerate(ends) if word >= 0]
         silence = self.units.symbols[self.units.silence] if self.units.silence >= 0 else ""
         return words_ending(labels, found, silence)
@@ -203,14 +184,14 @@ class FreeDecoder(_BeamDecoder):
         self,
         units: Units,
         lm: str | None = None,
-        transitions: Emissions | None = None,
+        transitions: Transitions | None = None,
         settings: BeamSettings | None = None,
     ) -> None:
         super().__init__(units, transitions, settings or BeamSettings())
         self._lm = load_language_model(lm, units.symbols)
         if lm is not None:
             check_knows_labels(lm, [s for column, s in enumerate(units.symbols) if column != units.blank])
-        if units.is_ctc:
+        if units.loss.has_blank:
             return
         self._has_endings = True
         size = len(units)
@@ -218,18 +199,18 @@ class FreeDecoder(_BeamDecoder):
         self._trie = make_trie(spelled, units.symbols, self._lm, self._width)
 
     def _make_search(self) -> Any:
-        if not self.units.is_ctc:
+        if not self.units.loss.has_blank:
             return self._lexicon_search(self._trie, self._lm, len(self.units), self._width - 1, 0.0)
         decoder = import_flashlight()
         options = decoder.LexiconFreeDecoderOptions(**self._options(decoder))
         return decoder.LexiconFreeDecoder(options, self._lm, self.units.silence, self.units.blank, [])
 
     def _scores(self, emissions: Emissions) -> Emissions:
-        """ASG's with the silence's score in them: flashlight's silence is one that is never said."""
-        if not self.units.is_ctc and self.units.silence >= 0 and self.settings.sil_score:
+        """Without a blank, `sil_score` goes into them: flashlight's silence is one that is never said."""
+        if not self.units.loss.has_blank and self.units.silence >= 0 and self.settings.sil_score:
             emissions = emissions.copy()
             emissions[:, self.units.silence] += self.settings.sil_score
         return super()._scores(emissions)
 
-    def _words(self, labels: list[Segment], ends: list[int]) -> list[Segment]:
+    def _words(self, labels: list[TimedText], ends: list[int]) -> list[TimedText]:
         return words_of(labels, self.units)

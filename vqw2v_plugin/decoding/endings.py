@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .hypothesis import Emissions
+from .hypothesis import Emissions, Transitions
 
 NEVER = -1e4  # finite, unlike what flashlight would multiply by weights
 
@@ -35,7 +35,7 @@ def widen_emissions(emissions: Emissions) -> Emissions:
     return np.ascontiguousarray(np.concatenate([emissions, emissions, never], 1))
 
 
-def widen_transitions(transitions: Emissions) -> Emissions:
+def widen_transitions(transitions: Transitions) -> Transitions:
     """[V, V] to [W, W] (to, from): behind x′ comes any label but x, which would be x held on."""
     size = len(transitions)
     left = transitions.copy()

@@ -14,11 +14,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..text.loss_kinds import LossKind
+
 Emissions = NDArray[np.float32]  # [T, V]
+Transitions = NDArray[np.float32]  # [V, V]: to, from
 
 
 @dataclass(frozen=True)
-class Segment:
+class TimedText:
     """A label or a word from the frame `begin` to before `end`; how sure the model is, 0 to 1."""
 
     text: str
@@ -31,8 +34,8 @@ class Segment:
 class Hypothesis:
     """One answer: its labels (boundaries among them), its words, and its log score with its two parts."""
 
-    tokens: tuple[Segment, ...]
-    words: tuple[Segment, ...]
+    tokens: tuple[TimedText, ...]
+    words: tuple[TimedText, ...]
     score: float
     emission_score: float
     lm_score: float = 0.0  # log10, as KenLM counts
@@ -113,14 +116,20 @@ def check_emissions(emissions: Emissions, num_columns: int) -> Emissions:
     return emissions
 
 
-def check_transitions(transitions: Emissions | None, num_columns: int, is_ctc: bool) -> Emissions | None:
-    """ASG's [V, V] (to, from) in float32; CTC has none."""
-    if is_ctc:
+def check_transitions(
+    transitions: Transitions | None, num_columns: int, loss: LossKind
+) -> Transitions | None:
+    """[V, V] (to, from) in float32, of a loss that has any."""
+    if not loss.has_transitions:
         if transitions is not None:
-            raise ValueError("`transitions` were given for a CTC model, which has none; leave them out")
+            raise ValueError(
+                f"`transitions` were given for a {loss.title} model, which has none; leave them out"
+            )
         return None
     if transitions is None:
-        raise ValueError("`transitions` are missing: ASG decodes with those that the model has learnt")
+        raise ValueError(
+            f"`transitions` are missing: {loss.title} decodes with those that the model has learnt"
+        )
     transitions = np.ascontiguousarray(transitions, np.float32)
     if transitions.shape != (num_columns, num_columns):
         raise ValueError(

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..common.words import some_of
 from ..stack import StackError
 from ..text.units import UNKNOWN
 
 logger = logging.getLogger(__name__)
 MOST_ALIKE = 6  # flashlight's limit of words that are spelled the same
 EXTRA = "pip install 'vqw2v_plugin[decode]'"
-_NAMED = 8
 
 
 def import_flashlight() -> Any:
@@ -79,19 +79,19 @@ def check_knows_words(path: str | os.PathLike[str], vocabulary: Sequence[str]) -
     missing = _missing(path, vocabulary)
     if len(missing) == len(vocabulary):
         raise ValueError(
-            f"{path}: knows none of the lexicon's {len(vocabulary):,} words ({_name_some(missing)}); "
+            f"{path}: knows none of the lexicon's {len(vocabulary):,} words ({some_of(missing)}); "
             "expected one spelling of words in both, upper or lower case"
         )
     if missing:
         share = f"{len(missing):,} of the lexicon's {len(vocabulary):,} words"
-        logger.warning(f"{path}: knows not {share} ({_name_some(missing)}): they count as {UNKNOWN}")
+        logger.warning(f"{path}: knows not {share} ({some_of(missing)}): they count as {UNKNOWN}")
 
 
 def check_knows_labels(path: str | os.PathLike[str], labels: Sequence[str]) -> None:
     """Refuses a language model that is not one of these labels."""
     if missing := _missing(path, labels):
         raise ValueError(
-            f"{path}: knows no {_name_some(missing)}; expected a model of labels, trained on label files "
+            f"{path}: knows no {some_of(missing)}; expected a model of labels, trained on label files "
             "(ASG's with repetition symbols, as `Units.encode` packs them)"
         )
 
@@ -105,9 +105,3 @@ def _missing(path: str | os.PathLike[str], words: Iterable[str]) -> list[str]:
         ) from error
     model = kenlm.Model(os.fspath(path))
     return [word for word in words if word not in model]
-
-
-def _name_some(words: Sequence[str]) -> str:
-    """The first of many, in a sentence."""
-    more = f" and {len(words) - _NAMED:,} more" if len(words) > _NAMED else ""
-    return ", ".join(words[:_NAMED]) + more

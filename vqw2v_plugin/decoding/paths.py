@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from ..modules.acoustic import asg_scan
 from ..text.units import BOUNDARY, Units
-from .hypothesis import Emissions, Segment
+from .hypothesis import Emissions, TimedText, Transitions
 
 TINY = 1e-12
+Probabilities = NDArray[np.float32]  # [T, V]
 
 
-def frame_probabilities(emissions: Emissions, transitions: Emissions | None) -> Emissions:
+def frame_probabilities(emissions: Emissions, transitions: Transitions | None) -> Probabilities:
     """[T, V]: how probable each column is at each frame, all paths of the model taken together."""
     scores = torch.from_numpy(emissions)
-    if transitions is None or not len(emissions):  # CTC's frames know nothing of each other
+    if transitions is None or not len(emissions):  # then frames know nothing of each other
         probabilities = scores.softmax(-1)
     else:
         lengths = torch.tensor([len(emissions)])
@@ -32,13 +33,13 @@ def frame_probabilities(emissions: Emissions, transitions: Emissions | None) -> 
             gradients = asg_scan.all_paths(e, g, lengths, True).gradients
         assert gradients is not None
         probabilities = gradients[0][0].float()
-    found: Emissions = probabilities.numpy()
+    found: Probabilities = probabilities.numpy()
     return found
 
 
-def spell_path(path: Sequence[int], units: Units, probabilities: Emissions) -> list[Segment]:
+def spell_path(path: Sequence[int], units: Units, probabilities: Probabilities) -> list[TimedText]:
     """The labels of a path [T] with their frames; a repetition symbol is the label before it once more."""
-    segments: list[Segment] = []
+    segments: list[TimedText] = []
     taken = np.clip(np.asarray(path, np.int64), 0, len(units) - 1)
     sure = probabilities[np.arange(len(taken)), taken].tolist()  # [T]
     repeatable, end = False, 0
@@ -48,15 +49,15 @@ def spell_path(path: Sequence[int], units: Units, probabilities: Emissions) -> l
             continue
         symbol, confidence = units.symbols[column], sum(sure[begin:end]) / (end - begin)
         if symbol not in units.repeats:
-            segments.append(Segment(symbol, begin, end, confidence))
+            segments.append(TimedText(symbol, begin, end, confidence))
         elif repeatable:
-            again = Segment(segments[-1].text, begin, end, confidence)
+            again = TimedText(segments[-1].text, begin, end, confidence)
             segments += [again] * (units.repeats.index(symbol) + 1)
         repeatable = symbol not in units.repeats
     return segments
 
 
-def words_of(labels: Sequence[Segment], units: Units) -> list[Segment]:
+def words_of(labels: Sequence[TimedText], units: Units) -> list[TimedText]:
     """The words that the labels make."""
     texts = [label.text for label in labels]
     groups = units.groups(texts)
@@ -66,8 +67,8 @@ def words_of(labels: Sequence[Segment], units: Units) -> list[Segment]:
 
 
 def words_ending(
-    labels: Sequence[Segment], ends: Sequence[tuple[int, str]], silence: str = BOUNDARY
-) -> list[Segment]:
+    labels: Sequence[TimedText], ends: Sequence[tuple[int, str]], silence: str = BOUNDARY
+) -> list[TimedText]:
     """The words that a lexicon found: (frame in which the last label of its spelling begins, word)."""
     words, first = [], 0
     for frame, word in ends:
@@ -81,10 +82,10 @@ def words_ending(
     return words
 
 
-def join(text: str, labels: Sequence[Segment]) -> Segment:
+def join(text: str, labels: Sequence[TimedText]) -> TimedText:
     """One word of its labels; its confidence is their geometric mean."""
     mean = sum(math.log(max(label.confidence, TINY)) for label in labels) / len(labels)
-    return Segment(text, labels[0].begin, labels[-1].end, math.exp(mean))
+    return TimedText(text, labels[0].begin, labels[-1].end, math.exp(mean))
 
 
 def log_softmax(emissions: Emissions) -> Emissions:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import write_whole
-from .hypothesis import Hypothesis, Segment
+from .hypothesis import Hypothesis, TimedText
 
 
 def json_line(utt: str, hypotheses: Sequence[Hypothesis], frame_seconds: float, labels: bool = False) -> str:
@@ -40,12 +40,12 @@ def _answer(hypothesis: Hypothesis, frame_seconds: float, labels: bool) -> dict[
     return answer
 
 
-def _timed(name: str, segment: Segment, frame_seconds: float) -> dict[str, Any]:
+def _timed(name: str, said: TimedText, frame_seconds: float) -> dict[str, Any]:
     return {
-        name: segment.text,
-        "start": round(segment.begin * frame_seconds, 3),
-        "end": round(segment.end * frame_seconds, 3),
-        "confidence": round(segment.confidence, 4),
+        name: said.text,
+        "start": round(said.begin * frame_seconds, 3),
+        "end": round(said.end * frame_seconds, 3),
+        "confidence": round(said.confidence, 4),
     }
 
 

@@ -191,14 +191,14 @@ def show_alignment(pairs: Sequence[Pair[str]]) -> str:
 
 
 @dataclass(frozen=True)
-class Score:
+class ErrorScore:
     """Errors in the unit asked for; those in characters tell points with equally many apart."""
 
     errors: Errors = field(default_factory=Errors)
     finer: Errors = field(default_factory=Errors)
 
-    def __add__(self, other: Score) -> Score:
-        return Score(self.errors + other.errors, self.finer + other.finer)
+    def __add__(self, other: ErrorScore) -> ErrorScore:
+        return ErrorScore(self.errors + other.errors, self.finer + other.finer)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -227,14 +227,14 @@ class Judge:
             return self._phones(labels)
         return " ".join(units.words(labels)) if words is None else words
 
-    def __call__(self, reference: str, hypothesis: Hypothesis) -> Score:
+    def __call__(self, reference: str, hypothesis: Hypothesis) -> ErrorScore:
         """What one utterance has of errors."""
         if self.unit == "phones":
-            return Score(count_errors(reference.split(), self._phones(hypothesis.labels).split()))
+            return ErrorScore(count_errors(reference.split(), self._phones(hypothesis.labels).split()))
         letters = count_errors(characters(reference), characters(hypothesis.text))
         if self.unit == "characters":
-            return Score(letters)
-        return Score(count_errors(reference.split(), hypothesis.text.split()), letters)
+            return ErrorScore(letters)
+        return ErrorScore(count_errors(reference.split(), hypothesis.text.split()), letters)
 
     def _phones(self, labels: Sequence[str]) -> str:
         return " ".join(FOLDS[self.fold](label for label in labels if label != BOUNDARY))

@@ -8,34 +8,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..common.progress import Progress
+from ..common.words import some_of
 from ..stores.emissions import SavedEmissions
 from ..stores.labels import read_labels
 from ..text.units import Units
 from .beam import FreeDecoder, LexiconDecoder
 from .hypothesis import Emissions
-from .scoring import Judge, Score
+from .scoring import ErrorScore, Judge
+from .settings import Effort, Weights
 
 PARTS = 8  # of the utterances, after each of which a point may be given up
 BeamDecoder = LexiconDecoder | FreeDecoder
-
-
-class Weights(NamedTuple):
-    """A point of the search, under the names of `BeamSettings`."""
-
-    lm_weight: float
-    word_score: float
-    sil_score: float
 
 
 class Trials:
@@ -47,8 +41,8 @@ class Trials:
         dev_set: DevSet,
         judge: Judge,
         workers: int = 1,
-        keep: int = 5,
-        seed: int = 1,
+        keep: int = Effort.keep,
+        seed: int = Effort.seed,
     ) -> None:
         for name, value in (("workers", workers), ("keep", keep), ("utterances", len(dev_set))):
             if value < 1:
@@ -57,7 +51,7 @@ class Trials:
         parts = np.array_split(order, min(PARTS, len(dev_set)))
         self.parts = [part.tolist() for part in parts]
         self.workers, self.keep, self.work = workers, keep, _Work(decoder, dev_set, judge)
-        self.scores: dict[Weights, Score] = {}  # of the points that were decoded to the end
+        self.scores: dict[Weights, ErrorScore] = {}  # of the points that were decoded to the end
         self.given_up: set[Weights] = set()
         self._asked: dict[Weights, int] = {}
         self._executor: Executor | None = None
@@ -69,7 +63,7 @@ class Trials:
         total = len(new) * sum(map(len, self.parts))
         with Progress(what, total) as progress:
             race = _Race(self, new, progress)
-            pending: dict[Future[Score], tuple[Weights, int]] = {}
+            pending: dict[Future[ErrorScore], tuple[Weights, int]] = {}
             tasks = race.tasks()
             while True:
                 while len(pending) < self.workers + 1 and (task := next(tasks, None)) is not None:
@@ -79,7 +73,7 @@ class Trials:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
                     race.take(*pending.pop(future), _result(future))
 
-    def best(self) -> list[tuple[Weights, Score]]:
+    def best(self) -> list[tuple[Weights, ErrorScore]]:
         """The `keep` best, the best first; of equal ones the first that was asked for."""
         ranked = sorted(self.scores.items(), key=lambda item: (item[1].order, self._asked[item[0]]))
         return ranked[: self.keep]
@@ -101,9 +95,9 @@ class Trials:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _submit(self, point: Weights, part: int) -> Future[Score]:
+    def _submit(self, point: Weights, part: int) -> Future[ErrorScore]:
         if self.workers == 1:
-            done: Future[Score] = Future()
+            done: Future[ErrorScore] = Future()
             done.set_result(self.work(point, self.parts[part]))
             return done
         if self._executor is None:
@@ -117,7 +111,7 @@ class _Race:
 
     def __init__(self, trials: Trials, points: Sequence[Weights], progress: Progress) -> None:
         self.trials, self.points, self.progress = trials, points, progress
-        self.sums = dict.fromkeys(points, Score())
+        self.sums = dict.fromkeys(points, ErrorScore())
         self.left = dict.fromkeys(points, len(trials.parts))
 
     def tasks(self) -> Iterator[tuple[Weights, int]]:
@@ -129,7 +123,7 @@ class _Race:
                 else:
                     yield point, part
 
-    def take(self, point: Weights, part: int, score: Score) -> None:
+    def take(self, point: Weights, part: int, score: ErrorScore) -> None:
         self.progress.advance(len(self.trials.parts[part]))
         self.left[point] -= 1
         self.sums[point] += score
@@ -151,15 +145,15 @@ class _Work:
     dev_set: DevSet
     judge: Judge
 
-    def __call__(self, point: Weights, numbers: Sequence[int]) -> Score:
-        decoder, total = self.decoder.with_settings(**point._asdict(), nbest=1), Score()
+    def __call__(self, point: Weights, numbers: Sequence[int]) -> ErrorScore:
+        decoder, total = self.decoder.with_settings(**point._asdict(), nbest=1), ErrorScore()
         for number in numbers:
             best = decoder.decode(self.dev_set.emissions(number))[0]
             total += self.judge(self.dev_set.references[number], best)
         return total
 
 
-def _result(future: Future[Score]) -> Score:
+def _result(future: Future[ErrorScore]) -> ErrorScore:
     try:
         return future.result()
     except BrokenProcessPool:
@@ -178,8 +172,8 @@ def _begin_worker(work: _Work) -> None:
     _worker[:] = [work]
 
 
-def _in_worker(point: Weights, numbers: Sequence[int]) -> Score:
-    score: Score = _worker[0](point, numbers)
+def _in_worker(point: Weights, numbers: Sequence[int]) -> ErrorScore:
+    score: ErrorScore = _worker[0](point, numbers)
     return score
 
 
@@ -208,7 +202,7 @@ def join(
     if not kept:
         raise ValueError(
             f"{labels}: has labels of none of the {len(saved):,} utterances of {split} "
-            f"({_some(saved.utts)}); expected the label folder that belongs to these emissions"
+            f"({some_of(saved.utts, _NAMED)}); expected the label folder that belongs to these emissions"
         )
     _warn(split, "labels", [utt for utt in saved.utts if utt not in place])
     _warn(split, "emissions", sorted(set(place) - set(saved.utts)))
@@ -227,8 +221,6 @@ def _emissions(saved: SavedEmissions, kept: Sequence[int], number: int) -> Emiss
 
 def _warn(split: str, lacks: str, utts: Sequence[str]) -> None:
     if utts:
-        logger.warning(f"{split}: {len(utts):,} utterances have no {lacks} and are left out ({_some(utts)})")
-
-
-def _some(utts: Collection[str]) -> str:
-    return ", ".join(list(utts)[:_NAMED]) + (", …" if len(utts) > _NAMED else "")
+        logger.warning(
+            f"{split}: {len(utts):,} utterances have no {lacks} and are left out ({some_of(utts, _NAMED)})"
+        )

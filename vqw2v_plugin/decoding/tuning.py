@@ -6,70 +6,18 @@ from the best one along each weight, halved when none of them is better.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from .beam import BeamSettings
-from .scoring import Score
-from .trials import Trials, Weights
+from .scoring import ErrorScore
+from .settings import Effort, Space, Weights
+from .trials import Trials
 
 _BASES = (2, 3, 5)  # of Halton's sequence, one a weight
 _DIGITS = 2  # of the weights: finer ones tell dev sets apart by chance
 _FIRST_STEP = 1 / 6  # of a range
 _LAST_STEP = 0.02
-
-
-@dataclass(frozen=True)
-class Range:
-    """Where a weight is looked for; equal ends: it is fixed."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
-            raise ValueError(f"{self.low:g} {self.high:g} is no range; expected two numbers, the lower first")
-
-    @property
-    def width(self) -> float:
-        return self.high - self.low
-
-    def nearest(self, value: float) -> float:
-        return min(max(value, self.low), self.high)
-
-
-@dataclass(frozen=True)
-class Space:
-    """The ranges of all weights. Steps may leave them where the best lies at an end."""
-
-    lm_weight: Range = Range(0.0, 5.0)
-    word_score: Range = Range(-4.0, 6.0)
-    sil_score: Range = Range(-2.0, 2.0)
-
-    def __post_init__(self) -> None:
-        if self.lm_weight.low < 0:
-            raise ValueError(f"the LM weight's range begins at {self.lm_weight.low:g}; expected 0 or more")
-
-    @property
-    def ranges(self) -> tuple[Range, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
-
-    @property
-    def free(self) -> list[int]:
-        """The numbers of the weights that are looked for."""
-        return [i for i, found in enumerate(self.ranges) if found.width]
-
-    def without(self, *names: str) -> Space:
-        """These weights fixed at 0, because nothing listens to them."""
-        return replace(self, **dict.fromkeys(names, Range(0.0, 0.0)))
-
-    def start(self, settings: BeamSettings) -> Weights:
-        """The settings' own weights, as near as the ranges allow."""
-        own = [getattr(settings, name) for name in Weights._fields]
-        return Weights(*(found.nearest(value) for found, value in zip(self.ranges, own, strict=True)))
 
 
 def spread(space: Space, number: int, seed: int) -> list[Weights]:
@@ -95,30 +43,16 @@ def neighbours(point: Weights, space: Space, share: float) -> list[Weights]:
     return [weights for weights in dict.fromkeys(found) if weights != point]
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How many points are spread, and how many rounds of steps follow at most."""
-
-    points: int = 32
-    rounds: int = 10
-
-    def __post_init__(self) -> None:
-        if self.points < 0 or self.rounds < 0 or self.points + self.rounds == 0:
-            raise ValueError(
-                f"`points` is {self.points}, `rounds` {self.rounds}; expected 0 or more, and not both 0"
-            )
-
-
-Say = Callable[[str, Weights, Score], None]
+Say = Callable[[str, Weights, ErrorScore], None]
 
 
 def tune(
-    trials: Trials, space: Space, start: Weights, effort: Effort, seed: int, say: Say
-) -> Sequence[tuple[Weights, Score]]:
+    trials: Trials, space: Space, start: Weights, effort: Effort, say: Say
+) -> Sequence[tuple[Weights, ErrorScore]]:
     """The best points, the best first; `start` is always tried, so none is worse than it."""
     trials.run([start], "the start")
     say("the start", *trials.best()[0])
-    trials.run(spread(space, effort.points, seed), f"{effort.points} points")
+    trials.run(spread(space, effort.points, effort.seed), f"{effort.points} points")
     best, score = trials.best()[0]
     say(f"{effort.points} points", best, score)
     share = _FIRST_STEP

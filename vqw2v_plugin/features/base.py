@@ -1,22 +1,26 @@
-"""wav → features: which layers there are, and how they are named."""
+"""wav → features: the contract that every layer keeps, and what may be asked for.
+
+Shapes: S samples, T frames, D features.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..audio.clip import Clip
+from ..audio.reading import AudioError, read_audio
+from ..modules.layers.conv_spec import ConvGeometry
+from ..modules.wav2vec.long_clips import MEMORY
+from ..stores.feature_spec import FeatureSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-LAYERS = ("z", "c", "q", "bert", "logmel", "mfcc")
-
-
-_NUMBERED = {"bert": -1, "mfcc": 13}  # the number where none is given
-
-
-# code symbols whose runs are joined, N → BERT's ids [M], and how many of the symbols each stands for [M]
-Segment = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
+DEFAULT_BANDS = 80
 
 
 @dataclass(frozen=True)
@@ -24,22 +28,123 @@ class Layer:
     """`z`, `c`, `q`, `logmel`, `mfcc:N` (N cepstra), or `bert:N` (0 the embeddings, -1 the last layer)."""
 
     name: str
-    number: int = -1
-
-    @property
-    def is_spectral(self) -> bool:
-        """Of the audio alone: no checkpoint."""
-        return self.name in ("logmel", "mfcc")
-
-    @classmethod
-    def parse(cls, text: str, option: str = "--layer") -> Layer:
-        name, colon, number = text.partition(":")
-        if name not in LAYERS or (colon and (name not in _NUMBERED or not number.lstrip("-").isdecimal())):
-            raise ValueError(
-                f"`{option}` is {text!r}; expected z, c, q, logmel, mfcc, mfcc:N for N cepstra, bert, or "
-                f"bert:N for its N-th layer"
-            )
-        return cls(name, int(number) if colon else _NUMBERED.get(name, -1))
+    number: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.number}" if self.name in _NUMBERED else self.name
+        return self.name if self.number is None else f"{self.name}:{self.number}"
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Which features, and of which files; what a layer has no use for it leaves alone."""
+
+    layer: str
+    checkpoint: str | None = None  # of a vq_wav2vec
+    bert: str | None = None
+    pieces: str | None = None  # the token folder that a BERT of pieces was trained on
+    run_length: bool = False  # for a BERT of run-length tokens
+    bands: int = DEFAULT_BANDS  # of a spectrum
+    sample_rate: int = 16_000  # of a spectrum; a network has its own
+    dtype: str = "fp32"
+    memory: int = MEMORY  # bytes of one layer's outputs: beyond it they are computed twice
+
+
+class Features(nn.Module):
+    """One clip [S] → its features [T, D]. It is heard alone, so they depend on nothing beside it."""
+
+    def __init__(
+        self, layer: Layer, sample_rate: int, geometry: ConvGeometry, dim: int, **described: Any
+    ) -> None:
+        """`described`: the fields of the spec that the layer has besides."""
+        super().__init__()
+        self.sample_rate, self.geometry, self.dim = sample_rate, geometry, dim
+        self.spec = FeatureSpec(
+            layer=str(layer),
+            sample_rate=sample_rate,
+            stride=geometry.stride,
+            receptive_field=geometry.receptive_field,
+            dim=dim,
+            **described,
+        )
+        self.device = torch.device("cpu")
+
+    @property
+    def stride(self) -> int:
+        """Samples from one frame to the next."""
+        return self.geometry.stride
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that a frame sees."""
+        return self.geometry.receptive_field
+
+    def frames(self, num_samples: int) -> int:
+        return self.geometry.frames(num_samples)
+
+    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def of(self, source: str | os.PathLike[str] | Clip) -> Tensor:  # [T, D]
+        """Of a file, a stretch of one or a manifest's utterance, on the features' device."""
+        clip = source if isinstance(source, Clip) else Clip(os.fspath(source))
+        wav = read_audio(clip, self.sample_rate)
+        need_a_frame(len(wav), self.sample_rate, self.geometry, clip.path)
+        return self(torch.from_numpy(wav).to(self.device))  # type: ignore[no-any-return]
+
+    def let_learn(self) -> list[nn.Module]:
+        """From now on gradients pass to the networks that are answered; ValueError where there are none."""
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """The weights, or their device, are others now."""
+
+    def take_notes(self) -> None:
+        """From now on remembers what `notes` tells."""
+
+    def notes(self) -> list[str]:
+        """What whoever made features of many clips should know of them, a sentence each."""
+        return []
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Features:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.device = fn(torch.empty(0, device=self.device)).device
+        self.refresh()
+        return self
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """How a layer is built, and which options it wants."""
+
+    build: Callable[[Layer, FeatureOptions], Features]
+    needs: tuple[str, ...] = ("checkpoint",)  # options without which there is no such layer
+    takes: tuple[str, ...] = ()  # files that it can do without
+    number: int | None = None  # where none is given; None: the layer has no number
+    counts: str = ""  # what a number N says, for messages
+
+
+def need_a_frame(num_samples: int, sample_rate: int, geometry: ConvGeometry, name: str) -> None:
+    """Refuses a clip that is too short, by name."""
+    if not geometry.frames(num_samples):
+        raise AudioError(
+            f"{name}: {num_samples} samples at {sample_rate} Hz are too short for a frame; expected at "
+            f"least {geometry.receptive_field}: leave it out"
+        )
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device by its whole name, if there is one."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); expected cpu or cuda") from None
+
+
+def number_format(dtype: str | torch.dtype, option: str = "dtype") -> str:
+    """`fp32` or `bf16`, as it may be given."""
+    for name, known in DTYPES.items():
+        if dtype in (name, known):
+            return name
+    raise ValueError(f"{option} is {dtype!r}; expected {' or '.join(DTYPES)}")

@@ -13,8 +13,8 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from .network import NetworkFeatures
-from .spectral import SpectralFeatures
+from ..stores.feature_spec import FeatureSpec
+from .base import Features
 
 
 class AudioFront(nn.Module):
@@ -24,19 +24,15 @@ class AudioFront(nn.Module):
     weights are in the model's state only if they learn.
     """
 
-    def __init__(
-        self, features: NetworkFeatures | SpectralFeatures, sample_rate: int, freeze_updates: int = -1
-    ) -> None:
+    def __init__(self, features: Features, freeze_updates: int = -1) -> None:
         super().__init__()
-        self.features, self.sample_rate, self.freeze_updates = features, sample_rate, freeze_updates
+        self.features, self.freeze_updates = features, freeze_updates
         self.is_saved = self.learns
         self._active = freeze_updates == 0
-        self._learners = features.learners() if self.learns else []
+        self._learners = features.let_learn() if self.learns else []
         features.requires_grad_(False)
         for part in self._learners:
             part.requires_grad_(True)
-        if isinstance(features, NetworkFeatures):
-            features.encoder_learns = features.network.encoder in self._learners
         self.train(self.training)
 
     @property
@@ -45,16 +41,15 @@ class AudioFront(nn.Module):
         return self.freeze_updates >= 0
 
     @property
+    def spec(self) -> FeatureSpec:
+        return self.features.spec
+
+    @property
     def dim(self) -> int:
         return self.features.dim
 
-    @property
-    def stride(self) -> int:
-        """Samples from one frame to the next."""
-        return self.features.stride
-
-    def frames(self, samples: int) -> int:
-        return self.features.frames(samples)
+    def frames(self, num_samples: int) -> int:
+        return self.features.frames(num_samples)
 
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq says so before each update."""
@@ -99,7 +94,6 @@ class AudioFront(nn.Module):
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
         super()._apply(move, recurse)  # type: ignore[no-untyped-call]
-        self._forget()
         return self
 
     def state_dict(
@@ -116,11 +110,7 @@ class AudioFront(nn.Module):
         for name, value in own.items():
             state_dict.setdefault(name, value)
         super()._load_from_state_dict(state_dict, prefix, *others)
-        self._forget()
-
-    def _forget(self) -> None:
-        if isinstance(self.features, NetworkFeatures):
-            self.features.forget_pieces()
+        self.features.refresh()
 
 
 def _is_one_of_many() -> bool:

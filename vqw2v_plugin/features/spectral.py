@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .base import Layer
+from ..modules.layers.conv_spec import ConvGeometry
+from .base import DEFAULT_BANDS, FeatureOptions, Features, Layer
 
 _FLOOR = 1e-10  # of an energy, before the logarithm
 _FRAMES = 1 << 14  # at a time
@@ -81,29 +82,24 @@ def mel_bands(num_bands: int, size: int, sample_rate: int) -> Tensor:  # [F, M]
     return torch.minimum(rising, falling).clamp_min(0).float()
 
 
-class SpectralFeatures(nn.Module):
+class SpectralFeatures(Features):
     """Log-mels or cepstra, on the device of the audio."""
 
-    def __init__(self, layer: Layer, sample_rate: int, num_bands: int) -> None:
-        super().__init__()
-        self._make = partial(
-            LogMel, sample_rate, num_bands, num_cepstra=layer.number if layer.name == "mfcc" else None
-        )
-        self._mel = self._make()
-        self._made: dict[torch.device, LogMel] = {}
-        self.stride, self.receptive_field, self.dim = (
-            self._mel.stride,
-            self._mel.receptive_field,
-            self._mel.dim,
-        )
-
-    def frames(self, samples: int) -> int:
-        return self._mel.frames(samples)
+    def __init__(self, layer: Layer, sample_rate: int, num_bands: int = DEFAULT_BANDS) -> None:
+        make = partial(LogMel, sample_rate, num_bands, num_cepstra=layer.number)
+        mel = make()
+        geometry = ConvGeometry(mel.receptive_field, mel.stride)
+        super().__init__(layer, sample_rate, geometry, mel.dim, bands=num_bands)
+        self._make, self._made = make, {self.device: mel}
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         if wav.device not in self._made:
             self._made[wav.device] = self._make(device=wav.device)
         return self._made[wav.device](wav)
 
-    def learners(self) -> list[nn.Module]:
+    def let_learn(self) -> list[nn.Module]:
         raise ValueError("log-mels and cepstra have nothing to learn; leave `freeze_updates` at -1")
+
+
+def spectral_features(layer: Layer, options: FeatureOptions) -> SpectralFeatures:
+    return SpectralFeatures(layer, options.sample_rate, options.bands)

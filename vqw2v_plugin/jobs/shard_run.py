@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+import torch
+
 from ..audio.reading import AudioError
 from ..common.locks import Rank
 from ..common.progress import Progress
@@ -107,9 +109,17 @@ def _try(encode: Encode, utterance: Utterance) -> Rows | str:
     except OSError as error:
         return f"{utterance.path}: {error.strerror or error}"
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         return f"{utterance.path}: needs more memory than there is; cut it, or give fewer `--workers`"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """By its type; for its CPU allocator and for CUDA's own calls torch has none, but fixed sentences."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    said = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory")
+    return isinstance(error, RuntimeError) and any(sentence in str(error) for sentence in said)
 
 
 def _write(folder: ShardFolder, span: Span, old: Shard | None, found: Iterator[Rows | str | None]) -> None:

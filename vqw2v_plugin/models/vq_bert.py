@@ -5,21 +5,46 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Sequence
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
-from ..checkpoints.bert import build_bert
-from ..modules.bert.network import ARCHS, Bert, BertConfig
+from ..modules.bert.config import ARCHS, BertConfig, config_of
+from ..modules.bert.network import Bert
 from ..modules.bert.vocabulary import Prediction
 from ..modules.kernels.attention import Rows
+from ..training.options import options_of, plain_settings
 
 logger = logging.getLogger(__name__)
 
 
+HELPS = {
+    "encoder_layers": "layers; default: of the arch (12; tiny: 4)",
+    "encoder_embed_dim": "size of the states; default: of the arch (base 768, small 512)",
+    "encoder_ffn_embed_dim": "inner size; default: of the arch (base 3072, small 2048)",
+    "encoder_attention_heads": "attention heads; default: of the arch (base 12, small 8)",
+    "dropout": "dropout of states; default: of the arch (base 0.1, small 0.05)",
+    "attention_dropout": "dropout of attention weights",
+    "activation_dropout": "dropout inside feed-forward blocks",
+    "activation_fn": "gelu or relu",
+    "max_positions": "learned positions, with <s> and </s>; longer input repeats them",
+    "encoder_normalize_before": "layer norm before each block",
+    "layernorm_embedding": "layer norm of the embeddings",
+    "untie_weights_roberta": "output weights of their own",
+    "position": "learned (stock), or rotary: relative, for any length",
+    "vocabulary": "joint codes (the paper), or groups: a table and a softmax each",
+}
+LEFT_TO_ARCH = (
+    "encoder_layers",
+    "encoder_embed_dim",
+    "encoder_ffn_embed_dim",
+    "encoder_attention_heads",
+    "dropout",
+)
+
+
 @dataclass
-class VqBertModelConfig(BertConfig, FairseqDataclass):
-    pass
+class VqBertModelConfig(options_of(BertConfig, HELPS, LEFT_TO_ARCH)):  # type: ignore[misc]
+    """Stock roberta's names; what an arch sets has no default here, so that yaml can leave it to the arch."""
 
 
 @register_model("vq_bert", dataclass=VqBertModelConfig)
@@ -30,18 +55,19 @@ class VqBertModel(BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "VqBertModel":
-        network = build_bert(cfg, task.symbols)
-        sizes = network.sizes
+        config = config_of(getattr(cfg, "_name", None) or "vq_bert", plain_settings(BertConfig, cfg))
+        network = Bert(config, task.symbols)
         logger.info(
-            f"vq_bert: {sizes.encoder_layers} layers of {sizes.encoder_embed_dim}, {len(network.symbols):,} "
-            f"symbols, {sum(p.numel() for p in network.parameters()):,} parameters"
+            f"vq_bert: {config.encoder_layers} layers of {config.encoder_embed_dim}, "
+            f"{len(network.symbols):,} symbols, {sum(p.numel() for p in network.parameters()):,} parameters"
         )
         return cls(network)
 
     def forward(
         self, tokens: Tensor, lengths: Sequence[int], masked: Tensor, counts: Sequence[int], target: Tensor
     ) -> Prediction:
-        return self.network(tokens, lengths, Rows(masked, counts), target)
+        prediction: Prediction = self.network(tokens, lengths, Rows(masked, counts), target)
+        return prediction
 
     def max_positions(self) -> int:
         """Any length; the task's `tokens_per_sample` cuts the pieces."""

@@ -10,11 +10,13 @@ from fairseq.models import BaseFairseqModel, register_model, register_model_arch
 from torch import Tensor
 
 from ..checkpoints.acoustic import About, describe, make_network
+from ..features.acoustic_front import make_front
+from ..features.base import DEFAULT_BANDS, FeatureOptions
 from ..features.front import AudioFront
-from ..features.spec import DEFAULT_BANDS, FrontOptions, make_front
 from ..modules.acoustic.conv_stack import ARCHS
-from ..modules.acoustic.network import AcousticConfig, AcousticModel, Emissions
+from ..modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput
 from ..modules.layers.masks import SpecMasks
+from ..stores.feature_spec import FeatureSpec
 from ..text.units import Units
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,9 @@ class VqWav2LetterConfig(FairseqDataclass):
         },
     )
     front_bert: Optional[str] = field(default=None, metadata={"help": "for layer bert: the BERT checkpoint"})
+    front_pieces: Optional[str] = field(
+        default=None, metadata={"help": "for a BERT of pieces: the token folder that it was trained on"}
+    )
     front_run_length: bool = field(default=False, metadata={"help": "for a BERT of run-length tokens"})
     front_bands: int = field(
         default=DEFAULT_BANDS, metadata={"help": "for layers logmel and mfcc: mel bands"}
@@ -74,46 +79,46 @@ class VqWav2LetterModel(BaseFairseqModel):
         network: AcousticModel,
         units: Units,
         frame_seconds: float,
-        stamp: Mapping[str, Any],
+        spec: FeatureSpec,
         front: Optional[AudioFront] = None,
     ) -> None:
         super().__init__()
         self.network, self.units, self.frame_seconds = network, units, frame_seconds
-        self.about = About(describe(units, network.config, frame_seconds, stamp))
+        self.about = About(describe(units, network.config, frame_seconds, spec))
         self.front = front
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "VqWav2LetterModel":
-        front, stamp = None, dict(task.feature_stamp)
-        if not task.feature_dim:
-            front, made = make_front(front_options(cfg, int(stamp.get("sample_rate", 16_000))))
-            stamp |= made
-        elif ignored := [name for name in FRONT if getattr(cfg, name) != FRONT[name]]:
+        front, spec, asked = None, task.feature_spec, front_settings(cfg)
+        in_dim: int = task.feature_dim
+        if not in_dim:
+            front = make_front(front_options(asked, spec.sample_rate), asked["freeze_updates"])
+            in_dim, spec = front.dim, front.spec
+        elif ignored := [name for name in asked if asked[name] != FRONT[name]]:
             raise ValueError(
-                f"`{ignored[0]}` is {getattr(cfg, ignored[0])!r}, but `data` holds features; name a folder "
+                f"`{ignored[0]}` is {asked[ignored[0]]!r}, but `data` holds features; name a folder "
                 f"of manifests to make features on the fly, or leave it out"
             )
-        in_dim = task.feature_dim or front.dim
         network = make_network(network_config(cfg, in_dim, len(task.units)), task.units)
-        frame_seconds = network.stride * seconds_of(stamp)
-        loss = "CTC" if task.units.is_ctc else "ASG"
+        frame_seconds = network.stride * spec.frame_seconds
         logger.info(
             f"vq_wav2letter: {len(network.stack.blocks)} layers over {in_dim} features "
-            f"({stamp.get('layer')}), {len(task.units)} symbols with {loss}, "
+            f"({spec.layer}), {len(task.units)} symbols with {task.units.loss.title}, "
             f"{sum(p.numel() for p in network.parameters()):,} parameters; a frame of emissions every "
             f"{1000 * frame_seconds:g} ms"
         )
-        return cls(network, task.units, frame_seconds, stamp, front)
+        return cls(network, task.units, frame_seconds, spec, front)
 
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq says so before each update; schedules of the front's own training do not move."""
         if self.front is not None:
             self.front.set_num_updates(num_updates)
 
-    def forward(self, source: Tensor, lengths: Tensor) -> Emissions:  # [B, T, D] or [B, S], [B]
+    def forward(self, source: Tensor, lengths: Tensor) -> AcousticOutput:  # [B, T, D] or [B, S], [B]
         if self.front is not None:
             source, lengths = self.front(source, lengths)
-        return self.network(source, lengths)
+        out: AcousticOutput = self.network(source, lengths)
+        return out
 
     def frames(self, size: int) -> int:
         """Frames of emissions that so many samples give, or without a front so many frames of features."""
@@ -146,27 +151,21 @@ FRONT = {
 }
 
 
-def front_options(cfg: Any, sample_rate: int) -> FrontOptions:
-    return FrontOptions(
-        checkpoint=cfg.front,
-        layer=cfg.front_layer,
-        bert=cfg.front_bert,
-        run_length=cfg.front_run_length,
-        bands=cfg.front_bands,
+def front_settings(cfg: Any) -> Mapping[str, Any]:
+    """As the options say; a checkpoint from before there was an option has its default."""
+    return {name: getattr(cfg, name, default) for name, default in FRONT.items()}
+
+
+def front_options(asked: Mapping[str, Any], sample_rate: int) -> FeatureOptions:
+    return FeatureOptions(
+        layer=asked["front_layer"] or ("c" if asked["front"] else "logmel"),
+        checkpoint=asked["front"],
+        bert=asked["front_bert"],
+        pieces=asked["front_pieces"],
+        run_length=asked["front_run_length"],
+        bands=asked["front_bands"],
         sample_rate=sample_rate,
-        freeze_updates=cfg.freeze_updates,
     )
-
-
-def seconds_of(stamp: Mapping[str, Any]) -> float:
-    """From one frame of features to the next."""
-    stride, rate = stamp.get("stride"), stamp.get("sample_rate")
-    if not stride or not rate:
-        raise ValueError(
-            f"features.json says `stride` {stride!r} and `sample_rate` {rate!r}; expected samples from frame "
-            f"to frame and samples a second, as `vqw2v features` writes them"
-        )
-    return float(stride) / float(rate)
 
 
 for _arch in set(ARCHS) - {"vq_wav2letter"}:

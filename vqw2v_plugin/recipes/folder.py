@@ -1,37 +1,111 @@
-"""A run's folder → its stages and what each has made, known by the files that lie there and by no name.
+"""A run's folder: how a recipe marks its stages, and how these are found again, by the files in them.
 
-A recipe's stage is a folder with a log and the mark of its end (`runner.py`). What was made by hand, a
-training folder or a folder of tokens, is a stage as well.
+A recipe's stage is a folder with a log; `begun` and `done` hold its stamp. What was made by hand, such as a
+training's folder or a folder of tokens, is a stage as well.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
+import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-LOG, BEGUN, DONE = "log.txt", "begun", "done"
+from ..common.files import write_whole
+
+LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
 HYDRA_LOG, HYDRA = "hydra_train.log", ".hydra"
-_MARKS = {LOG, BEGUN, DONE, HYDRA_LOG, "checkpoint_last.pt", "checkpoint_best.pt"}
+CHECKPOINTS = ("checkpoint_last.pt", "checkpoint_best.pt")  # of a training, the preferred one first
+_MARKS = {LOG, BEGUN, DONE, HYDRA_LOG, *CHECKPOINTS}
 _PRODUCTS = (
     *("corpus.json", "tokens.json", "features.json", "labels.json", "abx.json", "errors-*.json", "*.arpa"),
     *("*.tsv", "hypotheses-*.jsonl"),
 )
-_AFTER = "after "
+_AFTER, _WITH = (re.compile(rf"{word} (.+) ([0-9a-f]{{16}})") for word in ("after", "with"))
 _DEPTH, _MOST_FILES = 6, 5000  # a folder with more files holds audio
 
 
 class RunError(ValueError):
-    """A folder that is no run; the message says what was looked for."""
+    """A folder that is not a run; the message says what was looked for."""
+
+
+class StageError(RuntimeError):
+    """A stage that cannot begin, or has failed; the message names its folder or its log."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a stage's results depend on; when its stamp changes, the stage runs anew.
+
+    As text: a command a line, as a user would type it, then `after STAGE HASH` and `with FILE HASH`.
+    """
+
+    commands: tuple[str, ...]
+    needs: tuple[tuple[str, str], ...] = ()  # each stage before it that it needs, and the hash of its stamp
+    reads: tuple[tuple[str, str], ...] = ()  # each file of the user's that it reads, and its hash
+
+    @property
+    def text(self) -> str:
+        after = (f"after {stage} {digest}" for stage, digest in self.needs)
+        read = (f"with {file} {digest}" for file, digest in self.reads)
+        return "\n".join([*self.commands, *after, *read]) + "\n"
+
+    @property
+    def hash(self) -> str:
+        return hash_of(self.text.encode())
+
+    @classmethod
+    def parse(cls, text: str) -> Stamp:
+        """What `text` has written."""
+        lines = text.removesuffix("\n").split("\n")
+        reads = _taken_from_end(lines, _WITH)
+        needs = _taken_from_end(lines, _AFTER)
+        return cls(tuple(_commands(lines)), needs, reads)
+
+
+def hash_of(content: bytes) -> str:
+    """A hash as stamps hold it."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def is_done(folder: Path, stamp: Stamp) -> bool:
+    """Whether the stage's results are there, made under this very stamp."""
+    done = folder / DONE
+    return done.is_file() and done.read_text(encoding="utf-8") == stamp.text
+
+
+def begin(folder: Path, stamp: Stamp) -> None:
+    """Marks a stage as begun; what lies there under another stamp is removed first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = folder / BEGUN
+    ours = (LOCK, BEGUN)
+    if not begun.is_file():
+        if any(path.name not in ours and not path.name.startswith(f".{BEGUN}.") for path in folder.iterdir()):
+            raise StageError(f"{folder} is there and no recipe made it; move it away, or name another run")
+    elif begun.read_text(encoding="utf-8") != stamp.text:
+        (folder / DONE).unlink(missing_ok=True)  # first of all, since what it promises is about to go
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name not in ours:
+                path.unlink()
+    write_whole(begun, stamp.text)
+
+
+def finish(folder: Path, stamp: Stamp) -> None:
+    """Marks a stage as done."""
+    write_whole(folder / DONE, stamp.text)
 
 
 @dataclass(frozen=True)
 class StageFolder:
-    """One stage; its files are those under it that are of no stage below it."""
+    """One stage; its files are all those under it that do not belong to a stage further down."""
 
     name: str
     path: Path
@@ -46,23 +120,21 @@ class StageFolder:
 
     @cached_property
     def commands(self) -> tuple[str, ...]:
-        """The lines that a user would type; none where nobody wrote them down."""
-        return tuple(line for line in self._stamp if not line.startswith(_AFTER))
+        """What a user would type; nothing where nobody wrote it down."""
+        return self._stamp.commands
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
         """The stages that the recipe says it reads."""
-        return tuple(line.split()[1] for line in self._stamp if line.startswith(_AFTER))
+        return tuple(stage for stage, _ in self._stamp.needs)
 
     @cached_property
-    def _stamp(self) -> list[str]:
-        """What the recipe wrote: commands, then `after STAGE HASH`."""
-        text = read_text(self.path / DONE) or read_text(self.path / BEGUN)
-        return [line for line in text.splitlines() if line.strip() and line.strip() != _AFTER.strip()]
+    def _stamp(self) -> Stamp:
+        return Stamp.parse(read_text(self.path / DONE) or read_text(self.path / BEGUN))
 
     @cached_property
     def began(self) -> float:
-        """Seconds of the epoch; the order of stages. Some file's time, where nothing better is known."""
+        """Seconds since 1970, by which stages are sorted; without marks, the time of its oldest file."""
         for name in (BEGUN, DONE, LOG, HYDRA_LOG):
             if (self.path / name).is_file():
                 return (self.path / name).stat().st_mtime
@@ -70,22 +142,27 @@ class StageFolder:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, where both marks tell; a copied run's are all of one moment."""
+        """How long it took, if both marks tell; in a copied run both may have the same time."""
         marks = [self.path / name for name in (BEGUN, DONE)]
         if not all(mark.is_file() for mark in marks):
             return None
         seconds = marks[1].stat().st_mtime - marks[0].stat().st_mtime
         return seconds if seconds > 0.2 else None
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """A training's last checkpoint, if there is one."""
+        return next((path for name in CHECKPOINTS if (path := self.path / name).is_file()), None)
+
     def arguments(self) -> list[str]:
-        """The words of its commands."""
+        """The words of all its commands."""
         try:
             return shlex.split(" ".join(self.commands))
         except ValueError:
             return " ".join(self.commands).split()
 
     def find(self, pattern: str) -> list[Path]:
-        """Its files of such a name."""
+        """Its files whose names match the pattern."""
         return [file for file in self.files if fnmatch.fnmatch(file.name, pattern)]
 
 
@@ -93,10 +170,10 @@ class RunFolder:
     """All stages of a run, in the order in which they began."""
 
     def __init__(self, path: str | os.PathLike[str], without: Path | None = None) -> None:
-        """`without` is the folder of a stage that is no part of the page: the one that makes it."""
+        """`without` is the folder of a stage to leave out: the one that is making the page."""
         self.path = Path(path).resolve()
         if not self.path.is_dir():
-            raise RunError(f"{path}: is no folder; expected the folder of a recipe's run, such as runs/toy")
+            raise RunError(f"{path}: is not a folder; expected that of a recipe's run, such as runs/toy")
         found = _gather(self.path)
         stages = [StageFolder(self._name(folder), folder, tuple(files)) for folder, files in found.items()]
         hidden = None if without is None else without.resolve()
@@ -110,11 +187,11 @@ class RunFolder:
             )
 
     def find(self, pattern: str) -> list[tuple[StageFolder, Path]]:
-        """All files of such a name, each with its stage."""
+        """All files whose names match the pattern, each with its stage."""
         return [(stage, file) for stage in self.stages for file in stage.find(pattern)]
 
     def short(self, text: str) -> str:
-        """Text with the run's own long path as RUN."""
+        """The text with RUN in place of the run's own long path."""
         return text.replace(str(self.path), "RUN")
 
     def _name(self, folder: Path) -> str:
@@ -122,11 +199,36 @@ class RunFolder:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; nothing where there is none, and no complaint about strange bytes."""
+    """A file's text; empty if there is no such file, and never an error about its bytes."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _taken_from_end(lines: list[str], kind: re.Pattern[str]) -> tuple[tuple[str, str], ...]:
+    """Removes the last lines of this kind; returns (name, hash) of each."""
+    found: list[tuple[str, str]] = []
+    while lines and (line := kind.fullmatch(lines[-1])):
+        found.insert(0, (line[1], line[2]))
+        del lines[-1]
+    return tuple(found)
+
+
+def _commands(lines: Iterable[str]) -> Iterator[str]:
+    """One a line, except where a quoted word holds line breaks."""
+    command = ""
+    for line in lines:
+        command += f"\n{line}" if command else line
+        try:
+            words = shlex.split(command)
+        except ValueError:  # inside a quotation
+            continue
+        if words:
+            yield command
+        command = ""
+    if command:
+        yield command
 
 
 def _gather(run: Path) -> dict[Path, list[Path]]:
@@ -145,7 +247,7 @@ def _gather(run: Path) -> dict[Path, list[Path]]:
 
 
 def _walk(run: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders from the top down, each with its files' names, in order; not those that hold audio."""
+    """Folders from the top down with the sorted names of their files; those that hold audio are left out."""
     for top, folders, names in os.walk(run):
         here = Path(top)
         is_deep = len(here.relative_to(run).parts) >= _DEPTH

@@ -1,4 +1,4 @@
-"""The commands of a recipe as processes: what they say goes into logs, and all end when the recipe does."""
+"""A recipe's commands as processes: their output goes into logs, and none outlives the recipe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _PATIENCE = 10.0  # seconds between asking a process to end and ending it
 
 
 class StoppedError(RuntimeError):
-    """All was stopped, and nothing begins any more."""
+    """Everything was stopped, and nothing may begin any more."""
 
 
 class Processes:
-    """Those that run; threads may share it."""
+    """The processes that are running; threads may share one object."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._stopped = False
@@ -27,9 +27,9 @@ class Processes:
         self._lock = threading.Lock()
 
     def run(self, command: Sequence[str], log: Path, see: Callable[[str], None], lock: int) -> int:
-        """Its status; its output goes behind what the log holds, each line to `see` too.
+        """Runs a command and returns its status; each line of output is added to the log and given to `see`.
 
-        It inherits the descriptor `lock`: what that locks stays locked while it lives, even if we do not.
+        It inherits the file descriptor `lock`: the lock is held as long as it lives, even if we do not.
         """
         with open(log, "a", encoding="utf-8") as file, self._started(command, lock) as process:
             assert process.stdout is not None
@@ -42,7 +42,7 @@ class Processes:
                 raise
         with self._lock:
             self._running.discard(process)
-        self.check()  # it may have ended early, and well
+        self.check()  # a process that was told to stop may still end with status 0
         return process.returncode
 
     def check(self) -> None:
@@ -51,7 +51,7 @@ class Processes:
             raise StoppedError("all was stopped")
 
     def stop(self) -> None:
-        """Ends what runs, with the processes that it started, and lets nothing begin."""
+        """Ends all processes and those that they have started, and lets nothing begin."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -76,7 +76,7 @@ class Processes:
                 env=self._environ,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # a group of its own: its workers end with it
+                start_new_session=True,  # a group of its own, to be ended as a whole
                 pass_fds=[lock],
             )
             self._running.add(process)
@@ -84,13 +84,13 @@ class Processes:
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> None:
-    with suppress(ProcessLookupError):  # it has ended, and all that it started
+    with suppress(ProcessLookupError):  # the whole group has ended
         os.killpg(process.pid, number)
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """A kill and a closed terminal are exceptions, as Ctrl-C is, so that no process is left behind."""
+    """Turns a kill and a closed terminal into exceptions, as Ctrl-C is, so that no process is left behind."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

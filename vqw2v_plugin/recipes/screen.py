@@ -1,4 +1,4 @@
-"""What a user sees of a running recipe: its lines, a bar for each running stage, the time that is left."""
+"""What a user sees of a running recipe: lines of text, a bar for each running stage, the time left."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TextIO
 from ..common.progress import Progress
 
 
-class Board:
-    """Lines that stay, and under them on a terminal the bars of what runs; threads may share it."""
+class Screen:
+    """Lines that stay and, on a terminal, bars of what is running below them; threads may share it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -25,15 +25,15 @@ class Board:
         with self._lock:
             self._redraw(lines)
 
-    def bar(self, name: str, text: str) -> None:
-        """Replaces the bar of this name; where nothing can be replaced, it is a line."""
+    def show_bar(self, name: str, text: str) -> None:
+        """Draws the bar of this name anew; in a log, which cannot be redrawn, it is one more line."""
         with self._lock:
             if self._on_terminal:
                 self._bars[name] = text
             self._redraw(() if self._on_terminal else (text,))
 
-    def drop(self, name: str) -> None:
-        """Takes a bar away."""
+    def remove_bar(self, name: str) -> None:
+        """Removes a bar."""
         with self._lock:
             if self._bars.pop(name, None) is not None:
                 self._redraw(())
@@ -48,42 +48,42 @@ class Board:
 
 
 class StageBar(Progress):
-    """A bar of updates on a board."""
+    """A bar of updates on a screen."""
 
-    def __init__(self, name: str, updates: int, board: Board) -> None:
-        super().__init__(f"    {name}", updates, board.stream)
-        self._name, self._board = name, board
+    def __init__(self, name: str, updates: int, screen: Screen) -> None:
+        super().__init__(f"    {name}", updates, screen.stream)
+        self._name, self._screen = name, screen
 
     def show(self, text: str) -> None:
-        self._board.bar(self._name, text)
+        self._screen.show_bar(self._name, text)
 
 
-class Clock:
+class TimeLeft:
     """How long the rest takes: the stages' own estimates, corrected by how long the finished ones took."""
 
     def __init__(self, minutes: Mapping[str, float], needs: Mapping[str, Collection[str]], jobs: int) -> None:
-        """Of the stages that are still to run, by name and in their order."""
+        """`minutes` has the stages that are still to run, in their order."""
         self._minutes, self._needs, self._jobs = minutes, needs, jobs
         self._waiting = list(minutes)
-        self._began: dict[str, float] = {}  # of those that run
+        self._began: dict[str, float] = {}  # the running stages
         self._guessed = self._taken = 0.0
 
-    def begins(self, name: str) -> None:
+    def begin(self, name: str) -> None:
         self._waiting.remove(name)
         self._began[name] = time.monotonic()
 
-    def ends(self, name: str, seconds: float | None) -> None:
-        """After so many seconds; None: another run has made it, which says nothing of this one's pace."""
+    def end(self, name: str, seconds: float | None) -> None:
+        """`seconds` is None if another run has made it, which tells nothing about the pace of this one."""
         del self._began[name]
         if seconds is not None and self._minutes[name]:
             self._guessed += self._minutes[name]
             self._taken += seconds / 60
 
-    def left(self) -> str:
-        """In words; nothing when nothing is left."""
+    def in_words(self) -> str:
+        """As the user reads it; empty when nothing is left."""
         if not (self._waiting or self._began):
             return ""
-        # Two minutes' faith in the estimates: a first stage of seconds says little of this machine.
+        # The estimates count as two minutes of evidence: a short first stage says little about the machine.
         pace = (self._taken + 2) / (self._guessed + 2)
         now = time.monotonic()
         ends = {
@@ -100,7 +100,7 @@ class Clock:
 def _last_end(
     ends: Mapping[str, float], minutes: Mapping[str, float], needs: Mapping[str, Collection[str]], jobs: int
 ) -> float:
-    """When all is finished, where what can begin first takes the next place that is free."""
+    """Minutes until everything is finished, if whatever can begin first takes the next free place."""
     ended = dict(ends)
     free = [*ended.values(), *[0.0] * (jobs - len(ended))]
     waiting = list(minutes)

@@ -1,6 +1,6 @@
-"""The stages of whole pipelines, from manifests to words: what the recipes in examples/ are put together of.
+"""The stages of whole pipelines, from manifests to words: what the recipes in examples/ are built from.
 
-Each function gives one stage of `runner.py`; its command is the one that a user would type.
+Each function returns one stage for `runner.py`; its command is the one that a user would type.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def train(
     config: Path,
     overrides: Sequence[str],
     *,
-    says: str,
+    title: str,
     minutes: float,
     needs: Sequence[str],
 ) -> Stage:
@@ -47,11 +47,11 @@ def train(
         *(f"common.user_dir={PACKAGE}", f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}"),
         *overrides,
     ]
-    gives = f"{folder}/checkpoint_last.pt"
+    result = f"{folder}/checkpoint_last.pt"
     given = [words for words in overrides if words.startswith("optimization.max_update=")]
     settings = OmegaConf.merge(OmegaConf.load(config), OmegaConf.from_dotlist(given))
     updates = settings.optimization.get("max_update", 0)
-    return Stage(name, [command], says, minutes, needs, [config], updates=updates, gives=gives)
+    return Stage(name, [command], title, minutes, needs, [config], updates=updates, result=result)
 
 
 def usage(run: Path, name: str, checkpoint: Path, data: Path, split: str, needs: Sequence[str]) -> Stage:
@@ -59,8 +59,8 @@ def usage(run: Path, name: str, checkpoint: Path, data: Path, split: str, needs:
     phones = data / f"{split}.phones.ctm"
     command = [*VQW2V, "usage", str(checkpoint), str(data / f"{split}.tsv")]
     command += ["--phones", str(phones), "--untrained"]
-    says = "How it uses its codes, beside a network that has learnt nothing"
-    return Stage(name, [command], says, 0.3, needs, shows="^(trained|untrained|  )")
+    title = "How it uses its codes, beside a network that has learnt nothing"
+    return Stage(name, [command], title, 0.3, needs, shown="^(trained|untrained|  )")
 
 
 def tokens(
@@ -79,8 +79,8 @@ def tokens(
         [*VQW2V, "discretize", str(checkpoint), str(data / f"{split}.tsv"), str(out), *options]
         for split in splits
     ]
-    says = "Audio to tokens, a file's own whatever stands beside it"
-    return Stage(name, commands, says, minutes, needs, gives=f"{out}, which BERT's training reads")
+    title = "Audio to tokens, a file's own whatever stands beside it"
+    return Stage(name, commands, title, minutes, needs, result=f"{out}, which BERT's training reads")
 
 
 def features(
@@ -95,13 +95,13 @@ def features(
     bert: Path | None = None,
     options: Sequence[str] = (),
 ) -> Stage:
-    """What an acoustic model eats: a row a frame."""
+    """An acoustic model's input: one row a frame."""
     out = run / name / "data"
     more = ["--layer", layer, *(["--bert", str(bert)] if bert else []), *options]
     commands = [
         [*VQW2V, "features", str(checkpoint), str(data / f"{split}.tsv"), str(out), *more] for split in splits
     ]
-    return Stage(name, commands, f"Features for the acoustic model: {layer}", minutes, needs, gives=str(out))
+    return Stage(name, commands, f"Features for the acoustic model: {layer}", minutes, needs, result=str(out))
 
 
 def abx(run: Path, name: str, features: Path, data: Path, split: str, needs: Sequence[str]) -> Stage:
@@ -109,8 +109,8 @@ def abx(run: Path, name: str, features: Path, data: Path, split: str, needs: Seq
     out = run / name / "abx.json"
     command = [*VQW2V, "abx", str(features), "--split", split, "--phones", str(data / f"{split}.phones.ctm")]
     command += ["--manifest", str(data / f"{split}.tsv"), "--context", "none", "--out", str(out)]
-    says = f"How well {features.parent.name} tell phones apart (ABX)"
-    return Stage(name, [command], says, 0.1, needs, shows="within|across", gives=str(out))
+    title = f"How well {features.parent.name} tell phones apart (ABX)"
+    return Stage(name, [command], title, 0.1, needs, shown="within|across", result=str(out))
 
 
 def labels(
@@ -120,14 +120,14 @@ def labels(
     manifests = [str(data / f"{split}.tsv") for split in splits]
     out = run / name / "data"
     command = [*VQW2V, "labels", *manifests, str(out), *options]
-    return Stage(name, [command], "Transcripts to labels", 0.1, needs, gives=str(out))
+    return Stage(name, [command], "Transcripts to labels", 0.1, needs, result=str(out))
 
 
 def language_model(run: Path, name: str, text: Path, order: int, needs: Sequence[str]) -> Stage:
     """An n-gram model of the training's words."""
     out = run / name / "lm.arpa"
     command = [*VQW2V, "lm", str(text), str(out), "--order", str(order)]
-    return Stage(name, [command], f"A {order}-gram language model", 0.1, needs, gives=str(out))
+    return Stage(name, [command], f"A {order}-gram language model", 0.1, needs, result=str(out))
 
 
 def decode(
@@ -139,12 +139,12 @@ def decode(
     split: str,
     decoder: Sequence[str],
     *,
-    says: str,
+    title: str,
     minutes: float,
     needs: Sequence[str],
     options: Sequence[str] = (),
 ) -> Stage:
-    """Words of a split, with times and confidences, and the error rate."""
+    """The words of a split, with times and confidences, and the error rate."""
     folder = run / name
     command = [
         *(str(BIN / "fairseq-generate"), str(data), "--user-dir", str(PACKAGE), "--task", "vq_acoustic"),
@@ -152,12 +152,12 @@ def decode(
         *("--scoring", "vq_error", "--results-path", str(folder), *options),
     ]
     answer = ["tail", "-n", "1", str(folder / f"generate-{split}.txt")]
-    gives = f"{folder}/hypotheses-{split}.jsonl"
-    return Stage(name, [command, answer], says, minutes, needs, shows="^Generate ", gives=gives)
+    result = f"{folder}/hypotheses-{split}.jsonl"
+    return Stage(name, [command, answer], title, minutes, needs, shown="^Generate ", result=result)
 
 
 def report(run: Path, name: str, needs: Sequence[str]) -> Stage:
-    """One page of everything."""
+    """One page that shows the whole run."""
     out = run / name / "report.html"
     command = [*VQW2V, "report", str(run), str(out)]
-    return Stage(name, [command], "One page of everything", 0.3, needs, gives=f"{out}: open it in a browser")
+    return Stage(name, [command], "One page of everything", 0.3, needs, result=f"{out}: open it in a browser")

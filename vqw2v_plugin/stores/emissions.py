@@ -11,17 +11,18 @@ import math
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..common.files import write_whole
 from ..common.locks import Rank, claimed
-from .features import ABOUT, FeatureError, FeatureStore, feature_splits, read_features_about
+from .features import FEATURES, FeatureError, FeatureStore, FeatureWriter
 
+ABOUT = FEATURES.about
+EMISSIONS = replace(FEATURES, made_with="fairseq-generate … --emissions", indent=None)  # a matrix on one line
 LAYER = "emissions"  # what features.json says of its rows
 Matrix = npt.NDArray[np.float32]
 
@@ -32,9 +33,9 @@ class SavedEmissions:
 
     store: FeatureStore
     utts: tuple[str, ...]
-    units: Mapping[str, Any]  # `Units(**saved.units)`
+    units: Mapping[str, Any]  # `Units.from_json(saved.units)`
     frame_seconds: float
-    transitions: Matrix | None  # ASG's [V, V] (to, from)
+    transitions: Matrix | None  # [V, V] (to, from), of a loss that has any
 
     def __len__(self) -> int:
         return len(self.utts)
@@ -46,7 +47,7 @@ class SavedEmissions:
 class EmissionWriter:
     """Writes one split, an utterance after the other; the split is there once the `with` block has ended.
 
-    `units` is `dataclasses.asdict` of the model's; what a block that fails has written is dropped.
+    `units` is `to_json` of the model's; what a block that fails has written is dropped.
     """
 
     def __init__(
@@ -74,22 +75,21 @@ class EmissionWriter:
         _parse(self.about, self.folder)
         self._rows: list[tuple[str, int]] = []
         self._seen: set[str] = set()
-        self._stack = ExitStack()
-        self._file: BinaryIO | None = None
+        self._lock = ExitStack()
+        self._writer: FeatureWriter | None = None
 
     def __enter__(self) -> EmissionWriter:
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder, Rank()))
-            self._check_others()
-            self._file = stack.enter_context(open(self._part("npy"), "wb"))
-            self._write_header(0)
-            self._stack = stack.pop_all()
+            EMISSIONS.check_one_model(self.folder, self.split, self.about)
+            self._writer = FeatureWriter(self.folder, self.split, np.float32, self.num_columns, EMISSIONS)
+            self._lock = stack.pop_all()
         return self
 
     def add(self, utt: str, emissions: npt.ArrayLike) -> None:
         """Emissions [T, V] of one utterance, without padding."""
         rows = np.ascontiguousarray(emissions, np.float32)
-        if self._file is None:
+        if self._writer is None:
             raise ValueError("`EmissionWriter.add` outside of its `with` block")
         if rows.ndim != 2 or rows.shape[1] != self.num_columns:
             raise FeatureError(
@@ -100,52 +100,19 @@ class EmissionWriter:
             raise FeatureError(f"the utterance {utt!r} {fault}; expected names that tell utterances apart")
         self._seen.add(utt)
         self._rows.append((utt, len(rows)))
-        self._file.write(rows.data)
+        self._writer.add(rows)
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        with self._stack:
-            if kind is None:
-                self._publish()
-            for suffix in ("npy", "ids", "ends"):
-                self._part(suffix).unlink(missing_ok=True)
-            self._file = None
-
-    def _check_others(self) -> None:
-        """All splits of a folder are of one model."""
-        about = read_features_about(self.folder)
-        others = [name for name in feature_splits(self.folder) if name != self.split]
-        if others and {k: about.get(k) for k in self.about} != self.about:
-            raise FeatureError(
-                f"{self.folder}: its split {others[0]} is of another model, or is no emissions; name another "
-                "folder for these"
-            )
-
-    def _write_header(self, frames: int) -> None:
-        assert self._file is not None
-        header = {"descr": "<f4", "fortran_order": False, "shape": (frames, self.num_columns)}
-        np.lib.format.write_array_header_1_0(self._file, header)  # of one length, whatever `frames` is
-
-    def _publish(self) -> None:
-        assert self._file is not None
-        frames = [count for _, count in self._rows]
-        self._file.seek(0)
-        self._write_header(sum(frames))
-        self._file.close()
-        with open(self._part("ends"), "wb") as file:
-            np.save(file, np.cumsum(np.array(frames, np.int64)), allow_pickle=False)
-        ids = "".join(f"{utt}\t{count}\n" for utt, count in self._rows)
-        self._part("ids").write_text(ids, encoding="utf-8", newline="\n")
-        (self.folder / f"{self.split}.ends.npy").unlink(missing_ok=True)
-        known = read_features_about(self.folder).get("splits", {}) if feature_splits(self.folder) else {}
-        row = {"utterances": len(frames), "frames": sum(frames)}
-        about = {**self.about, "splits": {**known, self.split: row}}
-        write_whole(self.folder / ABOUT, json.dumps(about, sort_keys=True, ensure_ascii=False) + "\n")
-        os.replace(self._part("npy"), self.folder / f"{self.split}.npy")
-        os.replace(self._part("ids"), self.folder / f"{self.split}.ids")
-        os.replace(self._part("ends"), self.folder / f"{self.split}.ends.npy")
-
-    def _part(self, suffix: str) -> Path:
-        return self.folder / f".{self.split}.{suffix}.part"
+        writer, self._writer = self._writer, None
+        assert writer is not None
+        with self._lock:
+            try:
+                if kind is None:
+                    row = {"utterances": len(self._rows), "frames": sum(n for _, n in self._rows)}
+                    splits = {**EMISSIONS.read_about(self.folder).get("splits", {}), self.split: row}
+                    writer.publish(self._rows, {**self.about, "splits": splits})
+            finally:
+                writer.discard()
 
 
 def read_emissions(folder: str | os.PathLike[str], split: str) -> SavedEmissions:
@@ -153,14 +120,14 @@ def read_emissions(folder: str | os.PathLike[str], split: str) -> SavedEmissions
     base = Path(folder)
     if not base.is_dir():
         raise FeatureError(f"{base}: no such folder; `fairseq-generate … --emissions {base}` writes it")
-    about = read_features_about(base)
+    about = EMISSIONS.read_about(base)
     if about.get("layer") != LAYER:
         raise FeatureError(
             f"{base / ABOUT}: has the layer {about.get('layer')!r}, expected {LAYER!r}; "
             f"`fairseq-generate … --emissions {base}` writes such a folder"
         )
-    if split not in feature_splits(base):
-        there = ", ".join(feature_splits(base)) or "none"
+    if split not in EMISSIONS.splits(base):
+        there = ", ".join(EMISSIONS.splits(base)) or "none"
         raise FeatureError(
             f"{base}: has no emissions of the split {split!r} (there are: {there}); name one of these, or "
             f"save them with `fairseq-generate … --gen-subset {split} --emissions {base}`"
@@ -170,13 +137,13 @@ def read_emissions(folder: str | os.PathLike[str], split: str) -> SavedEmissions
     if store.dim != len(about["units"]["symbols"]):
         raise FeatureError(f"{base / split}.npy: has {store.dim} columns, {ABOUT} names others; save it anew")
     utts = tuple(utt for utt, _ in store.rows)
-    return SavedEmissions(store, utts, _units(about["units"]), about["frame_seconds"], transitions)
+    return SavedEmissions(store, utts, about["units"], about["frame_seconds"], transitions)
 
 
 def _parse(about: Mapping[str, Any], folder: Path) -> Matrix | None:
     """The transitions, once all that decoding needs has been looked at."""
     units, seconds, steps = about.get("units"), about.get("frame_seconds"), about.get("transitions")
-    if not isinstance(units, dict) or set(units) != {"symbols", "kind", "blank", "repeats"}:
+    if not isinstance(units, dict) or set(units) - {"loss"} != {"symbols", "kind", "blank", "repeats"}:
         raise FeatureError(f"{folder / ABOUT}: its `units` are {units!r:.80}; expected those of a model")
     if not isinstance(seconds, float) or not 0 < seconds < math.inf:
         raise FeatureError(f"{folder / ABOUT}: `frame_seconds` is {seconds!r}; expected more than 0")
@@ -187,8 +154,3 @@ def _parse(about: Mapping[str, Any], folder: Path) -> Matrix | None:
             f"{folder / ABOUT}: `transitions` are {list(matrix.shape)}; expected [{size}, {size}]"
         )
     return matrix
-
-
-def _units(units: Mapping[str, Any]) -> dict[str, Any]:
-    """As json has them, with tuples again."""
-    return {**units, "symbols": tuple(units["symbols"]), "repeats": tuple(units["repeats"])}

@@ -6,24 +6,32 @@ SPLIT.npy holds all frames [N, D] (fp16 or fp32), SPLIT.ends.npy where each utte
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from .shards import Rows, Shard, ShardFolder, Span, flush
-from .symbols import read_ids
+from ..common.files import make_folder, part_of, publish_in_order, sync_file, sync_folder
+from .folder import SplitFormat, StoreError, ids_line
+from .shards import Rows, Shard, ShardFolder, Span
 
-ABOUT = "features.json"
 
-
-class FeatureError(ValueError):
+class FeatureError(StoreError):
     """A feature folder that cannot be used; the message names the file and the reason."""
+
+
+FEATURES = SplitFormat(
+    about="features.json",
+    files=("ends.npy", "npy", "ids", "refused.tsv"),
+    made_with="vqw2v features",
+    error=FeatureError,
+    later=("normalize",),
+)
 
 
 class FeatureStore:
@@ -61,7 +69,7 @@ class FeatureStore:
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """(utterance, frames) of each, from SPLIT.ids."""
-        return read_ids(self.folder / f"{self.split}.ids", len(self))
+        return FEATURES.read_ids(self.folder, self.split, len(self))
 
     def __getstate__(self) -> tuple[Path, str]:
         return self.folder, self.split  # maps are opened anew in another process, not copied into it
@@ -74,74 +82,120 @@ class FeatureStore:
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
         except FileNotFoundError:
-            there = ", ".join(feature_splits(self.folder)) or "none"
-            raise FeatureError(
-                f"{path}: is missing; the splits in {self.folder} are: {there}; name one of these, or make "
-                f"it with `vqw2v features`"
-            ) from None
+            raise FEATURES.missing(path) from None
         except (ValueError, EOFError) as error:
             raise FeatureError(f"{path}: {error}; expected a whole file of numpy's: make it anew") from error
 
 
-def feature_splits(folder: str | os.PathLike[str]) -> list[str]:
-    """The splits there are."""
-    return sorted(path.name.removesuffix(".ends.npy") for path in Path(folder).glob("*.ends.npy"))
+class FeatureWriter:
+    """Writes one split, frame after frame in the utterances' order; `publish` gives its files their names.
 
+    Until then the frames lie in `.SPLIT.npy.part`. With `resume` those of a killed writer stay: `skip` them.
+    """
 
-def read_features_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What features.json says; empty where there is none."""
-    path = Path(folder) / ABOUT
-    try:
-        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise FeatureError(f"{path}: {error}; expected a JSON object") from error
-    return dict(about)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        split: str,
+        dtype: npt.DTypeLike,
+        dim: int,
+        split_format: SplitFormat = FEATURES,
+        resume: bool = False,
+    ) -> None:
+        self.folder, self.split, self.format = Path(folder), split, split_format
+        self._dtype, self._dim = np.dtype(dtype), dim
+        self._npy, self._ids, self._ends = (
+            self.folder / f"{split}.{suffix}" for suffix in ("npy", "ids", "ends.npy")
+        )
+        make_folder(self.folder)
+        part = part_of(self._npy)
+        self._file: BinaryIO = open(part, "r+b" if resume and part.exists() else "w+b")
+        self._held = self._file.seek(0, os.SEEK_END)
+        self._write_header(0)
+        sync_folder(self.folder)  # once its name is there, `sync` makes what is in it safe
+
+    def add(self, rows: Rows) -> None:  # [T, D]
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+
+    def skip(self, num_frames: int) -> None:
+        """Passes over frames that a killed writer has written and synced."""
+        end = self._file.tell() + num_frames * self._dim * self._dtype.itemsize
+        if self._held < end:
+            raise FeatureError(
+                f"{part_of(self._npy)}: lacks frames that were in it; make it anew with --refresh"
+            )
+        self._file.seek(end)
+
+    def sync(self) -> None:
+        """What was added may be deleted elsewhere."""
+        sync_file(self._file)
+
+    def publish(self, rows: Iterable[tuple[str, int]], about: Mapping[str, Any]) -> None:
+        """`rows` are utterances and their frames, `about` the json; `.ends.npy` goes first and comes last."""
+        sizes = array("q")  # eight bytes each: there may be millions
+        with open(part_of(self._ids), "w", encoding="utf-8", newline="\n") as ids:
+            for utt, frames in rows:
+                ids.write(ids_line(utt, frames))
+                sizes.append(frames)
+        with open(part_of(self._ends), "wb") as ends:
+            np.save(ends, np.cumsum(np.array(sizes, np.int64)), allow_pickle=False)
+        self._file.truncate()
+        self._write_header(sum(sizes))
+        self.sync()
+        self._file.close()
+        self.format.hide(self.folder, self.split)
+        self.format.write_about(self.folder, about)
+        publish_in_order((part_of(path), path) for path in (self._npy, self._ids, self._ends))
+
+    def close(self) -> None:
+        """What was added stays for another writer to resume."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Drops what was not published."""
+        self._file.close()
+        for path in (self._npy, self._ids, self._ends):
+            part_of(path).unlink(missing_ok=True)
+
+    def _write_header(self, num_frames: int) -> None:
+        self._file.seek(0)
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
+        # of one length, whatever the number of frames is
+        np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (num_frames, self._dim)})
 
 
 def gather_features(
-    folder: Path, split: str, shards: ShardFolder, spans: Sequence[Span], utts: Iterable[str]
-) -> int:
-    """Shards → one store, `.ends.npy` last; answers the number of frames. `utts` are those that have frames.
+    folder: Path,
+    split: str,
+    shards: ShardFolder,
+    spans: Sequence[Span],
+    utts: Iterable[str],
+    about: Mapping[str, Any],
+) -> None:
+    """Shards → one store; `utts` are those that have frames, `about` is what features.json will say.
 
     Where no utterance failed a shard is deleted once it is in the store, so the disk need not hold all twice;
     a killed run goes on with the first shard that is still there.
     """
     held = [shards.read(span.index) or Shard() for span in spans]
-    sizes = np.array([n for shard in held for n in shard.frames if n], dtype=np.int64)
-    num_frames, width = int(sizes.sum()), shards.width * shards.dtype.itemsize
-    part, whole = folder / f".{split}.npy.part", folder / f"{split}.npy"
     gathered = [
         not shards.has_rows(span.index) and any(s.frames) for span, s in zip(spans, held, strict=True)
     ]
+    part, whole = part_of(folder / f"{split}.npy"), folder / f"{split}.npy"
     if any(gathered) and not part.exists() and whole.exists():
-        os.replace(whole, part)  # killed between the renames below
-    with open(part, "r+b" if part.exists() else "w+b") as file:
-        before = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        header = {"descr": np.lib.format.dtype_to_descr(shards.dtype), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(file, {**header, "shape": (num_frames, shards.width)})
-        place = file.tell()
-        spare = not any(shard.failed for shard in held)
+        os.replace(whole, part)  # killed while the files got their names
+    is_spare = not any(shard.failed for shard in held)
+    writer = FeatureWriter(folder, split, shards.dtype, shards.width, resume=True)
+    try:
         for span, shard, is_there in zip(spans, held, gathered, strict=True):
-            end = place + sum(shard.frames) * width
-            if is_there and before < end:
-                raise FeatureError(f"{part}: lacks frames that were in it; make it anew with --refresh")
-            if not is_there:
-                file.seek(place)
-                file.write(np.ascontiguousarray(shards.rows(span.index, shard)).data)
-                if spare:
-                    flush(file)
-                    shards.drop_rows(span.index)
-            place = end
-        file.truncate(place)
-    ids = folder / f".{split}.ids.part"
-    with open(ids, "w", encoding="utf-8", newline="\n") as text:
-        text.writelines(f"{utt}\t{frames}\n" for utt, frames in zip(utts, sizes.tolist(), strict=True))
-    ends = folder / f".{split}.ends.part"
-    with open(ends, "wb") as file:
-        np.save(file, np.cumsum(sizes), allow_pickle=False)
-    (folder / f"{split}.ends.npy").unlink(missing_ok=True)
-    os.replace(part, whole)
-    os.replace(ids, folder / f"{split}.ids")
-    os.replace(ends, folder / f"{split}.ends.npy")
-    return num_frames
+            if is_there:
+                writer.skip(sum(shard.frames))
+                continue
+            writer.add(shards.rows(span.index, shard))
+            if is_spare:
+                writer.sync()
+                shards.drop_rows(span.index)
+        sizes = [n for shard in held for n in shard.frames if n]
+        writer.publish(zip(utts, sizes, strict=True), about)
+    finally:
+        writer.close()

@@ -6,24 +6,31 @@ SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.files import publish_in_order, scratch_folder
 from ..common.locks import Rank, claimed
+from .folder import SplitFormat, StoreError
 from .symbols import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
-_UNFINISHED = ".labels"
-ABOUT, PIECES = "labels.json", "pieces.model"
+PIECES = "pieces.model"
 
 
-class LabelError(ValueError):
+class LabelError(StoreError):
     """A label folder that cannot be used; the message names the file and the reason."""
+
+
+LABELS = SplitFormat(
+    about="labels.json",
+    files=("utt", "wrd", *EXTENSIONS.values()),
+    made_with="vqw2v labels",
+    error=LabelError,
+)
 
 
 @dataclass(frozen=True)
@@ -100,28 +107,19 @@ def write_labels(
     folder = Path(out)
     with claimed(folder, Rank()):
         _check_dictionary(folder, kind, [label for label, _ in counts])
-        files[ABOUT] = _merged_about(folder, kind, about)
-        _publish(folder, files)
-
-
-def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """How the labels were made, by kind; empty where labels.json is missing."""
-    path = Path(folder) / ABOUT
-    try:
-        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise LabelError(f"{path}: {error}; expected a JSON object") from error
-    if not isinstance(about, dict):
-        raise LabelError(f"{path}: holds a {type(about).__name__}, expected a JSON object")
-    return about
+        files[LABELS.about] = _merged_about(folder, kind, about)
+        with scratch_folder(folder, "labels") as scratch:
+            for name, data in files.items():
+                (scratch / name).write_bytes(data)
+            publish_in_order((scratch / name, folder / name) for name in files)
 
 
 def _merged_about(folder: Path, kind: str, about: Mapping[str, Any]) -> bytes:
     """What other runs said of other kinds and other splits stays."""
-    known = read_about(folder)
+    known = LABELS.read_about(folder)
     before = known.get(kind, {}).get("splits", {})
     known[kind] = {**about, "splits": {**before, **about.get("splits", {})}}
-    return (json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return LABELS.about_bytes(known)
 
 
 def _check_dictionary(folder: Path, kind: str, symbols: Sequence[str]) -> None:
@@ -132,19 +130,6 @@ def _check_dictionary(folder: Path, kind: str, symbols: Sequence[str]) -> None:
             f"{path}: is there and differs from the dictionary asked for, and labels of two cannot share a "
             "folder; name another"
         )
-
-
-def _publish(out: Path, files: Mapping[str, bytes]) -> None:
-    unfinished = out / _UNFINISHED
-    shutil.rmtree(unfinished, ignore_errors=True)  # a killed run's
-    unfinished.mkdir()
-    try:
-        for name, data in files.items():
-            (unfinished / name).write_bytes(data)
-        for name in files:
-            os.replace(unfinished / name, out / name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _text(lines: Any) -> bytes:

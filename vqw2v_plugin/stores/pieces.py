@@ -20,8 +20,9 @@ from .symbols import NUM_SPECIAL, UNK, TokenError, read_dict
 
 Ids = npt.NDArray[np.int64]
 MODEL, CODES = "pieces.model", "pieces.codes.txt"
-_JOINT = "+"
+JOINT = "+"  # between the codes of a piece's symbol
 _FIRST, _MOST = 0xF0000, 0xFFFE  # the plane for private use
+_STRANGE = "?"  # a code that the model has not seen
 
 
 class Pieces:
@@ -56,18 +57,22 @@ class Pieces:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         write_whole(Path(folder) / CODES, "".join(f"{symbol} 1\n" for symbol in self.codes))
-        part = Path(folder) / f".{MODEL}.{os.getpid()}"
-        part.write_bytes(self.model)
-        os.replace(part, Path(folder) / MODEL)
+        write_whole(Path(folder) / MODEL, self.model)
 
     @property
     def symbols(self) -> list[str]:
         """What a dict.txt names them."""
-        return [_JOINT.join(self.codes[ord(char) - _FIRST] for char in piece) for piece in self._pieces]
+        return [JOINT.join(self.codes[ord(char) - _FIRST] for char in piece) for piece in self._pieces]
 
     def __call__(self, symbols: Sequence[str]) -> tuple[Ids, Ids]:  # N → [M], [M]
         """Ids of the pieces, and how many tokens each is; codes the model has not seen are <unk>."""
-        text = "".join(self._chars.get(symbol, "?") for symbol in symbols)
+        return self._split("".join(self._chars.get(symbol, _STRANGE) for symbol in symbols))
+
+    def join(self, places: Ids) -> tuple[Ids, Ids]:  # [N] → [M], [M]
+        """The same of places in `codes`; below 0 a code that is not among them."""
+        return self._split("".join(_STRANGE if i < 0 else chr(_FIRST + i) for i in places.tolist()))
+
+    def _split(self, text: str) -> tuple[Ids, Ids]:
         parts: list[str] = self._processor.encode(text, out_type=str) if text else []
         ids = np.array([self._ids.get(part, UNK) for part in parts], dtype=np.int64)
         return ids, np.array([len(part) for part in parts], dtype=np.int64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import make_folder, part_of, publish_in_order, remove, sync_file, write_whole
+from .folder import check_same
+
 Rows = npt.NDArray[Any]  # [T, D]
 MOST_ROWS = 256
 _SETTINGS = "settings.json"
-
-
-class ShardError(ValueError):
-    """An unfinished run that this one cannot go on with; the message says what differs."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,8 @@ class ShardFolder:
         if path.is_file():
             check_same(json.loads(path.read_text(encoding="utf-8")), settings, str(self.folder))
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dict(settings), sort_keys=True, ensure_ascii=False)
-        _publish(path, lambda file: file.write(text.encode()))
+        make_folder(self.folder)
+        write_whole(path, json.dumps(dict(settings), sort_keys=True))
 
     def remove(self) -> None:
         """Gone at once by its name; a removal that is cut short is ended by the next `open`."""
@@ -105,21 +103,19 @@ class ShardFolder:
     @contextmanager
     def writing(self, index: int) -> Iterator[ShardWriter]:
         """The shard appears whole when the block ends well, and not at all otherwise."""
-        part = self._part(index)
+        rows, about = self._path(index, "rows"), self._path(index, "json")
+        part = part_of(rows)
         try:
             with open(part, "wb") as file:
                 writer = ShardWriter(self, file)
                 yield writer
-                flush(file)
-            self._path(index, "json").unlink(missing_ok=True)  # of a shard that is made anew
-            os.replace(part, self._path(index, "rows"))
+                sync_file(file)
+            if about.exists():  # that of a shard which is made anew
+                remove(about)
+            publish_in_order([(part, rows)])
         finally:
             part.unlink(missing_ok=True)
-        text = json.dumps({"frames": writer.shard.frames, "failed": writer.shard.failed}, ensure_ascii=True)
-        _publish(self._path(index, "json"), lambda file: file.write(text.encode()))
-
-    def _part(self, index: int) -> Path:
-        return self.folder / f".{index:06d}.{os.getpid()}"
+        write_whole(about, json.dumps({"frames": writer.shard.frames, "failed": writer.shard.failed}))
 
     def _path(self, index: int, suffix: str) -> Path:
         return self.folder / f"{index:06d}.{suffix}"
@@ -139,37 +135,3 @@ class ShardWriter:
             return
         self.shard.frames.append(len(found))
         self._file.write(np.ascontiguousarray(found, dtype=self._owner.dtype).data)
-
-
-def check_same(
-    before: Mapping[str, Any], now: Mapping[str, Any], where: str, refreshable: bool = True
-) -> None:
-    """Both as json holds them; the first few differences make the message."""
-    now = json.loads(json.dumps(dict(now)))
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if names:
-        first = "; ".join(f"`{n}` was {before.get(n)!r} and is now {now.get(n)!r}" for n in names[:3])
-        remedy = (
-            ", or say --refresh to make this split anew" if refreshable else ": its splits are of one kind"
-        )
-        raise ShardError(
-            f"{where} was begun with other settings: {first}; say the same as then, or name another "
-            f"folder{remedy}"
-        )
-
-
-def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "wb") as file:
-            write(file)
-            flush(file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def flush(file: BinaryIO) -> None:
-    """To the disk: after a power cut a name must not stand for nothing."""
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,50 +1,37 @@
-"""The tokens of the picture on disk, what is text of them: SPLIT.ids, dict.txt and tokens.json.
+"""The tokens of the picture on disk, what is text of them: dict.txt and tokens.json.
 
-`.ids` has a line `utt⇥frames` for each utterance, dict.txt a line `symbol count` for each symbol in the order
-of their ids. The ids themselves are in `tokens.py`. Neither torch nor fairseq is needed here.
+dict.txt has a line `symbol count` for each symbol in the order of their ids. The ids themselves are in
+`tokens.py`. Neither torch nor fairseq is needed here.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..common.files import write_whole
+from .folder import SplitFormat, StoreError
 
-NUM_SPECIAL = 4  # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt
-DICT, ABOUT = "dict.txt", "tokens.json"
+# fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt (also in modules/bert/vocabulary.py)
+EOS, UNK, NUM_SPECIAL = 2, 3, 4
+DICT = "dict.txt"
 
 
-class TokenError(ValueError):
+class TokenError(StoreError):
     """A token folder that cannot be used; the message names the file and the reason."""
 
 
-def splits(folder: str | os.PathLike[str]) -> list[str]:
-    """The splits there are."""
-    return sorted(path.stem for path in Path(folder).glob("*.idx"))
-
-
-def read_ids(path: str | os.PathLike[str], expected: int) -> list[tuple[str, int]]:
-    """(utterance, frames) of each line."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-        rows = [(utt, int(frames)) for utt, frames in (line.split("\t") for line in lines)]
-    except FileNotFoundError:
-        raise TokenError(
-            f"{path}: is missing; expected a line 'utterance<TAB>frames' for each utterance"
-        ) from None
-    except ValueError as error:
-        raise TokenError(f"{path}: {error}; expected lines 'utterance<TAB>frames'") from error
-    if len(rows) != expected:
-        raise TokenError(f"{path}: has {len(rows)} lines, its .idx {expected} utterances; make both anew")
-    return rows
+TOKENS = SplitFormat(
+    about="tokens.json",
+    files=("idx", "bin", "ids", "durations.npy", "txt", "codes", "refused.tsv"),
+    made_with="vqw2v discretize",
+    error=TokenError,
+)
 
 
 def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -71,25 +58,6 @@ def write_dict(path: str | os.PathLike[str], counts: Iterable[tuple[str, int]]) 
     write_whole(Path(path), "".join(f"{symbol} {count}\n" for symbol, count in counts))
 
 
-def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What tokens.json says of the folder; empty where there is none."""
-    path = Path(folder) / ABOUT
-    try:
-        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise TokenError(f"{path}: {error}; expected a JSON object") from error
-    if not isinstance(about, dict):
-        raise TokenError(f"{path}: holds a {type(about).__name__}, expected a JSON object")
-    return about
-
-
-def write_about(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> None:
-    """Writes tokens.json: the checkpoint's hash, the settings, the manifests' hashes."""
-    text = json.dumps(dict(about), indent=1, sort_keys=True, ensure_ascii=False)
-    write_whole(Path(folder) / ABOUT, text + "\n")
-
-
-UNK = 3  # fairseq's id of <unk>
 Codes = npt.NDArray[np.integer]
 Ids = npt.NDArray[np.int64]
 

@@ -20,9 +20,10 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from .symbols import Codes, Ids, TokenError, read_ids, splits, symbols_of
+from ..common.files import make_folder, part_of, publish_in_order
+from .folder import ids_line
+from .symbols import EOS, TOKENS, Codes, Ids, TokenError, symbols_of
 
-EOS = 2  # fairseq's id of </s>
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, type of the ids, number of utterances
 _TYPES: dict[int, type[np.generic]] = {
@@ -43,7 +44,7 @@ class TokenStore:
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
         self.folder, self.split = Path(folder), split
         index, self.path = self.folder / f"{split}.idx", self.folder / f"{split}.bin"
-        self._kind, count = _read_header(index, self.folder)
+        self._kind, count = _read_header(index)
         self._raw_sizes = _map(index, np.int32, count, _HEADER.size)
         self._places = _map(index, np.int64, count, _HEADER.size + 4 * count)
         width = np.dtype(self._kind).itemsize
@@ -73,7 +74,7 @@ class TokenStore:
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """(utterance, frames) of each, from SPLIT.ids."""
-        return read_ids(self.folder / f"{self.split}.ids", len(self))
+        return TOKENS.read_ids(self.folder, self.split, len(self))
 
     def __getstate__(self) -> tuple[Path, str]:
         return self.folder, self.split  # maps are opened anew in another process, not copied into it
@@ -85,8 +86,7 @@ class TokenStore:
 class TokenWriter:
     """Writes one split in the order of `add`; it appears under its names when whole, on leaving `with`.
 
-    Until then it lies beside them. A killed run's part is taken up again: `num_done` utterances need no other
-    `add`, and the end result is that of an uninterrupted run. `refresh` starts from nothing.
+    What a block that fails has written is dropped.
     """
 
     def __init__(
@@ -94,28 +94,18 @@ class TokenWriter:
         folder: str | os.PathLike[str],
         split: str,
         num_symbols: int | None = None,
-        refresh: bool = False,
         distinct: bool = False,
     ) -> None:
         """`distinct`: the caller vouches for ids of their own, which need not be remembered then."""
         self.folder, self.split = Path(folder), split
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self._kind = _fitting_type(num_symbols)
         self._limit = np.iinfo(self._kind).max  # type: ignore[type-var]
-        self._bin_part, self._ids_part = self._part("bin"), self._part("ids")
-        rows = [] if refresh else self._kept_rows()
-        self._sizes = array("i", (size for _, _, size in rows))  # four bytes each: there may be millions
-        self._seen = None if distinct else {utt for utt, _, _ in rows}
-        self._bin: BinaryIO = open(self._bin_part, "r+b" if rows else "wb")
-        self._bin.truncate(sum(self._sizes) * np.dtype(self._kind).itemsize)
-        self._bin.seek(0, os.SEEK_END)
-        self._ids: TextIO = open(self._ids_part, "w", encoding="utf-8", newline="\n")
-        self._ids.writelines(f"{utt}\t{frames}\t{size}\n" for utt, frames, size in rows)
-
-    @property
-    def num_done(self) -> int:
-        """Utterances written so far, those of a killed run among them."""
-        return len(self._sizes)
+        self._sizes = array("i")  # four bytes each: there may be millions
+        self._seen: set[str] | None = None if distinct else set()
+        self._paths = [self.folder / f"{split}.{suffix}" for suffix in ("bin", "ids", "idx")]
+        self._bin: BinaryIO = open(part_of(self._paths[0]), "wb")
+        self._ids: TextIO = open(part_of(self._paths[1]), "w", encoding="utf-8", newline="\n")
 
     def add(self, utt: str, frames: int, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> None:
         """Appends an utterance: its ids without <s> and </s>, and how many frames they stand for."""
@@ -128,9 +118,7 @@ class TokenWriter:
                 f"{where}: has ids {values.min()} to {values.max()}; expected 0 to {self._limit}"
             )
         self._bin.write(values.astype(self._kind).tobytes())
-        self._bin.flush()  # before the line that says it is there
-        self._ids.write(f"{utt}\t{frames}\t{len(values)}\n")
-        self._ids.flush()
+        self._ids.write(ids_line(utt, frames))
         self._sizes.append(len(values))
         if self._seen is not None:
             self._seen.add(utt)
@@ -141,10 +129,14 @@ class TokenWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bin.close()
-        self._ids.close()
-        if kind is None:
-            self._publish()
+        try:
+            self._bin.close()
+            self._ids.close()
+            if kind is None:
+                self._publish()
+        finally:
+            for path in self._paths:
+                part_of(path).unlink(missing_ok=True)
 
     def _publish(self) -> None:
         """`.idx` last: without it there is no split."""
@@ -152,47 +144,16 @@ class TokenWriter:
         ends = np.cumsum(sizes, dtype=np.int64) * np.dtype(self._kind).itemsize
         places = np.append(np.zeros(1, dtype=np.int64), ends)[: len(sizes)]
         header = _HEADER.pack(_MAGIC, 1, _CODES[self._kind], len(sizes))
-        index, ids = self._part("idx"), self._part("ids.final")
-        index.write_bytes(header + sizes.tobytes() + places.tobytes())
-        with (
-            open(ids, "w", encoding="utf-8", newline="\n") as file,
-            open(self._ids_part, encoding="utf-8") as part,
-        ):
-            file.writelines(line.rpartition("\t")[0] + "\n" for line in part)
-        os.replace(self._bin_part, self.folder / f"{self.split}.bin")
-        os.replace(ids, self.folder / f"{self.split}.ids")
-        os.replace(index, self.folder / f"{self.split}.idx")
-        self._ids_part.unlink()
-
-    def _part(self, name: str) -> Path:
-        # ids of another width are another run's
-        return self.folder / f".{self.split}.{self._kind.__name__}.{name}.part"
-
-    def _kept_rows(self) -> list[tuple[str, int, int]]:
-        """What a killed run left whole."""
-        if not (self._bin_part.is_file() and self._ids_part.is_file()):
-            return []
-        held = self._bin_part.stat().st_size // np.dtype(self._kind).itemsize
-        rows: list[tuple[str, int, int]] = []
-        for line in self._ids_part.read_text(encoding="utf-8").split("\n")[:-1]:
-            utt, frames, size = line.split("\t")
-            held -= int(size)
-            if held < 0:
-                break
-            rows.append((utt, int(frames), int(size)))
-        return rows
+        part_of(self._paths[2]).write_bytes(header + sizes.tobytes() + places.tobytes())
+        publish_in_order((part_of(path), path) for path in self._paths)
 
 
-def _read_header(path: Path, folder: Path) -> tuple[type[np.generic], int]:
+def _read_header(path: Path) -> tuple[type[np.generic], int]:
     try:
         with open(path, "rb") as file:
             magic, version, kind, count = _HEADER.unpack(file.read(_HEADER.size))
     except FileNotFoundError:
-        there = ", ".join(splits(folder)) or "none"
-        raise TokenError(
-            f"{path}: is missing; the splits in {folder} are: {there}; name one of these, or make it "
-            f"with `vqw2v discretize`"
-        ) from None
+        raise TOKENS.missing(path) from None
     except struct.error:
         magic, version, kind, count = b"", 0, 0, 0
     size = path.stat().st_size
@@ -222,14 +183,17 @@ class TokenExtras:
     """Takes each utterance of a split in turn; what it writes gets its names on `publish`."""
 
     def __init__(self, out: Path, split: str, run_length: bool, text: bool, npy: bool) -> None:
-        self.out, self.split, self.npy = out, split, npy
-        self._text = open(self._part("txt"), "w", encoding="utf-8", newline="\n") if text else None
-        self._durations = open(self._part("durations.npy"), "wb") if run_length else None
+        names = {"txt": text, "durations.npy": run_length, "codes": npy}
+        self._paths = {name: out / f"{split}.{name}" for name, is_wanted in names.items() if is_wanted}
+        parts = {name: part_of(path) for name, path in self._paths.items()}
+        self._text = open(parts["txt"], "w", encoding="utf-8", newline="\n") if text else None
+        self._durations = open(parts["durations.npy"], "wb") if run_length else None
         if self._durations is not None:
             self._durations.seek(_NPY_HEADER)
-        if npy:
-            shutil.rmtree(self._part("codes"), ignore_errors=True)
-            self._part("codes").mkdir()
+        self._codes = parts.get("codes")
+        if self._codes is not None:
+            shutil.rmtree(self._codes, ignore_errors=True)  # a killed run's
+            self._codes.mkdir()
 
     def add(self, utt: str, codes: Codes, kept: Codes, lengths: Ids) -> None:
         """`codes` [T, G] of all frames, `kept` [N, G] of the tokens, `lengths` [N] the frames of each."""
@@ -238,16 +202,15 @@ class TokenExtras:
         if self._text is not None:
             symbols, inverse = symbols_of(kept)
             self._text.write(" ".join(symbols[i] for i in inverse.tolist()) + "\n")
-        if self.npy:
+        if self._codes is not None:
             steps = [step if step.strip(".") else step.replace(".", "%2E") for step in utt.split("/") if step]
-            path = self._part("codes").joinpath(*steps[:-1], (steps[-1] if steps else "%2F") + ".npy")
+            path = self._codes.joinpath(*steps[:-1], (steps[-1] if steps else "%2F") + ".npy")
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, codes)
 
     def publish(self) -> None:
         if self._text is not None:
             self._text.close()
-            os.replace(self._part("txt"), self.out / f"{self.split}.txt")
         if self._durations is not None:
             count = (self._durations.tell() - _NPY_HEADER) // 4
             self._durations.seek(0)
@@ -255,10 +218,4 @@ class TokenExtras:
             np.lib.format.write_array_header_1_0(self._durations, header)
             assert self._durations.tell() == _NPY_HEADER
             self._durations.close()
-            os.replace(self._part("durations.npy"), self.out / f"{self.split}.durations.npy")
-        if self.npy:
-            shutil.rmtree(self.out / f"{self.split}.codes", ignore_errors=True)
-            os.replace(self._part("codes"), self.out / f"{self.split}.codes")
-
-    def _part(self, name: str) -> Path:
-        return self.out / f".{self.split}.{name}.part"
+        publish_in_order((part_of(path), path) for path in self._paths.values())

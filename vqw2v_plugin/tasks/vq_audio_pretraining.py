@@ -11,6 +11,7 @@ from omegaconf import MISSING
 
 from ..audio.pcm_cache import PcmCache
 from ..corpora.manifest import Manifest, ManifestError
+from ..corpora.sizes import DEFAULT_RATE
 from ..training.datasets.audio import AudioCropDataset
 from ..training.restart import remedy_for
 from ..training.task import TrainingConfig, TrainingTask
@@ -22,7 +23,7 @@ class VqAudioPretrainingConfig(TrainingConfig):
 
     data: str = field(default=MISSING, metadata={"help": "folder of the manifests, one SPLIT.tsv a split"})
     sample_rate: int = field(
-        default=16_000,
+        default=DEFAULT_RATE,
         metadata={"help": "rate in Hz that all audio is resampled to; the sizes below count at it"},
     )
     normalize: bool = field(
@@ -75,11 +76,6 @@ class VqAudioPretrainingTask(TrainingTask):
     def check_data(self) -> None:
         """The folder of manifests is to be there."""
         list_manifests(self.cfg.data)
-
-    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
-        """Validation closes a stretch of training: the moment to say how many files were skipped."""
-        for dataset in self.datasets.values():
-            dataset.report_skipped()
 
     @property
     def source_dictionary(self) -> None:

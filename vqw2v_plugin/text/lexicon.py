@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ..common.files import write_whole
 from .units import BOUNDARY, PIECE_BEGIN, UNKNOWN, Units
 
 Spellings = dict[str, list[tuple[str, ...]]]  # word: its spellings, the first the usual one
@@ -14,9 +15,9 @@ _VARIANT = re.compile(r"\(\d+\)$")  # the `(2)` of a second pronunciation
 
 
 def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] | None = None) -> Spellings:
-    """Spellings by word; a word alone on its line has an empty one, to be spelled by its letters.
+    """Spellings by word; a word alone on its line has an empty one and is spelled by its letters.
 
-    `word_form` is what transcripts went through, so that both have one spelling of `IT'S`.
+    `word_form` is what transcripts went through too, so that both spell `IT'S` alike.
     """
     spellings: Spellings = {}
     for line in _lines(Path(path)):
@@ -36,9 +37,9 @@ def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] |
 
 
 def write_lexicon(path: str | os.PathLike[str], spellings: Mapping[str, Iterable[tuple[str, ...]]]) -> None:
-    """A line a spelling, in the words' order."""
+    """A line for each spelling, sorted by word."""
     lines = [f"{word}\t{' '.join(s)}\n" for word, found in sorted(spellings.items()) for s in found]
-    Path(path).write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_whole(Path(path), "".join(lines))
 
 
 def columns_of(
@@ -46,7 +47,7 @@ def columns_of(
 ) -> list[tuple[str, list[int]]]:
     """(word, columns) of each spelling; words end with the boundary where the model has one.
 
-    ASG's spellings are packed, as the model's transcripts were. A word that cannot be spelled is an error.
+    Spellings are packed as the model's transcripts were. A word that cannot be spelled is an error.
     """
     spelled = []
     for word, found in spellings.items():
@@ -64,9 +65,9 @@ def _columns(word: str, labels: tuple[str, ...], units: Units) -> list[int]:
     wanted = wanted[:-1] if wanted[-1:] == [BOUNDARY] else wanted
     if not wanted:
         raise ValueError("has no labels; expected one at least beside the boundary")
-    # The boundary that `encode` puts before an ASG transcript is the one that ended the word before.
     columns = units.encode([*wanted, BOUNDARY] if has_boundary else wanted)
-    return columns[1:] if has_boundary and not units.is_ctc else columns
+    # A boundary that `encode` puts before a transcript is the one that ended the word before.
+    return columns[1:] if has_boundary and units.loss.starts_with_boundary else columns
 
 
 def _letters(word: str, units: Units) -> list[str]:

@@ -1,20 +1,20 @@
 """The n-gram LM of the last arrow, second half: modified Kneser-Ney (Chen & Goodman 1999, §4.1.6).
 
-As lmplz does it (Heafield et al. 2013): closed-form discounts an order, every order interpolated with the one
-below, the lowest with the uniform distribution over all words and `<unk>`.
+As lmplz does it (Heafield et al. 2013): closed-form discounts for each order, every order interpolated
+with the one below, the lowest with the uniform distribution over all words and `<unk>`.
 Shapes: N n-grams of one order, in suffix order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ..common.files import writing_text
 from .ngram_counts import BOS, EOS, Ints, NGrams, Text, count_ngrams
 
 Floats = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ MAX_ORDER = 6
 
 @dataclass(frozen=True)
 class Discounts:
-    """What is taken off adjusted counts of 1, 2, and 3 or more; `problem` says why they are not estimates."""
+    """What is subtracted from counts of 1, 2, and 3 or more; `problem` says why it is not estimated."""
 
     values: tuple[float, float, float]
     problem: str = ""
@@ -37,7 +37,7 @@ class Discounts:
 
 @dataclass(frozen=True)
 class Order:
-    """What an ARPA file holds of one order; `first` and `suffix` as in `NGrams`, after pruning."""
+    """What an ARPA file holds for one order; `first` and `suffix` as in `NGrams`, after pruning."""
 
     first: Ints  # [N]
     suffix: Ints  # [N] rows of the order below
@@ -59,7 +59,7 @@ class NGramModel:
 
 
 def train_ngram(text: Text, order: int, prune: Sequence[int] = ()) -> NGramModel:
-    """`prune`: an order each, n-grams seen so often or less are left out; the last holds for the rest."""
+    """`prune`: a count an order, the last for all above; n-grams seen so often or less are left out."""
     check_order(order)
     thresholds = pruning(prune, order)
     counts = count_ngrams(text, order)
@@ -79,7 +79,7 @@ def check_order(order: int) -> None:
 
 
 def pruning(prune: Sequence[int], order: int) -> list[int]:
-    """One threshold an order."""
+    """One threshold for each order."""
     given = list(prune) or [0]
     if len(given) > order or min(given) < 0 or given != sorted(given):
         raise ValueError(
@@ -90,7 +90,7 @@ def pruning(prune: Sequence[int], order: int) -> list[int]:
 
 
 def _kept(grams: NGrams, threshold: int, order: int) -> Bools:  # [N]
-    """By occurrences, not by adjusted counts, so that an n-gram's context and suffix stay with it."""
+    """Prunes by occurrences, not adjusted counts, so that an n-gram's context and suffix stay with it."""
     keep: Bools = grams.raw > threshold
     if order == 1:
         keep[: EOS + 1] = True
@@ -98,9 +98,9 @@ def _kept(grams: NGrams, threshold: int, order: int) -> Bools:  # [N]
 
 
 def _counts_for_discounts(orders: list[NGrams]) -> list[Ints]:
-    """Adjusted counts, but the very last n-gram of each lower order by its occurrences.
+    """Adjusted counts, but for the very last n-gram of each lower order its occurrences.
 
-    So lmplz does it, and small texts' discounts show it.
+    lmplz does so, and in small texts the discounts show it.
     """
     counts = [grams.adjusted for grams in orders]
     for n, grams in enumerate(orders[:-1]):
@@ -133,7 +133,7 @@ def _interpolate(counts: list[NGrams], kept: list[Bools], discounts: list[Discou
     backoffs: list[Floats] = []
     for grams, keep, discount in zip(counts, kept, discounts, strict=True):
         taken = discount.of(grams.adjusted)
-        freed = np.where(keep, taken, grams.adjusted)  # what is pruned goes to the order below as a whole
+        freed = np.where(keep, taken, grams.adjusted)  # what is pruned is left to the order below
         total: Floats = np.bincount(grams.context, grams.adjusted, minlength=len(below)).astype(np.float64)
         gamma = np.ones(len(below))
         np.divide(np.bincount(grams.context, freed, minlength=len(below)), total, out=gamma, where=total > 0)
@@ -165,22 +165,13 @@ LINES_AT_ONCE = 1 << 16
 
 
 def write_arpa(model: NGramModel, path: str | Path) -> None:
-    """The file appears under its name when it is whole."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as out:
-            for block in arpa_blocks(model):
-                out.write(block)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    """Writes the file; it appears under its name only when complete."""
+    with writing_text(Path(path)) as out:
+        out.writelines(arpa_blocks(model))
 
 
 def arpa_blocks(model: NGramModel) -> Iterator[str]:
-    """The file's text, some thousand lines at a time."""
+    """The file's text, a few thousand lines at a time."""
     counts = (f"ngram {n}={len(order)}\n" for n, order in enumerate(model.orders, 1))
     yield "\\data\\\n" + "".join(counts)
     words = np.array(model.words, dtype=object)

@@ -24,13 +24,13 @@ Ints = npt.NDArray[np.int32]
 
 SPECIAL = (b"<unk>", b"<s>", b"</s>")
 UNK, BOS, EOS = range(3)
-MAX_TOKENS = 2**30  # counts and rows are 32 bits wide
+MAX_TOKENS = 2**30  # counts and rows have 32 bits
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Text:
-    """Sentences as one row of ids, each between `<s>` and `</s>`."""
+    """Sentences as one sequence of ids, each between `<s>` and `</s>`."""
 
     words: tuple[str, ...]  # [V]
     ids: Ints
@@ -50,7 +50,7 @@ class NGrams:
     context: Ints  # [N] the n-gram without its last word
     suffix: Ints  # [N] the n-gram without its first word
     raw: Ints  # [N] occurrences
-    adjusted: Ints  # [N] distinct words before it; occurrences where nothing can stand before it
+    adjusted: Ints  # [N] how many words precede it; its occurrences if none can
 
     def __len__(self) -> int:
         return len(self.first)
@@ -98,7 +98,7 @@ def number_words(lines: Iterable[bytes], name: str = "text", skip_symbols: bool 
 
 
 def _refuse_symbols(ids: Ints, lengths: npt.NDArray[np.int64], name: str) -> None:
-    """The symbols of the model may not be words of the text."""
+    """Refuses a text whose words include the model's own symbols."""
     found = np.flatnonzero(ids <= EOS)
     if len(found):
         line = np.searchsorted(np.cumsum(lengths), found[0], side="right") + 1
@@ -132,11 +132,11 @@ def count_ngrams(text: Text, order: int) -> list[NGrams]:
     """The n-grams of every order up to `order`, with adjusted counts (Heafield et al. 2013, §3.2)."""
     ids, size = text.ids, len(text.words)
     token = np.arange(len(ids), dtype=np.int32)
-    place = token - np.maximum.accumulate(np.where(ids == BOS, token, 0))  # in its sentence; <s> stands at 0
+    place = token - np.maximum.accumulate(np.where(ids == BOS, token, 0))  # in its sentence; <s> is at 0
     orders = [_unigrams(ids, size)]
     rows = ids.astype(np.int64)  # [E] for each token the n-gram of the order below that ends there
     for n in range(2, order + 1):
-        ends = np.flatnonzero(place >= n - 1)  # where n words of one sentence end, `<s>` among them
+        ends = np.flatnonzero(place >= n - 1)  # where n words of one sentence end, `<s>` included
         if not len(ends):
             raise ValueError(
                 f"`order` {order} is too high: the longest sentence has {place.max() - 1} words, which with "

@@ -1,4 +1,4 @@
-"""text ──▶ letters: what is done to transcripts before they are spelled, and to LM text likewise."""
+"""text ──▶ letters: what is done to transcripts, and to a language model's text, before spelling."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NO_WORD = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")  # <unk>, [noise]
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Composed characters (NFC), one apostrophe, one case; signs and punctuation but `keep` become spaces.
+    """Composed characters (NFC), one apostrophe, one case; punctuation outside of `keep` becomes spaces.
 
     `<unk>`, `<NOISE>`, `[laughter]` become `<unk>`. Numbers stay as they are: nothing is spelled out.
     """
 
     case: str = "lower"
     keep: str = DEFAULT_KEEP
-    enabled: bool = True  # else white space alone is made plain
+    enabled: bool = True  # else only white space is normalized
 
     def __post_init__(self) -> None:
         if self.case not in CASES:
@@ -45,14 +45,14 @@ class Normalizer:
         return " ".join(part for part in parts if any(unicodedata.category(c)[0] in "LMN" for c in part))
 
     def _kept(self, character: str) -> str:
-        """Letters, their marks, digits and what `keep` names; invisible signs inside a word vanish."""
+        """Keeps letters, marks, digits and what `keep` names; invisible characters inside a word vanish."""
         category = unicodedata.category(character)
         if character in self.keep or category[0] in "LMN":
             return character
         return "" if category == "Cf" else " "
 
     def describe(self) -> dict[str, object]:
-        """For the record beside the labels."""
+        """What labels.json records."""
         if not self.enabled:
             return {"enabled": False}
         return {"case": self.case, "keep": self.keep}

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..stack import StackError
 
-# The 61 that TIMIT transcribes, by what becomes of them among the 48 that models are trained on.
+# The 61 phones of TIMIT's transcripts, by what they become among the 48 for training.
 _TO_48 = {
     "uw": "ux",
     "er": "axr",
@@ -25,7 +25,7 @@ _TO_48 = {
     "vcl": "bcl dcl gcl",
     "sil": "h# pau #h",
 }
-# What becomes of the 48 among the 39 that are scored.
+# The 48, by what they become among the 39 for scoring.
 _TO_39 = {
     "aa": "ao",
     "ah": "ax",
@@ -39,7 +39,7 @@ _KEPT_48 = (
     "aa ae ah ao aw ax ay b ch cl d dh dx eh el en epi er ey f g hh ih ix iy jh k l m n ng ow oy p r s sh "
     "sil t th uh uw v vcl w y z zh"
 )
-GLOTTAL_STOP = "q"  # which both foldings leave out
+GLOTTAL_STOP = "q"  # both foldings drop it
 _STRESS = re.compile(r"(?<=[A-Za-z])[0-2]$")
 
 
@@ -53,7 +53,7 @@ FOLD_39 = {phone: _FOLD_48_TO_39[folded] for phone, folded in FOLD_48.items()}
 
 
 def fold_timit(phones: Iterable[str], to: int = 39) -> list[str]:
-    """Phones of TIMIT's 61 or of the 48 as the 48 or the 39; `|` between words stays."""
+    """Folds TIMIT's 61 phones, or the 48, to the 48 or the 39; `|` between words stays."""
     table = _table(to)
     return [table.get(phone, phone) for phone in _known(phones, table)]
 
@@ -88,7 +88,7 @@ FOLDS: dict[str, Callable[[Iterable[str]], list[str]]] = {
 # Constants of speak_lib.h, the public header of espeak-ng.
 _SYNCHRONOUS, _DONT_EXIT, _UTF8 = 2, 0x8000, 1
 _IPA, _SEPARATOR = 0x02, "_"
-_MOST_PATH = 160  # characters of the data folder's name that espeak-ng keeps
+_MOST_PATH = 160  # characters of the data folder's path that espeak-ng keeps
 _NOT_A_PHONE = re.compile(r"\([a-z-]+\)|[ˈˌ‖|]")  # a change of language, stress
 
 
@@ -111,7 +111,7 @@ class EspeakPhones:
         self._library.espeak_SetVoiceByName(self.voice.encode())  # another instance may have set its own
         text = ctypes.c_char_p(word.encode())
         mode, found = _IPA | ord(_SEPARATOR) << 8, []
-        while text.value:  # espeak answers a clause and moves the pointer behind it
+        while text.value:  # espeak returns one clause and moves the pointer past it
             clause = self._library.espeak_TextToPhonemes(ctypes.byref(text), _UTF8, mode)
             found.append((clause or b"").decode(errors="replace"))
         phones = re.split(rf"[{_SEPARATOR}\s]+", " ".join(_NOT_A_PHONE.sub("", clause) for clause in found))
@@ -120,7 +120,7 @@ class EspeakPhones:
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    """espeak-ng, opened: it has one state a process."""
+    """The library, opened; a process has one state of it."""
     try:
         import espeakng_loader
     except ImportError as error:

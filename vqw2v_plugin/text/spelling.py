@@ -114,7 +114,7 @@ class PieceSpeller:
         return [pieces] if pieces and all(map(self._is_known, pieces)) else []
 
     def symbols(self) -> list[str]:
-        """The pieces in the model's order, without `<unk>` and marks of control."""
+        """The pieces in the model's order, without `<unk>` and control symbols."""
         p = self._pieces
         return [p.id_to_piece(i) for i in range(len(p)) if not (p.is_unknown(i) or p.is_control(i))]
 
@@ -123,7 +123,7 @@ class PieceSpeller:
 
 
 def lexicon_variants(spellings: Spellings) -> Variants:
-    """The pronunciations of each word; none of a word that the lexicon lacks."""
+    """Each word's pronunciations; none if the lexicon lacks it."""
     return lambda word: spellings.get(word, [])
 
 
@@ -136,10 +136,10 @@ def train_pieces(texts: Iterable[str], vocab_size: int) -> bytes:
             model_writer=written,
             vocab_size=vocab_size,
             character_coverage=1.0,
-            normalization_rule_name="identity",  # the text is normalized already
+            normalization_rule_name="identity",  # the text is already normalized
             bos_id=-1,
             eos_id=-1,
-            num_threads=1,  # so that the same text makes the same model
+            num_threads=1,  # so that the same text gives the same model
             minloglevel=2,
         )
     except RuntimeError as error:

@@ -1,37 +1,46 @@
-"""states ──acoustic model──▶ letters: what each column of the emissions says, and labels to words and back.
+"""states ──acoustic model──▶ letters: what the columns of the emissions stand for, and labels ↔ words.
 
 Labels are a transcript's letters, phones or pieces as a label file holds them. Columns are what the model
-tells apart: the labels, with CTC's blank before them or ASG's repetition symbols behind them.
+tells apart: the labels, with a blank before them or repetition symbols behind them as the loss wants it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from .loss_kinds import LOSS_KINDS, LossKind, loss_kind
 
 KINDS = ("letters", "phones", "pieces")
-BOUNDARY = "|"  # ends a word of letters or phones, and is the silence between words
+BOUNDARY = "|"  # ends a word of letters or phones, and stands for the silence between words
 PIECE_BEGIN = "▁"  # begins a word of pieces
 UNKNOWN = "<unk>"
 BLANK = "<blank>"
 SILENCES = (BOUNDARY, "sil", "SIL")
-DEFAULT_REPEATS = 2  # of the papers: `1` and `2`
+DEFAULT_REPEATS = 2  # the papers': `1` and `2`
 
 
 @dataclass(frozen=True)
 class Units:
-    """The columns of the emissions [T, V]; make them with `ctc_units` or `asg_units`."""
+    """The columns of the emissions [T, V]; make them with `make_units`, `ctc_units` or `asg_units`."""
 
     symbols: tuple[str, ...]
     kind: str = "letters"
     blank: int | None = None
     repeats: tuple[str, ...] = ()
+    loss: LossKind = field(kw_only=True)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"`kind` of units is {self.kind!r}; expected one of {', '.join(KINDS)}")
+        if (self.blank is not None) != self.loss.has_blank:
+            wanted = "the column of one" if self.loss.has_blank else "none"
+            raise ValueError(f"`blank` is {self.blank}; {self.loss.title} has {wanted}")
+        if self.repeats and not self.loss.has_repeats:
+            raise ValueError(f"`repeats` are {' '.join(self.repeats)}; {self.loss.title} has none")
         seen: set[str] = set()
         for symbol in self.symbols:
             if symbol in seen:
@@ -42,9 +51,28 @@ class Units:
     def __len__(self) -> int:
         return len(self.symbols)
 
-    @property
-    def is_ctc(self) -> bool:
-        return self.blank is not None
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> Units:
+        """Of what a file holds; those that name no loss are ASG's or, with a blank, CTC's."""
+        symbols, blank = tuple(held["symbols"]), held["blank"]
+        loss = loss_kind(held.get("loss") or _loss_told_by(blank))
+        return cls(symbols, held["kind"], blank, tuple(held["repeats"]), loss=loss)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a file holds; it names the loss where `blank` does not tell it."""
+        held = {
+            "symbols": list(self.symbols),
+            "kind": self.kind,
+            "blank": self.blank,
+            "repeats": list(self.repeats),
+        }
+        return held if _loss_told_by(self.blank) == self.loss.name else {**held, "loss": self.loss.name}
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """What a transcript may hold."""
+        said = (symbol for column, symbol in enumerate(self.symbols) if column != self.blank)
+        return frozenset(said) - {*self.repeats}
 
     @property
     def boundary(self) -> int | None:
@@ -52,18 +80,20 @@ class Units:
         return self.symbols.index(BOUNDARY) if BOUNDARY in self.symbols else None
 
     @property
+    def _starts_with_boundary(self) -> bool:
+        return self.loss.starts_with_boundary and self.boundary is not None
+
+    @property
     def silence(self) -> int:
-        """The column that says nothing; -1 where there is none."""
+        """The column of silence; -1 if there is none."""
         return next((self.symbols.index(name) for name in SILENCES if name in self.symbols), -1)
 
     def encode(self, labels: Sequence[str]) -> list[int]:
-        """The columns of a transcript's labels. ASG's begin with the boundary, its silence."""
+        """The columns of a transcript's labels."""
         wanted = list(labels)
-        if not self.is_ctc:
-            if self.boundary is not None and wanted[:1] != [BOUNDARY]:
-                wanted.insert(0, BOUNDARY)
-            wanted = pack_repeats(wanted, self.repeats)
-        return self.columns(wanted)
+        if self._starts_with_boundary and wanted[:1] != [BOUNDARY]:
+            wanted.insert(0, BOUNDARY)
+        return self.columns(pack_repeats(wanted, self.repeats) if self.loss.has_repeats else wanted)
 
     def columns(self, symbols: Iterable[str]) -> list[int]:
         """The columns of symbols as they are."""
@@ -79,15 +109,13 @@ class Units:
             ) from None
 
     def decode(self, columns: Iterable[int]) -> list[str]:
-        """The labels that columns say, each once: what `encode` was given."""
+        """The labels of columns, each once: the inverse of `encode`."""
         said = [self.symbols[column] for column in columns if column != self.blank]
         labels = unpack_repeats(said, self.repeats)
-        if not self.is_ctc and labels[:1] == [BOUNDARY]:
-            labels = labels[1:]
-        return labels
+        return labels[1:] if self._starts_with_boundary and labels[:1] == [BOUNDARY] else labels
 
     def words(self, labels: Sequence[str]) -> list[str]:
-        """The words that labels make; of phones, each is one."""
+        """The words that labels form; a phone counts as a word."""
         return ["".join(labels[i] for i in group).lstrip(PIECE_BEGIN) for group in self.groups(labels)]
 
     def groups(self, labels: Sequence[str]) -> list[list[int]]:
@@ -105,22 +133,35 @@ class Units:
         return [group for group in groups if any(labels[i] != PIECE_BEGIN for i in group)]
 
 
+def make_units(
+    loss: LossKind, labels: Sequence[str], kind: str = "letters", num_repeats: int = DEFAULT_REPEATS
+) -> Units:
+    """The columns of a model of a dictionary's labels, in order; a blank is first, `1`, `2`, … last."""
+    blank = (BLANK,) if loss.has_blank else ()
+    repeats = tuple(str(n) for n in range(1, num_repeats + 1)) if loss.has_repeats else ()
+    return Units((*blank, *labels, *repeats), kind, 0 if blank else None, repeats, loss=loss)
+
+
 def ctc_units(labels: Sequence[str], kind: str = "letters") -> Units:
-    """The columns of a CTC model of these labels (a dictionary's, in order): the blank comes first."""
-    return Units((BLANK, *labels), kind, blank=0)
+    """The columns of a CTC model of these labels."""
+    return make_units(LOSS_KINDS["ctc"], labels, kind)
 
 
 def asg_units(labels: Sequence[str], kind: str = "letters", num_repeats: int = DEFAULT_REPEATS) -> Units:
-    """The columns of an ASG model of these labels: `1`, `2`, … come last."""
-    repeats = tuple(str(n) for n in range(1, num_repeats + 1))
-    return Units((*labels, *repeats), kind, repeats=repeats)
+    """The columns of an ASG model of these labels."""
+    return make_units(LOSS_KINDS["asg"], labels, kind, num_repeats)
+
+
+def _loss_told_by(blank: int | None) -> str:
+    """Of files from when there were two losses."""
+    return "asg" if blank is None else "ctc"
 
 
 Label = TypeVar("Label")
 
 
 def pack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
-    """Equal neighbours as one label and how often it comes again: symbol k for k + 1 times again."""
+    """Equal neighbours as one label and a symbol of repetition: symbol k for k + 1 times more."""
     if clash := [label for label in labels if label in repeat_symbols]:
         raise ValueError(f"{clash[0]!r} is a repetition symbol and cannot be a label of a transcript")
     packed: list[Label] = []
@@ -134,7 +175,7 @@ def pack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> li
 
 
 def unpack_repeats(labels: Sequence[Label], repeat_symbols: Sequence[Label]) -> list[Label]:
-    """What `pack_repeats` packed; a repetition symbol with no label before it says nothing."""
+    """What `pack_repeats` packed; a repetition symbol with no label before it is dropped."""
     unpacked: list[Label] = []
     previous: list[Label] = []
     for label in labels:

@@ -1,4 +1,4 @@
-"""The toy corpus' times: espeak's events become words and phones that tile the utterance (wav)."""
+"""The toy corpus' times: espeak's events as words and phones that cover the utterance (wav) without gaps."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SILENCE = "SIL"
 MIN_SILENCE_SECONDS = 0.05
 # A shorter run of zeros is a zero crossing, not the closure of a stop.
 MIN_CLOSURE_SECONDS = 0.005
-# espeak folds an `l` or a nasal into the end of the vowel before it; this share of the vowel is then theirs.
+# espeak folds an `l` or a nasal into the end of the vowel before it; they get this share of the vowel.
 FOLDED_SHARE = 0.35
 
 
 @dataclass(frozen=True)
-class Segment:
+class Interval:
     """A stretch of audio, `start <= sample < end`, and what is said in it."""
 
     start: int
@@ -29,11 +29,11 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Alignment:
+class SentenceTimes:
     """The phones (silence among them), the words, and each word's pronunciation, in order."""
 
-    phones: tuple[Segment, ...]
-    words: tuple[Segment, ...]
+    phones: tuple[Interval, ...]
+    words: tuple[Interval, ...]
     pronunciations: tuple[tuple[str, ...], ...]
 
 
@@ -45,34 +45,34 @@ class _Phone:
 
 
 def spoken_text(tokens: tuple[str, ...]) -> str:
-    """What espeak is given: commas close up, and a full stop gives the sentence its melody."""
+    """The text for espeak: no blank before commas, and a full stop, which gives the sentence its melody."""
     return " ".join(tokens).replace(" ,", ",") + "."
 
 
-def align(speech: Speech, tokens: tuple[str, ...]) -> Alignment:
+def align(speech: Speech, tokens: tuple[str, ...]) -> SentenceTimes:
     """Words and phones of `tokens` in `speech`, in samples at espeak's rate."""
     phones = _read_events(speech, tokens)
     _give_closures_to_stops(phones, speech)
     phones = _absorb_short_pauses(_share_folded(phones), int(MIN_SILENCE_SECONDS * speech.sample_rate))
     ends = [phone.start for phone in phones[1:]] + [len(speech.samples)]
-    segments = [Segment(phone.start, end, phone.label) for phone, end in zip(phones, ends, strict=True)]
+    intervals = [Interval(phone.start, end, phone.label) for phone, end in zip(phones, ends, strict=True)]
     words, pronunciations = [], []
     for index, word in enumerate(token for token in tokens if token != ","):
-        own = [seg for seg, phone in zip(segments, phones, strict=True) if phone.word == index]
+        own = [interval for interval, phone in zip(intervals, phones, strict=True) if phone.word == index]
         if not own:
             raise ValueError(f"espeak-ng gave no phone to `{word}` in `{spoken_text(tokens)}`; leave it out")
-        words.append(Segment(own[0].start, own[-1].end, word))
-        pronunciations.append(tuple(seg.label for seg in own))
-    return Alignment(tuple(segments), tuple(words), tuple(pronunciations))
+        words.append(Interval(own[0].start, own[-1].end, word))
+        pronunciations.append(tuple(interval.label for interval in own))
+    return SentenceTimes(tuple(intervals), tuple(words), tuple(pronunciations))
 
 
 def clean_label(label: str) -> str:
-    """The bare phone: no stress, no liaison mark, and nothing of a marker such as `(en)`."""
+    """The bare phone, without marks of stress or liaison; empty for a marker such as `(en)`."""
     return "" if label.startswith("(") else label.strip("ˈˌ-_:|;")
 
 
 def _read_events(speech: Speech, tokens: tuple[str, ...]) -> list[_Phone]:
-    """One entry a phone event, silences with word -1; a word's first phone begins where its word does."""
+    """An entry for each phone event, silences with word -1; a word's first phone begins with its word."""
     words = _words_by_position(tokens)
     phones = [_Phone(SILENCE, 0, -1)]
     current, begins = -1, -1
@@ -121,7 +121,7 @@ def _trailing_zeros(samples: NDArray[np.int16]) -> int:
 
 
 def _share_folded(phones: list[_Phone]) -> list[_Phone]:
-    """Give phones without time of their own the end of the phone before them; silences without time go."""
+    """Give phones without a duration the end of the phone before them; drop silences without one."""
     kept: list[_Phone] = []
     for index, phone in enumerate(phones):
         end = phones[index + 1].start if index + 1 < len(phones) else None
@@ -135,7 +135,7 @@ def _share_folded(phones: list[_Phone]) -> list[_Phone]:
 
 
 def _absorb_short_pauses(phones: list[_Phone], shortest: int) -> list[_Phone]:
-    """Merge silences that touch; a short one becomes the onset of the next phone, as closures are."""
+    """Merge adjacent silences; a short one becomes the onset of the next phone, as closures do."""
     kept: list[_Phone] = []
     for phone in phones:
         if kept and kept[-1].word < 0:

@@ -1,4 +1,4 @@
-"""The toy corpus' working unit: a run of utterances, spoken in a process of their own (wav)."""
+"""The toy corpus' unit of work: consecutive utterances, spoken in a process of their own (wav)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from .align import SILENCE, Alignment, Segment, align, spoken_text
+from .align import SILENCE, Interval, SentenceTimes, align, spoken_text
 from .espeak import Espeak, data_folder
 from .grammar import draw_sentence
 from .speakers import Speaker
@@ -39,22 +39,22 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """What the manifests, times and lexicon need of one utterance; times in samples at 16 kHz."""
+class ToyUtterance:
+    """One utterance as the manifests, times and lexicon need it; times in samples at 16 kHz."""
 
     index: int
     name: str
     path: str
     num_samples: int
     speaker: Speaker
-    phones: tuple[Segment, ...]
-    words: tuple[Segment, ...]
+    phones: tuple[Interval, ...]
+    words: tuple[Interval, ...]
     pronunciations: tuple[tuple[str, ...], ...]
 
 
-def make_chunk_apart(chunk: Chunk) -> list[Utterance]:
-    """`make_chunk` in a fresh process: what espeak spoke before would move the next boundaries."""
-    # A fork server has the imports done once; where it does not exist (Windows), start from nothing.
+def make_chunk_apart(chunk: Chunk) -> list[ToyUtterance]:
+    """`make_chunk` in a fresh process, since what espeak spoke before shifts its next boundaries."""
+    # A fork server imports only once; where there is none (Windows), start from scratch.
     context: Any = multiprocessing.get_context("spawn")
     if "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")
@@ -74,11 +74,11 @@ def make_chunk_apart(chunk: Chunk) -> list[Utterance]:
     process.join()
     if isinstance(answer, Exception):
         raise answer
-    utterances: list[Utterance] = answer
+    utterances: list[ToyUtterance] = answer
     return utterances
 
 
-def make_chunk(chunk: Chunk) -> list[Utterance]:
+def make_chunk(chunk: Chunk) -> list[ToyUtterance]:
     """Speak, resample and write a chunk's utterances; the same bytes in every fresh process."""
     espeak = Espeak()
     indices = range(chunk.first, chunk.first + chunk.count)
@@ -86,27 +86,27 @@ def make_chunk(chunk: Chunk) -> list[Utterance]:
 
 
 def _answer(chunk: Chunk, sender: Connection) -> None:
-    # espeak-ng keeps 160 characters of its data's path; from here the path is short.
+    # espeak-ng keeps only 160 characters of its data's path, which is short from here.
     os.chdir(data_folder().parent)
-    answer: list[Utterance] | Exception
+    answer: list[ToyUtterance] | Exception
     try:
         answer = make_chunk(chunk)
     except ValueError as error:
         answer = error
-    except Exception as error:  # in words, since not every exception survives the way between processes
+    except Exception as error:  # in words, since not every exception can be pickled
         answer = RuntimeError(f"utterances from {chunk.first}: {type(error).__name__}: {error}")
     with suppress(BrokenPipeError):  # the run was killed: nobody waits for an answer
         sender.send(answer)
 
 
-def _make_utterance(espeak: Espeak, chunk: Chunk, index: int) -> Utterance:
+def _make_utterance(espeak: Espeak, chunk: Chunk, index: int) -> ToyUtterance:
     speaker = chunk.speakers[index % len(chunk.speakers)]
     rng = random.Random(f"utterance {chunk.seed} {index}")
     tokens = draw_sentence(speaker.language, rng)
     speech = espeak.speak(
         spoken_text(tokens), speaker.voice, speaker.rate, speaker.pitch, speaker.pitch_range
     )
-    alignment = align(speech, tokens)
+    times = align(speech, tokens)
     lead, trail = (round(rng.uniform(MIN_PAD_SECONDS, MAX_PAD_SECONDS) * SAMPLE_RATE) for _ in range(2))
     spoken = soxr.resample(speech.samples.astype(np.float32), speech.sample_rate, SAMPLE_RATE)
     audio = _record(np.pad(spoken, (lead, trail)), speaker, rng)
@@ -114,8 +114,8 @@ def _make_utterance(espeak: Espeak, chunk: Chunk, index: int) -> Utterance:
     path = f"{speaker.name}/{name}.flac"
     (chunk.folder / speaker.name).mkdir(parents=True, exist_ok=True)
     soundfile.write(chunk.folder / path, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    phones, words = _retime(alignment, speech.sample_rate, lead, len(audio))
-    return Utterance(index, name, path, len(audio), speaker, phones, words, alignment.pronunciations)
+    phones, words = _retime(times, speech.sample_rate, lead, len(audio))
+    return ToyUtterance(index, name, path, len(audio), speaker, phones, words, times.pronunciations)
 
 
 def _record(wave: NDArray[np.float32], speaker: Speaker, rng: random.Random) -> NDArray[np.int16]:
@@ -128,19 +128,19 @@ def _record(wave: NDArray[np.float32], speaker: Speaker, rng: random.Random) -> 
 
 
 def _retime(
-    alignment: Alignment, rate: int, lead: int, num_samples: int
-) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
-    """Phones and words at 16 kHz behind `lead` samples of silence; the phones fill the utterance."""
+    times: SentenceTimes, rate: int, lead: int, num_samples: int
+) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """Phones and words at 16 kHz after `lead` samples of silence; the phones cover the whole utterance."""
 
-    def moved(segment: Segment) -> Segment:
-        start, end = (lead + round(sample * SAMPLE_RATE / rate) for sample in (segment.start, segment.end))
-        return Segment(start, end, segment.label)
+    def moved(interval: Interval) -> Interval:
+        start, end = (lead + round(sample * SAMPLE_RATE / rate) for sample in (interval.start, interval.end))
+        return Interval(start, end, interval.label)
 
-    phones = [moved(phone) for phone in alignment.phones]
+    phones = [moved(phone) for phone in times.phones]
     first, last = phones[0].start, phones[-1].end
     if phones[0].label == SILENCE:
         first = phones.pop(0).end
     if phones[-1].label == SILENCE:
         last = phones.pop().start
-    tiled = (Segment(0, first, SILENCE), *phones, Segment(last, num_samples, SILENCE))
-    return tiled, tuple(moved(word) for word in alignment.words)
+    tiled = (Interval(0, first, SILENCE), *phones, Interval(last, num_samples, SILENCE))
+    return tiled, tuple(moved(word) for word in times.words)

@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .chunk import SAMPLE_RATE, Chunk, Utterance, make_chunk_apart
+from ..common.files import part_of, publish_in_order, sync_tree, write_whole
+from .chunk import SAMPLE_RATE, Chunk, ToyUtterance, make_chunk_apart
 from .espeak import check_voice
 from .grammar import check_language
 from .speakers import Speaker, make_speakers
 from .writer import SPLITS, Tables, split_of
 
-# Part of what the bytes depend on, like the arguments: another size would be another corpus.
+# The bytes depend on it as on the arguments: another size would be another corpus.
 CHUNK_UTTERANCES = 25
-# Utterances last two to three seconds; more speakers than this could not all be heard.
+# Utterances last two to three seconds, so more speakers than this could not all speak.
 MAX_SPEAKERS_PER_MINUTE = 12
 FINISHED, UNFINISHED = "corpus.json", "corpus.unfinished.json"
 
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """What a corpus holds; `made` is false where a finished one with the same arguments was found."""
+    """What a corpus holds; `made` is false if it was already there, with the same arguments."""
 
     folder: Path
     minutes: float
@@ -58,7 +59,7 @@ def make_corpus(
     they are processes, so a script that calls this needs the usual `if __name__ == "__main__":`.
     """
     _check(minutes, speakers, languages, workers)
-    # Resolved here only: the root line of a manifest must not depend on the working folder.
+    # The root line of a manifest must not depend on the working folder.
     out = Path(out).resolve()
     arguments = {"minutes": float(minutes), "speakers": speakers, "languages": list(languages), "seed": seed}
     cast = make_speakers(speakers, languages, seed)
@@ -68,8 +69,9 @@ def make_corpus(
     if finished is not None:
         return CorpusSummary(folder=out, made=False, **finished)
     totals = _write(out, math.ceil(minutes * 60 * SAMPLE_RATE), cast, seed, workers or os.cpu_count() or 1)
+    sync_tree(out / "flac")
     _write_json(out / UNFINISHED, {"arguments": arguments, "totals": totals})
-    os.replace(out / UNFINISHED, out / FINISHED)
+    publish_in_order([(out / UNFINISHED, out / FINISHED)])
     return CorpusSummary(folder=out, made=True, **totals)
 
 
@@ -110,8 +112,10 @@ def _claim(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
             _check_place(out)
             totals: dict[str, Any] = found["totals"]
             return totals
-        shutil.rmtree(out / "flac", ignore_errors=True)  # a killed run's; its chunks are quickly made again
-    if not (out / UNFINISHED).is_file() and out.exists() and any(out.iterdir()):
+        shutil.rmtree(out / "flac", ignore_errors=True)  # left by a killed run; quickly made again
+    left = part_of(out / UNFINISHED)  # by a run that was killed right away
+    is_ours = (out / UNFINISHED).is_file() or not out.exists()
+    if not is_ours and any(path != left for path in out.iterdir()):
         raise ValueError(
             f"`{out}` holds files that are no toy corpus; expected a folder that is new or empty"
         )
@@ -132,7 +136,7 @@ def _check_place(out: Path) -> None:
 
 
 def _write(out: Path, enough: int, cast: tuple[Speaker, ...], seed: int, workers: int) -> dict[str, Any]:
-    """Write utterances in order until there is enough audio, every speaker and every split."""
+    """Write utterances in order until there is enough audio, with every speaker in every split."""
     audio = out / "flac"
     with Tables(out, audio) as tables, closing(_utterances(audio, cast, seed, workers)) as utterances:
         for count, utterance in enumerate(utterances, start=1):
@@ -153,10 +157,10 @@ def _write(out: Path, enough: int, cast: tuple[Speaker, ...], seed: int, workers
 
 def _utterances(
     audio: Path, cast: tuple[Speaker, ...], seed: int, workers: int
-) -> Generator[Utterance, None, None]:
-    """Utterances without end, in order, made some chunks ahead; closing it deletes what was not asked for."""
-    pending: deque[Future[list[Utterance]]] = deque()
-    current: Iterator[Utterance] = iter(())
+) -> Generator[ToyUtterance, None, None]:
+    """Endless utterances in order, made some chunks ahead; closing it deletes those never asked for."""
+    pending: deque[Future[list[ToyUtterance]]] = deque()
+    current: Iterator[ToyUtterance] = iter(())
     with ThreadPoolExecutor(workers) as pool:
         try:
             for first in itertools.count(0, CHUNK_UTTERANCES):
@@ -175,4 +179,4 @@ def _utterances(
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2) + "\n")

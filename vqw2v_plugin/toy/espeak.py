@@ -1,4 +1,4 @@
-"""The toy corpus' voice (text to wav): the espeak-ng C API through ctypes, with word and phone events."""
+"""The toy corpus' voice (text to wav): espeak-ng's C API through ctypes, with word and phone events."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def variants() -> frozenset[str]:
 
 
 def check_voice(voice: str) -> None:
-    """Refuse a variant that does not exist: espeak-ng itself takes it silently and speaks without it."""
+    """Refuse a variant that does not exist: espeak-ng itself would silently speak without it."""
     _, plus, variant = voice.partition("+")
     if plus and variant not in variants():
         raise ValueError(
@@ -92,12 +92,12 @@ def check_voice(voice: str) -> None:
 
 
 class Espeak:
-    """The library, opened; it has one state a process, and a text spoken shifts the timing of the next."""
+    """The library, opened; a process has one state of it, and each text shifts the timing of the next."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(_loader().get_library_path())
         folder = data_folder()
-        # espeak-ng keeps 160 characters of this path, so a short one is worth having.
+        # espeak-ng keeps only 160 characters of this path.
         data = folder.name if Path.cwd() == folder.parent else str(folder)
         options = _PHONEME_EVENTS | _PHONEME_IPA | _DONT_EXIT
         self.sample_rate = int(self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), options))
@@ -108,7 +108,7 @@ class Espeak:
             )
         self._samples: list[NDArray[np.int16]] = []
         self._events: list[Event] = []
-        self._callback = _Callback(self._receive)  # kept here: ctypes frees a callback nobody refers to
+        self._callback = _Callback(self._receive)  # kept, since ctypes frees what nothing refers to
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, voice: str, rate: int = 170, pitch: int = 50, pitch_range: int = 50) -> Speech:

@@ -1,10 +1,10 @@
-"""The toy corpus' sentences: a small grammar a language, drawn from with a seed."""
+"""The toy corpus' sentences, drawn with a seed from a small grammar for each language."""
 
 from __future__ import annotations
 
 import random
 
-# A rule's alternatives stand between bars, a token in capitals names another rule, a comma is a spoken pause.
+# Bars separate a rule's alternatives, a token in capitals names another rule, a comma is a spoken pause.
 _ENGLISH = {
     "S": "WHO ACTS | WHO DOES WHAT | WHO DOES WHAT WHERE | WHEN , WHO DOES WHAT"
     " | WHO DOES NUMBER THINGS WHERE"

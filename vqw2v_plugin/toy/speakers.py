@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-# espeak-ng's name of the voice that speaks each language.
+# espeak-ng's voice for each language.
 VOICES = {"en": "en-us", "de": "de", "fr": "fr", "es": "es"}
 
 # The variants that sound like people. Robots and whispers are left out, and so is every voice with an echo:
-# it would fill the silence of a stop's closure, by which the phone times are found.
+# it would fill the silence of a stop's closure, which phone times rely on.
 FEMALE = ("f1", "Andrea", "Annie", "anika", "aunty", "belinda", "grandma", "linda", "shelby", "steph")
 MALE = ("m1", "m3", "m4", "m5", "m6", "m7", "m8", "Alex", "Denis", "Gene", "Hugo", "Lee", "Mario", "Michael")
 MORE_MALE = (
@@ -42,7 +42,7 @@ class Speaker:
 
 
 def make_speakers(num_speakers: int, languages: tuple[str, ...], seed: int) -> tuple[Speaker, ...]:
-    """Speakers dealt round-robin over the languages, women and men in turn within each."""
+    """Speakers dealt round-robin to the languages, women and men in turn within each."""
     rng = random.Random(f"speakers {seed}")
     decks = [list(FEMALE), list(MALE + MORE_MALE)]
     for deck in decks:

@@ -1,4 +1,4 @@
-"""The toy corpus' tables: manifests, times in CTM form and a lexicon, written as utterances come (wav)."""
+"""The toy corpus' tables: manifests, times as CTM and a lexicon, written as the utterances (wav) come."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from .align import SILENCE, Segment
-from .chunk import SAMPLE_RATE, Utterance
+from ..common.files import write_whole, writing_text
+from .align import SILENCE, Interval
+from .chunk import SAMPLE_RATE, ToyUtterance
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("path", "samples", "speaker", "lang", "utt", "text")
-# Of every ten utterances of a speaker one goes to each of these; the shift spreads them over a short corpus.
+# Of a speaker's every ten utterances one goes to each; the shift spreads them over a short corpus.
 _VALID_TURN, _TEST_TURN, _SPEAKER_SHIFT = 1, 2, 3
 
 
@@ -24,7 +25,7 @@ def split_of(index: int, num_speakers: int) -> str:
 
 
 class Tables:
-    """Open tables of a corpus; holds no utterance, only counts and a pronunciation table."""
+    """A corpus' open tables; keeps no utterances, only counts and pronunciations."""
 
     def __init__(self, out: Path, audio: Path) -> None:
         self.num_utterances: Counter[str] = Counter()
@@ -48,9 +49,9 @@ class Tables:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, trace)
 
-    def add(self, utterance: Utterance, split: str) -> None:
+    def add(self, utterance: ToyUtterance, split: str) -> None:
         """Write one utterance's rows and count its words' pronunciations."""
         speaker = utterance.speaker
         text = " ".join(word.label for word in utterance.words)
@@ -73,20 +74,20 @@ class Tables:
             counts[pronunciation] += 1
 
     def write_lexicon(self) -> int:
-        """Each word with its most frequent pronunciation, one line a language that says it otherwise."""
+        """Each word with its most frequent pronunciation, and a line for each language that differs."""
         entries = set()
         for (_, word), counts in self._pronunciations.items():
             best = min(counts, key=lambda phones: (-counts[phones], phones))
             entries.add((word, " ".join(best)))
-        with (self._out / "lexicon.txt").open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{word}\t{phones}\n" for word, phones in sorted(entries))
+        lines = (f"{word}\t{phones}\n" for word, phones in sorted(entries))
+        write_whole(self._out / "lexicon.txt", "".join(lines))
         return len({word for word, _ in entries})
 
     def _open(self, name: str) -> TextIO:
-        return self._stack.enter_context((self._out / name).open("w", encoding="utf-8", newline="\n"))
+        return self._stack.enter_context(writing_text(self._out / name))
 
 
-def ctm_line(utterance: str, segment: Segment) -> str:
+def ctm_line(utterance: str, interval: Interval) -> str:
     """One CTM row; five decimals of a second name every sample at 16 kHz."""
-    start, duration = segment.start / SAMPLE_RATE, (segment.end - segment.start) / SAMPLE_RATE
-    return f"{utterance} 1 {start:.5f} {duration:.5f} {segment.label}\n"
+    start, duration = interval.start / SAMPLE_RATE, (interval.end - interval.start) / SAMPLE_RATE
+    return f"{utterance} 1 {start:.5f} {duration:.5f} {interval.label}\n"

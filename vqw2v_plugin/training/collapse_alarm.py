@@ -1,14 +1,30 @@
-"""z ──quantizer──▶ tokens: the alarm that rings when training stops using its codes."""
+"""z ──quantizer──▶ tokens: the alarm when a training no longer uses its codes."""
 
+import dataclasses
+import json
 import logging
 
+from ..modules.quantizers.base import Quantizer
 from ..modules.quantizers.health import CodebookHealth
+from ..modules.wav2vec.config import VqWav2VecConfig
 
 logger = logging.getLogger(__name__)
 
 _EVERY = 50  # updates between two looks, each of which waits for the device
 _FIRST = 100  # updates before the first look: a codebook needs some to spread
 _REPEAT = 1000  # updates until the same alarm is given again
+
+
+def spelled_cure(quantizer: Quantizer) -> str:
+    """What the quantizer says of its cure, and the options that give the values in it."""
+    values = dict(quantizer.cure_values)
+    weight = values.pop("loss_weight", None)
+    options = [] if weight is None else [f"`criterion.loss_weights=[{weight}]`"]
+    of_the_model = {setting.name for setting in dataclasses.fields(VqWav2VecConfig)}
+    options += [f"`model.{name}={values.pop(name)}`" for name in list(values) if name in of_the_model]
+    if values:
+        options.append(f"`quantizer_args` '{json.dumps(values)}'")
+    return f"{quantizer.cure}; as options: {', '.join(options)}" if options else quantizer.cure
 
 
 class CollapseError(RuntimeError):

@@ -3,11 +3,13 @@
 Shapes: B batch, T frames, V columns of the emissions.
 """
 
-import dataclasses
 import logging
 import math
+import os
+import weakref
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence
 
 import torch
 from fairseq.data import Dictionary
@@ -15,11 +17,11 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 from torch import Tensor
 
-from ..decoding.beam import BeamSettings
-from ..decoding.decoder import DECODERS, DecoderSettings, make_decoder
+from ..decoding.decoder import make_decoder
 from ..decoding.hypothesis import DecoderPool, Hypothesis
 from ..decoding.paths import TINY
 from ..decoding.results import ResultFiles
+from ..decoding.settings import DECODERS, BeamSettings, DecoderSettings
 from ..stores.emissions import EmissionWriter
 from ..stores.labels import LabelError, Labels
 
@@ -33,8 +35,9 @@ _BEAM = BeamSettings()
 class DecodingConfig(FairseqDataclass):
     """`--beam`, `--nbest` and `--lm-weight` are fairseq's own."""
 
-    decoder: ChoiceEnum(list(DECODERS)) = field(
-        default="greedy", metadata={"help": "decoding: the best path; words of a lexicon; any labels"}
+    decoder: ChoiceEnum(list(DECODERS)) = field(  # type: ignore[valid-type]
+        default=DecoderSettings.decoder,
+        metadata={"help": "decoding: the best path; words of a lexicon; any labels"},
     )
     lexicon: Optional[str] = field(
         default=None, metadata={"help": "decoding: lines `word label label …`, as `vqw2v labels` writes them"}
@@ -55,7 +58,7 @@ class DecodingConfig(FairseqDataclass):
         default=False, metadata={"help": "decoding: add the paths of one text, in place of the best of them"}
     )
     decode_workers: int = field(default=1, metadata={"help": "decoding: processes that search"})
-    answer: ChoiceEnum(list(ANSWERS)) = field(
+    answer: ChoiceEnum(list(ANSWERS)) = field(  # type: ignore[valid-type]
         default="auto",
         metadata={"help": "decoding: print and score labels or words; auto: words with the decoder lexicon"},
     )
@@ -71,7 +74,7 @@ def decoding_defaults() -> Dict[str, Any]:
     return {"beam": _BEAM.beam, "lm_weight": _BEAM.lm_weight, "scoring": "vq_error"}
 
 
-class Printer:
+class AnswerDictionary:
     """Answers and transcripts in fairseq's dictionary, which grows by words where words are printed."""
 
     def __init__(self, dictionary: Dictionary, answer: str, decoder: str) -> None:
@@ -112,55 +115,66 @@ class Printer:
 class AcousticGenerator:
     """Emissions of a batch, then the decoder in processes; files once all utterances are answered."""
 
-    symbols_to_strip_from_output: frozenset = frozenset()  # </s> goes anyway
+    symbols_to_strip_from_output: FrozenSet[int] = frozenset()  # </s> goes anyway
 
     def __init__(
-        self, models: Sequence[Any], cfg: Any, generation: Any, num_utterances: int, printer: Printer
+        self, models: Sequence[Any], cfg: Any, generation: Any, num_utterances: int, answers: AnswerDictionary
     ) -> None:
         if len(models) != 1:
             raise ValueError(f"`path` names {len(models)} models; expected one, decoding joins no emissions")
-        self.model, self.printer = models[0], printer
+        self.model, self.answers = models[0], answers
         self.model.eval()
         units, transitions = self.model.units, self.model.network.transitions
         steps = None if transitions is None else transitions.detach().float().cpu().numpy()
         settings = decoder_settings(cfg, generation)
         logger.info(f"{settings}")
-        self.pool = DecoderPool(make_decoder(settings, units, steps), cfg.decode_workers)
+        decoder = make_decoder(settings, units, steps)
         self._left = num_utterances
         self._files: Optional[ResultFiles] = None
-        if cfg.results_path:
-            self._files = ResultFiles(cfg.results_path, cfg.gen_subset, self.model.frame_seconds)
         self._writer: Optional[EmissionWriter] = None
-        if cfg.emissions:
-            about = dataclasses.asdict(units)
-            self._writer = EmissionWriter(
-                cfg.emissions, cfg.gen_subset, about, self.model.frame_seconds, steps
-            ).__enter__()
+        with ExitStack() as open_now:
+            if cfg.emissions:
+                where = (cfg.emissions, cfg.gen_subset)
+                writer = EmissionWriter(*where, units.to_json(), self.model.frame_seconds, steps)
+                self._writer = open_now.enter_context(writer)
+            if cfg.results_path:
+                self._files = ResultFiles(cfg.results_path, cfg.gen_subset, self.model.frame_seconds)
+            self.pool = open_now.enter_context(DecoderPool(decoder, cfg.decode_workers))
+            self._open = open_now.pop_all()
+        # fairseq tells nobody that it has stopped half-way, at a batch that cannot be loaded say
+        weakref.finalize(self, _drop, self._open, os.getpid())
 
     @torch.no_grad()
     def generate(self, models: Any, sample: Dict[str, Any], **_: Any) -> List[List[Dict[str, Any]]]:
-        """The answers to a batch, the best first."""
+        """The answers to a batch, the best first; after the last batch the files are whole."""
+        with ExitStack() as closing:
+            closing.push(self._open)  # what fails here, or is the end, closes it
+            found = self._decode(sample)
+            self._left -= len(found)
+            if self._left:
+                closing.pop_all()
+            elif self._files is not None:
+                self._files.write()
+        return [[self.answers.answer_of(hypothesis) for hypothesis in best_first] for best_first in found]
+
+    def _decode(self, sample: Dict[str, Any]) -> List[List[Hypothesis]]:
+        """A batch's hypotheses, which go into the files too."""
         out = self.model(**sample["net_input"])
         emissions = out.emissions.float().cpu().numpy()  # [B, T, V]
         rows = [e[:length] for e, length in zip(emissions, out.lengths.tolist(), strict=True)]
-        answers, ids = self.pool.decode(rows), sample["id"].tolist()
-        for number, utt, row, found in zip(ids, sample["utts"], rows, answers, strict=True):
+        found, ids = self.pool.decode(rows), sample["id"].tolist()
+        for number, utt, row, best_first in zip(ids, sample["utts"], rows, found, strict=True):
             if self._files is not None:
-                self._files.add(number, utt, found)
+                self._files.add(number, utt, best_first)
             if self._writer is not None:
                 self._writer.add(utt, row)
-        self._left -= len(rows)
-        if not self._left:
-            self.finish()
-        return [[self.printer.answer_of(hypothesis) for hypothesis in found] for found in answers]
+        return found
 
-    def finish(self) -> None:
-        """Ends the processes and writes the files."""
-        self.pool.close()
-        if self._files is not None:
-            self._files.write()
-        if self._writer is not None:
-            self._writer.__exit__(None, None, None)
+
+def _drop(half_done: ExitStack, owner: int) -> None:
+    """Closes as if something had failed, unless all is closed; a forked worker leaves it to its parent."""
+    if os.getpid() == owner:
+        half_done.__exit__(GeneratorExit, GeneratorExit(), None)
 
 
 def decoder_settings(cfg: Any, generation: Any) -> DecoderSettings:

@@ -19,6 +19,8 @@ _CODES, _JOINT = "_code_counts", "_joint_counts"  # fairseq prints no meter whos
 def code_logs(quantized: Quantized) -> Dict[str, Any]:
     """What a criterion adds to its logging output; every value may be summed."""
     stats = quantized.stats
+    if not stats.counts.numel():  # a model without codes
+        return {}
     logs: Dict[str, Any] = {
         "code_counts": stats.counts,
         "joint_counts": joint_counts(quantized.codes, stats.counts.size(1)),
@@ -44,26 +46,31 @@ def log_codes(total: Dict[str, Any]) -> None:
         metrics.log_scalar("temp", total["temp"] / total["batches"], round=3)
 
 
+def _counts(meters: Any, name: str = _CODES) -> Tensor:  # [G, V], or [V] of the joint codes
+    counts: Tensor = meters[name].sum
+    return counts
+
+
 def _perplexity(meters: Any) -> Tensor:  # [G]
-    return count_perplexity(meters[_CODES].sum)
+    return count_perplexity(_counts(meters))
 
 
 def _share(meters: Any) -> Tensor:  # [G]
-    return _perplexity(meters) / meters[_CODES].sum.size(1)
+    return _perplexity(meters) / _counts(meters).size(1)
 
 
 def _joint_share(meters: Any) -> Tensor:
     """Of what so many frames could show at most."""
-    counts = meters[_JOINT].sum
+    counts = _counts(meters, _JOINT)
     return count_perplexity(counts[None])[0] / counts.sum().clamp(1, counts.numel())
 
 
 def _unused(meters: Any) -> Tensor:
-    return (meters[_CODES].sum == 0).sum()
+    return (_counts(meters) == 0).sum()
 
 
 def _used(meters: Any) -> Tensor:
-    return (meters[_CODES].sum > 0).double().mean()
+    return (_counts(meters) > 0).double().mean()
 
 
 _COLUMNS = {

@@ -57,7 +57,7 @@ class NoChatter(logging.Filter):
 _NO_CHATTER = NoChatter()
 
 
-def hush() -> None:
+def leave_out_needless() -> None:
     """From here on without them, unless the user wants them; safe to call twice."""
     if os.environ.get(LOUD, "0") not in ("", "0"):
         return

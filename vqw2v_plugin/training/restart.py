@@ -6,13 +6,14 @@ file: a run killed during the copy leaves a piece, and the next run ends in an e
 
 import logging
 import os
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Type, Union
 
 import torch.distributed as dist
 from hydra.utils import to_absolute_path
+
+from ..common.files import copy_whole
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +29,13 @@ def mend_last_checkpoint(save_dir: str | Path) -> None:
     whole = next((path for path in reversed(others) if path != last and is_whole(path)), None)
     if whole is None:
         aside = last.with_name(f"{LAST}.broken")
-        last.replace(aside)
+        os.replace(last, aside)
         logger.warning(
             f"{last} breaks off (was the run killed, or the disk full?) and none of {save_dir} "
             f"is whole: training begins anew; the piece is kept as {aside.name}"
         )
         return
-    part = last.with_name(f"{LAST}.{os.getpid()}.part")
-    shutil.copyfile(whole, part)
-    part.replace(last)
+    copy_whole(whole, last)
     logger.warning(f"{last} breaks off (was the run killed, or the disk full?): going on from {whole.name}")
 
 

@@ -85,6 +85,11 @@ class TrainingTask(FairseqTask):
         iterator.persistent_workers = False
         return iterator
 
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """Validation closes a stretch of training: the moment to say how many files were skipped."""
+        for dataset in self.datasets.values():
+            dataset.report_skipped()
+
     def max_positions(self) -> int:
         """No limit: crops and pieces fit by construction."""
         return sys.maxsize

@@ -30,6 +30,7 @@ class UpdateGuard:
             raise ValueError(f"`max_skipped_updates` is {max_skipped}; expected 0 or more")
         self.max_skipped = max_skipped
         self._watched: Any = None
+        self._judges = False  # whether `watch` could put itself between
         self._batches: List[Tuple[Names, Tensor]] = []
         self._skip = False
         self._num_skipped = 0
@@ -37,21 +38,26 @@ class UpdateGuard:
 
     def watch(self, optimizer: Any) -> None:
         """Makes the optimizer's gradient norm, which the trainer asks for and checks, pass through here."""
-        if optimizer is self._watched or isinstance(optimizer, AMPOptimizer):  # AMP's scaler has its own way
+        if optimizer is self._watched:
             return
         self._watched, norm_of = optimizer, optimizer.clip_grad_norm
+        self._judges = not isinstance(optimizer, AMPOptimizer)
+        if not self._judges:  # AMP's scaler has its own way
+            return
 
         def clip_grad_norm(*args: Any, **kwargs: Any) -> Tensor:
+            batches, self._batches = self._batches, []  # before fp16's scaler may raise: they are done with
             norm: Tensor = norm_of(*args, **kwargs)
             finite = bool(torch.isfinite(norm).all())
-            self._judge(finite)
+            self._judge(finite, batches)
             return norm if finite else torch.zeros_like(norm)
 
         optimizer.clip_grad_norm = clip_grad_norm
 
     def note(self, utts: Names, loss: Tensor, logs: Dict[str, Any]) -> Dict[str, Any]:
         """One batch of the update; its logs come back finite, or it would spoil the means of an epoch."""
-        self._batches.append((utts, loss.detach()))
+        if self._judges:
+            self._batches.append((utts, loss.detach()))
         return {key: _finite(value) for key, value in logs.items()}
 
     def skips(self) -> bool:
@@ -59,8 +65,7 @@ class UpdateGuard:
         skip, self._skip = self._skip, False
         return skip
 
-    def _judge(self, finite: bool) -> None:
-        batches, self._batches = self._batches, []
+    def _judge(self, finite: bool, batches: Sequence[Tuple[Names, Tensor]]) -> None:
         if finite:
             self._num_good += 1
             if self._num_good >= _FORGIVEN:

@@ -7,7 +7,7 @@ from torch import Tensor
 from vqw2v_plugin.modules.acoustic.asg import ASG
 from vqw2v_plugin.modules.acoustic.conv_stack import ARCHS
 from vqw2v_plugin.modules.acoustic.ctc import CTC
-from vqw2v_plugin.modules.acoustic.network import AcousticConfig, AcousticModel, Emissions, normalized
+from vqw2v_plugin.modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput, normalized
 from vqw2v_plugin.modules.layers.masks import SpecMasks
 
 LOSSES = {"ctc": CTC, "asg": lambda: ASG(7)}
@@ -75,7 +75,7 @@ def test_masks_are_of_training_alone() -> None:
 
 def test_what_it_gives_leads_back_to_every_parameter() -> None:
     """DDP looks for parameters in use from the result on, before any loss is known."""
-    out: Emissions = model("asg")(*batch())
+    out: AcousticOutput = model("asg")(*batch())
     assert out.transitions is not None
     found, left = set(), [out.emissions.grad_fn, out.transitions.grad_fn]
     while left:

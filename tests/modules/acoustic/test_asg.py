@@ -9,8 +9,8 @@ import torch
 from asg_paths import path_score
 from torch import Tensor
 
+from vqw2v_plugin.modules.acoustic import asg_scan
 from vqw2v_plugin.modules.acoustic.asg import ASG
-from vqw2v_plugin.modules.acoustic.network import asg_scan
 
 SCANS = {"products": asg_scan.LARGEST_SPAN, "logs": -1.0}
 

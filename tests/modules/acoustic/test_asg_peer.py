@@ -7,8 +7,8 @@ import pytest
 import torch
 from asg_paths import path_score
 
+from vqw2v_plugin.modules.acoustic import asg_scan
 from vqw2v_plugin.modules.acoustic.asg import ASG
-from vqw2v_plugin.modules.acoustic.network import asg_scan
 
 
 def test_flashlight_s_case(monkeypatch: pytest.MonkeyPatch) -> None:

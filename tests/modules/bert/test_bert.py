@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqw2v_plugin.modules.bert.network import Bert, BertConfig, LayerMix, bert_features, rotary_angles, rotate
+from vqw2v_plugin.modules.bert.config import BertConfig, config_of
+from vqw2v_plugin.modules.bert.network import Bert, LayerMix, bert_features
 from vqw2v_plugin.modules.bert.vocabulary import (
     BOS,
     EOS,
@@ -19,6 +20,7 @@ from vqw2v_plugin.modules.bert.vocabulary import (
     split_codes,
 )
 from vqw2v_plugin.modules.kernels.attention import Rows
+from vqw2v_plugin.modules.layers.transformer import rotary_angles, rotate
 
 SYMBOLS = Symbols(tuple(f"{i % 5}-{i // 5}" for i in range(20)))
 LENGTHS = [7, 12, 3]
@@ -40,7 +42,7 @@ def utterances(lengths: list[int] = LENGTHS) -> list[Tensor]:
     "settings",
     [
         {},
-        {"encoder_normalize_before": True, "layernorm_embedding": "false"},
+        {"encoder_normalize_before": True, "layernorm_embedding": False},
         {"position": "rotary"},
         {"vocabulary": "groups"},
         {"untie_weights_roberta": True, "activation_fn": "relu"},
@@ -230,6 +232,7 @@ def test_fillers_and_a_mask_of_the_dictionary_s_own_are_no_codes() -> None:
         ({"vocabulary": "words"}, "`vocabulary` is 'words'"),
         ({"encoder_layers": 0}, "`encoder_layers` is 0"),
         ({"max_positions": 0}, "`max_positions` is 0"),
+        ({"layernorm_embedding": "false"}, "`layernorm_embedding` is 'false'; expected true or false"),
         ({"position": "rotary", "encoder_embed_dim": 6}, "even size of each head; got 6 / 2 = 3"),
         ({"vocabulary": "groups", "untie_weights_roberta": True}, "needs `vocabulary=joint`"),
     ],
@@ -241,12 +244,13 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], says: st
 
 def test_the_archs_are_the_paper_s_and_options_override_them() -> None:
     with torch.device("meta"):
-        base, small = (Bert(BertConfig(), SYMBOLS, f"vq_bert_{name}") for name in ("base", "small"))
-        wide = Bert(BertConfig(encoder_embed_dim=1024, dropout=0.0), SYMBOLS, "vq_bert_small")
-    assert base.sizes == (12, 768, 3072, 12, 0.1) and small.sizes == (12, 512, 2048, 8, 0.05)
-    assert wide.sizes == (12, 1024, 2048, 8, 0.0)
+        base = Bert(config_of("vq_bert_base", {}), SYMBOLS)
+    assert base.config == BertConfig(12, 768, 3072, 12, 0.1)
+    assert config_of("vq_bert_small", {}) == BertConfig(12, 512, 2048, 8, 0.05)
+    wide = config_of("vq_bert_small", {"encoder_embed_dim": 1024, "dropout": 0.0, "encoder_layers": None})
+    assert wide == BertConfig(12, 1024, 2048, 8, 0.0)
     # projections and feed-forward block with their biases, two norms
     per_layer = 4 * (768**2 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
     assert sum(p.numel() for p in base.layers.parameters()) == 12 * per_layer
     with pytest.raises(ValueError, match="arch is 'huge'; expected one of vq_bert"):
-        Bert(BertConfig(), SYMBOLS, "huge")
+        config_of("huge", {})

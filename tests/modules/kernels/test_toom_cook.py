@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from vqw2v_plugin.modules.kernels.toom_cook import best_roots, bilinear, num_products
+from vqw2v_plugin.modules.kernels.toom_cook import best_roots, num_products, toom_cook
 
 CASES = [(taps, roots) for roots in (2, 4, 8, 16, 32) for taps in (1, 2, 3, 5, 13) if roots + 3 > taps]
 
 
 @pytest.mark.parametrize(("taps", "roots"), CASES)
 def test_fewer_products_give_the_same_sums(taps: int, roots: int) -> None:
-    form = bilinear(taps, roots, torch.zeros(1, dtype=torch.float64))
+    form = toom_cook(taps, roots, torch.zeros(1, dtype=torch.float64))
     assert form.inputs.size(0) == num_products(roots) and form.seen == form.hop + taps - 1
     x, w = torch.randn(form.seen, dtype=torch.float64), torch.randn(taps, dtype=torch.float64)
     found = form.outputs @ ((form.taps @ w) * (form.inputs @ x))
@@ -18,7 +18,7 @@ def test_fewer_products_give_the_same_sums(taps: int, roots: int) -> None:
 @pytest.mark.parametrize(("taps", "roots"), CASES)
 def test_rounding_in_fp32_stays_that_of_a_plain_sum(taps: int, roots: int) -> None:
     torch.manual_seed(0)
-    form = bilinear(taps, roots, torch.zeros(1))
+    form = toom_cook(taps, roots, torch.zeros(1))
     x, w = torch.randn(form.seen, 256), torch.randn(taps, 256, 8)
     points = (form.taps @ w.flatten(1)).unflatten(1, w.shape[1:])  # [P, C, O]
     found = form.outputs @ torch.einsum("pc,pco->po", form.inputs @ x, points)
@@ -29,9 +29,9 @@ def test_rounding_in_fp32_stays_that_of_a_plain_sum(taps: int, roots: int) -> No
 @pytest.mark.parametrize("roots", [2, 8, 32])
 def test_a_bias_at_point_one_reaches_every_output(roots: int) -> None:
     form = (
-        bilinear(3, roots, torch.zeros(1, dtype=torch.float64))
+        toom_cook(3, roots, torch.zeros(1, dtype=torch.float64))
         if roots > 2
-        else bilinear(2, 2, torch.zeros(1))
+        else toom_cook(2, 2, torch.zeros(1))
     )
     torch.testing.assert_close(form.outputs[:, form.POINT_ONE], torch.ones_like(form.outputs[:, 0]))
 
@@ -45,5 +45,5 @@ def test_few_frames_are_not_worth_transforming_filters() -> None:
 
 def test_transforms_can_be_asked_for_under_any_default_device() -> None:
     with torch.device("meta"):
-        assert bilinear(2, 2, torch.zeros(1)).inputs.device.type == "meta"
-    assert bilinear(2, 2, torch.zeros(1)).inputs.device.type == "cpu"
+        assert toom_cook(2, 2, torch.zeros(1)).inputs.device.type == "meta"
+    assert toom_cook(2, 2, torch.zeros(1)).inputs.device.type == "cpu"

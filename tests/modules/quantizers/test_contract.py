@@ -3,17 +3,23 @@
 import pytest
 import torch
 
-from vqw2v_plugin.modules.quantizers.base import (
+from vqw2v_plugin.modules.quantizers.gumbel import temperature_at
+from vqw2v_plugin.quantizers import (
+    GumbelConfig,
+    GumbelQuantizer,
+    KmeansConfig,
+    KmeansQuantizer,
     Quantizer,
+    build_quantizer,
     code_counts,
     count_perplexity,
     perplexity,
+    quantizer_names,
     straight_through,
 )
-from vqw2v_plugin.modules.quantizers.gumbel import GumbelConfig, temperature_at
-from vqw2v_plugin.quantizers import build_quantizer, quantizer_names
 
-NAMES = [name for name in quantizer_names() if name != "none"]
+NAMES = quantizer_names()
+CODED = [name for name in NAMES if name != "none"]
 OPTIONS = {
     "vq_vars": 8,
     "vq_groups": 2,
@@ -26,9 +32,7 @@ OPTIONS = {
 
 def make(name: str, **options: object) -> Quantizer:
     torch.manual_seed(0)
-    quantizer = build_quantizer(name, 12, {**OPTIONS, **options})
-    assert quantizer is not None
-    return quantizer
+    return build_quantizer(name, 12, {**OPTIONS, **options})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,10 +44,14 @@ class TestContract:
         quantizer = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim).eval()
         z = torch.randn(2, 5, 12)
         out = quantizer(z)
+        assert out.x.shape == (2, 5, quantizer.out_dim) and out.codes.dtype == torch.int64
+        assert out.codes.shape == (2, 5, quantizer.num_groups) and out.loss.shape == ()
+        assert out.stats.counts.shape == (quantizer.num_groups, quantizer.num_codes)
+        if not quantizer.num_groups:
+            return
         assert torch.equal(quantizer.encode(z), out.codes)
-        assert torch.equal(quantizer.decode(out.codes), out.x)
-        assert out.codes.shape == (2, 5, groups)
-        assert out.x.shape == (2, 5, vq_dim or 12) and quantizer.out_dim == out.x.size(-1)
+        assert torch.equal(quantizer.decode(quantizer.encode(z)), out.x)
+        assert quantizer.num_groups == groups and quantizer.out_dim == (vq_dim or 12)
         assert 0 <= out.codes.min() and out.codes.max() < quantizer.num_codes
 
     def test_every_weight_learns(self, name: str, groups: int, combine: bool, vq_dim: int) -> None:
@@ -58,27 +66,90 @@ class TestContract:
     def test_perplexities_lie_between_one_and_v(
         self, name: str, groups: int, combine: bool, vq_dim: int
     ) -> None:
-        stats = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim)(
-            torch.randn(2, 5, 12)
-        ).stats
-        assert stats.code_perplexity.shape == (groups,)
+        quantizer = make(name, vq_groups=groups, combine_groups=combine, vq_dim=vq_dim)
+        stats = quantizer(torch.randn(2, 5, 12)).stats
+        assert stats.code_perplexity.shape == (quantizer.num_groups,)
         assert (stats.code_perplexity >= 1 - 1e-5).all() and (stats.code_perplexity <= 8 + 1e-4).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_quantizer_that_says_so_looks_at_each_frame_alone(name: str) -> None:
-    quantizer, z = make(name).eval(), torch.randn(1, 50, 12)
-    pieces = torch.cat([quantizer.encode(z[:, i : i + 7]) for i in range(0, 50, 7)], 1)
-    assert torch.equal(pieces, quantizer.encode(z)) or not quantizer.by_frame
+def in_pieces(quantizer: Quantizer, z: torch.Tensor) -> torch.Tensor:  # [T, C] → [T, G]
+    """As a long clip's codes are made, with torch's own group norm between the steps."""
+    split = quantizer.split_encode()
+    if split is None:
+        return quantizer.encode(z[None])[0]
+    if split.project is not None:
+        projected = torch.cat([split.project(piece) for piece in z.split(7)])
+        z = split.norm(projected.T[None])[0].T
+    return torch.cat([split.choose(piece) for piece in z.split(7)])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CODED)
+@pytest.mark.parametrize("combine", [False, True])
+def test_codes_made_in_pieces_are_those_of_the_whole(name: str, combine: bool) -> None:
+    quantizer, z = make(name, combine_groups=combine).eval(), torch.randn(50, 12)
+    assert torch.equal(in_pieces(quantizer, z), quantizer.encode(z[None])[0])
+
+
+class OtherProjection(KmeansQuantizer):
+    def project(self, z: torch.Tensor) -> torch.Tensor:
+        return super().project(z.flip(-1))
+
+
+class OtherEncode(KmeansQuantizer):
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return (super().encode(z) + 1) % self.num_codes
+
+
+class OtherNearest(KmeansQuantizer):
+    def nearest(self, projected: torch.Tensor) -> torch.Tensor:
+        return super().nearest(-projected)
+
+
+class OverTime(GumbelQuantizer):
+    def logits(self, z: torch.Tensor) -> torch.Tensor:
+        return super().logits(z.cumsum(1))
+
+
+class SaysSo(OverTime):
+    by_frame = True
+
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return GumbelQuantizer.logits(self, z).argmin(-1)
+
+
+@pytest.mark.parametrize("cls", [OtherProjection, OtherEncode, OtherNearest, OverTime, SaysSo])
+def test_a_subclass_inherits_no_claim_about_its_encode(cls: type[Quantizer]) -> None:
+    torch.manual_seed(0)
+    config = GumbelConfig if issubclass(cls, GumbelQuantizer) else KmeansConfig
+    quantizer, z = cls(12, config(vq_vars=8)).eval(), torch.randn(50, 12)
+    parent = cls.__mro__[1](12, config(vq_vars=8)).eval()
+    parent.load_state_dict(quantizer.state_dict())
+    whole = quantizer.encode(z[None])[0]
+    assert torch.equal(in_pieces(quantizer, z), whole)
+    assert not torch.equal(parent.encode(z[None])[0], whole)  # so the parent's claim would be wrong
+    assert (quantizer.split_encode() is not None) == (cls is SaysSo)
+
+
+def test_no_quantizer_gives_z_on_and_has_no_codes() -> None:
+    quantizer = make("none")
+    z = torch.randn(2, 5, 12, requires_grad=True)
+    out = quantizer(z)
+    assert out.x is z and out.loss == 0 and not quantizer.loss_weight
+    assert not quantizer.state_dict() and quantizer.split_encode() is None
+    for ask in (quantizer.encode, quantizer.decode):
+        with pytest.raises(
+            ValueError, match=r"this model has no quantizer \(wav2vec 1\.0\), so it has no codes"
+        ):
+            ask(z)
+
+
+@pytest.mark.parametrize("name", CODED)
 def test_groups_that_do_not_divide_are_named(name: str) -> None:
     with pytest.raises(ValueError, match=r"\(12\) must be divisible by `vq_groups` \(5\)"):
         make(name, vq_groups=5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CODED)
 def test_codes_out_of_range_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="expected 0 to 7"):
         make(name).decode(torch.full((1, 2, 2), 8))
@@ -158,7 +229,7 @@ def test_three_temperatures_decay_as_in_stock() -> None:
 
 
 def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
-    with pytest.raises(ValueError, match="--max-update"):
+    with pytest.raises(ValueError, match="`max_update` is not set; give it, or a decay"):
         temperature_at(0, GumbelConfig())
 
 

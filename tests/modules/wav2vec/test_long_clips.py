@@ -1,21 +1,29 @@
 """A clip in pieces: the features and codes of one go, and the same bits whatever is kept in between."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
 
-from vqw2v_plugin.modules.layers.norm import Moments
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.checkpoints.wav2vec import Loaded
+from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.network import NetworkFeatures
+from vqw2v_plugin.modules.kernels import clip_layers
+from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
 from vqw2v_plugin.modules.wav2vec.long_clips import PieceEncoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.quantizers import GumbelQuantizer, KmeansQuantizer, Quantizer
 
 Tiny = Callable[..., VqWav2Vec]
+Network = TypeVar("Network", bound=torch.nn.Module)
 VARIANTS = {
     "paper": {},
     "gelu": {"activation": "gelu"},
-    "no log": {"log_compression": "false"},
-    "gelu, no log": {"activation": "gelu", "log_compression": "false"},
+    "no log": {"log_compression": False},
+    "gelu, no log": {"activation": "gelu", "log_compression": False},
     "plain norm": {"non_affine_group_norm": True},
     "kernel no multiple of the stride": {
         "conv_feature_layers": "[(16, 10, 5), (16, 7, 3), (24, 3, 2), (16, 1, 1)]"
@@ -31,7 +39,7 @@ def network(tiny: Tiny, request: pytest.FixtureRequest) -> VqWav2Vec:
     return varied(tiny(quantizer="gumbel", **VARIANTS[request.param]))
 
 
-def varied(network: VqWav2Vec) -> VqWav2Vec:
+def varied(network: Network) -> Network:
     """Gains and biases that training might have left."""
     for name, weight in network.named_parameters():
         if ".norm." in name:
@@ -93,6 +101,40 @@ def test_codes_are_the_network_s(
     assert torch.equal(codes, network.float().encode(wav(30_000)[None])[0])
 
 
+class OtherProjection(KmeansQuantizer):
+    def project(self, z: torch.Tensor) -> torch.Tensor:
+        return super().project(z.flip(-1))
+
+
+class OtherEncode(KmeansQuantizer):
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return (super().encode(z) + 1) % self.num_codes
+
+
+class OtherNearest(KmeansQuantizer):
+    def nearest(self, projected: torch.Tensor) -> torch.Tensor:
+        return super().nearest(-projected)
+
+
+class OverTime(GumbelQuantizer):
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return self.logits(z.cumsum(1)).argmax(-1)
+
+
+@pytest.mark.parametrize("cls", [OtherProjection, OtherEncode, OtherNearest, OverTime])
+def test_a_quantizer_made_from_ours_gives_its_own_codes_everywhere(
+    tiny: Tiny, small_pieces: None, cls: type[Quantizer]
+) -> None:
+    network = varied(tiny(quantizer="gumbel"))
+    network.quantizer = varied(cls(16, cls.Config(vq_vars=20)))
+    clip = wav(9000)
+    codes = network.encode(clip[None])[0]
+    decoded = network.quantizer.decode(codes[None])[0]
+    assert torch.equal(PieceEncoder(network.encoder, torch.float32).codes(clip, network.quantizer), codes)
+    assert torch.equal(Tokenizer(Loaded(network, 16_000, False)).encode(clip, 16_000), codes)
+    assert torch.equal(NetworkFeatures(network, Layer("q"))(clip), decoded)
+
+
 def test_a_large_offset_costs_no_precision() -> None:
     """Means far from zero: a difference of squares would have lost the variance."""
     y = torch.randn(5000, 8, generator=torch.Generator().manual_seed(0)) + 1000
@@ -120,9 +162,9 @@ def test_products_are_shared_where_that_pays(tiny: Tiny, monkeypatch: pytest.Mon
     z = network.encoder(wav(9000)[None])[0].detach()
     found = []
     for units in (False, True):
-        monkeypatch.setattr(pieces, "has_matrix_units", lambda units=units: units)
+        monkeypatch.setattr(clip_layers, "has_matrix_units", lambda units=units: units)
         encoder = PieceEncoder(network.encoder, torch.bfloat16)
-        assert [stage.both is None for stage in encoder.stages] == [units, units]
+        assert [layer.both is None for layer in encoder.layers] == [units, units]
         found.append(float((encoder.z(wav(9000)) - z).abs().mean()))
     assert found[1] < found[0] < 0.02
 
@@ -137,7 +179,7 @@ def test_memory_does_not_grow_with_a_layer_s_outputs(tiny: Tiny) -> None:
     network = tiny(quantizer="gumbel").eval()
     encoder = PieceEncoder(network.encoder, torch.float32, 0)
     largest = 0
-    held = pieces._Clip(encoder, wav(960_000), encoder.stages)
+    held = pieces._Clip(encoder, wav(960_000), encoder.layers)
     for piece in held.states():
         largest = max(largest, piece.numel())
     assert not held.kept and largest <= 16 * 2 * pieces._FRAMES["cpu"]

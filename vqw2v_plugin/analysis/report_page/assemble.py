@@ -1,4 +1,4 @@
-"""A run's folder → one page: what was trained, what its codes are worth, what they became."""
+"""A run's folder → one page: what was trained, what its codes are worth, what became of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STATES = {"unknown": "no recipe's", "planned": "not begun"}
 
 
 def make_report(view: RunView) -> tuple[str, list[str]]:
-    """The page, and the titles of the sections that have nothing to show yet."""
+    """The page, and the titles of those sections that have nothing to show yet."""
     sections = [make(view) for make in _SECTIONS]
     overview = Section("Stages", _stages(view) + _troubles(view))
     name = view.run.path.name
@@ -42,7 +42,7 @@ def make_report(view: RunView) -> tuple[str, list[str]]:
 
 
 def _tiles(view: RunView) -> str:
-    """What a glance should meet: the results that there are."""
+    """The results to be seen at a glance."""
     tiles = []
     for each in view.statistics[:2]:
         name = each.source.name
@@ -93,7 +93,7 @@ def _stages(view: RunView) -> str:
 
 
 def _made(view: RunView, stage: StageFolder) -> str:
-    """In words, by the files that are there."""
+    """What a stage has made, in words, judged by its files."""
     curves = view.trainings.get(stage.name)
     if curves is not None:
         model = (curves.settings.get("model") or {}).get("_name", "a model")

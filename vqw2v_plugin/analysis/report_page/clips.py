@@ -22,14 +22,13 @@ from ...corpora.ctm import Segments
 from ...corpora.manifest import Utterance
 from ..phone_codes import Codes, FrameTimes
 from .png import Pixels, data_url, png
-from .svg import Axis, Svg, number, say
+from .svg import HUES, Axis, Svg, number, say
 
 RATE = 16_000
 _WINDOW, _HOP, _FFT = 400, 128, 512  # samples: 25 ms every 8
 _DECIBELS, _GREYS = 50.0, 32
 _LEFT, _WIDTH, _TALL = 96.0, 960.0, 132.0
-HUES = 24  # that the page's style names h0, h1 …
-_LETTER = 6.4  # the width of one, about
+_LETTER = 6.4  # about the width of one
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipView:
     """What the page shows of an utterance."""
 
     utterance: Utterance
@@ -56,7 +55,7 @@ class Clip:
         return len(self.wav) / RATE
 
     def sound(self) -> str:
-        """The audio as an address that holds it: FLAC, half of what wav takes."""
+        """The audio as a data URL: FLAC takes half the space of wav."""
         file = io.BytesIO()
         soundfile.write(file, self.wav, RATE, format="FLAC", subtype="PCM_16")
         return data_url(file.getvalue(), "audio/flac")
@@ -104,11 +103,11 @@ def choose(rows: Iterable[Utterance], number: int, rate: int = RATE) -> list[Utt
 
 
 def spectrogram(wav: Samples) -> Pixels:  # [S] → [F, T]
-    """Energies in decibels below the loudest, as shades; low frequencies at the bottom."""
+    """Energies in decibels below the loudest, as shades of grey; low frequencies at the bottom."""
     wav = np.pad(wav, (_WINDOW // 2, _WINDOW // 2 + _HOP))
     windows = np.lib.stride_tricks.sliding_window_view(wav, _WINDOW)[::_HOP]  # [T, W]
     energies = np.abs(np.fft.rfft(windows * np.hanning(_WINDOW), _FFT)) ** 2  # [T, F]
-    # higher frequencies have less energy; 6 dB an octave bring their formants out
+    # high frequencies have less energy; a tilt of 6 dB an octave brings their formants out
     tilt = np.maximum(np.arange(energies.shape[1]), 4.0) ** 2
     decibels = 10 * np.log10(energies * tilt + 1e-10)
     loudest = np.percentile(decibels, 99.7)
@@ -136,7 +135,7 @@ def _height(lane: Lane) -> float:
 
 
 def _draw_lane(svg: Svg, lane: Lane, x: Axis, y: float) -> list[dict[str, object]]:
-    """Draws it; what a pointer over it is told."""
+    """Draws the lane; returns what the page shows under the pointer."""
     if lane.segments is not None:
         svg.text(x.begin - 8, y + 14, lane.name, "lane", "end")
         return [_draw_segments(svg, lane, lane.segments, x, y)]
@@ -178,7 +177,7 @@ def _draw_segments(svg: Svg, lane: Lane, found: Segments, x: Axis, y: float) -> 
 def _draw_codes(
     svg: Svg, codes: npt.NDArray[np.int64], begins: npt.NDArray[np.float64], step: float, x: Axis, y: float
 ) -> None:
-    """Runs of one code in one colour; a path a colour keeps the page small."""
+    """Runs of one code in one colour; one path for each colour keeps the page small."""
     paths: dict[int, list[str]] = {}
     changes = np.flatnonzero(np.diff(codes)) + 1
     bounds = np.concatenate([[0], changes, [len(codes)]]).tolist() if len(codes) else [0]
@@ -186,7 +185,7 @@ def _draw_codes(
         left = x(max(float(begins[first]), 0.0))
         right = x(min(float(begins[stop - 1]) + step, x.high))
         if codes[first] >= 0 and right > left:
-            hue = int(codes[first]) * 7 % HUES  # neighbours in number look different
+            hue = int(codes[first]) * 7 % HUES  # codes next to each other in number look different
             box = f"M{number(left)} {number(y)}h{number(right - left)}v12H{number(left)}z"
             paths.setdefault(hue, []).append(box)
     for hue, parts in sorted(paths.items()):

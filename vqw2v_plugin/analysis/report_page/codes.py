@@ -10,10 +10,10 @@ from ..phone_codes import PhoneCodeTable
 from ..run_view import CodeStatistics, RunView
 from .figures import code_bars, heat_map, heat_scale, rank_chart
 from .page import Section, figure, folded, heading, legend, missing, paragraph, table
-from .svg import percent
+from .svg import line_class, percent
 from .training import codebook_over_time
 
-_COLUMNS = 240  # of the heat map
+_COLUMNS = 240  # columns of the heat map
 _BARS = 8  # groups whose codes are drawn
 DISCRETIZE = "vqw2v discretize CHECKPOINT SPLIT.tsv OUT"
 
@@ -41,7 +41,7 @@ def codebook_section(view: RunView) -> Section:
 
 
 def phones_section(view: RunView) -> Section:
-    """The table phone × token of each source."""
+    """The table phone × token of each source of codes."""
     title = "Phones and codes"
     known = [(each, each.table) for each in view.statistics if each.table is not None]
     if not known:
@@ -133,7 +133,7 @@ def _zipf(all_of: Sequence[CodeStatistics]) -> str:
         ]
         for e in all_of
     }
-    names = [(name, f"s{i % 6}") for i, name in enumerate(series)]
+    names = [(name, line_class(i)) for i, name in enumerate(series)]
     note = "as words do, where they fall along the dashed line: twice the rank, half as frequent (Zipf)"
     return legend(names) + figure(rank_chart(series, tips), "Share of frames by rank", note, "full")
 

@@ -1,6 +1,6 @@
 """The page's figures: curves over updates, codes by rank, counts of codes, the table phone × code.
 
-A figure carries the numbers that a pointer over it is told, as json beside the drawing.
+A figure carries the numbers that the page shows under the pointer, as json beside the drawing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from ..phone_codes import PhoneCodeTable
 from .png import data_url, png, ramp
-from .svg import Axis, Svg, percent, say
+from .svg import Axis, Svg, line_class, percent, say
 
 _MOST_POINTS = 160  # of a curve
 _LIGHT = ramp([(255, 255, 255), (209, 229, 240), (103, 169, 207), (33, 102, 172), (5, 34, 77)], 64)
 _DARK = ramp([(24, 27, 34), (38, 66, 112), (45, 121, 172), (112, 190, 210), (240, 249, 242)], 64)
-_COLOURS = 6  # that the page's style names s0, s1 …
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 10.0, 33.0
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
@@ -57,7 +56,7 @@ def rank_chart(series: Series, tips: Mapping[str, Sequence[str]]) -> str:
 
 
 def code_bars(counts: npt.NDArray[np.int64], label: str) -> str:  # [V]
-    """How often each code of a group is chosen, beside the line where all would be as frequent."""
+    """How often each code of a group is chosen, with a line where all would be equally frequent."""
     width, height, top = 300.0, 70.0, 6.0
     shares = counts / max(int(counts.sum()), 1)
     most = max(float(shares.max()), 1e-9)
@@ -80,13 +79,13 @@ def code_bars(counts: npt.NDArray[np.int64], label: str) -> str:  # [V]
 
 
 def heat_map(table: PhoneCodeTable) -> str:
-    """P(phone | token): a column a token, a row a phone, both in the table's order."""
+    """P(phone | token): a column for each token, a row for each phone, in the table's order."""
     given, shares = table.given_code(), table.counts.sum(axis=0) / table.num_frames
     rows, columns = given.shape
     left, top, width = 52.0, 8.0, 940.0
     line = min(14.0, max(4.0, 780 / rows))
     every = max(1, round(10 / line))
-    levels = np.ceil(np.sqrt(given) * 63).astype(np.uint8)  # the root lets small shares be seen
+    levels = np.ceil(np.sqrt(given) * 63).astype(np.uint8)  # the root makes small shares visible
     told = {
         "rows": list(table.phones),
         "columns": list(table.tokens),
@@ -114,7 +113,7 @@ def heat_map(table: PhoneCodeTable) -> str:
 
 
 def heat_scale() -> str:
-    """What the heat map's colours say; they go with the root of the share."""
+    """What the heat map's colours mean; they follow the root of the share."""
     steps = [0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]
     bars = "".join(
         f'<i class="only-{kind}" style="background:linear-gradient(90deg,{_stops(palette, steps)})"></i>'
@@ -128,7 +127,7 @@ def _stops(palette: Sequence[tuple[int, int, int]], steps: Sequence[float]) -> s
 
 
 def spans(points: Sequence[tuple[str, float, float | None]]) -> str:
-    """Pairs of shares, within and across speakers, as dots on one line each; chance is a half."""
+    """Pairs of shares, within and across speakers: two dots on a line for each; chance is a half."""
     row, left, width = 30.0, 250.0, 940.0
     svg = Svg(
         *(width, row * len(points) + 42, "ABX error within and across speakers: " + _spoken(points)), ""
@@ -151,7 +150,7 @@ def spans(points: Sequence[tuple[str, float, float | None]]) -> str:
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Not more points than a figure can show: means of neighbours, and the last as it is."""
+    """No more points than a figure can show: means of neighbours, and the last point as it is."""
     if len(points) <= _MOST_POINTS:
         return list(points)
     parts = np.array_split(np.asarray(points, dtype=np.float64), _MOST_POINTS - 1)
@@ -160,7 +159,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _spread(count: int) -> list[int]:
-    """Places on a logarithmic scale, each once."""
+    """Indices spread evenly on a logarithmic scale, each once."""
     if count <= _MOST_POINTS:
         return list(range(count))
     places = np.unique(np.round(np.geomspace(1, count, _MOST_POINTS)).astype(int) - 1)
@@ -168,7 +167,7 @@ def _spread(count: int) -> list[int]:
 
 
 class _Chart:
-    """A drawing with axes, and lines whose points a pointer finds."""
+    """A drawing with axes, and lines whose points can be pointed at."""
 
     def __init__(self, width: float, height: float, label: str) -> None:
         self.width, self.height, self._label = width, height, label
@@ -196,7 +195,7 @@ class _Chart:
         dots: bool = False,
     ) -> None:
         places = [(self.x(x), self.y(y)) for x, y in points]
-        kind = f"s{colour % _COLOURS}"
+        kind = line_class(colour)
         self.svg.curve(places, f"line {kind}")
         for x, y in places if dots or len(places) == 1 else ():
             self.svg.add("circle", f"dot {kind}", cx=x, cy=y, r=2.2)

@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: a title, contents, sections; and the few kinds of markup in them."""
+"""One HTML file that needs no other: title, contents, sections, and the few kinds of markup in them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from .clips import HUES
+from .svg import HUES
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it; `lacks` says that it has nothing to show yet."""
+    """A heading and what stands under it; `lacks` if there is nothing to show yet."""
 
     title: str
     body: str
     lacks: bool = False
-    parts: tuple[str, ...] = ()  # headings below its own that the contents list
+    parts: tuple[str, ...] = ()  # further headings that the contents list
 
     @property
     def anchor(self) -> str:
@@ -43,12 +43,12 @@ def render_page(title: str, lead: str, sections: Sequence[Section], footer: str)
 
 
 def anchor(title: str) -> str:
-    """A heading's name in addresses."""
+    """A heading's anchor in links."""
     return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-")
 
 
 def heading(title: str, listed: bool = False) -> str:
-    """A heading under a section's own; `listed` in the contents, so no other may have its name."""
+    """A heading below the section's own; one that is `listed` in the contents needs a unique name."""
     name = f' id="{anchor(title)}"' if listed else ""
     return f"<h3{name}>{escape(title)}</h3>"
 
@@ -59,13 +59,13 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def missing(text: str, command: str = "", kind: str = "") -> str:
-    """What is not there, and the command that makes it."""
+    """What is missing, and the command that makes it."""
     line = f"<pre>{escape(command)}</pre>" if command else ""
     return f'<div class="missing {kind}"><p>{escape(text)}</p>{line}</div>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """Rows of markup; `numbers` are the columns that stand to the right."""
+    """Rows of markup; the columns `numbers` are aligned to the right."""
     kinds = [' class="n"' if i in numbers else "" for i in range(len(head))]
     top = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
     lines = (
@@ -78,7 +78,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[
 
 
 def figure(markup: str, name: str, note: str = "", kind: str = "", note_kind: str = "") -> str:
-    """A drawing with its name over it; `note_kind` is the class of the line that the note speaks of."""
+    """A drawing with its name above; `note_kind` is the class of the line that the note is about."""
     of = f' class="{note_kind}"' if note_kind else ""
     told = f" <span{of}>{escape(note)}</span>" if note else ""
     open_tag = f'<figure class="{kind}">' if kind else "<figure>"
@@ -92,7 +92,7 @@ def legend(names: Sequence[tuple[str, str]]) -> str:
 
 
 def folded(summary: str, body: str) -> str:
-    """What few want to see."""
+    """What few readers want to see, folded away."""
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"
 
 
@@ -102,23 +102,23 @@ def code(text: str) -> str:
 
 
 def shell(lines: Sequence[str]) -> str:
-    """Commands, broken between their words alone."""
+    """Commands, wrapped only between words."""
     shown = (" ".join(f"<span>{escape(word)}</span>" for word in line.split(" ")) for line in lines)
     return '<pre class="shell">' + "".join(f"<div>{line}</div>" for line in shown) + "</pre>"
 
 
 def tile(value: str, name: str) -> str:
-    """One figure that counts."""
+    """One number that matters."""
     return f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
 
 
 def _beside(name: str) -> str:
-    """A file of the page's own, in this folder."""
+    """The text of one of the page's own files, in this folder."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _hues() -> str:
-    """Colours for codes, all about as light."""
+    """Colours for codes, all of about the same lightness."""
     return "\n".join(
         f"svg .h{i} {{ fill: hsl({round(360 * i / HUES)} var(--code-chroma) "
         f"calc(var(--code-light) + {(i % 3 - 1) * 9}%)); }}"

@@ -1,4 +1,4 @@
-"""A picture of bytes [H, W] as a PNG with a palette: small enough to stand in a page."""
+"""A picture of bytes [H, W] as a PNG with a palette, small enough to be part of a page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Colour = tuple[int, int, int]
 
 
 def png(pixels: Pixels, palette: Sequence[Colour], alpha: Sequence[int] = ()) -> bytes:  # [H, W]
-    """`pixels` are places in the palette; `alpha` has the opacity of its colours, 255 where it ends."""
+    """`pixels` are indices into the palette; `alpha` is the opacity of its first colours (else 255)."""
     if pixels.ndim != 2 or not pixels.size or int(pixels.max()) >= len(palette) or len(palette) > 256:
         raise ValueError(f"pixels have the shape {pixels.shape}; expected [height, width] of palette places")
     height, width = pixels.shape
-    lines = np.pad(pixels.astype(np.uint8), ((0, 0), (1, 0)))  # each line after its filter, none
+    lines = np.pad(pixels.astype(np.uint8), ((0, 0), (1, 0)))  # each line begins with its filter: none
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))]
     chunks.append((b"PLTE", bytes(part for colour in palette for part in colour)))
     if alpha:
@@ -29,12 +29,12 @@ def png(pixels: Pixels, palette: Sequence[Colour], alpha: Sequence[int] = ()) ->
 
 
 def data_url(content: bytes, kind: str) -> str:
-    """Bytes as an address that holds them."""
+    """Bytes as a data URL."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def ramp(stops: Sequence[Colour], steps: int) -> list[Colour]:
-    """Colours between the stops, the first and the last among them."""
+    """Colours from the first stop to the last."""
     places = np.linspace(0, len(stops) - 1, steps)
     columns = [np.interp(places, np.arange(len(stops)), [s[i] for s in stops]) for i in range(3)]
     return [(round(r), round(g), round(b)) for r, g, b in zip(*columns, strict=True)]

@@ -11,7 +11,7 @@ from .figures import spans
 from .page import Section, figure, heading, legend, missing, paragraph, table
 from .svg import percent
 
-_SHOWN = 12  # confusions of a kind
+_SHOWN = 12  # confusions of each kind
 _DECODE = (
     "fairseq-generate FEATURES --user-dir … --task vq_acoustic --labels LABELS --path ACOUSTIC.pt "
     "--gen-subset test --decoder lexicon --lexicon … --lm … --scoring vq_error --results-path STAGE"
@@ -20,7 +20,7 @@ _ABX = "vqw2v abx FEATURES-OR-TOKENS --phones SPLIT.phones.ctm --manifest SPLIT.
 
 
 def abx_section(view: RunView) -> Section:
-    """Dots within and across, and the table."""
+    """A figure of errors within and across speakers, and a table."""
     rows = view.abx
     if not rows:
         text = "No ABX errors yet. For tokens and for features they are made by"

@@ -1,4 +1,4 @@
-"""The page's last sections: what was asked for, with which seeds, and by which versions."""
+"""The page's last sections: settings, seeds and versions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def settings_section(view: RunView) -> Section:
 
 
 def _command(line: str) -> str:
-    """Without the folder of the program."""
+    """The command without its program's folder."""
     program, space, rest = line.partition(" ")
     return program.rpartition("/")[2] + space + rest
 
@@ -103,7 +103,7 @@ def _seeds_of_files(run: RunFolder, stage: StageFolder) -> Iterator[tuple[str, s
 
 
 def _flat(settings: Mapping[str, Any]) -> str:
-    """The configuration by its sections, what is not set left out."""
+    """The configuration by sections, without what is not set."""
     lines = []
     for name in _SECTIONS:
         part = settings.get(name)

@@ -1,4 +1,4 @@
-"""The page's section to look at and listen to: utterances with words, phones, codes and what was heard."""
+"""The page's section of utterances to see and hear, with words, phones, codes and what was recognized."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...corpora.manifest import Utterance
 from ...decoding.scoring import align
 from ..corpus_splits import Split
 from ..run_view import RunView
-from .clips import Clip, Lane, choose, heard_segments, read_clip
+from .clips import ClipView, Lane, choose, heard_segments, read_clip
 from .page import Section, missing, paragraph
 
 _TITLE = "Speech and codes"
-_SOURCES, _DECODERS = 3, 4  # lanes of a clip
+_SOURCES, _DECODERS = 3, 4  # the most lanes of a clip
 
 
 def speech_section(view: RunView) -> Section:
@@ -45,9 +45,9 @@ def speech_section(view: RunView) -> Section:
 
 
 def _rows(view: RunView) -> Iterator[tuple[Split, Utterance]]:
-    """The utterances that were asked for, else some of a split that is held out."""
-    if view.wishes.utts:
-        for utt in view.wishes.utts:
+    """The utterances that were asked for, else some of a held-out split."""
+    if view.options.utts:
+        for utt in view.options.utts:
             home = next((split for split in view.splits if utt in split.utterances), None)
             if home is None:
                 names = ", ".join(split.name for split in view.splits)
@@ -61,11 +61,11 @@ def _rows(view: RunView) -> Iterator[tuple[Split, Utterance]]:
     split = min(view.splits, key=rank)
     decoded = set().union(*view.hypotheses.values()) if view.hypotheses else set()
     known = [row for row in split.utterances.values() if row.utt in decoded]
-    yield from ((split, row) for row in choose(known or split.utterances.values(), view.wishes.num_clips))
+    yield from ((split, row) for row in choose(known or split.utterances.values(), view.options.num_clips))
 
 
 def _article(view: RunView, split: Split, row: Utterance) -> str:
-    clip = Clip(row, read_clip(row, view.wishes.clip_seconds), tuple(_lanes(view, split, row)))
+    clip = ClipView(row, read_clip(row, view.options.clip_seconds), tuple(_lanes(view, split, row)))
     about = [split.name, f"speaker {row.speaker}" if row.speaker else "", row.lang or ""]
     told = ", ".join(part for part in about if part)
     said = str(row.extra.get("text", "")) or " ".join(_labels(split, row))
@@ -89,7 +89,7 @@ def _labels(split: Split, row: Utterance) -> tuple[str, ...]:
 
 
 def _marked(said: str, heard: str) -> str:
-    """What was heard, with the words marked that were not said, and a sign where one is missing."""
+    """What was heard, with marks on words that were not said and on places where one is missing."""
     if not said:
         return escape(heard)
     shown = []
@@ -125,5 +125,5 @@ def _heard(view: RunView, row: Utterance) -> list[tuple[str, Mapping[str, Any]]]
 
 
 def _short(name: str) -> str:
-    """What fits beside a lane."""
+    """The name, cut to fit beside a lane."""
     return name if len(name) <= 15 else f"{name[:14]}…"

@@ -1,4 +1,4 @@
-"""Figures as SVG, written by hand: a drawing, axes with round ticks; colours and fonts are the page's."""
+"""Figures as SVG, written by hand: a drawing, axes with round ticks; colours come from the page's style."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from html import escape
 
 Place = tuple[float, float]
+LINES, HUES = 6, 24  # classes of the page's style: s0, s1 … colour lines, h0, h1 … colour codes
 
 
 class Svg:
-    """A drawing of so many units, as wide as the page lets it be; `label` is read to those who cannot see."""
+    """A drawing of so many units, as wide as the page allows; screen readers read `label`."""
 
     def __init__(self, width: float, height: float, label: str, extra: str = "") -> None:
         self.width, self.height = width, height
@@ -22,7 +23,7 @@ class Svg:
         self._parts: list[str] = []
 
     def add(self, tag: str, kind: str = "", **attributes: object) -> None:
-        """One element; `kind` is its class, `_` in a name stands for `-`."""
+        """One element; `kind` is its class, and `_` in a name becomes `-`."""
         named = {"class": kind, **attributes} if kind else attributes
         self._parts.append(f"<{tag}{_attributes(named)}/>")
 
@@ -39,7 +40,7 @@ class Svg:
             self.add("path", kind, d="M" + "L".join(f"{number(x)} {number(y)}" for x, y in places))
 
     def raw(self, markup: str) -> None:
-        """Markup that is safe already."""
+        """Markup that is already safe."""
         self._parts.append(markup)
 
     def render(self) -> str:
@@ -58,7 +59,7 @@ class Axis:
 
     @classmethod
     def of(cls, values: Sequence[float], begin: float, end: float, log: bool = False) -> Axis:
-        """An axis with room for all values; one that lies flat is given a height."""
+        """An axis with room for all values, even if they are all the same."""
         low, high = min(values), max(values)
         if log:
             return cls(low, high if high > low else low * 10, begin, end, True)
@@ -84,13 +85,13 @@ class Axis:
 
 
 def number(value: float) -> str:
-    """A coordinate, no longer than an eye can tell."""
+    """A coordinate, no more precise than the eye."""
     text = f"{value:.1f}"
     return text[:-2] if text.endswith(".0") else text
 
 
 def say(value: float) -> str:
-    """A value with three or four figures, as a tick or a tip shows it."""
+    """A value with three or four digits, for a tick or a tip."""
     size = abs(value)
     if size >= 1e6:
         return f"{value / 1e6:.4g}M"
@@ -102,8 +103,13 @@ def say(value: float) -> str:
     return f"{value:.4g}"
 
 
+def line_class(number: int) -> str:
+    """The class that colours a line; the seventh line has the first one's colour again."""
+    return f"s{number % LINES}"
+
+
 def percent(share: float, digits: int = 0) -> str:
-    """A share with its sign, which stays with it."""
+    """A share with its sign, which no line break separates."""
     return f"{100 * share:.{digits}f}\u202f%"
 
 

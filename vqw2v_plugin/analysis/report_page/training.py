@@ -1,4 +1,4 @@
-"""The page's learning curves: how well each training learns, and how it uses its codebook meanwhile."""
+"""The page's learning curves: how well each training learns, and how it uses its codebook."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..curves import Curves
 from ..run_view import RunView
 from .figures import learning_curve
 from .page import Section, figure, folded, heading, legend, missing, paragraph
-from .svg import say
+from .svg import line_class, say
 
-_SHOWN = 12  # figures of a training
+_SHOWN = 12  # at most so many figures of a training
 
 
 def training_section(view: RunView) -> Section:
-    """A part for each training."""
+    """One part for each training."""
     stages = [stage for stage in view.run.stages if stage.name in view.trainings]
     if not stages:
         text = "No stage of this run has a training's log yet. Trainings are the stages that run"
@@ -77,11 +77,11 @@ def _grid(curves: Curves, metrics: Sequence[str]) -> str:
             note = f"{say(series[subset][0][1])} → {say(series[subset][-1][1])}"
             if subset in colours:
                 drawing = learning_curve(metric, series, colours)
-                drawn.append(figure(drawing, metric, note, note_kind=f"s{colours[subset]}"))
+                drawn.append(figure(drawing, metric, note, note_kind=line_class(colours[subset])))
             else:
                 groups = {name: i + 2 for i, name in enumerate(series)}
                 drawn.append(figure(learning_curve(metric, series, groups), metric, "a line a group"))
-    names = [(subset, f"s{i}") for subset, i in colours.items()]
+    names = [(subset, line_class(i)) for subset, i in colours.items()]
     return legend(names) + f'<div class="small-figures">{"".join(drawn)}</div>'
 
 

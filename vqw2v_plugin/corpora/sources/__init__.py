@@ -1,4 +1,4 @@
-"""Where wavs come from: one table of kinds of corpora; a new kind is one file here and one line there."""
+"""Where wavs come from: a table of kinds of corpora; a new kind is a file here and a line in the table."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
     fits: Callable[[Folder], bool]
     read: Callable[[Folder], Iterator[Entry] | Iterator[Entry | Refusal]]
     looks: str
-    walks: bool = False  # takes files by their suffix, not by a table
+    walks: bool = False  # finds its files by suffix, not in a table
 
 
 KINDS: dict[str, Kind] = {
@@ -42,7 +42,7 @@ KINDS: dict[str, Kind] = {
 
 
 def find_kind(folder: Folder, forced: str | None = None) -> str:
-    """The name of the folder's kind; `plain` is what has audio and no sign of another kind."""
+    """The name of the folder's kind; `plain` if it has audio and no sign of another kind."""
     if forced is not None:
         if not KINDS[forced].fits(folder):
             raise SourceError(f"{folder.root} is not of kind {forced}: expected {KINDS[forced].looks}")

@@ -1,4 +1,4 @@
-"""What a corpus tells of an utterance before its wav was looked at, or why it has to be left out."""
+"""What a corpus tells about an utterance before its wav is looked at, or why that has to be left out."""
 
 import os
 import re
@@ -10,11 +10,11 @@ _TABLE_WORD = re.compile(r"[_.-]?(?<![a-z])(manifest|cuts|recordings|supervision
 
 
 class SourceError(ValueError):
-    """A folder of which no manifest can be made; the message names it and the remedy."""
+    """A folder that no manifest can be made from; the message names it and the remedy."""
 
 
 class Timed(NamedTuple):
-    """A word or a phone, in seconds from the utterance's begin."""
+    """A word or a phone, in seconds from the utterance's beginning."""
 
     start: float
     end: float
@@ -22,13 +22,13 @@ class Timed(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One utterance: `begin` to `end` seconds of `path`; empty strings are what the corpus does not tell."""
+    """One utterance: `begin` to `end` seconds of `path`; an empty string is what the corpus does not tell."""
 
     path: str  # from the corpus' folder, or absolute
-    unit: str  # what no split divides: the recording's name, the same wherever the corpus lies
+    unit: str  # the recording's name, the same wherever the corpus lies; no split divides a recording
     utt: str = ""
     begin: float = 0.0
-    end: float | None = None  # the file's end
+    end: float | None = None  # None: the file's end
     speaker: str = ""
     lang: str = ""
     subset: str = ""
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What is left out and why; reasons alike up to their first bracket or semicolon are counted together."""
+    """What is left out and why; reasons that agree up to a bracket or semicolon are counted together."""
 
     path: str
     reason: str
@@ -62,7 +62,7 @@ def own_split(name: str) -> str:
 
 
 def place(root: str, folder: str, path: str) -> str:
-    """A table's path: beside the table or, if nothing is there, from the working folder."""
+    """A path in a table: from the table's folder or, if nothing is there, from the working folder."""
     if not os.path.isabs(path):
         beside = os.path.join(root, folder, path)
         here = os.path.abspath(path)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from .entry import Refusal, SourceError
 
-# What libsndfile opens without being told more.
+# What libsndfile opens without further information.
 SUFFIXES = tuple("flac wav ogg oga opus mp3 aiff aif aifc au snd caf w64 rf64 sph nist voc".split())
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Files under `root`, sorted, by their names from there; hidden ones (`.name`) are left alone."""
+    """The files under `root`, sorted by their relative paths; hidden ones (`.name`) are left out."""
 
     root: str
     files: tuple[str, ...]
@@ -29,7 +29,7 @@ class Folder:
         return os.path.isfile(os.path.join(self.root, name))
 
     def at_top(self, *endings: str) -> list[str]:
-        """The names right under `root` that end so."""
+        """The names directly under `root` with this ending."""
         return [name for name in self.files if "/" not in name and name.lower().endswith(endings)]
 
     def join(self, name: str) -> str:
@@ -39,7 +39,7 @@ class Folder:
 def open_folder(
     path: str, suffixes: tuple[str, ...] = SUFFIXES, tick: Callable[[int], None] = lambda _: None
 ) -> Folder:
-    """Walks `path` and links to folders, each folder once; `tick` hears how many files were found."""
+    """Walks `path` and links to folders, each folder once; `tick` is told how many files were found."""
     root = os.path.abspath(path)
     if any(character in root for character in "\t\n\r"):
         raise SourceError(
@@ -51,7 +51,7 @@ def open_folder(
         raise SourceError(f"{path}: no such folder, expected one of audio, or a corpus; correct the path")
     walk = _Walk(root, tick)
     walk.descend("")
-    while walk.links:  # after all real folders, so that a folder goes by its real name where it has one here
+    while walk.links:  # after all real folders, so that a folder inside `path` goes by its real name
         walk.links.sort()
         walk.descend(walk.links.pop(0), is_link=True)
     return Folder(root, tuple(sorted(walk.files)), tuple(sorted(walk.refused)), suffixes)
@@ -68,7 +68,7 @@ class _Walk:
         self._seen: set[tuple[int, int]] = set()
 
     def descend(self, top: str, is_link: bool = False) -> None:
-        """All of `top` but what lies behind further links."""
+        """Walks all of `top` but what lies behind further links."""
         stack = [top]
         while stack:
             folder = stack.pop()

@@ -13,7 +13,7 @@ from .folder import Folder
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _LONGEST_FIRST_LINE = 1 << 20
-_LONGEST_SECONDS = 1e12  # whole numbers of JSON may be larger than any float
+_LONGEST_SECONDS = 1e12  # JSON's integers may be larger than any float
 
 Row = dict[str, Any]
 
@@ -25,7 +25,7 @@ def tables(folder: Folder) -> list[tuple[str, frozenset[str]]]:
 
 
 def rows(folder: Folder, name: str) -> Iterator[tuple[str, Row] | Refusal]:
-    """(`file:line`, object) of each line; a line that is none is refused, as is what follows a broken end."""
+    """(`file:line`, object) of each line; a line that is not JSON is refused, and so is a broken end."""
     number = 0
     try:
         with _open(folder.join(name)) as file:
@@ -41,7 +41,7 @@ def stem(name: str) -> str:
 
 
 def seconds(row: Row, key: str, otherwise: float | None) -> float | None:
-    """A number of seconds, or `otherwise` where the row has none; ValueError if it is no number."""
+    """A number of seconds, or `otherwise` if the row has none; ValueError if it is not a number."""
     value = row.get(key)
     if value is None:
         return otherwise
@@ -51,7 +51,7 @@ def seconds(row: Row, key: str, otherwise: float | None) -> float | None:
 
 
 def string(row: Row, *keys: str) -> str:
-    """The first of these that the row has; numbers may serve as names."""
+    """The first of these keys that the row has; names may be numbers."""
     values = (row.get(key) for key in keys)
     return next((str(value) for value in values if isinstance(value, (str, int))), "")
 
@@ -65,9 +65,9 @@ def _parse(where: str, line: str) -> tuple[str, Row] | Refusal:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Refusal(where, f"is no JSON ({error}); expected an object a line")
+        return Refusal(where, f"is not JSON ({error}); expected an object a line")
     if not isinstance(row, dict):
-        return Refusal(where, f"is no JSON object ({type(row).__name__}); expected an object a line")
+        return Refusal(where, f"is not a JSON object ({type(row).__name__}); expected an object a line")
     return where, row
 
 

@@ -1,4 +1,4 @@
-"""A Kaldi data folder: wav.scp, with segments, utt2spk, utt2lang and text where there are such."""
+"""A Kaldi data folder: wav.scp, and segments, utt2spk, utt2lang and text if they exist."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def read(folder: Folder) -> Iterator[Entry | Refusal]:
 
 
 def _data_folders(folder: Folder) -> list[str]:
-    """Prefixes of names: the folder itself (""), else the subfolders (`train/`) that have a wav.scp."""
+    """Prefixes of paths: the folder itself (""), else the subfolders (`train/`) that have a wav.scp."""
     if _LIST in folder.files:
         return [""]
     found = [name.removesuffix(_LIST) for name in folder.files if name.endswith(f"/{_LIST}")]

@@ -96,7 +96,7 @@ def _supervised(
 
 
 def _guard(make: Any, folder: Folder, item: tuple[str, Row], split: str) -> Entry | Refusal:
-    """What `make` answers; a row that is not built as lhotse's are is refused, not a crash."""
+    """What `make` returns; a row that is not built like lhotse's is refused instead of a crash."""
     try:
         entry: Entry | Refusal = make(folder, item[0], item[1], split)
         return entry
@@ -132,7 +132,7 @@ def _cut(folder: Folder, where: str, row: Row, split: str) -> Entry | Refusal:
 
 
 def _num_channels(recording: Row) -> int:
-    """Channels of all its files; 1 where the row is not built as it should be, which is refused elsewhere."""
+    """The channels of all its files; 1 for a malformed row, which is refused elsewhere."""
     sources = recording.get("sources")
     channels = [source.get("channels") for source in sources] if isinstance(sources, list) else []
     return max(1, sum(len(some) for some in channels if isinstance(some, list)))
@@ -150,7 +150,7 @@ def _span(row: Row) -> tuple[float, float | None]:
 
 
 def _about(supervisions: list[Row]) -> dict[str, Any]:
-    """Text, speaker and language; a speaker or language only if all supervisions agree on it."""
+    """Text, speaker and language; the last two only if all supervisions agree."""
     about = {"text": " ".join(json_lines.string(row, "text") for row in supervisions).strip()}
     for column, key in (("speaker", "speaker"), ("lang", "language")):
         values = {json_lines.string(row, key) for row in supervisions}

@@ -14,7 +14,7 @@ def fits(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Iterator[Entry | Refusal]:
-    """Every audio file; one that lies elsewhere and a transcript without its file are refused."""
+    """Every audio file; a file in another place and a transcript without its file are refused."""
     texts: dict[str, str] = {}  # the utterance with its folder: its words
     for name in folder.files:
         if name.endswith(_TRANSCRIPTS):

@@ -11,5 +11,5 @@ def fits(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Iterator[Entry]:
-    """Every file that is named like audio, whole."""
+    """Every file with a suffix of audio, as a whole."""
     return (Entry(path=name, unit=name) for name in folder.audio())

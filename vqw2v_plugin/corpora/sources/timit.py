@@ -1,7 +1,7 @@
 """TIMIT (LDC93S1): TRAIN and TEST, in each DR1 … DR8/SPEAKER/SENTENCE.WAV, .TXT, .PHN and .WRD beside it.
 
 The standard sets: train is every speaker of TRAIN, valid ("dev") 50 and test ("core test") 24 speakers of
-TEST, all without the two dialect sentences SA1 and SA2, which everybody says: 3,696, 400, 192 utterances.
+TEST, all without the two dialect sentences SA1 and SA2, which everybody reads: 3,696, 400, 192 utterances.
 """
 
 import os
@@ -41,7 +41,7 @@ def fits(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Iterator[Entry | Refusal]:
-    """An entry for each utterance of the standard sets; the others are refused by the set they are of."""
+    """An entry for each utterance of the standard sets; the others are refused, set by set."""
     beside = {_stem(name) + os.path.splitext(name)[1].lower(): name for name in folder.files}
     taken: dict[str, str] = {}
     for name in folder.audio():
@@ -114,7 +114,7 @@ def _entry(folder: Folder, name: str, place: _Place, split: str, beside: dict[st
 
 
 def _times(path: str) -> Iterator[Timed]:
-    """Lines `first sample, sample behind the last, label`."""
+    """Lines `first sample, sample after the last, label`."""
     for number, line in table_lines(path):
         fields = line.split()
         if len(fields) != 3 or not (fields[0].isdecimal() and fields[1].isdecimal()):

@@ -15,7 +15,7 @@ from .entry import Entry, Refusal, table_lines
 from .folder import Folder
 
 _SUFFIXES = (".flac", ".wav", ".wv1")  # the first that is there is taken
-_TRANSCRIPTS = (".dot", ".lsn")  # what was said in detail; if it is missing, what is left of it for scoring
+_TRANSCRIPTS = (".dot", ".lsn")  # detailed transcripts; if missing, those reduced for scoring
 _PLACE = re.compile(r"/(wsj[01]/[a-z]+_[a-z0-9_]+)/(?:[^/]+/)*([0-9a-z]{8})(\.[a-z0-9.]+)$")
 _LINE = re.compile(r"(.*)\(\s*([0-9a-zA-Z]{8})\s*\)\s*")
 
@@ -24,7 +24,7 @@ class _Set(NamedTuple):
     split: str
     listing: str  # how the index file's path ends
     subset: str  # the folder, where there is no index
-    kind: str = ""  # the letter for the kind of speech that its utterances' names have
+    kind: str = ""  # the letter of the kind of speech in its utterances' names
 
 
 SETS = (
@@ -51,7 +51,7 @@ def fits(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Iterator[Entry | Refusal]:
-    """The three sets; every other audio file is refused by the part of the corpus that it is of."""
+    """The three sets; every other audio file is refused, by the part of the corpus it belongs to."""
     listed = _listed(folder)
     transcripts = _transcripts(folder)
     missing = {utt: index for index, utts in listed.items() for utt in utts}
@@ -84,7 +84,7 @@ def _suffix(name: str) -> str:
 
 
 def _listed(folder: Folder) -> dict[str, set[str]]:
-    """The utterances of each index file that is there: lines `disc:path`, comments behind a semicolon."""
+    """The utterances of each index file that exists: lines `disc:path`, comments after a semicolon."""
     found: dict[str, set[str]] = {}
     for name in folder.files:
         for each in SETS:
@@ -100,7 +100,7 @@ def _is_broken(subset: str, utt: str) -> bool:
 
 
 def _split(audio: _Audio, listed: dict[str, set[str]]) -> str:
-    """The set that an index names the utterance in, or whose folder it lies in; empty if none."""
+    """The set whose index names the utterance, or whose folder it lies in; empty if there is none."""
     for each in SETS:
         if each.listing in listed:
             is_of = audio.utt in listed[each.listing] and audio.subset.startswith(each.subset[:5])

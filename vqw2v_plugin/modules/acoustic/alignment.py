@@ -1,4 +1,4 @@
-"""The acoustic model's arrow: labels against frames, which is what ASG and CTC share.
+"""states ──acoustic model──▶ letters: labels against frames, which is what all losses share.
 
 Shapes: B batch, T frames, V labels, L labels of a target, S states that a path may be in (one label each).
 """
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..layers.padding import padding
 
 NOTHING = -1  # of a label or position: behind the utterance's end
 
@@ -29,6 +31,31 @@ class Alignment:
         return [row[begin].tolist() for row, begin in zip(self.labels, begins, strict=True)]
 
 
+class SequenceLoss(nn.Module):
+    """What a kind of loss is to the network and to decoders: ASG, CTC, and others of this interface.
+
+    Emissions [B, T, V] are unnormalized, lengths [B]; targets [B, L] are columns.
+    """
+
+    transitions: Tensor | None  # [V, V] (to, from), learnt with the model; None where it has none
+
+    def forward(
+        self, emissions: Tensor, emission_lengths: Tensor, targets: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        """A loss an utterance [B]."""
+        raise NotImplementedError
+
+    def best_path(self, emissions: Tensor, emission_lengths: Tensor) -> Alignment:
+        """What the model says by itself."""
+        raise NotImplementedError
+
+    def align(
+        self, emissions: Tensor, emission_lengths: Tensor, targets: Tensor, target_lengths: Tensor
+    ) -> Alignment:
+        """The best path that says the target."""
+        raise NotImplementedError
+
+
 def from_labels(labels: Tensor, scores: Tensor, blank: int | None = None) -> Alignment:
     """Positions of a path [B, T] without a target: equal neighbours are one label."""
     is_label = labels != NOTHING
@@ -37,11 +64,6 @@ def from_labels(labels: Tensor, scores: Tensor, blank: int | None = None) -> Ali
     before = torch.nn.functional.pad(labels, (1, 0), value=NOTHING)[:, :-1]
     begins = is_label & (labels != before)
     return Alignment(labels, (begins.cumsum(1) - 1).masked_fill(~is_label, NOTHING), scores)
-
-
-def padding(lengths: Tensor, size: int) -> Tensor:
-    """[B] → [B, size], True behind the end."""
-    return torch.arange(size, device=lengths.device) >= lengths.unsqueeze(1)
 
 
 def check_emissions(emissions: Tensor, lengths: Tensor) -> Tensor:

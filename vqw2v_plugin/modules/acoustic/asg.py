@@ -13,12 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..layers.padding import padding
 from . import alignment, asg_scan
-from .alignment import NOTHING, Alignment, padding
+from .alignment import NOTHING, Alignment, SequenceLoss
 
 
-class ASG(nn.Module):
-    """−log p(target) with the model's own transitions; one interface with `CTC`."""
+class ASG(SequenceLoss):
+    """−log p(target) with the model's own transitions."""
+
+    transitions: nn.Parameter
 
     def __init__(self, num_labels: int, zero_infinity: bool = False) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .alignment import padding
+from ..layers.padding import padding
 
 LOWEST = -1e9
 # exp(−600) is a normal float64: where no product of a step spans more, the scan can leave the log domain

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ..kernels.dropout import dropout
 from ..layers.conv_spec import literal
-from .alignment import padding
+from ..layers.padding import padding
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..layers.padding import padding
 from . import alignment
-from .alignment import NOTHING, Alignment, padding
+from .alignment import NOTHING, Alignment, SequenceLoss
 
 
-class CTC(nn.Module):
-    """−log p(target) by torch's own loss, used as `ASG` is; blanks alone say an empty target."""
+class CTC(SequenceLoss):
+    """−log p(target) by torch's own loss; blanks alone say an empty target."""
 
     def __init__(self, blank: int = 0, zero_infinity: bool = False) -> None:
         super().__init__()
         self.blank, self.zero_infinity = blank, zero_infinity
+        self.transitions = None
 
     def forward(
         self, emissions: Tensor, emission_lengths: Tensor, targets: Tensor, target_lengths: Tensor

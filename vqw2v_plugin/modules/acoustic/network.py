@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..layers.masks import SpecAugment, SpecMasks
-from .alignment import padding
-from .asg import ASG
+from ..layers.padding import padding
+from .alignment import SequenceLoss
 from .conv_stack import ConvStack, parse_stack
-from .ctc import CTC
 
 NORMALIZE = ("utterance", "none")
 _EPSILON = 1e-5  # of a variance
@@ -35,8 +34,8 @@ class AcousticConfig:
 
 
 @dataclass(frozen=True)
-class Emissions:
-    """Unnormalized scores. A tensor of ASG's transitions is with them so that DDP sees these used."""
+class AcousticOutput:
+    """Unnormalized scores. A tensor of the loss's transitions is with them so that DDP sees these used."""
 
     emissions: Tensor  # [B, T', V], float32 at least
     lengths: Tensor  # [B]
@@ -44,9 +43,9 @@ class Emissions:
 
 
 class AcousticModel(nn.Module):
-    """Normalisation, masks in training, convolutions; `sequence_loss` holds ASG's transitions."""
+    """Normalisation, masks in training, convolutions; `sequence_loss` has the transitions, if any."""
 
-    def __init__(self, config: AcousticConfig, sequence_loss: ASG | CTC) -> None:
+    def __init__(self, config: AcousticConfig, sequence_loss: SequenceLoss) -> None:
         super().__init__()
         _validate(config)
         self.config, self.sequence_loss = config, sequence_loss
@@ -65,9 +64,9 @@ class AcousticModel(nn.Module):
 
     @property
     def transitions(self) -> Tensor | None:  # [V, V]: to, from
-        return self.sequence_loss.transitions if isinstance(self.sequence_loss, ASG) else None
+        return self.sequence_loss.transitions
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Emissions:  # [B, T, D], [B]
+    def forward(self, features: Tensor, lengths: Tensor) -> AcousticOutput:  # [B, T, D], [B]
         if features.dim() != 3 or features.size(2) != self.config.in_dim or not features.size(1):
             raise ValueError(
                 f"`features` are {list(features.shape)}; expected [batch, frames, {self.config.in_dim}], the "
@@ -81,7 +80,7 @@ class AcousticModel(nn.Module):
         scores, lengths = self.stack(x.to(self._dtype), lengths)
         # a view: DDP looks for parameters from a result's place in the graph, and a parameter itself has none
         seen = None if self.transitions is None else self.transitions.view_as(self.transitions)
-        return Emissions(scores.to(torch.promote_types(scores.dtype, torch.float32)), lengths, seen)
+        return AcousticOutput(scores.to(torch.promote_types(scores.dtype, torch.float32)), lengths, seen)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -1,1 +1,1 @@
-"""The same sums, quicker; each is held equal to its plain form by a test."""
+"""The same sums, quicker; a test holds each equal to its plain form."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .toom_cook import Bilinear, best_roots, bilinear
+from .toom_cook import ToomCook, best_roots, toom_cook
 
 
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, replicate: bool) -> Tensor:
@@ -94,11 +94,13 @@ class _TiledConv(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, left: int, replicate: bool, roots: int
     ) -> Tensor:
-        form = bilinear(weight.size(2), roots, x)
+        form = toom_cook(weight.size(2), roots, x)
         ctx.save_for_backward(x, weight)
         ctx.left, ctx.replicate, ctx.form, ctx.biased = left, replicate, form, bias is not None
         frames = x.size(1) + left - weight.size(2) + 1
-        y = x.new_empty(x.size(0), frames, weight.size(0))  # [B, T, O]; what stays, before what goes
+        y = x.new_empty(
+            x.size(0), frames, weight.size(0)
+        )  # [B, T, O]; before the temporaries, which leave no hole
         stream, rows = _stream(x, left, replicate, form)  # [n·m + k − 1, C]
         inputs = at_inputs(stream, form)  # [P, n, C]
         del stream  # as large as x; what follows is larger
@@ -131,7 +133,7 @@ class _TiledConv(torch.autograd.Function):
         return to_x, to_weight, to_bias, None, None, None
 
 
-def _parts(weight: Tensor, form: Bilinear) -> list[slice]:
+def _parts(weight: Tensor, form: ToomCook) -> list[slice]:
     """Output channels so many at a time that their transformed filters stay in the processor's cache."""
     size = max(64, _CACHED // (form.inputs.size(0) * weight.size(1) * 64) * 64)
     return [slice(i, i + size) for i in range(0, weight.size(0), size)]
@@ -144,7 +146,7 @@ def _utterances(stream: Tensor, batch: int, rows: int) -> Tensor:  # [≥ B·row
     return stream[: batch * rows].view(batch, rows, -1)
 
 
-def _stream(x: Tensor, left: int, replicate: bool, form: Bilinear) -> tuple[Tensor, int]:
+def _stream(x: Tensor, left: int, replicate: bool, form: ToomCook) -> tuple[Tensor, int]:
     """All utterances, each padded by `left` frames, one after the other; also the frames of one."""
     batch, frames, dim = x.shape
     rows = frames + left
@@ -157,7 +159,7 @@ def _stream(x: Tensor, left: int, replicate: bool, form: Bilinear) -> tuple[Tens
     return stream, rows
 
 
-def sliding(inputs: Tensor, points: Tensor, form: Bilinear, bias: Tensor | None = None) -> Tensor:
+def sliding(inputs: Tensor, points: Tensor, form: ToomCook, bias: Tensor | None = None) -> Tensor:
     """Σₖ W[k] x[t + k] for every t, of what `at_inputs` and `at_points` give: [n·m, O]."""
     products = torch.bmm(inputs, points.transpose(1, 2))  # [P, n, O]
     if bias is not None:
@@ -166,13 +168,13 @@ def sliding(inputs: Tensor, points: Tensor, form: Bilinear, bias: Tensor | None 
     return y.view(-1, y.size(2))
 
 
-def at_inputs(stream: Tensor, form: Bilinear) -> Tensor:  # [n·m + k − 1, C] → [P, n, C]
+def at_inputs(stream: Tensor, form: ToomCook) -> Tensor:  # [n·m + k − 1, C] → [P, n, C]
     dim, tiles = stream.size(1), (stream.size(0) - form.seen) // form.hop + 1
     view = stream.as_strided((tiles, form.seen, dim), (form.hop * dim, dim, 1))  # [n, N, C]
     return torch.bmm(form.inputs.expand(tiles, -1, -1), view).transpose(0, 1)
 
 
-def from_inputs(grad: Tensor, form: Bilinear) -> Tensor:  # [P, n, C] → [≥ n·m + k − 1, C]
+def from_inputs(grad: Tensor, form: ToomCook) -> Tensor:  # [P, n, C] → [≥ n·m + k − 1, C]
     """What `at_inputs` does, backward."""
     tiles = grad.size(1)
     parts = torch.bmm(form.inputs.T.expand(tiles, -1, -1), grad.transpose(0, 1))  # [n, N, C]
@@ -183,15 +185,15 @@ def from_inputs(grad: Tensor, form: Bilinear) -> Tensor:  # [P, n, C] → [≥ n
     return out.view(-1, out.size(2))
 
 
-def at_outputs(grad: Tensor, form: Bilinear) -> Tensor:  # [n·m, O] → [P, n, O]
+def at_outputs(grad: Tensor, form: ToomCook) -> Tensor:  # [n·m, O] → [P, n, O]
     tiled = grad.view(-1, form.hop, grad.size(1))  # [n, m, O]
     return torch.bmm(form.outputs.T.expand(tiled.size(0), -1, -1), tiled).transpose(0, 1)
 
 
-def at_points(weight: Tensor, form: Bilinear) -> Tensor:  # [O, C, k] → [P, O, C]
+def at_points(weight: Tensor, form: ToomCook) -> Tensor:  # [O, C, k] → [P, O, C]
     return torch.mm(form.taps, weight.flatten(0, 1).T).view(-1, *weight.shape[:2])
 
 
-def from_points(grad: Tensor, form: Bilinear) -> Tensor:  # [P, O, C] → [O, C, k]
+def from_points(grad: Tensor, form: ToomCook) -> Tensor:  # [P, O, C] → [O, C, k]
     """What `at_points` does, backward."""
     return torch.mm(form.taps.T, grad.flatten(1)).T.contiguous().view(*grad.shape[1:], -1)

@@ -26,7 +26,7 @@ from .conv import (
     sliding,
     unfold_grad,
 )
-from .toom_cook import best_roots, bilinear
+from .toom_cook import best_roots, toom_cook
 
 _PIECE = 512  # frames of the second layer at a time: few enough to stay in the processor's cache
 
@@ -38,7 +38,7 @@ def first_layers(wav: Tensor, first: nn.Conv1d, norm: nn.GroupNorm, relu: bool, 
     fill = -(patches.size(2) + 1) % 16  # odd sizes of matrices are slow
     patches = torch.cat([patches, torch.ones_like(patches[..., :1])], -1)  # [B, T₁, k + 1]
     patches, filters = F.pad(patches, (0, fill)), F.pad(filters, (0, fill))
-    y: Tensor = _Front.apply(patches, filters, second.weight, second.stride[0], relu)  # type: ignore[no-untyped-call]
+    y: Tensor = _FirstLayers.apply(patches, filters, second.weight, second.stride[0], relu)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -49,18 +49,29 @@ def _normed_filters(patches: Tensor, weight: Tensor, norm: nn.GroupNorm) -> Tens
     centre = patches.mean(1)  # [B, k]
     apart = patches - centre.unsqueeze(1)
     covariance = torch.matmul(apart.transpose(1, 2), apart) / apart.size(1)  # [B, k, k]
-    means = centre @ weight.T  # [B, C], of each channel
-    mean = means.mean(1, keepdim=True)  # [B, 1]
-    within = ((weight @ covariance) * weight).sum(-1).mean(1, keepdim=True)
-    variance = within + (means - mean).square().mean(1, keepdim=True)
-    gain = (variance + norm.eps).rsqrt().expand_as(means)  # [B, C]
-    if norm.weight is not None:
-        gain = gain * norm.weight.to(wide)
-    shift = -mean * gain if norm.bias is None else norm.bias.to(wide) - mean * gain
+    gain, shift = norm_of_patches(centre, covariance, weight, norm)  # [B, C] each
     return torch.cat([gain.unsqueeze(-1) * weight, shift.unsqueeze(-1)], -1)
 
 
-class _Front(torch.autograd.Function):
+def norm_of_patches(
+    centre: Tensor, covariance: Tensor, weight: Tensor, norm: nn.GroupNorm
+) -> tuple[Tensor, Tensor]:
+    """A first layer's group norm as gain and shift [..., C], from its patches' mean [..., k] and covariance.
+
+    The layer has one input channel, its norm one group: outputs are never looked at.
+    """
+    means = centre @ weight.T  # [..., C], of each channel
+    mean = means.mean(-1, keepdim=True)
+    within = ((weight @ covariance) * weight).sum(-1).mean(-1, keepdim=True)
+    variance = within + (means - mean).square().mean(-1, keepdim=True)
+    gain = (variance + norm.eps).rsqrt().expand_as(means)
+    if norm.weight is not None:
+        gain = gain * norm.weight.to(gain.dtype)
+    shift = -mean * gain if norm.bias is None else norm.bias.to(gain.dtype) - mean * gain
+    return gain, shift
+
+
+class _FirstLayers(torch.autograd.Function):
     """Σ over taps of W · act(filters · patch), a piece of one utterance at a time."""
 
     @staticmethod
@@ -126,7 +137,7 @@ class _Tiled:
     def __init__(self, weight: Tensor, stride: int, roots: int) -> None:
         self.weight, self.stride = weight, stride
         folded = fold(weight, stride)  # [O, s·C, l/s]
-        self.form = bilinear(folded.size(2), roots, weight)
+        self.form = toom_cook(folded.size(2), roots, weight)
         self.points = at_points(folded, self.form)  # [P, O, s·C]
         self.to_points: Tensor | None = None
 

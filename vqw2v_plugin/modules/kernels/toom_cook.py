@@ -19,7 +19,7 @@ _WEIGHT_ROWS = 100  # transforming a weight matrix takes about as long as multip
 
 
 @dataclass(frozen=True)
-class Bilinear:
+class ToomCook:
     """y = outputs · ((taps · w) ⊙ (inputs · x)): m values of y[t] = Σₖ w[k] x[t + k]."""
 
     inputs: Tensor  # [P, N]: the N = m + k − 1 values of x that a tile sees → P products
@@ -58,10 +58,10 @@ def num_products(roots: int) -> int:
     return 4 + 3 * (roots // 2 - 1)  # 0, ∞, 1 and −1; three real products for each complex pair
 
 
-def bilinear(taps: int, roots: int, like: Tensor) -> Bilinear:
+def toom_cook(taps: int, roots: int, like: Tensor) -> ToomCook:
     """The transforms for `taps` taps from 0, ∞ and the `roots`-th roots of unity, as tensors like `like`."""
     inputs, at_taps, columns = (like.new_tensor(rows) for rows in _rows(taps, roots))
-    return Bilinear(inputs, at_taps, columns.T.contiguous())
+    return ToomCook(inputs, at_taps, columns.T.contiguous())
 
 
 _Rows = list[list[float]]

@@ -1,1 +1,1 @@
-"""What two arrows share: norms, masks, specs of convolutions, sums over ranks."""
+"""What two arrows share: Transformer layers, norms, masks, specs of convolutions, sums over ranks."""

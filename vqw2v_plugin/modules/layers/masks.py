@@ -1,6 +1,8 @@
-"""tokens ──BERT──▶ states, what it learns from: spans that are masked (arXiv 1910.05453 §4.2, 2019).
+"""tokens ──BERT──▶ states, features ──acoustic model──▶ letters: what is hidden from them in training.
 
-A share p of all T positions, drawn without replacement, start a span of M tokens; spans may overlap.
+BERT (arXiv 1910.05453 §4.2): a share p of all T positions, drawn without replacement, start a span of M
+tokens; spans may overlap. SpecAugment (arXiv 1904.08779): stretches of frames and bands of features.
+Shapes: B batch, T positions or frames, K masked positions, D features.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,26 +54,49 @@ class CodebookConfig:
             raise ValueError(f"`vq_dim` is {self.vq_dim}; expected 0 (as z) or a positive size")
 
 
+@dataclass(frozen=True)
+class SplitEncode:
+    """`encode` in steps that take frames piece by piece: `choose(z)`, or `choose(norm(project(z)))`.
+
+    Only the group norm looks beyond a frame: its statistics are those of the whole clip.
+    """
+
+    choose: Callable[[Tensor], Tensor]  # [n, O] → [n, G]
+    project: Callable[[Tensor], Tensor] | None = None  # [n, C] → [n, O]
+    norm: nn.GroupNorm | None = None  # given together with `project`
+
+
 class Quantizer(nn.Module):
     """Built as `cls(dim, config)`; in eval mode `decode(encode(z))` equals `forward(z).x` to the bit."""
 
     Config: ClassVar[type[Any]] = CodebookConfig
     loss_weight: ClassVar[float] = 1.0  # weight of `Quantized.loss` in the paper's objective
-    by_frame: ClassVar[bool] = False  # `encode` looks at each frame alone, so that long clips go in pieces
-    cure: ClassVar[str] = "lower the learning rate or warm it up for longer"  # of a collapse, for the alarm
+    by_frame: ClassVar[bool] = False  # `encode` looks at each frame alone
+    # what helps against a collapse, in words and, where there are any, as values: of fields of `Config`, and
+    # of `loss_weight`
+    cure: ClassVar[str] = "lower the learning rate or warm it up for longer"
+    cure_values: ClassVar[Mapping[str, float]] = {}
 
     out_dim: int  # C of what it gives
-    num_groups: int  # G
+    num_groups: int  # G; 0 where there are no codes
     num_codes: int  # V, codes in each group
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What a class says of its `encode` holds for no subclass: that may have changed any part of it."""
+        super().__init_subclass__(**kwargs)
+        if "by_frame" not in vars(cls):
+            cls.by_frame = False
+        if "split_encode" not in vars(cls):
+            cls.split_encode = Quantizer.split_encode  # type: ignore[method-assign]
+
     def set_num_updates(self, num_updates: int) -> None:
-        """The place for schedules; it is said more than once an update."""
+        """The place for schedules; called more than once an update."""
 
     def end_update(self, num_updates: int) -> None:
-        """The place for a codebook's upkeep, once an update, after the optimizer's step."""
+        """The place for what changes the codebook besides the gradient; once, after the optimizer's step."""
 
     def discard_update(self) -> None:
-        """Forgets what `forward` kept for the upkeep: the update was skipped."""
+        """The update was skipped: forgets what `forward` has kept for `end_update`."""
 
     def forward(self, z: Tensor) -> Quantized:  # [B, T, C]
         raise NotImplementedError
@@ -82,6 +106,10 @@ class Quantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:  # [B, T, G] → [B, T, C]
         raise NotImplementedError
+
+    def split_encode(self) -> SplitEncode | None:
+        """How a long clip's codes are made in pieces; None: `encode` is given the whole clip's z at once."""
+        return SplitEncode(lambda z: self.encode(z[None])[0]) if self.by_frame else None
 
 
 def check_divides(out_dim: int, config: CodebookConfig) -> None:
@@ -133,6 +161,19 @@ class ProductCodebook(nn.Module):
         if self.entries.size(0) == 1:
             return codes
         return codes + torch.arange(self.num_groups, device=codes.device) * self.num_codes
+
+
+class FullPrecision(nn.Module):
+    """Its own floating-point buffers stay what they are when the model is cast to 16 bit."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FullPrecision:
+        kept = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, old in kept.items():
+            new = self._buffers[name]
+            if new is not None and new.dtype != old.dtype:
+                self._buffers[name] = old.to(new.device)
+        return self
 
 
 class StraightThrough(torch.autograd.Function):

@@ -37,12 +37,10 @@ class FsqConfig(CodebookConfig):
         if not self.levels:
             return
         if not all(type(n) is int and n >= _FEWEST for n in self.levels):
-            raise ValueError(
-                f"`quantizer_args.levels` is {self.levels}; expected whole numbers from {_FEWEST} up"
-            )
+            raise ValueError(f"`levels` is {self.levels}; expected whole numbers from {_FEWEST} up")
         if math.prod(self.levels) != self.vq_vars:
             raise ValueError(
-                f"`quantizer_args.levels` {self.levels} make {math.prod(self.levels)} codes, `vq_vars` is "
+                f"`levels` {self.levels} make {math.prod(self.levels)} codes, `vq_vars` is "
                 f"{self.vq_vars}; expected the same"
             )
 
@@ -110,7 +108,7 @@ def choose_levels(num_codes: int) -> list[int]:
     if not found:
         raise ValueError(
             f"`vq_vars` ({num_codes}) is no product of numbers from {_FEWEST} to {_MOST}; expected one such "
-            "as 320 = 8·8·5, or `quantizer_args.levels`"
+            "as 320 = 8·8·5, or `levels`"
         )
     return min(found, key=lambda levels: sum(abs(math.log(n / _BEST)) for n in levels))
 

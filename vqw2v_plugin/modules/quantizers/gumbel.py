@@ -5,6 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -70,9 +71,10 @@ class GumbelQuantizer(Quantizer):
     loss_weight: ClassVar[float] = 0.0  # vq-wav2vec trains Gumbel without a diversity term
     by_frame: ClassVar[bool] = True
     cure: ClassVar[str] = (
-        "give the diversity loss a weight (`criterion.loss_weights=[0.1]`), start at a higher `vq_temp`, "
+        "give the diversity loss a weight (`loss_weight`), start at a higher `vq_temp`, "
         "or lower the learning rate"
     )
+    cure_values: ClassVar[Mapping[str, float]] = {"loss_weight": 0.1}
 
     def __init__(self, dim: int, config: GumbelConfig) -> None:
         super().__init__()
@@ -149,8 +151,8 @@ def temperature_at(num_updates: int, config: GumbelConfig) -> float:
     if config.max_update <= 0:
         raise ValueError(
             f"`vq_temp` ({start:g}, {stop:g}) falls linearly over {config.temp_fraction:.0%} of training, "
-            "but `max_update` is not set; give `--max-update`, or a decay an update: "
-            "`--vq-temp '(2, 0.5, 0.999995)'`"
+            "but `max_update` is not set; give it, or a decay an update as a third number: "
+            "(2, 0.5, 0.999995)"
         )
     share = min(1.0, num_updates / (config.temp_fraction * config.max_update))
     return start + (stop - start) * share

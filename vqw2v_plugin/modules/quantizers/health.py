@@ -5,48 +5,36 @@ Shapes: G groups, V codes a group.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..layers.ranks import sum_over_ranks
-from .base import count_perplexity
+from .base import FullPrecision, count_perplexity
 
 _MEMORY = 0.98  # of the window from one update to the next: it is some 50 updates long
 _JOINT_CELLS = 2**17
 _ODD = 0x9E3779B97F4A7C15
 
 
-class FullPrecision(nn.Module):
-    """Its own floating-point buffers stay what they are when the model is cast to 16 bit."""
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FullPrecision:
-        kept = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, old in kept.items():
-            new = self._buffers[name]
-            if new is not None and new.dtype != old.dtype:
-                self._buffers[name] = old.to(new.device)
-        return self
-
-
 class CodebookHealth(FullPrecision):
-    """Counts over the last updates of a training, summed over its ranks; it is in the checkpoint."""
+    """Counts over the last updates of a training, summed over its ranks; they are in the checkpoint."""
 
     window: Tensor  # [G, V] counts that fade
     idle: Tensor  # [G, V] updates since the code was last chosen
 
     def __init__(self, num_groups: int, num_codes: int) -> None:
         super().__init__()
-        self.register_buffer("window", torch.zeros(num_groups, num_codes))
-        self.register_buffer("idle", torch.zeros(num_groups, num_codes, dtype=torch.int32))
+        kept = num_groups > 0  # a model without codes has nothing to keep
+        self.register_buffer("window", torch.zeros(num_groups, num_codes), kept)
+        self.register_buffer("idle", torch.zeros(num_groups, num_codes, dtype=torch.int32), kept)
         self._pending: Tensor | None = None
 
     def add(self, counts: Tensor) -> None:  # [G, V]
         """The counts of one batch; they take effect with the end of the update."""
-        self._pending = counts if self._pending is None else self._pending + counts
+        if counts.numel():
+            self._pending = counts if self._pending is None else self._pending + counts
 
     def discard(self) -> None:
         self._pending = None

@@ -5,6 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,13 +18,14 @@ from ..layers.ranks import sum_over_ranks
 from .base import (
     CodebookConfig,
     CodeStats,
+    FullPrecision,
     ProductCodebook,
     Quantized,
     Quantizer,
+    SplitEncode,
     code_counts,
     straight_through,
 )
-from .health import FullPrecision
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,8 @@ class KmeansQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = KmeansConfig
     loss_weight: ClassVar[float] = 1.0
-    cure: ClassVar[str] = (
-        'give `quantizer_args` \'{"ema_decay": 0.99, "revive_after": 20}\', or lower the learning rate'
-    )
+    cure: ClassVar[str] = "turn on `ema_decay` and `revive_after`, or lower the learning rate"
+    cure_values: ClassVar[Mapping[str, float]] = {"ema_decay": 0.99, "revive_after": 20}
 
     def __init__(self, dim: int, config: KmeansConfig) -> None:
         super().__init__()
@@ -92,6 +93,17 @@ class KmeansQuantizer(Quantizer):
 
     def encode(self, z: Tensor) -> Tensor:
         return self.nearest(self.project(z))
+
+    def split_encode(self) -> SplitEncode:
+        """The same as products of matrices, each group's for itself; the norm between them runs over time."""
+        weight = self.projection.weight.detach().squeeze(2)  # [O, C / G]
+        groups = [part.T for part in weight.chunk(self.num_groups)]
+
+        def project(z: Tensor) -> Tensor:  # [n, C] → [n, O]
+            parts = z.chunk(len(groups), 1)
+            return torch.cat([part @ weight for part, weight in zip(parts, groups, strict=True)], 1)
+
+        return SplitEncode(lambda projected: self.nearest(projected[None])[0], project, self.norm)
 
     def decode(self, codes: Tensor) -> Tensor:
         vectors: Tensor = self.codebook(codes)

@@ -3,11 +3,11 @@
 Shapes: B batch, S samples, T frames, C channels, G groups.
 """
 
-# no `from __future__ import annotations`: fairseq and omegaconf read the config's types as objects
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,61 +15,68 @@ from torch import Tensor, nn
 from ..layers.conv_spec import parse_conv_layers
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
-from .config import VqWav2VecConfig, _validate, is_on
+from .config import VqWav2VecConfig
 from .context import ConvContext, GruContext
-from .contrastive import Scores, StepPredictor, sample_negatives
+from .contrastive import Scores, StepPredictor, contrastive_loss, num_correct, sample_negatives
 from .encoder import Encoder
+
+MakeQuantizer = Callable[[int], Quantizer]  # of the size of what it quantizes
 
 
 @dataclass(frozen=True)
-class Features:
-    """Every state of one batch of audio."""
+class States:
+    """Every state of one batch of audio; training predicts each `target` from an earlier `source`."""
 
     z: Tensor  # [B, T, C]
     c: Tensor  # [B, T, C]
-    quantized: Optional[Quantized]
+    quantized: Quantized
+    source: Tensor  # [B, T, C]
+    target: Tensor  # [B, T, C]
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """What one training step needs: the scored candidates, and the quantizer's own loss and statistics."""
+class ScoredBatch:
+    """The predictions of one batch of audio with their candidates' scores."""
 
     scored: Scores
-    balanced: bool
-    quantized: Optional[Quantized]
+    quantized: Quantized
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What one batch is trained on, summed over its predictions."""
+
+    loss: Tensor
+    contrastive: Tensor  # its first term
+    quantizer: Tensor | None  # its second, weighted; None: weighs nothing
+    num_predictions: int
+    num_correct: Tensor
+    quantized: Quantized
 
 
 class VqWav2Vec(nn.Module):
-    """Encoder, quantizer (or none: wav2vec 1.0), context network and step predictor."""
+    """z → q → c, and c predicts q: the paper's order. Without a quantizer it is wav2vec 1.0."""
 
-    def __init__(self, config: VqWav2VecConfig, make_quantizer: Callable[[int], Optional[Quantizer]]) -> None:
+    quantize_context: ClassVar[bool] = False
+    quantizer: Quantizer
+    context: ConvContext | GruContext
+
+    def __init__(self, config: VqWav2VecConfig, make_quantizer: MakeQuantizer) -> None:
         super().__init__()
-        _validate(config)
+        if (config.quantizer_position == "context") != self.quantize_context:
+            raise ValueError(f"`quantizer_position` is {config.quantizer_position!r}: build it by `make`")
         self.config = config
         self._num_updates = 0
         self.encoder = Encoder(
             parse_conv_layers(config.conv_feature_layers, "conv_feature_layers"),
             activation=config.activation,
             affine=not config.non_affine_group_norm,
-            log_compression=is_on("log_compression", config.log_compression),
+            log_compression=config.log_compression,
             skip_connections=config.skip_connections_feat,
             residual_scale=config.residual_scale,
         )
-        self.quantize_context = config.quantizer_position == "context"
-        z_dim = self.encoder.dim
-        if self.quantize_context:
-            self.context = _make_context(z_dim, config)
-            self.quantizer = make_quantizer(self.context.dim)
-            q_dim = self.quantizer.out_dim if self.quantizer else self.context.dim
-            predict_from, target_dim = q_dim, z_dim
-        else:
-            self.quantizer = make_quantizer(z_dim)
-            q_dim = self.quantizer.out_dim if self.quantizer else z_dim
-            self.context = _make_context(q_dim, config)
-            predict_from, target_dim = self.context.dim, q_dim
-        self.health = (
-            CodebookHealth(self.quantizer.num_groups, self.quantizer.num_codes) if self.quantizer else None
-        )
+        source_dim, target_dim = self._connect(make_quantizer)
+        self.health = CodebookHealth(self.quantizer.num_groups, self.quantizer.num_codes)
         self.dropout_features = nn.Dropout(config.dropout_features)
         self.dropout_agg = nn.Dropout(config.dropout_agg)
         self.target_context = _make_context(target_dim, config) if config.project_features == "new" else None
@@ -81,13 +88,36 @@ class VqWav2Vec(nn.Module):
             else int(config.offset)
         )
         self.predictor = StepPredictor(
-            predict_from, target_dim, config.prediction_steps, offset, config.dropout
+            source_dim, target_dim, config.prediction_steps, offset, config.dropout
         )
+
+    @staticmethod
+    def make(config: VqWav2VecConfig, make_quantizer: MakeQuantizer) -> VqWav2Vec:
+        """The network with the quantizer where `quantizer_position` says."""
+        late = config.quantizer_position == "context"
+        return (ContextQuantized if late else VqWav2Vec)(config, make_quantizer)
+
+    def _connect(self, make_quantizer: MakeQuantizer) -> tuple[int, int]:
+        """Makes quantizer and context network; the sizes of `source` and `target`."""
+        self.quantizer = make_quantizer(self.encoder.dim)
+        self.context = _make_context(self.quantizer.out_dim, self.config)
+        return self.context.dim, self.quantizer.out_dim
+
+    def _states(self, z: Tensor) -> States:  # [B, T, C]
+        quantized = self.quantizer(z)
+        c = self.context(self.dropout_features(quantized.x))
+        return States(z, c, quantized, source=c, target=quantized.x)
+
+    def quantizer_input(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, C]
+        """What the quantizer makes codes of."""
+        return z
+
+    @property
+    def has_codes(self) -> bool:
+        return self.quantizer.num_groups > 0
 
     def set_num_updates(self, num_updates: int) -> None:
         """Moves the schedules, and ends the update before; nothing in `forward` does."""
-        if self.quantizer is None or self.health is None:
-            return
         self.quantizer.set_num_updates(num_updates)
         if num_updates > self._num_updates:  # fairseq says the same number for each batch of an update
             self.health.end_update()
@@ -96,43 +126,41 @@ class VqWav2Vec(nn.Module):
 
     def discard_update(self) -> None:
         """Forgets the batches since the last update, which was skipped."""
-        if self.quantizer is not None and self.health is not None:
-            self.health.discard()
-            self.quantizer.discard_update()
+        self.health.discard()
+        self.quantizer.discard_update()
 
-    def features(self, wav: Tensor) -> Features:  # [B, S]
-        z = self.encoder(wav)
-        if self.quantize_context or self.quantizer is None:
-            c = self.context(self.dropout_features(z))
-            quantized = self.quantizer(c) if self.quantizer is not None else None
-        else:
-            quantized = self.quantizer(z)
-            c = self.context(self.dropout_features(quantized.x))
-        if self.training and self.health is not None and quantized is not None:
-            self.health.add(quantized.stats.counts)
-        return Features(z, c, quantized)
+    def features(self, wav: Tensor) -> States:  # [B, S]
+        states = self._states(self.encoder(wav))
+        if self.training:
+            self.health.add(states.quantized.stats.counts)
+        return states
 
     def encode(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, G]
         """Codes alone, without what training needs beside them."""
-        if self.quantizer is None:
-            raise ValueError(
-                "this model has no quantizer (wav2vec 1.0), so it has no codes; use its z or c features"
-            )
-        z = self.encoder(wav)
-        return self.quantizer.encode(self.context(z) if self.quantize_context else z)
+        return self.quantizer.encode(self.quantizer_input(self.encoder(wav)))
 
-    def contrast(self, wav: Tensor, negatives: Optional[Tensor] = None) -> Contrast:
+    def contrast(self, wav: Tensor, negatives: Tensor | None = None) -> ScoredBatch:  # [B, S]
         """Scores of a training step; `negatives` [B, T, N] are drawn when none are given."""
         states = self.features(wav)
-        quantized = states.quantized
-        from_context = self.quantize_context and quantized is not None
-        predict_from = quantized.x if from_context and quantized else states.c
-        targets = states.z if from_context or quantized is None else quantized.x
-        targets = self._project(targets)
+        targets = self._project(states.target)
         if negatives is None:
             negatives = self._draw(targets)
-        scored = self.predictor(self.dropout_agg(predict_from), targets, negatives)
-        return Contrast(scored, self.config.balanced_classes, quantized)
+        scored = self.predictor(self.dropout_agg(states.source), targets, negatives)
+        return ScoredBatch(scored, states.quantized)
+
+    def objective(
+        self, wav: Tensor, infonce: bool = False, quantizer_weight: float | None = None
+    ) -> Objective:  # [B, S]
+        """The contrastive loss and the quantizer's own; by default that has its paper's weight."""
+        batch = self.contrast(wav)
+        scored, quantized = batch.scored, batch.quantized
+        loss = contrastive = contrastive_loss(scored, infonce, self.config.balanced_classes)
+        weight = self.quantizer.loss_weight if quantizer_weight is None else quantizer_weight
+        own = None
+        if weight and self.has_codes:
+            own = weight * scored.num_predictions * quantized.loss
+            loss = contrastive + own
+        return Objective(loss, contrastive, own, scored.num_predictions, num_correct(scored), quantized)
 
     def _project(self, targets: Tensor) -> Tensor:
         if self.config.project_features == "same":
@@ -153,7 +181,26 @@ class VqWav2Vec(nn.Module):
             )
 
 
-def _make_context(dim_in: int, config: VqWav2VecConfig) -> Any:
+class ContextQuantized(VqWav2Vec):
+    """z → c → q, and q predicts z: the quantizer after the context network, as in the paper's rate study."""
+
+    quantize_context = True
+
+    def _connect(self, make_quantizer: MakeQuantizer) -> tuple[int, int]:
+        self.context = _make_context(self.encoder.dim, self.config)
+        self.quantizer = make_quantizer(self.context.dim)
+        return self.quantizer.out_dim, self.encoder.dim
+
+    def _states(self, z: Tensor) -> States:
+        c = self.context(self.dropout_features(z))
+        quantized = self.quantizer(c)
+        return States(z, c, quantized, source=quantized.x, target=z)
+
+    def quantizer_input(self, z: Tensor) -> Tensor:
+        return self.context(z)  # type: ignore[no-any-return]
+
+
+def _make_context(dim_in: int, config: VqWav2VecConfig) -> ConvContext | GruContext:
     if config.aggregator == "gru":
         return GruContext(dim_in, config.gru_dim)
     return ConvContext(
@@ -164,6 +211,6 @@ def _make_context(dim_in: int, config: VqWav2VecConfig) -> Any:
         affine=not config.non_affine_group_norm,
         bias=not config.no_conv_bias,
         zero_pad=config.agg_zero_pad,
-        skip_connections=is_on("skip_connections_agg", config.skip_connections_agg),
+        skip_connections=config.skip_connections_agg,
         residual_scale=config.residual_scale,
     )

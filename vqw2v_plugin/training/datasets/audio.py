@@ -1,7 +1,7 @@
-"""The wav of the picture as batches [B, S]: random crops of a manifest's utterances, without padding.
+"""The wav of the picture as batches [B, S]: random crops of a manifest's utterances.
 
-B batch, S samples. A crop depends on (seed, epoch, index) alone, not on the worker that draws it. A batch is
-cropped to its shortest member: the encoder's group norm runs over time, so padding would change the codes.
+B batch, S samples. A batch is cropped to its shortest member: where the encoder's group norm runs over time,
+padding would change the codes. A model that takes padding masks has its batches padded to the longest.
 """
 
 import logging
@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from fairseq.data import FairseqDataset
 
 from ...audio.clip import Crop
 from ...audio.pcm_cache import PcmCache
-from ...audio.reading import AudioError, Samples, audio_info, read_audio
+from ...audio.reading import AudioError, Samples, read_audio
 from ...corpora.manifest import Manifest
+from ...corpora.sizes import sizes_at
+from .base import BatchDataset, BatchLimits, Ints, pad_batch
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_RATE = 16_000
-_PROBES = 10  # files to ask for their rate before the default is taken
 _NAMED = 3  # how many of the utterances left out are named
 
 
@@ -38,16 +37,13 @@ class LoadedClip:
     position: float
 
 
-@dataclass(frozen=True)
-class BadClip:
-    """An utterance that could not be read."""
+class AudioCropDataset(BatchDataset[LoadedClip]):
+    """Crops of at most `max_sample_size` samples at `sample_rate`; both sizes count at that rate.
 
-    index: int
-    reason: str
+    `pad`: batches are as long as their longest crop, and say where the others are padding.
+    """
 
-
-class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
-    """Crops of at most `max_sample_size` samples at `sample_rate`; both sizes count at that rate."""
+    unit = "crop"
 
     def __init__(
         self,
@@ -60,8 +56,8 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
         seed: int = 1,
         cache: PcmCache | None = None,
         strict: bool = False,
+        pad: bool = False,
     ) -> None:
-        super().__init__()
         if not 1 <= min_sample_size <= max_sample_size:
             raise ValueError(
                 f"min_sample_size ({min_sample_size}) must be at least 1 and at most max_sample_size "
@@ -77,134 +73,61 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
         self.max_sample_size = max_sample_size
         self.min_sample_size = min_sample_size
         self.normalize = normalize
-        self.shuffle = shuffle
-        self.seed = seed
         self.cache = cache
-        self.strict = strict
-        self._rows, self.sizes = self._select()
-        # Shared with the worker processes: they may outlive an epoch, and what they find is counted here.
-        self._epoch = _shared(torch.ones(1, dtype=torch.int64))
-        self._is_bad = _shared(torch.zeros(len(self._rows), dtype=torch.bool))
-        self._num_reported = 0
+        self.pad = pad
+        self._rows, sizes = self._select()
+        super().__init__(manifest.path, np.minimum(sizes, max_sample_size), seed, shuffle, strict)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> LoadedClip | BadClip:
-        index = int(index)
+    def load(self, index: int) -> LoadedClip:
         utterance = self.manifest[int(self._rows[index])]
-        positions = np.random.default_rng([abs(self.seed), int(self._epoch), index]).random(2)
+        positions = np.random.default_rng(self.draw_key(index)).random(2)
         crop = Crop(self.max_sample_size, float(positions[0]))
-        try:
-            if self.cache is None:
-                wav = read_audio(utterance, self.sample_rate, crop)
-            else:
-                wav = self.cache.read(utterance, crop)
-            self._check_length(wav, utterance.path)
-        except AudioError as error:
-            if self.strict:
-                raise
-            self._note_bad(index, str(error))
-            return BadClip(index, str(error))
+        if self.cache is None:
+            wav = read_audio(utterance, self.sample_rate, crop)
+        else:
+            wav = self.cache.read(utterance, crop)
+        self._check_length(wav, utterance.path)
         source = torch.from_numpy(wav)  # [S]
         if self.normalize:
             source = F.layer_norm(source, source.shape)
         return LoadedClip(index, utterance.utt, source, float(positions[1]))
 
-    def collater(self, samples: Sequence[LoadedClip | BadClip]) -> dict[str, Any]:
-        """One batch [B, S]; `{}`, which fairseq's trainer passes over, if nothing in it could be read."""
-        clips = [sample for sample in samples if isinstance(sample, LoadedClip)]
-        if not clips:
-            return {}
+    def collate(self, items: Sequence[LoadedClip], num_skipped: int) -> dict[str, Any]:
+        return {
+            "id": torch.tensor([clip.index for clip in items], dtype=torch.int64),
+            "net_input": self._padded(items) if self.pad else self._cropped(items),
+            "utts": [clip.utt for clip in items],
+            "skipped": num_skipped,
+        }
+
+    def _cropped(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
         shortest = min(len(clip.source) for clip in clips)
         pieces = []
         for clip in clips:
             begin, end = Crop(shortest, clip.position).bounds(len(clip.source))
             pieces.append(clip.source[begin:end])
-        return {
-            "id": torch.tensor([clip.index for clip in clips], dtype=torch.int64),
-            "net_input": {"source": torch.stack(pieces)},  # [B, S]
-            "utts": [clip.utt for clip in clips],
-            "skipped": len(samples) - len(clips),
-        }
+        return {"source": torch.stack(pieces)}  # [B, S]
 
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False: an epoch's batches must depend on that epoch alone, or a resumed run would get others."""
-        return False
+    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
+        padded = pad_batch([clip.source for clip in clips])
+        return {"source": padded.values, "padding_mask": padded.mask}  # [B, S] both
 
-    def set_epoch(self, epoch: int) -> None:
-        """Draws other crops; fairseq always gives validation sets epoch 1, so theirs stay the same."""
-        self.report_skipped()
-        self._epoch[0] = epoch
-
-    @property
-    def num_skipped(self) -> int:
-        """How many different utterances could not be read so far, in all worker processes."""
-        return int(self._is_bad.sum())
-
-    def report_skipped(self) -> None:
-        """Logs the number of unreadable utterances if it has grown."""
-        if self.num_skipped > self._num_reported:
-            self._num_reported = self.num_skipped
-            logger.warning(
-                "%s: %d of %d utterances could not be read so far and were skipped (each is named above)",
-                *(self.manifest.path, self._num_reported, len(self)),
-            )
-
-    def num_tokens(self, index: int) -> int:
-        """Samples of the crop."""
-        return int(min(self.sizes[index], self.max_sample_size))
-
-    def num_tokens_vec(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Samples of the crops."""
-        return np.minimum(self.sizes[indices], self.max_sample_size)
-
-    def size(self, index: int) -> int:
-        """Samples of the crop."""
-        return self.num_tokens(index)
-
-    def ordered_indices(self) -> npt.NDArray[np.int64]:
-        """Longest crops first, equally long ones in random order (fairseq seeds numpy around this call)."""
-        if not self.shuffle:
-            return np.arange(len(self))
-        ties = np.random.permutation(len(self))  # noqa: NPY002 (the generator that fairseq seeds)
-        return np.lexsort((ties, np.minimum(self.sizes, self.max_sample_size)))[::-1]
-
-    def filter_indices_by_size(self, indices: Any, max_sizes: Any) -> tuple[Any, list[int]]:
-        """All of them: crops fit by construction."""
-        return indices, []
-
-    def batch_by_size(self, indices: Any, max_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """fairseq's batches, the first a readable one: the trainer stands it in wherever a batch is empty."""
-        longest = int(self.num_tokens_vec(indices).max())
-        if max_tokens and longest > max_tokens:
-            raise ValueError(
-                f"max_tokens ({max_tokens}) must be at least the longest crop's {longest} samples: "
-                f"raise it, or lower max_sample_size ({self.max_sample_size})"
-            )
-        batches = list(super().batch_by_size(indices, max_tokens, *args, **kwargs))
+    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
+        """fairseq's batches, and what it leaves over."""
+        found: Any = FairseqDataset.batch_by_size(self, indices, *limits)
+        batches = list(found)
         rest = indices[sum(map(len, batches)) :]
         if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
             batches.append(rest)
-        reason = ""
-        for i, batch in enumerate(batches):
-            for index in batch:
-                sample = self[index]
-                if isinstance(sample, LoadedClip):
-                    batches[0], batches[i] = batches[i], batches[0]
-                    return batches
-                reason = reason or sample.reason
-        raise AudioError(
-            f"{self.manifest.path}: none of its {len(self)} utterances could be read; "
-            f"the first of these errors: {reason}"
-        )
+        return batches
 
-    def _select(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def too_long(self, index: int) -> str:
+        return f"samples: raise it, or lower max_sample_size ({self.max_sample_size})"
+
+    def _select(self) -> tuple[Ints, Ints]:
         """The rows that are long enough, and their sizes at the target rate."""
         manifest = self.manifest
-        rates = probe_rate(manifest) if manifest.rates is None else manifest.rates
-        sizes = manifest.sizes * self.sample_rate // rates
+        sizes = sizes_at(manifest, self.sample_rate)
         rows = np.flatnonzero(sizes >= self.min_sample_size)
         short = np.flatnonzero(sizes < self.min_sample_size)
         logger.info(
@@ -230,22 +153,3 @@ class AudioCropDataset(FairseqDataset):  # type: ignore[misc]
                 f"{path}: has {len(wav)} samples at {self.sample_rate} Hz, fewer than min_sample_size="
                 f"{self.min_sample_size}; its rate is not the first file's: give the manifest a column rate"
             )
-
-    def _note_bad(self, index: int, reason: str) -> None:
-        if not self._is_bad[index]:
-            self._is_bad[index] = True
-            logger.warning("skipped: %s", reason)
-
-
-def _shared(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.share_memory_()  # type: ignore[no-untyped-call, no-any-return]
-
-
-def probe_rate(manifest: Manifest) -> int:
-    """Without a rate column, the rate of the first file that opens stands for all sizes."""
-    for i in range(min(_PROBES, len(manifest))):
-        try:
-            return audio_info(manifest[i].path).sample_rate
-        except AudioError:
-            continue
-    return DEFAULT_RATE

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
+from ...common.words import some_of
 from ...stores.labels import LabelError, Labels
+from ...text.units import Units
 
 logger = logging.getLogger(__name__)
 
@@ -23,16 +25,7 @@ _STRANGE = "have labels that the dictionary lacks"
 Columns = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Alphabet:
-    """How a model spells: the labels it knows, their columns, the frames that columns need at least."""
-
-    known: frozenset[str]
-    encode: Callable[[Sequence[str]], list[int]]
-    frames_needed: Callable[[Sequence[int]], int]
-
-
-class Ragged:
+class UnequalRows:
     """Rows of different lengths in one array, which worker processes share uncopied."""
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
@@ -49,16 +42,16 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedLabels:
     """Utterances to learn from: their numbers [N] in the source, their columns, and who is left out."""
 
     rows: npt.NDArray[np.int64]
-    columns: Ragged
+    columns: UnequalRows
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Limits:
+class Selection:
     """Which utterances are wanted: by name (None: all) and by length, in frames or samples."""
 
     chosen: frozenset[str] | None = None
@@ -83,9 +76,9 @@ def join(
     sizes: npt.NDArray[np.int64],
     frames: npt.NDArray[np.int64],
     labels: Labels,
-    alphabet: Alphabet,
-    limits: Limits,
-) -> Joined:
+    units: Units,
+    selection: Selection,
+) -> JoinedLabels:
     """Labels to utterances by name; `sizes` are of what is heard, `frames` of the emissions."""
     said = dict(zip(labels.utts, labels.labels, strict=True))
     if len(said) < len(labels.utts):
@@ -96,38 +89,38 @@ def join(
     unknown: Counter[str] = Counter()
     for row, utt in enumerate(utts):
         spelled = said.pop(utt, ())
-        if spelled and not limits.wants(utt):
+        if spelled and not selection.wants(utt):
             continue
         found: list[int] | None = []
-        if strange := [label for label in spelled if label not in alphabet.known]:
+        if strange := [label for label in spelled if label not in units.labels]:
             unknown.update(strange)
             found = None
         elif spelled:
-            found = alphabet.encode(spelled)
-        if reason := _fault(found, int(sizes[row]), int(frames[row]), alphabet, limits):
+            found = units.encode(spelled)
+        if reason := _fault(found, int(sizes[row]), int(frames[row]), units, selection):
             left_out.setdefault(reason[0], []).append(utt + reason[1])
         else:
             rows.append(row)
             columns.append(found or [])
-    if unheard := [utt for utt in said if limits.wants(utt)]:
+    if unheard := [utt for utt in said if selection.wants(utt)]:
         left_out["have labels but nothing to be heard"] = unheard
     if _STRANGE in left_out:
         named = ", ".join(f"{label!r} {count:,} times" for label, count in unknown.most_common(_NAMED))
         left_out[f"{_STRANGE} ({named})"] = left_out.pop(_STRANGE)
-    return Joined(np.array(rows, np.int64), Ragged(columns), left_out)
+    return JoinedLabels(np.array(rows, np.int64), UnequalRows(columns), left_out)
 
 
 def _fault(
-    columns: list[int] | None, size: int, frames: int, alphabet: Alphabet, limits: Limits
+    columns: list[int] | None, size: int, frames: int, units: Units, selection: Selection
 ) -> tuple[str, str] | None:
     """Why an utterance cannot be learnt from, and what is to be said behind its name."""
     if columns is None:
         return _STRANGE, ""
     if not columns:
         return "have no labels", ""
-    if not limits.fits(size):
+    if not selection.fits(size):
         return "are shorter than `min_frames` or longer than `max_frames`", f" ({size})"
-    if (needed := alphabet.frames_needed(columns)) > frames:
+    if (needed := units.loss.frames_needed(columns)) > frames:
         return "are too short for their labels", f" ({frames} frames of emissions, {needed} needed)"
     return None
 
@@ -140,10 +133,10 @@ def share_of(utts: Sequence[str], share: float, seed: int) -> set[str]:
     return set(drawn[: max(1, round(share * len(utts)))])
 
 
-def report(name: str, joined: Joined, strict: bool) -> None:
+def report(name: str, joined: JoinedLabels, strict: bool) -> None:
     """Names what is left out, once, before anything is trained."""
     said = [
-        f"{name}: {len(names):,} utterances {reason} and are left out: {name_some(names)}"
+        f"{name}: {len(names):,} utterances {reason} and are left out: {some_of(names)}"
         for reason, names in joined.left_out.items()
     ]
     for line in said:
@@ -155,9 +148,3 @@ def report(name: str, joined: Joined, strict: bool) -> None:
             f"{name}: not one utterance is left to learn from ({'; '.join(said) or 'it is empty'}); labels "
             "and features are joined by the names in SPLIT.utt and SPLIT.ids: make both from one manifest"
         )
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first of many, in a sentence."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

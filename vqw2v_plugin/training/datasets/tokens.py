@@ -1,7 +1,7 @@
 """tokens ──BERT──▶ states, what it is fed: batches of utterances packed one after the other, spans masked.
 
-N tokens of a batch with <s> and </s>, K masked ones. Masks depend on (seed, epoch, index) alone, not on the
-worker that draws them. An utterance above the limit becomes several pieces of nearly the same length.
+N tokens of a batch with <s> and </s>, K masked ones. An utterance above the limit becomes several pieces of
+nearly the same length.
 """
 
 import logging
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from fairseq.data import FairseqDataset
 
 from ...modules.bert.vocabulary import BOS, EOS, Symbols
 from ...modules.layers.masks import check_spans, corrupt, span_mask
 from ...stores.symbols import TokenError
 from ...stores.tokens import TokenStore
+from .base import BatchDataset, BatchLimits, Ints
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +50,10 @@ class Piece:
     mask: torch.Tensor
 
 
-class MaskedTokenDataset(FairseqDataset):  # type: ignore[misc]
+class MaskedTokenDataset(BatchDataset[Piece]):
     """Pieces of at most `tokens_per_sample` tokens, <s> and </s> among them."""
+
+    unit = "piece"
 
     def __init__(
         self,
@@ -63,30 +64,23 @@ class MaskedTokenDataset(FairseqDataset):  # type: ignore[misc]
         seed: int = 1,
         shuffle: bool = True,
     ) -> None:
-        super().__init__()
         if tokens_per_sample < 3:
             raise ValueError(
                 f"`tokens_per_sample` is {tokens_per_sample}; expected 3 at least, <s> and </s> in it"
             )
         self.store, self.symbols, self.masking = store, symbols, masking
-        self.seed, self.shuffle = seed, shuffle
         self._rows, self._begins, self._ends = _cut(store.sizes, tokens_per_sample - 2)
-        self.sizes = self._ends - self._begins + 2
-        if not len(self.sizes):
+        super().__init__(str(store.path), self._ends - self._begins + 2, seed, shuffle)
+        if not len(self):
             raise TokenError(
                 f"{store.path}: holds no tokens; expected utterances, made with `vqw2v discretize`"
             )
-        self._epoch = _shared(torch.ones(1, dtype=torch.int64))  # workers may outlive an epoch
         logger.info(
             f"{store.path}: {len(store):,} utterances, {int(store.sizes.sum()):,} tokens, "
             f"{len(self):,} pieces of at most {tokens_per_sample}"
         )
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __getitem__(self, index: int) -> Piece:
-        index = int(index)
+    def load(self, index: int) -> Piece:
         inner = self.store[int(self._rows[index])][self._begins[index] : self._ends[index]]
         if inner.max() >= len(self.symbols) or inner.min() < 0:
             raise TokenError(
@@ -94,7 +88,7 @@ class MaskedTokenDataset(FairseqDataset):  # type: ignore[misc]
                 f"but dict.txt names 0 to {len(self.symbols) - 1}; the two are not of one run: make them anew"
             )
         tokens = torch.from_numpy(inner)  # [T]
-        draw = np.random.SeedSequence([abs(self.seed), int(self._epoch), index]).generate_state(1, np.uint64)
+        draw = np.random.SeedSequence(self.draw_key(index)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(draw[0] >> np.uint64(1)))
         how = self.masking
         mask = span_mask(len(tokens), how.start_prob, how.length, how.stdev, generator)
@@ -103,85 +97,44 @@ class MaskedTokenDataset(FairseqDataset):  # type: ignore[misc]
         )
         return Piece(index, _wrap(seen), _wrap(tokens), torch.nn.functional.pad(mask, (1, 1)))
 
-    def collater(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        """One batch; `{}`, which fairseq's trainer passes over, of nothing."""
-        if not pieces:
-            return {}
-        mask = torch.cat([piece.mask for piece in pieces])
-        lengths = [len(piece.seen) for piece in pieces]
+    def collate(self, items: Sequence[Piece], num_skipped: int) -> dict[str, Any]:
+        mask = torch.cat([piece.mask for piece in items])
+        lengths = [len(piece.seen) for piece in items]
         return {
-            "id": torch.tensor([piece.index for piece in pieces], dtype=torch.int64),
+            "id": torch.tensor([piece.index for piece in items], dtype=torch.int64),
             "net_input": {
-                "tokens": torch.cat([piece.seen for piece in pieces]),  # [N]
+                "tokens": torch.cat([piece.seen for piece in items]),  # [N]
                 "lengths": lengths,  # numbers: whoever slices by them must not wait for a device
                 "masked": mask.nonzero().squeeze(1),  # [K]
-                "counts": [int(piece.mask.sum()) for piece in pieces],
+                "counts": [int(piece.mask.sum()) for piece in items],
             },
-            "target": torch.cat([piece.tokens for piece in pieces])[mask],  # [K]
-            "nsentences": len(pieces),
+            "target": torch.cat([piece.tokens for piece in items])[mask],  # [K]
+            "nsentences": len(items),
             "ntokens": sum(lengths),
         }
 
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False: an epoch's batches must depend on that epoch alone, or a resumed run would get others."""
-        return False
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draws other masks; fairseq always gives validation sets epoch 1, so theirs stay the same."""
-        self._epoch[0] = epoch
-
-    def num_tokens(self, index: int) -> int:
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        return self.num_tokens(index)
-
-    def ordered_indices(self) -> npt.NDArray[np.int64]:
-        """Longest first, equally long ones in random order (fairseq seeds numpy around this call)."""
-        if not self.shuffle:
-            return np.arange(len(self))
-        ties = np.random.permutation(len(self))  # noqa: NPY002 (the generator that fairseq seeds)
-        return np.lexsort((ties, self.sizes))[::-1]
-
-    def filter_indices_by_size(self, indices: Any, max_sizes: Any) -> tuple[Any, list[int]]:
-        """All of them: pieces fit by construction."""
-        return indices, []
-
-    def batch_by_size(
-        self, indices: Any, max_tokens: int | None = None, max_sentences: int | None = None, **_: Any
-    ) -> list[npt.NDArray[np.int64]]:
+    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
         """Batches filled up to `max_tokens`: nothing is padded, so nothing but tokens counts."""
-        sizes = self.sizes[indices]
-        if max_tokens and sizes.max() > max_tokens:
-            raise ValueError(
-                f"max_tokens ({max_tokens}) must be at least the longest piece's {sizes.max()} tokens: "
-                f"raise it, or lower tokens_per_sample"
-            )
-        ends = sizes.cumsum()
+        ends = self.sizes[indices].cumsum()
         bounds = [0]
         while bounds[-1] < len(indices):
             begin = bounds[-1]
-            end = len(indices) if not max_sentences else min(len(indices), begin + max_sentences)
-            if max_tokens:
+            end = min(len(indices), begin + limits.max_sentences) if limits.max_sentences else len(indices)
+            if limits.max_tokens:
                 before = ends[begin - 1] if begin else 0
-                end = min(end, int(np.searchsorted(ends, before + max_tokens, side="right")))
+                end = min(end, int(np.searchsorted(ends, before + limits.max_tokens, side="right")))
             bounds.append(end)
-        return np.split(np.asarray(indices), bounds[1:-1])
+        return np.split(indices, bounds[1:-1])
 
-
-def _shared(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.share_memory_()  # type: ignore[no-untyped-call, no-any-return]
+    def too_long(self, index: int) -> str:
+        return "tokens: raise it, or lower tokens_per_sample"
 
 
 def _wrap(tokens: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.tensor([BOS]), tokens, torch.tensor([EOS])])
 
 
-def _cut(sizes: npt.NDArray[np.int64], limit: int) -> tuple[npt.NDArray[np.int64], ...]:
+def _cut(sizes: Ints, limit: int) -> tuple[Ints, ...]:
     """(utterance, begin, end) of each piece of at most `limit` tokens; empty utterances have none."""
     pieces = -(-sizes // limit)
     rows = np.repeat(np.arange(len(sizes)), pieces)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from python_code import python
 
-from vqw2v_plugin.recipes.runner import Stage, StageError, finished, run_recipe, stage_stamps
+from vqw2v_plugin.recipes.folder import StageError
+from vqw2v_plugin.recipes.runner import Stage, finished, run_recipe, stage_stamps
 
 
 def append(file: Path, word: str) -> list[list[str]]:
@@ -86,7 +87,7 @@ def test_a_stranger_s_folder_is_left_alone(tmp_path: Path) -> None:
 def test_shown_lines_are_seen_now_and_when_the_stage_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = Stage("one", python("print('WER 12.3'); print('noise')"), "Says", 0.1, shows="^WER")
+    stage = Stage("one", python("print('WER 12.3'); print('noise')"), "Says", 0.1, shown="^WER")
     for _ in range(2):
         run_recipe(tmp_path / "run", [stage])
         said = capsys.readouterr().out

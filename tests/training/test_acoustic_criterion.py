@@ -11,7 +11,8 @@ from fairseq.data import Dictionary
 from fairseq.logging import metrics
 
 from vqw2v_plugin.checkpoints.acoustic import make_network
-from vqw2v_plugin.criterions.acoustic import AsgCriterion, VqCtcCriterion
+from vqw2v_plugin.criterions.asg import AsgCriterion
+from vqw2v_plugin.criterions.vq_ctc import VqCtcCriterion
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 

@@ -1,4 +1,4 @@
-"""How acoustic models learn: what the criterions `vq_ctc` and `asg` share.
+"""states ──acoustic model──▶ letters, how it learns: what the criterions of all kinds of loss share.
 
 The loss is the model's own (`network.sequence_loss`), since decoding needs ASG's transitions too.
 """
@@ -8,31 +8,32 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Tuple
 
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
 from ..decoding.scoring import count_errors
-from ..training.metrics import log_mean, log_rounded
+from ..text.loss_kinds import LossKind
+from .metrics import log_mean, log_rounded
 
 
 @dataclass
-class AcousticLossConfig(FairseqDataclass):
+class AcousticCriterionConfig(FairseqDataclass):
     sentence_avg: bool = II("optimization.sentence_avg")
 
 
-class AcousticLoss(FairseqCriterion):
+class AcousticCriterion(FairseqCriterion):
     """Summed over utterances; the gradient is a mean over labels, or over utterances with `sentence_avg`."""
 
-    is_ctc: ClassVar[bool]
+    loss: ClassVar[LossKind]
 
     def __init__(self, task: Any, sentence_avg: bool = False) -> None:
         super().__init__(task)
         self.sentence_avg = sentence_avg
-        if task.units.is_ctc != self.is_ctc:
-            name, other = ("vq_ctc", "ASG") if self.is_ctc else ("asg", "CTC")
+        if task.units.loss != self.loss:
+            name, other = self.loss.criterion, task.units.loss.title
             raise ValueError(f"`criterion` is {name}, but the model is one of {other}; train on with its own")
 
     def forward(
@@ -95,13 +96,3 @@ class AcousticLoss(FairseqCriterion):
 
 def _rate(errors: str, length: str) -> Any:
     return lambda meters: 100 * torch.as_tensor(meters[errors].sum) / max(1, meters[length].sum)
-
-
-@register_criterion("asg", dataclass=AcousticLossConfig)
-class AsgCriterion(AcousticLoss):
-    is_ctc = False
-
-
-@register_criterion("vq_ctc", dataclass=AcousticLossConfig)
-class VqCtcCriterion(AcousticLoss):
-    is_ctc = True

@@ -9,7 +9,7 @@ UNITS = ctc_units(["|", *"abcdefghijklmnopqrstuvwxyz'"])
 SENTENCES = ["the cat sat on the mat", "the dog sat on the cat", "a cat and a dog", "the mat and the hat"] * 2
 
 
-def murmur(text: str, units: Units = UNITS, seed: int = 0, noise: float = 1.0) -> NDArray[np.float32]:
+def fake_emissions(text: str, units: Units = UNITS, seed: int = 0, noise: float = 1.0) -> NDArray[np.float32]:
     """[T, V]: each letter for two frames behind a blank, all columns disturbed."""
     columns = [units.symbols.index(letter) for letter in text.replace(" ", "|") + "|"]
     path = [column for c in columns for column in (units.blank or 0, c, c)]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from python_code import python
 
-from vqw2v_plugin.common.locks import LockedError, held
+from vqw2v_plugin.common.locks import LockedError, lock_file
 from vqw2v_plugin.recipes import runner as recipe
-from vqw2v_plugin.recipes.runner import Stage, StageError, run_recipe
+from vqw2v_plugin.recipes.folder import StageError, finish
+from vqw2v_plugin.recipes.runner import Stage, run_recipe
 
 
 def meet(mine: Path, other: Path) -> list[list[str]]:
@@ -117,10 +118,10 @@ def test_what_another_run_is_at_is_waited_for_and_not_made_again(
     folder = tmp_path / "run" / "one"
     folder.mkdir(parents=True)
     with ExitStack() as other_run:
-        other_run.enter_context(held(folder, recipe.LOCK))
+        other_run.enter_context(lock_file(folder, recipe.LOCK))
 
         def end_the_other_run(seconds: float) -> None:
-            (folder / recipe.DONE).write_text(recipe.stage_stamps(stages)["one"])
+            finish(folder, recipe.stage_stamps(stages)["one"])
             other_run.close()
 
         monkeypatch.setattr(recipe.time, "sleep", end_the_other_run)
@@ -150,7 +151,7 @@ run_recipe(Path({str(run)!r}), [Stage('one', [[sys.executable, '-c', {command!r}
     size = beats.stat().st_size
     time.sleep(0.5)
     assert beats.stat().st_size == size, "a worker goes on"
-    with held(run / "one", recipe.LOCK):
+    with lock_file(run / "one", recipe.LOCK):
         pass
 
 
@@ -166,7 +167,7 @@ run_recipe(Path({str(run)!r}), [Stage('one', [[sys.executable, '-c', {command!r}
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: here.exists() and bool(here.read_text()))
         process.kill()
-    with pytest.raises(LockedError), held(run / "one", recipe.LOCK):
+    with pytest.raises(LockedError), lock_file(run / "one", recipe.LOCK):
         pass
     os.kill(int(here.read_text()), signal.SIGKILL)
 

@@ -1,0 +1,153 @@
+"""One path from a clip to its codes: BERT is fed what `discretize` gives; the network stays as it was."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from corpus_runs import corpus, saved
+from torch import Tensor
+
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
+from vqw2v_plugin.checkpoints.wav2vec import Loaded
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.features import codes as path_to_codes
+from vqw2v_plugin.features.codes import ClipEncoder, exact
+from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures, QuantizedFeatures
+from vqw2v_plugin.modules.bert.network import Bert
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+Tiny = Callable[..., VqWav2Vec]
+VARIANTS = {
+    "pieces": {},
+    "skips": {"skip_connections_feat": True},
+    "context": {"quantizer_position": "context"},
+    "gru": {"quantizer_position": "context", "aggregator": "gru", "gru_dim": 16},
+}
+SYMBOLS = tuple(f"{i}-{j}" for i in range(8) for j in range(8))
+
+
+def wav(samples: int = 9000) -> Tensor:
+    return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(samples))
+
+
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_features_feed_bert_the_codes_of_the_tokenizer(
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, object],
+    dtype: str,
+    quantizer: str,
+) -> None:
+    checkpoint, manifest = saved(tiny(quantizer=quantizer, **settings), tmp_path), corpus(tmp_path, files=8)
+    sizes = {"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_attention_heads": 2}
+    save_bert(tmp_path / "bert.pt", build_bert(sizes, Symbols(SYMBOLS)))
+    heard: list[list[int]] = []
+    states = Bert.states
+
+    def spy(self: Bert, tokens: Tensor, lengths: list[int]) -> list[Tensor]:
+        heard.append(tokens[1:-1].tolist())
+        return states(self, tokens, lengths)
+
+    monkeypatch.setattr(Bert, "states", spy)
+    options = ["--layer", "bert", "--bert", str(tmp_path / "bert.pt"), "--dtype", dtype, "--workers", "1"]
+    assert main(["features", checkpoint, str(manifest), str(tmp_path / "out"), *options]) == 0
+    tokenizer, rows = Tokenizer.load(checkpoint, dtype=dtype), Manifest(manifest)
+    expected = [tokenizer.tokens(tokenizer.encode_file(rows[i])).split() for i in range(len(rows))]
+    assert [[SYMBOLS[i - 4] for i in ids] for ids in heard] == expected
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_bf16_leaves_the_network_as_it_was(tiny: Tiny, settings: dict[str, object]) -> None:
+    network = tiny(quantizer="gumbel", **settings).eval()
+    before = network.encode(wav()[None])
+    Tokenizer(Loaded(network, 16_000, False), dtype="bf16").encode(wav(), 16_000)
+    assert not any(module._forward_hooks for module in network.modules())
+    assert torch.equal(network.encode(wav()[None]), before)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_quantized_vectors_are_those_of_the_tokenizer(
+    tiny: Tiny, settings: dict[str, object], normalize: bool
+) -> None:
+    loaded = Loaded(tiny(quantizer="kmeans", **settings).eval(), 16_000, normalize)
+    tokenizer = Tokenizer(loaded)
+    expected = tokenizer.decode(tokenizer.encode(wav(), 16_000))
+    with torch.no_grad():
+        assert torch.equal(QuantizedFeatures(loaded)(wav()), expected)
+        if not loaded.network.quantize_context:
+            c = loaded.network.context(expected[None])[0]
+            assert torch.equal(ContextFeatures(loaded)(wav()), c)
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_whole_clips_are_encoded_in_exact_fp32(
+    tiny: Tiny, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would run in cuDNN on a GPU runs while TF32 is off."""
+    inside = 0
+
+    @contextlib.contextmanager
+    def noted(device: torch.device) -> Iterator[None]:
+        nonlocal inside
+        inside += 1
+        yield
+        inside -= 1
+
+    monkeypatch.setattr(path_to_codes, "exact", noted)
+    network = tiny(quantizer="kmeans", **settings).eval()
+    seen: list[int] = []
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv1d, torch.nn.GRU)):
+            module.register_forward_hook(lambda *_: seen.append(inside))
+    loaded = Loaded(network, 16_000, False)
+    for made in (Tokenizer(loaded).clips.codes, EncoderFeatures(loaded), ContextFeatures(loaded)):
+        made(wav())  # type: ignore[operator]
+    assert seen and all(seen)
+
+
+def test_a_thread_that_ends_does_not_turn_tf32_on_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"allow_tf32": True}
+
+    @contextlib.contextmanager
+    def flags(**wanted: bool) -> Iterator[None]:
+        before = dict(state)
+        state.update(wanted)
+        yield
+        state.update(before)
+
+    monkeypatch.setattr(torch.backends.cudnn, "flags", flags)
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with exact(torch.device("cuda")):
+            first_is_in.set()
+            assert second_is_in.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert first_is_in.wait(10)
+    with exact(torch.device("cuda")):
+        second_is_in.set()
+        thread.join()
+        assert not state["allow_tf32"]
+    assert state["allow_tf32"]
+    with exact(torch.device("cpu")):
+        assert state["allow_tf32"]
+
+
+def test_bf16_takes_the_logarithm_in_fp32(tiny: Tiny) -> None:
+    network = tiny(quantizer="none", skip_connections_feat=True).eval()
+    z = ClipEncoder(Loaded(network, 16_000, False), "bf16").z(wav())
+    assert z.dtype == torch.float32
+    small = z[(z > 0) & (z < 0.1)]
+    assert len(small.unique()) > 100  # 1 + z in bf16 has 13 values here

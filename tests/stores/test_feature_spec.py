@@ -1,0 +1,129 @@
+"""What features are, in words: written and read back, old files understood, differences named."""
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vqw2v_plugin.features.registry import LAYERS
+from vqw2v_plugin.stores import feature_spec
+from vqw2v_plugin.stores.feature_spec import FeatureSpec, FileId, first_difference, read_spec
+from vqw2v_plugin.stores.features import FeatureError
+
+FILE = FileId("a.pt", "aa" * 32, "/runs/a.pt")
+WHOLE = FeatureSpec(
+    layer="bert:3",
+    checkpoint=FILE,
+    bert=FileId("b.pt", "bb" * 32),
+    pieces=FileId("pieces.model", "cc" * 32),
+    run_length=False,
+    sample_rate=16_000,
+    stride=160,
+    receptive_field=465,
+    dim=768,
+    dtype="bf16",
+    normalize=True,
+    store="fp16",
+    device="cuda",
+)
+OTHER: dict[str, Any] = {
+    "layer": "bert:2",
+    "checkpoint": FileId("a.pt", "dd" * 32),
+    "bert": FileId("b.pt", "dd" * 32),
+    "pieces": None,
+    "sample_rate": 8000,
+    "stride": 320,
+    "receptive_field": 400,
+    "dim": 12,
+    "dtype": "fp32",
+    "normalize": False,
+    "store": "fp32",
+}
+
+
+def test_it_comes_back_as_it_was_written() -> None:
+    assert FeatureSpec.from_json(json.loads(json.dumps(WHOLE.to_json()))) == WHOLE
+    assert FeatureSpec.from_json(WHOLE.to_json()).checkpoint.path == "/runs/a.pt"  # type: ignore[union-attr]
+    assert FeatureSpec().to_json() == {}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_each_field_that_differs_is_named(name: str) -> None:
+    other = replace(WHOLE, **{name: OTHER[name]})
+    found = first_difference(WHOLE, other)
+    assert found == (name, WHOLE.meaning(name), other.meaning(name))
+
+
+def test_bands_and_run_length_are_compared_where_they_count() -> None:
+    mel = FeatureSpec("mfcc:13", bands=40, sample_rate=16_000, stride=160, dim=13)
+    assert first_difference(mel, replace(mel, bands=80)) == ("bands", 40, 80)
+    runs = replace(WHOLE, pieces=None, run_length=True)
+    assert first_difference(runs, replace(runs, run_length=False)) == ("run_length", True, False)
+    assert first_difference(WHOLE, replace(WHOLE, run_length=True)) is None  # pieces join runs anyway
+
+
+def test_the_same_features_are_the_same_wherever_files_lie() -> None:
+    moved = FileId("c.pt", FILE.sha256, "/elsewhere/c.pt")
+    assert first_difference(WHOLE, replace(WHOLE, checkpoint=moved, device="cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"layer": "bert"}, {"layer": "bert:-1", "dtype": "fp32", "store": "fp32", "run_length": False}),
+        ({"layer": "mfcc", "dim": 13}, {"layer": "mfcc:13", "dim": 13, "bands": 80}),
+        ({"layer": "logmel", "dim": 20}, {"layer": "logmel", "dim": 20, "bands": 20, "dtype": "bf16"}),
+        ({"layer": "z"}, {"layer": "z", "normalize": True, "receptive_field": 465, "fine_tuned": False}),
+        ({"layer": "z", "stride": 160.0, "splits": {}, "own": 3}, {"layer": "z", "stride": 160}),
+    ],
+)
+def test_what_old_files_do_not_say_is_what_was_so_then(old: dict[str, Any], new: dict[str, Any]) -> None:
+    for pair in ((old, new), (new, old)):
+        assert first_difference(*map(FeatureSpec.from_json, pair)) is None
+
+
+def test_fine_tuning_may_begin_and_not_end() -> None:
+    frozen = replace(WHOLE, fine_tuned=False)
+    learning = replace(frozen, fine_tuned=True, store="fp32", dtype="fp32")
+    assert first_difference(frozen, learning) is None
+    assert first_difference(learning, frozen) is not None
+    assert first_difference(learning, replace(learning, fine_tuned=None)) == ("fine_tuned", True, False)
+    assert first_difference(frozen, replace(learning, dim=3)) == ("dim", 768, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"sample_rate": "16k"}, "`sample_rate` is '16k'; expected a whole number"),
+        ({"stride": 1.5}, "`stride` is 1.5"),
+        ({"dim": True}, "`dim` is True"),
+        ({"run_length": 1}, "`run_length` is 1; expected true or false"),
+        ({"layer": 3}, "`layer` is 3; expected a text"),
+        ({"pieces": "pieces.model"}, "`pieces` is 'pieces.model'; expected its name and sha256"),
+        ({"checkpoint": {"name": "a.pt"}}, "`checkpoint` is {'name': 'a.pt'}; expected its name and sha256"),
+    ],
+)
+def test_a_field_of_another_type_is_named(tmp_path: Path, content: dict[str, Any], says: str) -> None:
+    (tmp_path / "features.json").write_text(json.dumps(content))
+    with pytest.raises(FeatureError, match=f"features.json: {says}"):
+        read_spec(tmp_path)
+
+
+def test_a_frame_s_length_is_known_or_asked_for() -> None:
+    assert WHOLE.frame_seconds == 0.01
+    with pytest.raises(ValueError, match=r"features\.json says `stride` None and `sample_rate` 16000"):
+        _ = replace(WHOLE, stride=None).frame_seconds
+
+
+def test_a_layer_without_a_number_means_the_registry_s() -> None:
+    """Specs know it without torch."""
+    numbered = {name: f"{name}:{kind.number}" for name, kind in LAYERS.items() if kind.number is not None}
+    assert numbered == feature_spec._WITHOUT_NUMBER
+
+
+def test_every_field_is_compared_but_the_device() -> None:
+    """Whoever adds a field says here what two values of it mean."""
+    tried = {*OTHER, "bands", "run_length", "fine_tuned", "device"}
+    assert tried == {f.name for f in fields(FeatureSpec)}

@@ -1,0 +1,109 @@
+"""Folders of splits: one set of rules for tokens, features and labels, each with errors of its own kind."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.stores.emissions import EMISSIONS
+from vqw2v_plugin.stores.features import FEATURES
+from vqw2v_plugin.stores.folder import SettingsError, SplitFormat, StoreError, ids_line
+from vqw2v_plugin.stores.labels import LABELS
+from vqw2v_plugin.stores.symbols import TOKENS
+
+ALL = pytest.mark.parametrize("kind", [TOKENS, FEATURES, EMISSIONS, LABELS], ids=lambda kind: kind.about)
+JOBS = pytest.mark.parametrize("kind", [TOKENS, FEATURES], ids=lambda kind: kind.about)
+
+
+def make(folder: Path, kind: SplitFormat, split: str = "train", **about: object) -> None:
+    """A split whose files hold nothing."""
+    for suffix in kind.files[:3]:
+        (folder / f"{split}.{suffix}").touch()
+    splits = {**kind.read_about(folder).get("splits", {}), split: {"frames": 3}}
+    kind.write_about(folder, {"layer": "z", **about, "splits": splits})
+
+
+@ALL
+def test_the_json_is_written_and_read(tmp_path: Path, kind: SplitFormat) -> None:
+    assert kind.read_about(tmp_path) == {}
+    about = {"b": 1, "a": "größe \udcff.pt"}  # a name that is not UTF-8
+    kind.write_about(tmp_path, about)
+    assert kind.read_about(tmp_path) == about == json.loads((tmp_path / kind.about).read_text("utf-8"))
+    for text, says in (("[1]", "holds a list"), ("{", "expected a JSON object")):
+        (tmp_path / kind.about).write_text(text)
+        with pytest.raises(kind.error, match=rf"{kind.about}: .*{says}"):
+            kind.read_about(tmp_path)
+    assert issubclass(kind.error, StoreError)
+
+
+@ALL
+def test_a_split_is_there_as_long_as_its_last_file_is(tmp_path: Path, kind: SplitFormat) -> None:
+    make(tmp_path, kind)
+    make(tmp_path, kind, "a.b")
+    (tmp_path / f".valid.{kind.files[0]}.part").touch()
+    assert kind.splits(tmp_path) == ["a.b", "train"]
+    says = rf"x\.bin: is missing; the splits in .* are: a\.b, train; .*{kind.made_with}"
+    with pytest.raises(kind.error, match=says):
+        raise kind.missing(tmp_path / "x.bin")
+    kind.hide(tmp_path, "train")
+    assert kind.splits(tmp_path) == ["a.b"]
+
+
+@JOBS
+def test_utterances_of_any_name_are_read(tmp_path: Path, kind: SplitFormat) -> None:
+    rows = [("a", 3), ("b\u2028c", 1), ("d\x85\x0b", 0), ("é/ü#1", 2)]
+    (tmp_path / "x.ids").write_text("".join(ids_line(*row) for row in rows), encoding="utf-8", newline="\n")
+    assert kind.read_ids(tmp_path, "x", 4) == rows
+    with pytest.raises(kind.error, match=rf"x\.ids: has 4 lines, its \.{kind.files[0]} 2 utterances"):
+        kind.read_ids(tmp_path, "x", 2)
+    (tmp_path / "x.ids").write_text("")
+    assert kind.read_ids(tmp_path, "x", 0) == []
+
+
+@JOBS
+def test_a_split_is_published_once_it_is_named_and_there(tmp_path: Path, kind: SplitFormat) -> None:
+    settings = {"layer": "z", "frames": 3}
+    assert not kind.is_published(tmp_path, "train", settings)
+    make(tmp_path, kind)
+    assert kind.is_published(tmp_path, "train", settings)
+    with pytest.raises(SettingsError, match="train was begun with other settings: `layer` was 'z' and is n"):
+        kind.is_published(tmp_path, "train", {"layer": "c"})
+    kind.hide(tmp_path, "train")
+    assert not kind.is_published(tmp_path, "train", settings)
+
+
+@JOBS
+def test_all_splits_of_a_folder_are_of_one_model(tmp_path: Path, kind: SplitFormat) -> None:
+    make(tmp_path, kind)
+    kind.check_one_model(tmp_path, "valid", {"layer": "z"})
+    kind.check_one_model(tmp_path, "train", {"layer": "c"})  # alone it may change
+    with pytest.raises(
+        kind.error, match=r"its split train is of another model \(.*`layer` was 'z' and is no"
+    ):
+        kind.check_one_model(tmp_path, "valid", {"layer": "c"})
+
+
+@JOBS
+def test_what_others_made_is_left_alone(tmp_path: Path, kind: SplitFormat) -> None:
+    make(tmp_path, kind)
+    kind.check_own(tmp_path, "train")
+    kind.check_own(tmp_path, "valid")
+    for suffix in kind.files[:2]:
+        (tmp_path / f"valid.{suffix}").touch()
+        with pytest.raises(kind.error, match=rf"valid\.{suffix} is there, and {kind.about} does not say"):
+            kind.check_own(tmp_path, "valid")
+        (tmp_path / f"valid.{suffix}").unlink()
+
+
+@JOBS
+def test_a_cleared_split_leaves_the_others(tmp_path: Path, kind: SplitFormat) -> None:
+    make(tmp_path, kind, "valid")
+    left = {path.name for path in tmp_path.iterdir()}
+    make(tmp_path, kind)
+    for suffix in kind.files:
+        (tmp_path / f".train.{suffix}.part").touch()
+    (tmp_path / "train.codes").mkdir()
+    kind.clear(tmp_path, "train")
+    assert kind.read_about(tmp_path)["splits"] == {"valid": {"frames": 3}}
+    assert {path.name for path in tmp_path.iterdir()} - {"train.codes"} == left
+    assert (tmp_path / "train.codes").exists() == (kind is FEATURES)

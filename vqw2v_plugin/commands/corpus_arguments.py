@@ -1,0 +1,86 @@
+"""`vqw2v discretize` and `features`: the options of a run over a whole corpus, and how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..common.locks import Rank
+    from ..corpora.manifest import Manifest
+    from ..jobs.split_job import Outcome
+
+_NAMED = 10  # at most so many of the missing utterances
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The device, workers, memory, and what happens when a run is killed or meets bad audio."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--dtype", default="fp32", help="fp32, or bf16: faster, some codes differ (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads; they change nothing but the time (default: one a core)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        default=1.0,
+        metavar="GIB",
+        help="for a layer's outputs, each worker: beyond it they are computed twice (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard-minutes",
+        type=float,
+        default=10.0,
+        metavar="MINUTES",
+        help="audio that a killed run may have to do again, each process (default: %(default)s)",
+    )
+    parser.add_argument("--refresh", action="store_true", help="make this split anew")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="publish nothing if an utterance fails (default: name it, exit with 1)",
+    )
+
+
+def num_workers(asked: int | None, device: str, rank: Rank) -> int:
+    """All cores for a lone process, one for each of several; a few threads feed a GPU."""
+    if asked is not None and asked < 1:
+        raise ValueError(f"`--workers` is {asked}; expected 1 or more")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return asked or ((cores if rank.total == 1 else 1) if device == "cpu" else min(4, cores))
+
+
+def device_for(asked: str, rank: Rank) -> str:
+    """The device for this process: of several that torchrun starts on one machine, each takes a GPU."""
+    import torch
+
+    if asked != "cuda" or rank.total == 1 or not torch.cuda.is_available():
+        return asked
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+
+
+def report_end(outcome: Outcome, what: str, manifest: Manifest) -> bool:
+    """Tells how this process ended and which utterances are missing; returns whether it has published."""
+    if outcome.state == "there":
+        print(f"{what}: is there already, of this manifest and with these settings")
+    elif outcome.state == "waiting":
+        print(f"{what}: this process has done its share; the last one to end puts all together")
+    for refused in outcome.refused[:_NAMED]:
+        print(
+            f"vqw2v: missing: {refused.utt}: {refused.reason}".encode("utf-8", "replace").decode(),
+            file=sys.stderr,
+        )
+    if outcome.refused:
+        print(
+            f"vqw2v: {len(outcome.refused)} of {len(manifest)} utterances are missing; {what}.refused.tsv "
+            f"names them. Mend them and run this again: it tries those alone",
+            file=sys.stderr,
+        )
+    return outcome.state == "published"

@@ -1,0 +1,10 @@
+"""Phrases that messages about any arrow share."""
+
+from collections.abc import Collection
+from itertools import islice
+
+
+def some_of(names: Collection[object], limit: int = 8) -> str:
+    """The first of many, for a sentence: `a, b, c and 12 more`."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(map(str, islice(names, limit))) + more

@@ -1,0 +1,114 @@
+"""wav → features for an acoustic model: a front as its options ask for it, or as its checkpoint tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ..checkpoints.acoustic import Acoustic
+from ..checkpoints.checks import load_weights
+from ..checkpoints.files import CheckpointError
+from ..checkpoints.travel import comes_from
+from ..stores.feature_spec import FeatureSpec, FileId
+from ..stores.pieces import MODEL
+from .base import DEFAULT_BANDS, FeatureOptions
+from .front import AudioFront
+from .registry import FILES, LAYERS, OptionNames, build_features, make_features, parse_layer
+
+NAMES = OptionNames(
+    "front_layer", "front", "front_bert", "front_pieces", "dtype", nothing=None, overrides=True
+)
+_ASKED = {"checkpoint": "--front FILE", "bert": "--bert FILE", "pieces": "--pieces FOLDER"}
+_SAME = ("sample_rate", "stride", "receptive_field", "dim", "normalize")  # what the files themselves say
+
+
+def make_front(options: FeatureOptions, freeze_updates: int = -1) -> AudioFront:
+    """For audio of `options.sample_rate`; it says in its spec where its files lie."""
+    features = make_features(options, NAMES, places=True)
+    fine_tuned = freeze_updates >= 0
+    features.spec = dataclasses.replace(features.spec, store="fp32", fine_tuned=fine_tuned)  # on no disk
+    if features.sample_rate != options.sample_rate:
+        raise ValueError(
+            f"`sample_rate` is {options.sample_rate}; {options.checkpoint} expects audio of "
+            f"{features.sample_rate} Hz: set `sample_rate` to that"
+        )
+    return AudioFront(features, freeze_updates)
+
+
+def rebuild_front(
+    acoustic: Acoustic, checkpoint: str | None = None, bert: str | None = None, pieces: str | None = None
+) -> AudioFront:
+    """Audio → the features that `acoustic` was trained on, frozen; what it has learnt of them is in it.
+
+    The arguments say where their files lie now. Those not given are looked for where they lay in training,
+    then by their names beside the acoustic model and in this folder.
+    """
+    spec, given = acoustic.spec, {"checkpoint": checkpoint, "bert": bert, "pieces": pieces}
+    _check_layer(spec, given)
+    paths = [_find(name, getattr(spec, name), given[name], acoustic.folder) for name in FILES]
+    checkpoint, bert, pieces = (None if path is None else str(path) for path in paths)
+    options = FeatureOptions(
+        str(spec.layer),
+        checkpoint,
+        bert,
+        pieces,
+        run_length=bool(spec.run_length),
+        bands=spec.meaning("bands") or DEFAULT_BANDS,
+        sample_rate=spec.sample_rate or 0,
+        dtype=spec.meaning("dtype"),
+    )
+    features = build_features(options, NAMES)
+    for name in _SAME:
+        before, now = spec.meaning(name), features.spec.meaning(name)
+        if None not in (before, now) and before != now:
+            raise CheckpointError(
+                f"the acoustic model was trained on features whose `{name}` is {before!r}; those of "
+                f"{checkpoint or spec.layer} have {now!r}: it is not what made them"
+            )
+    features.spec = spec
+    front = AudioFront(features).eval()
+    if acoustic.front_weights:
+        load_weights(front, acoustic.front_weights, "the acoustic model's front")
+    return front
+
+
+def _check_layer(spec: FeatureSpec, given: dict[str, str | None]) -> None:
+    """Refuses features that only whoever made them can make."""
+    name = str(spec.layer).partition(":")[0]
+    if name not in LAYERS or spec.sample_rate is None:
+        raise CheckpointError(
+            f"the acoustic model says its features are layer {spec.layer!r} at {spec.sample_rate!r} Hz; "
+            f"expected a layer and a rate, as features.json of `vqw2v features` has them: make its features "
+            f"and decode these"
+        )
+    if not LAYERS[parse_layer(str(spec.layer)).name].needs and any(given.values()):
+        raise CheckpointError(
+            f"the acoustic model's features are of the layer {spec.layer}; leave out the checkpoints"
+        )
+
+
+def _find(what: str, held: FileId | None, given: str | None, beside: Path) -> Path | None:
+    """Where the file lies that the spec holds: it is known by its hash. For pieces it is their folder."""
+    if held is None:
+        if given is not None:
+            raise CheckpointError(f"the acoustic model's features need no {what}; leave out {given}")
+        return None
+    inner = MODEL if what == "pieces" else ""
+    if given is not None:
+        places = [Path(given) / inner]
+    else:
+        places = [Path(held.path or held.name), beside / held.name, Path(held.name)]
+    there = [place for place in places if place.exists()]
+    for place in there:
+        if comes_from(place, held.sha256):
+            return place.parent if inner else place
+    if given is not None:
+        fault = "is another file" if there else "is not there"
+        raise CheckpointError(
+            f"{places[0]}: {fault}; the acoustic model's features were made with the {what} {held.name!r} of "
+            f"sha256 {held.sha256[:12]}…: say where that one is now"
+        )
+    raise CheckpointError(
+        f"the acoustic model was trained on features of {held.name!r} (sha256 {held.sha256[:12]}…), which is "
+        f"neither in {beside} nor in this folder; say where it is: `{_ASKED[what]}`"
+    )

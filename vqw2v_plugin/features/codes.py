@@ -1,0 +1,135 @@
+"""wav ──encoder──▶ z ──quantizer──▶ tokens of one clip: the one path for tokenizer, features and fronts.
+
+Shapes: S samples, T frames, C channels, G groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from threading import Lock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..checkpoints.wav2vec import Loaded
+from ..modules.quantizers.base import Quantizer
+from ..modules.wav2vec.long_clips import MEMORY, PieceEncoder
+from ..modules.wav2vec.network import VqWav2Vec
+from .base import DTYPES, number_format
+
+
+class NoCodesError(ValueError):
+    """A model without a quantizer, asked for codes or what is made of them."""
+
+
+def quantizer_of(network: VqWav2Vec, wanted: str = "codes", remedy: str = "") -> Quantizer:
+    """The network's; NoCodesError says that it has none, and therefore not what is `wanted`."""
+    if not network.has_codes:
+        raise NoCodesError(f"this model has no quantizer (wav2vec 1.0), so it has no {wanted}{remedy}")
+    return network.quantizer
+
+
+class ClipEncoder:
+    """A trained network over one clip at a time; the network itself is left as it is.
+
+    The encoder goes in pieces, however long the clip, unless the network has skip connections over the whole
+    clip, a quantizer behind the context network, or an encoder that learns. fp32 means fp32, on a GPU too. In
+    bf16 only convolutions are: the logarithm and the quantizer work in fp32, where close codes are no ties.
+    """
+
+    def __init__(self, loaded: Loaded, dtype: str | torch.dtype = "fp32", memory: int = MEMORY) -> None:
+        self.network, self.normalize = loaded.network, loaded.normalize
+        self.dtype, self.memory = DTYPES[number_format(dtype)], memory
+        self.learning: tuple[nn.Module, ...] = ()  # parts whose gradients the caller wants
+        self._pieces: PieceEncoder | None = None
+
+    def z(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
+        wav = self._normalized(wav)
+        encoder = None if self.network.encoder in self.learning else self._piecewise()
+        return self._whole_z(wav)[0] if encoder is None else encoder.z(wav)
+
+    def context(self, x: Tensor) -> Tensor:  # [T, C] → [T, D]
+        return self._whole_context(x[None])[0]
+
+    @torch.no_grad()
+    def codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
+        wav, quantizer = self._normalized(wav), quantizer_of(self.network)
+        encoder = None if self.network.quantize_context else self._piecewise()
+        if encoder is not None:
+            return encoder.codes(wav, quantizer)
+        x = self._whole_z(wav)  # [1, T, C]
+        x = self._whole_context(x) if self.network.quantize_context else x
+        with exact(x.device):
+            return quantizer.encode(x)[0]
+
+    @torch.no_grad()
+    def quantized(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
+        """The vectors that the codes stand for."""
+        return quantizer_of(self.network).decode(self.codes(wav)[None])[0]
+
+    def precision(self, like: Tensor) -> contextlib.AbstractContextManager[object]:
+        """In bf16 products are; fp32 is exact, but in a training that the user may have otherwise."""
+        if self.dtype != torch.float32:
+            return torch.autocast(like.device.type, self.dtype)
+        trains = self.learning and torch.is_grad_enabled()
+        return contextlib.nullcontext() if trains else exact(like.device)
+
+    def refresh(self) -> None:
+        """The encoder's weights, or their device, are others now."""
+        self._pieces = None
+
+    def _normalized(self, wav: Tensor) -> Tensor:
+        return F.layer_norm(wav, wav.shape) if self.normalize else wav
+
+    def _piecewise(self) -> PieceEncoder | None:
+        """Made of the encoder's weights at their first use."""
+        if self.network.encoder.skip_connections:
+            return None
+        pieces = self._pieces
+        if pieces is None:  # two threads may both make one: they are equal
+            pieces = self._pieces = PieceEncoder(self.network.encoder, self.dtype)
+        pieces.memory = self.memory
+        return pieces
+
+    def _whole_z(self, wav: Tensor) -> Tensor:  # [S] → [1, T, C]
+        encoder = self.network.encoder
+        with self.precision(wav):
+            if self.dtype == torch.float32:
+                return encoder(wav[None])  # type: ignore[no-any-return]
+            x = encoder.convolve(wav[None])
+        return encoder.compress(x.float())
+
+    def _whole_context(self, x: Tensor) -> Tensor:  # [1, T, C] → [1, T, D]
+        with self.precision(x):
+            return self.network.context(x).float()  # type: ignore[no-any-return]
+
+
+class _Switches:
+    """cuDNN's are the process's: the first thread that comes turns TF32 off, the last that goes on again."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._held = Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                flags = torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                )
+                self._held.enter_context(flags)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._held.close()
+
+
+_SWITCHES = _Switches()
+
+
+def exact(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """fp32 means fp32: by default cuDNN rounds convolutions' inputs to 10 bits (TF32), and codes see it."""
+    return _SWITCHES if device.type == "cuda" else contextlib.nullcontext()

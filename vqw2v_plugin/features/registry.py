@@ -1,0 +1,139 @@
+"""wav → features: which layers there are, and how one is built from files. A new layer is one line here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoints.files import CheckpointError, checkpoint_hash
+from ..stores.feature_spec import FileId
+from ..stores.pieces import MODEL
+from .base import FeatureOptions, Features, Layer, LayerKind, number_format, usable_device
+from .bert import bert_layer_features
+from .network import context_features, encoder_features, quantized_features
+from .spectral import spectral_features
+
+LAYERS = {
+    "z": LayerKind(encoder_features),
+    "c": LayerKind(context_features),
+    "q": LayerKind(quantized_features),
+    "logmel": LayerKind(spectral_features, needs=()),
+    "mfcc": LayerKind(spectral_features, needs=(), number=13, counts="N cepstra"),
+    "bert": LayerKind(
+        bert_layer_features, ("checkpoint", "bert"), ("pieces",), number=-1, counts="its N-th layer"
+    ),
+}
+FILES = ("checkpoint", "bert", "pieces")
+
+
+@dataclass(frozen=True)
+class OptionNames:
+    """What the user calls the options, for messages."""
+
+    layer: str = "--layer"
+    checkpoint: str = "CHECKPOINT"
+    bert: str = "--bert"
+    pieces: str = "--pieces"
+    dtype: str = "--dtype"
+    nothing: str | None = "-"  # in place of a checkpoint
+    overrides: bool = False  # fairseq-generate's `--model-overrides` says where a file is now
+
+
+COMMAND = OptionNames()
+
+
+def load_features(
+    layer: str, checkpoint: str | None = None, device: str | torch.device = "cpu", **options: Any
+) -> Features:
+    """`load_features("c", "checkpoint.pt").of("speech.flac")`; `options` are those of FeatureOptions."""
+    made = make_features(FeatureOptions(layer, checkpoint, **options))
+    return made.to(usable_device(device))
+
+
+def make_features(options: FeatureOptions, names: OptionNames = COMMAND, places: bool = False) -> Features:
+    """Features of files, the files' names and hashes in their spec; with `places` also where they lie."""
+    features = build_features(options, names)
+
+    def told(name: str) -> FileId | None:
+        path = file_of(options, name)
+        place = str(path.absolute()) if places and path is not None else None
+        return None if path is None else FileId(path.name, checkpoint_hash(path), place)
+
+    features.spec = dataclasses.replace(
+        features.spec,
+        layer=options.layer,
+        dtype=options.dtype,
+        checkpoint=told("checkpoint"),
+        bert=told("bert"),
+        pieces=told("pieces"),
+    )
+    return features
+
+
+def build_features(options: FeatureOptions, names: OptionNames = COMMAND) -> Features:
+    """The same, and nothing is said of the files."""
+    layer = parse_layer(options.layer, names.layer)
+    number_format(options.dtype, f"`{names.dtype}`")
+    _check(options, layer, names)
+    return LAYERS[layer.name].build(layer, options).eval()
+
+
+def file_of(options: FeatureOptions, name: str) -> Path | None:
+    """The file itself that an option names, for pieces by their folder."""
+    given = getattr(options, name)
+    return None if given is None else Path(given) / MODEL if name == "pieces" else Path(given)
+
+
+def parse_layer(text: str, option: str = COMMAND.layer) -> Layer:
+    """`bert:3`, or a name alone: then the number is the layer's usual one."""
+    name, colon, number = text.partition(":")
+    kind = LAYERS.get(name)
+    if kind is None or (colon and (kind.number is None or not number.lstrip("-").isdecimal())):
+        raise ValueError(f"`{option}` is {text!r}; expected {_choices()}")
+    return Layer(name, int(number) if colon else kind.number)
+
+
+def _choices() -> str:
+    found = []
+    for name, kind in LAYERS.items():
+        found += [name] if kind.number is None else [name, f"{name}:N for {kind.counts}"]
+    return f"{', '.join(found[:-1])}, or {found[-1]}"
+
+
+def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:
+    """Refuses files that do not go with the layer, or are not there."""
+    kind = LAYERS[layer.name]
+    for name in FILES:
+        given, option = getattr(options, name), getattr(names, name)
+        shown = names.nothing if given is None and name == "checkpoint" else given
+        said = f"`{option}` is {shown!r} and `{names.layer}` {str(layer)!r}"
+        if given is None and name in kind.needs:
+            raise ValueError(f"{said}; {_WANTED[name]}")
+        if given is not None and name not in (*kind.needs, *kind.takes):
+            raise ValueError(f"{said}; {_too_much(name, option, names)}")
+    for name in FILES:
+        given, option = getattr(options, name), getattr(names, name)
+        if names.overrides and given is not None and not Path(given).exists():
+            raise CheckpointError(
+                f"`{option}` is {given}, which is not there; say where it is now, to fairseq-generate by "
+                f"`--model-overrides \"{{'{option}': 'FILE'}}\"`"
+            )
+
+
+_WANTED = {
+    "checkpoint": "expected a vq_wav2vec checkpoint for this layer",
+    "bert": "layer `bert` needs a BERT that was trained on these codes: give `--bert BERT.pt` (of an "
+    "acoustic model: `front_bert`)",
+}
+
+
+def _too_much(name: str, option: str, names: OptionNames) -> str:
+    if name == "checkpoint":
+        without = [layer for layer, kind in LAYERS.items() if name not in kind.needs]
+        return f"expected {names.nothing or 'none'} for {' and '.join(without)}"
+    theirs = [layer for layer, kind in LAYERS.items() if name in (*kind.needs, *kind.takes)]
+    return f"`{option}` goes with `{names.layer} {'` or `'.join(theirs)}`; leave out one"

@@ -1,0 +1,259 @@
+"""text ──▶ labels, for whole corpora: the transcripts of manifests become a label folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..corpora.manifest import Manifest
+from ..stores.labels import PIECES, Labels, dict_name, lexicon_name, read_symbol_file, write_labels
+from ..text import spelling
+from ..text.lexicon import read_lexicon
+from ..text.normalize import DEFAULT_KEEP, Normalizer
+from ..text.phones import FOLDS, EspeakPhones
+from ..text.units import BOUNDARY, UNKNOWN
+
+_NAMED = 12  # unknown labels that a warning lists
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How transcripts are read and spelled; each field is the option of `vqw2v labels` of its name."""
+
+    text: str  # the manifests' column, or a file of lines `utterance<TAB>text`
+    unit: str  # letters, phones or pieces
+    dict: str | None = None
+    min_count: int = 1
+    case: str = "lower"
+    keep: str = DEFAULT_KEEP
+    as_is: bool = False
+    alphabet: str | None = None
+    lexicon: str | None = None
+    espeak: str | None = None
+    fold: str | None = None
+    boundary: bool = True
+    vocab_size: int | None = None
+    model: str | None = None
+
+    @property
+    def has_words(self) -> bool:
+        """A column of phones has none."""
+        return self.unit != "phones" or bool(self.lexicon or self.espeak)
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """A column of phones is left as it is."""
+        return Normalizer(self.case, self.keep, enabled=self.has_words and not self.as_is)
+
+
+@dataclass
+class Transcripts:
+    """One split's texts on their way to labels."""
+
+    split: str
+    digest: str  # of the manifest
+    utts: list[str]
+    texts: list[str]
+    num_without_text: int
+    labels: list[list[str]] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)  # what became <unk>
+    num_with_unknown: int = 0  # utterances
+
+    def spell(self, speller: spelling.Speller) -> None:
+        """Fills in the labels, and counts what the speller knew no label for."""
+        speller.unknown.clear()
+        self.labels = [speller(text) for text in self.texts]
+        self.unknown.update(speller.unknown)
+
+    def apply_dictionary(self, symbols: Sequence[str]) -> None:
+        """Labels outside the dictionary become `<unk>`, counted by name."""
+        known = {*symbols, UNKNOWN}
+        self.unknown.update(label for labels in self.labels for label in labels if label not in known)
+        self.labels = [[label if label in known else UNKNOWN for label in labels] for labels in self.labels]
+        self.num_with_unknown = sum(UNKNOWN in labels for labels in self.labels)
+
+
+@dataclass(frozen=True)
+class LabelFolder:
+    """All that a label folder is to hold, not yet written."""
+
+    settings: LabelSettings
+    splits: Sequence[Transcripts]
+    counts: Sequence[tuple[str, int]]  # the dictionary: each label, and how often training has it
+    origin: str  # where the dictionary comes from, in words
+    extra: Mapping[str, bytes]  # the lexicon and the model of pieces, by the names of their files
+
+    @property
+    def warnings(self) -> list[str]:
+        """What should be known before anything is trained."""
+        lines = []
+        for each in self.splits:
+            if missing := each.num_without_text:
+                lines.append(f"{each.split}: {missing:,} utterances have no text and are left out")
+            if unknown := each.num_with_unknown:
+                which = f"{unknown:,} of {len(each.utts):,} utterances"
+                lines.append(f"{each.split}: {which} hold <unk>, for {_most_common(each.unknown)}")
+        return lines
+
+    def write(self, out: str | os.PathLike[str]) -> None:
+        labels = {
+            each.split: Labels(
+                tuple(each.utts),
+                tuple(map(tuple, each.labels)),
+                tuple(each.texts) if self.settings.has_words else None,
+            )
+            for each in self.splits
+        }
+        write_labels(out, self.settings.unit, labels, self.counts, self._about(), self.extra)
+
+    def _about(self) -> dict[str, Any]:
+        named = ("text", "lexicon", "espeak", "fold", "boundary", "min_count", "vocab_size")
+        chosen = {name: getattr(self.settings, name) for name in named}
+        return {
+            "normalization": self.settings.normalizer.describe(),
+            "settings": {name: value for name, value in chosen.items() if value is not None},
+            "splits": {
+                each.split: {
+                    "manifest": each.digest,
+                    "utterances": len(each.utts),
+                    "without_text": each.num_without_text,
+                    "unknown": dict(each.unknown),
+                }
+                for each in self.splits
+            },
+        }
+
+
+def make_labels(
+    manifests: Sequence[str], out: str | os.PathLike[str], settings: LabelSettings
+) -> LabelFolder:
+    """Labels of all splits under one dictionary; that of `out` is reused if it has one."""
+    splits = [read_transcripts(path, settings.text, settings.normalizer) for path in manifests]
+    if len({each.split for each in splits}) < len(splits):
+        raise ValueError("two manifests have one name, which names their labels; rename one")
+    training = [each for each in splits if each.split.startswith("train")] or splits
+    speller = _speller(settings, Path(out), [text for each in training for text in each.texts])
+    for each in splits:
+        each.spell(speller)
+    counts, origin = _dictionary(settings, Path(out), training, speller)
+    for each in splits:
+        each.apply_dictionary([label for label, _ in counts])
+    extra = _lexicon(settings, training, speller, {label for label, _ in counts})
+    if isinstance(speller, spelling.PieceSpeller):
+        extra[PIECES] = speller.model
+    return LabelFolder(settings, splits, counts, origin, extra)
+
+
+def read_transcripts(path: str, source: str, normalize: Normalizer) -> Transcripts:
+    """Of a manifest, from its column `source` or from a file `utterance<TAB>text` of that name."""
+    manifest = Manifest(path)
+    utts = [manifest[i].utt for i in range(len(manifest))]
+    if source in manifest.columns:
+        texts = manifest.column(source)
+    elif Path(source).is_file():
+        by_utt = _read_texts(Path(source))
+        texts = [by_utt.get(utt, "") for utt in utts]
+    else:
+        raise ValueError(
+            f"`--text` is {source!r}, no column of {path} ({', '.join(manifest.columns)}) and no file; "
+            "expected the column of the transcripts, or a file with lines `utterance<TAB>text`"
+        )
+    kept = [(utt, text) for utt, text in zip(utts, map(normalize, texts), strict=True) if text]
+    if not kept:
+        raise ValueError(f"{path}: none of its {len(utts)} utterances has a text in {source!r}")
+    utts_kept, texts_kept = ([row[i] for row in kept] for i in (0, 1))
+    return Transcripts(Path(path).stem, manifest.digest, utts_kept, texts_kept, len(utts) - len(kept))
+
+
+def _read_texts(path: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    for number, line in enumerate(lines, 1):
+        utt, tab, text = line.rstrip("\r").partition("\t")
+        if not line.strip():
+            continue
+        if not tab:
+            raise ValueError(f"{path}:{number}: {line[:60]!r} has no tab; expected `utterance<TAB>text`")
+        if utt in texts:
+            raise ValueError(f"{path}:{number}: utterance {utt!r} is there a second time; take one away")
+        texts[utt] = text
+    return texts
+
+
+def _speller(settings: LabelSettings, out: Path, training: Sequence[str]) -> spelling.Speller:
+    """Text to labels, by what was chosen."""
+    if settings.unit == "letters":
+        return spelling.LetterSpeller()
+    if settings.unit == "pieces":
+        return _piece_speller(settings, out / PIECES, training)
+    fold = FOLDS[settings.fold or "none"]
+    if settings.lexicon:
+        variants = spelling.lexicon_variants(read_lexicon(settings.lexicon, settings.normalizer))
+        return spelling.PhoneSpeller(variants, fold, settings.boundary)
+    if settings.espeak:
+        espeak = EspeakPhones(settings.espeak)
+        return spelling.PhoneSpeller(lambda word: [espeak(word)], fold, settings.boundary)
+    return spelling.PhonesAsTheyAre(fold, settings.boundary)
+
+
+def _piece_speller(settings: LabelSettings, own: Path, training: Sequence[str]) -> spelling.PieceSpeller:
+    if settings.vocab_size is not None:
+        if own.exists():
+            raise ValueError(f"{own} is there; leave `--vocab-size` out to use it, or name another OUT")
+        return spelling.PieceSpeller(spelling.train_pieces(training, settings.vocab_size))
+    if settings.model is None and not own.exists():
+        raise ValueError("`--unit pieces` needs `--vocab-size N` to train a model, or `--model FILE`")
+    return spelling.read_pieces(settings.model or own)
+
+
+def _dictionary(
+    settings: LabelSettings, out: Path, training: Sequence[Transcripts], speller: spelling.Speller
+) -> tuple[list[tuple[str, int]], str]:
+    """The dictionary and where it comes from: given, found in OUT, the alphabet's, or the training text's."""
+    counts = Counter(label for each in training for labels in each.labels for label in labels)
+    own = out / dict_name(settings.unit)
+    symbols: Sequence[str]
+    if isinstance(speller, spelling.PieceSpeller):
+        symbols, origin = speller.symbols(), "the model's"
+    elif settings.alphabet:
+        symbols, origin = (BOUNDARY, *sorted(set(settings.alphabet) - {BOUNDARY, " "})), "the alphabet's"
+    elif settings.dict or own.exists():
+        symbols, origin = read_symbol_file(settings.dict or own), f"reused from {settings.dict or own}"
+    else:
+        symbols = _frequent(counts, settings.min_count)
+        origin = f"made from {', '.join(each.split for each in training)}"
+    return [(symbol, counts[symbol]) for symbol in symbols], origin
+
+
+def _frequent(counts: Mapping[str, int], min_count: int) -> list[str]:
+    """The boundary first, then by name; `<unk>` is fairseq's own."""
+    kept = {label for label, n in counts.items() if n >= min_count and label not in (UNKNOWN, BOUNDARY)}
+    if not kept:
+        raise ValueError(f"no label is there {min_count} times; lower `--min-count`")
+    return [*([BOUNDARY] if BOUNDARY in counts else []), *sorted(kept)]
+
+
+def _lexicon(
+    settings: LabelSettings, training: Sequence[Transcripts], speller: spelling.Speller, known: set[str]
+) -> dict[str, bytes]:
+    """The decoder's lexicon: the words of training, or of `--lexicon`, as the dictionary spells them."""
+    if settings.lexicon:
+        words = set(read_lexicon(settings.lexicon, settings.normalizer))
+    else:
+        words = {word for each in training for text in each.texts for word in text.split()}
+    spelled = [(word, labels) for word in sorted(words) for labels in speller.spellings(word)]
+    lines = [f"{word}\t{' '.join(labels)}\n" for word, labels in spelled if known.issuperset(labels)]
+    return {lexicon_name(settings.unit): "".join(lines).encode()} if lines else {}
+
+
+def _most_common(counts: Counter[str]) -> str:
+    found = [f"{name!r} {count:,} times" for name, count in counts.most_common(_NAMED)]
+    more = len(counts) - len(found)
+    return ", ".join(found) + (f" and {more:,} others" if more > 0 else "")

@@ -1,0 +1,208 @@
+"""A manifest's audio → tokens or features: the way of one split from the manifest over shards to files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..common.files import remove, sweep, writing_text
+from ..common.locks import Rank, claimed, one_at_a_time
+from ..corpora.manifest import Manifest, Utterance
+from ..stores.folder import SplitFormat
+from ..stores.shards import Rows, Shard, ShardFolder, plan
+from .shard_run import Work, complete, make_shards
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What may be asked of every job."""
+
+    workers: int = 1
+    shard_minutes: float = 10.0
+    refresh: bool = False
+    strict: bool = False
+
+
+class Refused(NamedTuple):
+    """An utterance that gave nothing."""
+
+    utt: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one process of a run has to say at its end."""
+
+    state: str  # published, waiting (for other ranks), or there (since before)
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What an utterance's frames [T, width] are, and what encodes them."""
+
+    dtype: npt.DTypeLike
+    width: int
+    sample_rate: int
+    device: torch.device
+
+
+class SplitJob(ABC):
+    """One split, made by one process or several; kills and numbers of processes do not change a byte of it.
+
+    `model` is what the folder's json says of all its splits, `of_split` what it says of this one.
+    """
+
+    format: ClassVar[SplitFormat]
+    options: JobOptions
+
+    def __init__(
+        self,
+        out: Path,
+        manifest: Manifest,
+        options: JobOptions,
+        encoder: Encoder,
+        model: Mapping[str, Any],
+        of_split: Mapping[str, Any],
+    ) -> None:
+        self.out, self.manifest, self.options = out, manifest, options
+        self.split = split_name(manifest)
+        self.model, self.of_split = dict(model), dict(of_split)
+        self.settings = {**self.model, **self.of_split}
+        self.shards = ShardFolder(out / f".{self.split}.parts", encoder.dtype, encoder.width)
+        self.spans = plan(manifest.sizes, shard_samples(manifest, options.shard_minutes, encoder.sample_rate))
+        prepare = one_thread if encoder.device.type == "cpu" else lambda: None
+        self._work = Work(self.encode, options.workers, prepare)
+
+    @abstractmethod
+    def encode(self, utterance: Utterance) -> Rows:  # [T, width]
+        """An utterance's frames; AudioError where it has none."""
+
+    @abstractmethod
+    def merge(self) -> None:
+        """Shards → the split's files and its row in the json, all of them safe on the disk."""
+
+    def run(self, rank: Rank) -> Outcome:
+        """Makes what is missing of this rank's share; whoever finds all of it there puts it together."""
+        self.check(rank)
+        with claimed(self.out, rank):
+            if self.options.refresh:
+                self.shards.remove()
+                self.clear()
+            elif self.is_published() and not self.shards.folder.exists():
+                self.shards.remove()  # what a killed removal left
+                return Outcome("there")
+            begun = {k: v for k, v in self.settings.items() if k not in self.format.later}
+            self.shards.open({**begun, "shard_minutes": self.options.shard_minutes})
+            make_shards(self.manifest, self.shards, self.spans, self._work, rank)
+            with one_at_a_time(self.out):
+                if not self.shards.folder.exists():
+                    return Outcome("there")
+                if not complete(self.shards, self.spans):
+                    return Outcome("waiting")
+                return self._publish()
+
+    def check(self, rank: Rank) -> None:
+        """Refuses what cannot go well, before anything is encoded."""
+        self.format.check_one_model(self.out, self.split, self.model)
+        if not self.shards.folder.exists():  # else a run of ours is on its way
+            self.format.check_own(self.out, self.split)
+        if not len(self.manifest):
+            raise ValueError(f"{self.manifest.path}: has no utterances, expected at least one; make it anew")
+        if self.options.refresh and rank.total > 1:
+            raise ValueError(
+                "`--refresh` is for one process alone: run it once without torchrun, or delete the split"
+            )
+
+    def is_published(self) -> bool:
+        return self.format.is_published(self.out, self.split, self.settings)
+
+    def clear(self) -> None:
+        """Removes the split as it is."""
+        self.format.clear(self.out, self.split)
+
+    def _publish(self) -> Outcome:
+        """The shards go last, once what replaces them is safe on the disk."""
+        refused_path = self.out / f"{self.split}.refused.tsv"
+        for path in (refused_path, self.out / self.format.about):
+            sweep(path)
+        refused = self._refused()
+        _write_refused(refused_path, refused)
+        if refused and (self.options.strict or len(refused) == len(self.manifest)):
+            wish = "`--strict` wants all of them" if len(refused) < len(self.manifest) else "that leaves none"
+            raise ValueError(
+                f"{len(refused)} of {len(self.manifest)} utterances of {self.manifest.path} gave nothing, "
+                f"and {wish}: {readable(refused[0].reason)}; {refused_path} names them all: mend them and "
+                f"run this again, which tries those alone"
+            )
+        self.merge()
+        if not refused:
+            self.shards.remove()
+        return Outcome("published", tuple(refused))
+
+    def _refused(self) -> list[Refused]:
+        found = []
+        for span in self.spans:
+            for i, reason in sorted((self.shards.read(span.index) or Shard()).failed.items()):
+                utterance = self.manifest[span.first + i]
+                found.append(Refused(utterance.utt, utterance.path, reason))
+        return found
+
+    def encoded(self) -> Iterator[tuple[list[str], list[Rows]]]:
+        """Of each shard in turn: its utterances that have frames, and their frames [T, width]."""
+        for span in self.spans:
+            shard = self.shards.read(span.index)
+            if shard is None or not any(shard.frames):
+                continue
+            held = np.asarray(self.shards.rows(span.index, shard))
+            places = [i for i, frames in enumerate(shard.frames) if frames]
+            ends = np.cumsum(shard.frames)
+            names = [self.name(span.first + i) for i in places]
+            yield names, [held[ends[i] - shard.frames[i] : ends[i]] for i in places]
+
+    def name(self, row: int) -> str:
+        """The utterance of a row of the manifest, as SPLIT.ids has it."""
+        return readable(self.manifest[row].utt)
+
+
+def split_name(manifest: Manifest) -> str:
+    return Path(manifest.path).stem
+
+
+def one_thread() -> None:
+    """Codes so close that rounding decides must not depend on how a product was shared out."""
+    torch.set_num_threads(1)
+
+
+def shard_samples(manifest: Manifest, minutes: float, sample_rate: int) -> int:
+    """Samples of a shard; where a file's rate is not in the manifest it counts as the model's."""
+    if not minutes > 0:
+        raise ValueError(f"`--shard-minutes` is {minutes}; expected a number of minutes above 0")
+    rate = sample_rate if manifest.rates is None or not len(manifest) else int(manifest.rates[0])
+    return max(1, int(minutes * 60 * rate))
+
+
+def _write_refused(path: Path, refused: list[Refused]) -> None:
+    if not refused:
+        remove(path)
+        return
+    with writing_text(path) as file:
+        file.write("utt\tpath\treason\n")
+        for row in refused:
+            file.write(
+                "\t".join(readable(field).replace("\t", " ").replace("\n", " ") for field in row) + "\n"
+            )
+
+
+def readable(name: str) -> str:
+    """A name that is not UTF-8 is written with escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,141 @@
+"""states ──acoustic model──▶ letters: what a split holds to learn from, and what to decode.
+
+Shapes: N utterances.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fairseq.data import Dictionary
+
+from ..common.words import some_of
+from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
+from ..text.loss_kinds import LOSS_KINDS, loss_kind
+from ..text.units import Units, make_units
+from .datasets.label_join import JoinedLabels, Selection, join, report, share_of
+from .datasets.labelled import LabelledDataset, Source
+from .generator import AcousticGenerator, AnswerDictionary
+from .restart import need_folder
+
+logger = logging.getLogger(__name__)
+
+
+def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats: int) -> dict[str, Any]:
+    """What a checkpoint says of its labels: those of the folder, and the loss of the criterion's name."""
+    by_criterion = {kind.criterion: kind for kind in LOSS_KINDS.values()}
+    if criterion not in by_criterion:
+        raise LabelError(f"`criterion` is {criterion}; expected one of {', '.join(by_criterion)}")
+    need_folder("labels", labels, "SPLIT.utt and dict.*.txt files (`vqw2v labels`)")
+    loss, kind = by_criterion[criterion], unit or _only_kind(labels)
+    symbols = list(read_symbols(labels, kind))
+    if loss.has_repeats and num_repeats < 1:
+        raise LabelError(
+            f"`asg_repeats` is {num_repeats}; expected 1 or more, {loss.title} tells equal neighbours by them"
+        )
+    repeats = num_repeats if loss.has_repeats else 0
+    return {"symbols": symbols, "kind": kind, "loss": loss.name, "repeats": repeats}
+
+
+def described_units(described: Mapping[str, Any]) -> Units:
+    """The model's columns."""
+    loss = loss_kind(described["loss"])
+    return make_units(loss, described["symbols"], described["kind"], described["repeats"])
+
+
+def check_same_labels(labels: Path, trained_on: Mapping[str, Any] | None) -> None:
+    """Refuses labels that mean something else than those that a checkpoint was trained on."""
+    if trained_on is None:
+        raise LabelError("the checkpoint is of another task; expected one of `--task vq_acoustic`")
+    kind, symbols = trained_on["kind"], tuple(trained_on["symbols"])
+    path = labels / dict_name(kind)
+    if path.is_file() and read_symbols(labels, kind) != symbols:
+        raise LabelError(
+            f"{path}: differs from the dictionary that the checkpoint was trained with "
+            f"({' '.join(symbols[:40])}); make labels with `vqw2v labels … --dict FILE`"
+        )
+
+
+def _only_kind(labels: Path) -> str:
+    kinds = [kind for kind in EXTENSIONS if (labels / dict_name(kind)).is_file()]
+    if len(kinds) != 1:
+        found = (
+            f"dictionaries of {' and '.join(kinds)}: say `unit`" if kinds else "no dictionary (dict.*.txt)"
+        )
+        raise LabelError(f"labels={labels}: holds {found}; `vqw2v labels` writes one of each unit")
+    return kinds[0]
+
+
+class Learning:
+    """Every utterance has a target; what cannot be learnt from is named and left out."""
+
+    def __init__(self, cfg: Any, labels: Path, units: Units, frames: Callable[[int], int]) -> None:
+        """`frames`: frames or samples to frames of emissions, as the model counts."""
+        self.cfg, self.labels, self.units, self.frames = cfg, labels, units, frames
+
+    def dataset(self, split: str, source: Source) -> LabelledDataset:
+        joined = self._join(split, source, read_labels(self.labels, split, self.units.kind))
+        report(source.name, joined, self.cfg.strict_labels)
+        return LabelledDataset(source, joined.rows, joined.columns, strict_audio=self.cfg.strict_audio)
+
+    def _join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
+        cfg, chosen = self.cfg, None
+        if split in str(cfg.train_subset).split(",") and cfg.label_fraction != 1:
+            chosen = frozenset(share_of(labels.utts, cfg.label_fraction, cfg.label_seed))
+            logger.info(f"{split}: trains on {len(chosen):,} of {len(labels.utts):,} labelled utterances")
+        selection = Selection(chosen, cfg.min_frames, cfg.max_frames)
+        frames = self._emission_frames(source.sizes)
+        return join(source.utts, source.sizes, frames, labels, self.units, selection)
+
+    def _emission_frames(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:  # [N]
+        unique, where = np.unique(sizes, return_inverse=True)
+        return np.array([self.frames(int(size)) for size in unique], np.int64)[where]
+
+
+class Decoding:
+    """Every utterance has an answer; where a transcript is known, it is printed and scored."""
+
+    def __init__(self, cfg: Any, labels: Path) -> None:
+        self.cfg, self.labels = cfg, labels
+        self.answers = AnswerDictionary(Dictionary(), cfg.answer, cfg.decoder)
+        self._num_utterances: int | None = None
+
+    def dataset(self, split: str, source: Source, kind: str) -> LabelledDataset:
+        """`kind`: letters, phones or pieces, as the model says them."""
+        printed = self._printed(split, source, kind)
+        rows, pad = np.arange(len(source.utts)), self.answers.dictionary.pad()
+        return LabelledDataset(source, rows, None, printed, pad, self.cfg.strict_audio)
+
+    def expect(self, batches: Sequence[Sequence[int]]) -> None:
+        """What this process will be asked for; files are whole once all of it is answered."""
+        self._num_utterances = sum(map(len, batches))
+
+    def generator(self, models: Sequence[Any], generation: Any) -> AcousticGenerator:
+        """What `fairseq-generate` calls for every batch."""
+        if self._num_utterances is None:
+            raise ValueError(
+                "there is nothing to decode; ask the task for batches (`get_batch_iterator`) first"
+            )
+        return AcousticGenerator(models, self.cfg, generation, self._num_utterances, self.answers)
+
+    def _printed(self, split: str, source: Source, kind: str) -> list[npt.NDArray[np.int64] | None]:
+        """What each utterance's transcript is in fairseq's dictionary; None where it is unknown."""
+        if not (self.labels / f"{split}.{EXTENSIONS[kind]}").is_file():
+            logger.warning(
+                f"labels={self.labels}: has no {split}.{EXTENSIONS[kind]}: {split} is decoded, not scored"
+            )
+            return [None] * len(source.utts)
+        labels = read_labels(self.labels, split, kind)
+        self.answers.choose(labels)
+        texts = labels.words if self.answers.words and labels.words is not None else labels.labels
+        of_utt = dict(zip(labels.utts, texts, strict=True))
+        unlabelled = [utt for utt in source.utts if utt not in of_utt]
+        if unlabelled:
+            logger.warning(
+                f"{source.name}: {len(unlabelled):,} utterances have no labels, so they are decoded but not "
+                f"scored: {some_of(unlabelled)}"
+            )
+        return [self.answers.target(of_utt[utt]) if utt in of_utt else None for utt in source.utts]
