@@ -167,7 +167,7 @@ class AcousticKind(Kind[AcousticModel]):
 
     def build(self, header: Header) -> AcousticModel:
         extra, config = _extra(header), check_settings(AcousticConfig, header.settings)
-        units = _units(extra)
+        units, _ = _units(extra), _spec(extra)
         if config.num_columns != len(units):
             raise ValueError(f"`num_columns` is {config.num_columns}; expected the {len(units)} symbols")
         if extra.frame_seconds <= 0:

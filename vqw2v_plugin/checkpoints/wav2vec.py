@@ -48,6 +48,17 @@ class Imported:
     ignored: list[str]  # options of the file that neither stock nor ours knows
 
 
+@dataclasses.dataclass(frozen=True)
+class _Extra:
+    """What a header says beside the network's settings."""
+
+    infonce: bool = False  # the loss that it was trained with
+
+
+def _extra(header: Header) -> _Extra:
+    return check_settings(_Extra, header.extra)
+
+
 def load_network(path: str | Path) -> Loaded:
     """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
     return _loaded(load(Path(path), KIND))
@@ -59,7 +70,7 @@ def import_stock(path: str | Path) -> Imported:
     header = restored.header
     if header.model != KIND.model:
         raise CheckpointError(f"{path} holds the model {header.model!r}; expected stock's 'wav2vec'")
-    return Imported(_loaded(restored), header.extra["infonce"], header.num_updates, [*restored.ignored])
+    return Imported(_loaded(restored), _extra(header).infonce, header.num_updates, [*restored.ignored])
 
 
 def save_checkpoint(imported: Imported, out: str | Path, force: bool = False) -> None:
@@ -110,11 +121,12 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
         cfg = {
             "model": {"_name": self.model, **header.settings},
             "task": {"_name": "vq_audio_pretraining", "data": ".", **audio},
-            "criterion": {"_name": "vq_contrastive", "infonce": header.extra.get("infonce") is True},
+            "criterion": {"_name": "vq_contrastive", "infonce": _extra(header).infonce},
         }
         return {"cfg": cfg}
 
     def build(self, header: Header) -> VqWav2Vec:
+        _extra(header)
         return make_network(check_settings(VqWav2VecConfig, header.settings))
 
     def settings(self, network: VqWav2Vec) -> dict[str, Any]:
