@@ -156,6 +156,9 @@ def test_what_is_no_checkpoint_is_said_in_one_sentence(tiny: Tiny, tmp_path: Pat
         ({"model": {}, "cfg": {"model": {"_name": "wav2vec"}}}, "vqw2v import"),
         ({"model": {}, "args": argparse.Namespace(arch="wav2vec")}, "vqw2v import"),
         ({"model": {"a": 1}, "cfg": {}}, "weight 'a' is of type int"),
+        ({"model": {3: torch.zeros(1)}, "cfg": {}}, "a weight is called 3; expected a name"),
+        ({"model": {}, "cfg": [], "args": 7, "task_state": 3}, "holds no model that is known"),
+        ({"model": {}, "cfg": {"model": {7: 1, "_name": ["x"]}}}, "holds no model that is known"),
         (torch.nn.Linear(2, 2), "`torch.nn.modules.linear.Linear`"),
     ]:
         torch.save(state, path)

@@ -21,7 +21,12 @@ from vqw2v_plugin.checkpoints.travel import export_folder
 from vqw2v_plugin.checkpoints.wav2vec import load_network
 
 EARLIER = Path(__file__).parent / "earlier"
-LOADERS: dict[str, Callable[[Path], Any]] = {"gumbel": load_network, "bert": load_bert, "asg": load_acoustic}
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "gumbel": load_network,
+    "bert": load_bert,
+    "asg": load_acoustic,
+    "ctc": load_acoustic,
+}
 NAMES = ("bert", "gumbel", "asg")
 WRONG = [["nested"]]  # of no setting's type
 Said = dict[str, Any]
@@ -135,6 +140,8 @@ def test_settings_that_are_not_known_are_refused(folder: Folder) -> None:
     if folder.name == "asg":
         folder.refuses(lambda s, *_: put(s, ("masks", "x"), 3), "`masks.x` is not known; expected only ")
         folder.refuses(lambda s, *_: s.pop("in_dim"), "`in_dim` is missing; expected int")
+    if folder.name == "gumbel":
+        folder.refuses(lambda s, extra, w: extra.update(infonce="?"), "`infonce` is '?'; expected bool")
 
 
 def test_every_weight_is_checked(file: File) -> None:
@@ -173,14 +180,16 @@ EXTRA = {
         ({"symbols": ["a", "a"]}, "'a' is there twice"),
         ({"symbols": ["a", "b"]}, "`num_columns` is 6; expected the 2 symbols"),
         ({"kind": "words"}, "`kind` of units is 'words'"),
-        ({"blank": 99}, "`blank` is 99; "),
         ({"blank": 0}, "`blank` is 0; ASG has none"),
+        ({"loss": "dtw"}, "'dtw'"),
         ({"repeats": None}, "`repeats` is None"),
         ({"frame_seconds": math.nan}, "`frame_seconds` is nan"),
         ({"frame_seconds": 0.0}, "`frame_seconds` is 0.0"),
         ({"features": "logmel"}, "`features` is 'logmel'"),
+        ({"features": {"layer": 3}}, "`layer` is 3; expected a text"),
         ({"other": 1}, "`other` is not known"),
     ],
+    "ctc": [({"blank": 99}, "`blank` is 99; expected one of the 5 columns")],
 }
 
 

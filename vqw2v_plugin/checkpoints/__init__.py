@@ -4,6 +4,6 @@ A kind of model is a file beside this one that holds its `Kind`, and a name in t
 """
 
 from . import acoustic, bert, wav2vec
-from .format import KINDS
+from .kinds import KINDS
 
 KINDS.update({kind.model: kind for kind in (wav2vec.KIND, bert.KIND, acoustic.KIND)})

@@ -22,7 +22,8 @@ from ..stores.feature_spec import FeatureSpec, first_difference
 from ..text.units import Units
 from .checks import check_settings
 from .files import CheckpointError
-from .format import Header, Kind, Restored, State, model_options
+from .format import load, model_options
+from .kinds import Header, Kind, Restored, State
 
 _FRONT = "front."  # of the names of weights
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
@@ -84,10 +85,10 @@ def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
 def load_acoustic(path: str | Path) -> Acoustic:
     """What `fairseq-train --arch vq_wav2letter…` or `vqw2v export` wrote, with nothing of fairseq's."""
     path = Path(path)
-    restored = KIND.load(path)
+    restored = load(path, KIND)
     network, extra = restored.network.requires_grad_(False), _extra(restored.header)
     transitions = None if network.transitions is None else network.transitions.detach()
-    front = {name.removeprefix(_FRONT): value for name, value in restored.beside.items()}
+    front = {name.removeprefix(_FRONT): value for name, value in restored.extra_weights.items()}
     return Acoustic(
         network, _units(extra), transitions, extra.frame_seconds, _spec(extra), path.parent, front
     )
@@ -125,7 +126,7 @@ def _spec(extra: _Extra) -> FeatureSpec:
 class AcousticKind(Kind[AcousticModel]):
     model, expected = "vq_wav2letter", "an acoustic model, as `fairseq-train --task vq_acoustic` writes it"
     destination = "goes to `vqw2v transcribe` or `fairseq-generate --path`"
-    beside, words = (_FRONT,), (_ABOUT,)
+    extra_weights, no_weights = (_FRONT,), (_ABOUT,)
 
     def is_of(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
         return _ABOUT in weights or (name or "").startswith(self.model)
@@ -166,7 +167,7 @@ class AcousticKind(Kind[AcousticModel]):
 
     def build(self, header: Header) -> AcousticModel:
         extra, config = _extra(header), check_settings(AcousticConfig, header.settings)
-        units = _units(extra)
+        units, _ = _units(extra), _spec(extra)
         if config.num_columns != len(units):
             raise ValueError(f"`num_columns` is {config.num_columns}; expected the {len(units)} symbols")
         if extra.frame_seconds <= 0:

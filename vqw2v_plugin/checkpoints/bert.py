@@ -17,10 +17,6 @@ from ..stores.symbols import DICT, TokenError, read_dict
 from .checks import check_settings
 from .files import CheckpointError, read_pickle, sha256
 from .format import (
-    Header,
-    Kind,
-    Restored,
-    State,
     is_exported,
     mapping,
     model_name,
@@ -30,6 +26,7 @@ from .format import (
     read_state,
     write_checkpoint,
 )
+from .kinds import Header, Kind, Restored, State
 from .stock_roberta import bert_settings_of_stock, bert_weights_of_stock, is_roberta
 
 _SETTINGS = frozenset(f.name for f in dataclasses.fields(BertConfig))

@@ -49,6 +49,8 @@ def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
     if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
         raise CheckpointError(f"{path} holds no model; expected a checkpoint that fairseq's trainer wrote")
     for name, value in state["model"].items():
+        if not isinstance(name, str):
+            raise CheckpointError(f"{path}: a weight is called {name!r}; expected a name")
         if not isinstance(value, Tensor):
             raise CheckpointError(
                 f"{path}: weight {name!r} is of type {type(value).__name__}; expected a tensor"

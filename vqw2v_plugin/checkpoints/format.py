@@ -1,153 +1,35 @@
-"""Any model on disk: a header in plain json and weights, in a file of fairseq's trainer or a folder.
+"""Any model on disk: a header in plain json and weights, in a file of fairseq's trainer or in a folder.
 
-Nothing in a file is run. What one kind of model adds is its `Kind`, in a file beside this one.
+Both are written and read here, and nothing in them is run. What the header means is in `kinds.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from abc import ABC, abstractmethod
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
-from .checks import check_finite, load_weights
-from .files import CheckpointError, read_folder, read_pickle, write_pickle
+from .files import CheckpointError, read_folder, read_pickle, write_folder, write_pickle
+from .kinds import AUDIO, KINDS, Audio, Header, Kind, Restored, State, Weights
 
 FORMAT, FORMAT_VERSION = "vqw2v_plugin", 1
 _PREFIX = "network."  # of the weights in a trainer's file: the registered model's submodule
 N = TypeVar("N", bound=nn.Module)
-Weights = dict[str, Tensor]
-State = Mapping[str, Any]  # what the trainer's file holds
 
 
-@dataclasses.dataclass(frozen=True)
-class Audio:
-    """The audio that a network hears."""
-
-    sample_rate: int = 16_000  # Hz
-    normalize: bool = False  # each clip at zero mean and unit variance
-
-    def __post_init__(self) -> None:
-        if type(self.sample_rate) is not int or self.sample_rate < 1:
-            raise ValueError(f"`sample_rate` is {self.sample_rate!r}; expected a number of Hz")
-        if type(self.normalize) is not bool:
-            raise ValueError(f"`normalize` is {self.normalize!r}; expected true or false")
-
-    @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Audio:
-        return cls(**{name: said[name] for name in AUDIO if name in said})
+def load(path: Path, wanted: Kind[N]) -> Restored[N]:
+    """A trained network of the kind that is wanted, from any container."""
+    header, weights = read_checkpoint(path, wanted)
+    return wanted.restore(header, weights, str(path))
 
 
-AUDIO = tuple(f.name for f in dataclasses.fields(Audio))
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """All that a checkpoint says beside its weights; settings, extra and made_from are plain json."""
-
-    model: str
-    settings: Mapping[str, Any]  # of the network
-    audio: Audio | None = None  # where the network hears audio itself
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what this kind of model adds
-    made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # file, sha256, and `from` so on
-    num_updates: int = 0  # of training behind it
-
-
-@dataclasses.dataclass(frozen=True)
-class Restored(Generic[N]):
-    """A trained network in eval mode, and what it was read from."""
-
-    header: Header
-    network: N
-    beside: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # weights kept with it
-    ignored: Sequence[str] = ()  # options of a stock file that nobody knows
-
-    @property
-    def weights(self) -> Weights:
-        return {**self.network.state_dict(), **self.beside}
-
-    @property
-    def summary(self) -> str:
-        """A few words for the user."""
-        return KINDS[self.header.model].summary(self)
-
-
-class Kind(ABC, Generic[N]):
-    """How checkpoints of one model are read, built and written; `checkpoints/__init__.py` lists them."""
-
-    model: ClassVar[str]  # as it is registered with fairseq, and called in config.json
-    expected: ClassVar[str]  # in errors: what one of this kind is
-    destination: ClassVar[str]  # in errors: where one of this kind belongs
-    hears_audio: ClassVar[bool] = False  # its header has `audio`
-    beside: ClassVar[tuple[str, ...]] = ()  # prefixes of weights that go with the network, not into it
-    words: ClassVar[tuple[str, ...]] = ()  # prefixes of tensors in a trainer's file that `header` has read
-
-    def is_of(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
-        """Whether a trainer's file with this `_name` is of this kind."""
-        return name == self.model
-
-    @abstractmethod
-    def header(self, state: State) -> Header:
-        """What a trainer's file says; a ValueError where it says it wrongly."""
-
-    @abstractmethod
-    def state(self, header: Header) -> dict[str, Any]:
-        """The same for a trainer's file: `cfg`, and if need be `task_state` and words among the weights."""
-
-    @abstractmethod
-    def build(self, header: Header) -> N:
-        """An untrained network; a ValueError where the header is wrong."""
-
-    @abstractmethod
-    def settings(self, network: N) -> dict[str, Any]:
-        """What a header says of the network."""
-
-    @abstractmethod
-    def summary(self, restored: Restored[N]) -> str:
-        """A few words for the user."""
-
-    def is_stock(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
-        """Whether a file is stock fairseq's, and can become one of this kind."""
-        return False
-
-    def from_stock(self, state: State, path: Path, dict_path: str | Path | None) -> Restored[N]:
-        raise NotImplementedError
-
-    def restore(self, header: Header, weights: Mapping[str, Tensor], where: str) -> Restored[N]:
-        return self.filled(header, self.untrained(header, where), weights, where)
-
-    def untrained(self, header: Header, where: str) -> N:
-        """`build`, whatever the header says; the caller's random numbers are left alone."""
-        try:
-            with torch.random.fork_rng(devices=[]):
-                return self.build(header)
-        except CheckpointError as error:
-            raise CheckpointError(f"{where}: {error}") from error
-        except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{where}: its settings give no network: {reason}") from error
-
-    def filled(self, header: Header, network: N, weights: Mapping[str, Tensor], where: str) -> Restored[N]:
-        """The network with its weights, and a header that says all of its settings."""
-        beside = {name: value for name, value in weights.items() if name.startswith(self.beside)}
-        check_finite(beside, where)
-        load_weights(network, {k: v for k, v in weights.items() if k not in beside}, where)
-        header = dataclasses.replace(header, settings=self.settings(network))
-        _check_plain(header, where)
-        return Restored(header, network.eval(), beside)
-
-    def load(self, path: Path) -> Restored[N]:
-        header, weights = read_checkpoint(path, self)
-        return self.restore(header, weights, str(path))
-
-
-KINDS: dict[str, Kind[Any]] = {}  # by model
+def load_any(path: Path) -> Restored[Any]:
+    header, weights = read_checkpoint(path)
+    return KINDS[header.model].restore(header, weights, str(path))
 
 
 def is_exported(path: Path) -> bool:
@@ -173,9 +55,9 @@ def read_state(state: State, path: Path, wanted: Kind[Any] | None = None) -> tup
     header = dataclasses.replace(header, made_from=made_from, num_updates=updates)
     weights: Weights = {}
     for full, value in held.items():
-        if full.startswith((_PREFIX, *kind.beside)):
+        if full.startswith((_PREFIX, *kind.extra_weights)):
             weights[full.removeprefix(_PREFIX)] = value
-        elif not full.startswith(kind.words):
+        elif not full.startswith(kind.no_weights):
             raise CheckpointError(f"{path}: its weights do not fit: `{full}` has no place in the network")
     return header, weights
 
@@ -230,24 +112,12 @@ def _as_wanted(
     raise CheckpointError(f"{path} holds {holds}; expected {expected}{remedy}")
 
 
-def _check_plain(header: Header, where: str) -> None:
-    """Whether it is json and can be written again."""
-    for name in ("settings", "extra", "made_from"):
-        try:
-            json.dumps(getattr(header, name), allow_nan=False, ensure_ascii=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise CheckpointError(
-                f"{where}: `{name}` is no plain data ({error}); expected what json can say"
-            ) from error
-
-
 def write_checkpoint(path: Path, header: Header, weights: Mapping[str, Tensor], force: bool = False) -> None:
     """Plain data in the layout of fairseq's trainer: we, fairseq and weights_only all read it."""
     kind = KINDS[header.model]
     said = kind.state(header)
-    own = {
-        name if name.startswith(kind.beside) else f"{_PREFIX}{name}": value for name, value in weights.items()
-    }
+    prefix = {name: "" if name.startswith(kind.extra_weights) else _PREFIX for name in weights}
+    own = {f"{prefix[name]}{name}": value for name, value in weights.items()}
     state = {
         "args": None,
         "task_state": {},
@@ -270,6 +140,21 @@ def write_checkpoint(path: Path, header: Header, weights: Mapping[str, Tensor], 
     write_pickle(path, state, force)
 
 
+def write_exported(out: Path, header: Header, weights: Mapping[str, Tensor], force: bool = False) -> None:
+    """The folder that `read_checkpoint` reads, and any program that knows safetensors and json."""
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": header.model,
+        **(dataclasses.asdict(header.audio) if header.audio else {}),
+        "settings": dict(header.settings),
+        **({"extra": dict(header.extra)} if header.extra else {}),
+        "num_updates": header.num_updates,
+        "made_from": dict(header.made_from),
+    }
+    write_folder(out, config, weights, force)
+
+
 def model_name(state: State) -> str | None:
     """What a trainer's file calls its model, today's `cfg` or 2019's `args`."""
     options = model_options(state)
@@ -280,7 +165,8 @@ def model_name(state: State) -> str | None:
 def model_options(state: State) -> dict[str, Any]:
     """The model's options; `args` mixes in all others."""
     model = mapping(state.get("cfg")).get("model") or state.get("args")
-    return dict(vars(model) if isinstance(model, Namespace) else mapping(model))
+    options = vars(model) if isinstance(model, Namespace) else mapping(model)
+    return {name: value for name, value in options.items() if isinstance(name, str)}
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle, write_folder
-from .format import (
-    FORMAT,
-    FORMAT_VERSION,
-    KINDS,
-    Header,
-    Restored,
-    is_exported,
-    model_name,
-    model_options,
-    read_checkpoint,
-)
+from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle
+from .format import is_exported, load_any, model_name, model_options, read_checkpoint, write_exported
+from .kinds import KINDS, Header, Restored
 
 
 def export_folder(path: str | Path, out: str | Path, force: bool = False) -> Restored[Any]:
     """A checkpoint of ours, whatever it holds, as safetensors + json."""
     path = Path(path)
-    restored = _restored(path)
+    restored = load_any(path)
     header = replace(restored.header, made_from=_origin(path, restored.header))
-    config = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "model": header.model,
-        **(asdict(header.audio) if header.audio else {}),
-        "settings": dict(header.settings),
-        **({"extra": dict(header.extra)} if header.extra else {}),
-        "num_updates": header.num_updates,
-        "made_from": dict(header.made_from),
-    }
-    write_folder(Path(out), config, restored.weights, force)
+    write_exported(Path(out), header, restored.weights, force)
     return restored
 
 
@@ -49,7 +30,7 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
             raise CheckpointError(
                 f"`--dict` goes with a stock roberta; {path} is an exported folder: leave it out"
             )
-        restored = _restored(path)
+        restored = load_any(path)
         return replace(restored, header=replace(restored.header, made_from=_origin(path, restored.header)))
     state = read_pickle(path, admitted=[Namespace])
     name, weights = model_name(state), state["model"]
@@ -82,11 +63,6 @@ def comes_from(path: str | Path, digest: str) -> bool:
             return True
         made_from = made_from.get("from")
     return False
-
-
-def _restored(path: Path) -> Restored[Any]:
-    header, weights = read_checkpoint(path)
-    return KINDS[header.model].restore(header, weights, str(path))
 
 
 def _origin(path: Path, header: Header) -> dict[str, Any]:

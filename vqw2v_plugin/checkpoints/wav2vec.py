@@ -14,16 +14,8 @@ from ..modules.wav2vec.network import VqWav2Vec
 from ..quantizers import build_quantizer
 from .checks import check_settings
 from .files import CheckpointError, sha256
-from .format import (
-    Audio,
-    Header,
-    Kind,
-    Restored,
-    State,
-    mapping,
-    num_updates,
-    write_checkpoint,
-)
+from .format import load, mapping, num_updates, write_checkpoint
+from .kinds import Audio, Header, Kind, Restored, State
 from .stock_wav2vec import (
     ARCHITECTURES,
     read_stock_wav2vec,
@@ -56,9 +48,20 @@ class Imported:
     ignored: list[str]  # options of the file that neither stock nor ours knows
 
 
+@dataclasses.dataclass(frozen=True)
+class _Extra:
+    """What a header says beside the network's settings."""
+
+    infonce: bool = False  # the loss that it was trained with
+
+
+def _extra(header: Header) -> _Extra:
+    return check_settings(_Extra, header.extra)
+
+
 def load_network(path: str | Path) -> Loaded:
     """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
-    return _loaded(KIND.load(Path(path)))
+    return _loaded(load(Path(path), KIND))
 
 
 def import_stock(path: str | Path) -> Imported:
@@ -67,7 +70,7 @@ def import_stock(path: str | Path) -> Imported:
     header = restored.header
     if header.model != KIND.model:
         raise CheckpointError(f"{path} holds the model {header.model!r}; expected stock's 'wav2vec'")
-    return Imported(_loaded(restored), header.extra["infonce"], header.num_updates, [*restored.ignored])
+    return Imported(_loaded(restored), _extra(header).infonce, header.num_updates, [*restored.ignored])
 
 
 def save_checkpoint(imported: Imported, out: str | Path, force: bool = False) -> None:
@@ -118,11 +121,12 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
         cfg = {
             "model": {"_name": self.model, **header.settings},
             "task": {"_name": "vq_audio_pretraining", "data": ".", **audio},
-            "criterion": {"_name": "vq_contrastive", "infonce": header.extra.get("infonce") is True},
+            "criterion": {"_name": "vq_contrastive", "infonce": _extra(header).infonce},
         }
         return {"cfg": cfg}
 
     def build(self, header: Header) -> VqWav2Vec:
+        _extra(header)
         return make_network(check_settings(VqWav2VecConfig, header.settings))
 
     def settings(self, network: VqWav2Vec) -> dict[str, Any]:
@@ -154,7 +158,7 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
             header = Header(self.model, given, audio, extra, made_from, num_updates(state))
             network = self.untrained(header, "stock's model")
             weights = wav2vec_weights_of_stock(state["model"], network)
-            restored = self.filled(header, network, weights, "stock's model")
+            restored = self.with_weights(header, network, weights, "stock's model")
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
         return dataclasses.replace(restored, ignored=unknown_options(stock, _SETTINGS))
