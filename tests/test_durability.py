@@ -1,6 +1,5 @@
 """After a power cut a name stands for a whole file, and nothing is deleted that is not safe elsewhere."""
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -166,7 +165,7 @@ def test_a_mended_shard_replaces_the_old_one_once_it_is_safe(tmp_path: Path, cal
 
 
 def units() -> dict[str, object]:
-    return dataclasses.asdict(asg_units(["|", "a"]))
+    return asg_units(["|", "a"]).to_json()
 
 
 def tokens(out: Path) -> None:

@@ -141,7 +141,7 @@ def test_settings_that_are_not_known_are_refused(folder: Folder) -> None:
         folder.refuses(lambda s, *_: put(s, ("masks", "x"), 3), "`masks.x` is not known; expected only ")
         folder.refuses(lambda s, *_: s.pop("in_dim"), "`in_dim` is missing; expected int")
     if folder.name == "gumbel":
-        folder.refuses(lambda s, extra, w: extra.update(infonce="?"), "`infonce` is '?'; expected bool")
+        folder.refuses(lambda s, extra, w: extra.update(infonce="?"), "`infonce` is '?'; expected true or false")
 
 
 def test_every_weight_is_checked(file: File) -> None:
@@ -180,6 +180,7 @@ EXTRA = {
         ({"symbols": ["a", "a"]}, "'a' is there twice"),
         ({"symbols": ["a", "b"]}, "`num_columns` is 6; expected the 2 symbols"),
         ({"kind": "words"}, "`kind` of units is 'words'"),
+        ({"blank": 99}, "`blank` is 99; "),
         ({"blank": 0}, "`blank` is 0; ASG has none"),
         ({"loss": "dtw"}, "'dtw'"),
         ({"repeats": None}, "`repeats` is None"),
@@ -313,8 +314,8 @@ def test_settings_become_the_config_s_types() -> None:
         ({}, "`count` is missing; expected int"),
         ({"count": 1.0}, "`count` is 1.0; expected int"),
         ({"count": True}, "`count` is True; expected int"),
-        ({"switch": "maybe"}, "`switch` is 'maybe'; expected bool"),
-        ({"switch": 1}, "`switch` is 1; expected bool"),
+        ({"switch": "maybe"}, "`switch` is 'maybe'; expected true or false"),
+        ({"switch": 1}, "`switch` is 1; expected true or false"),
         ({"name": True}, "`name` is True; expected str"),
         ({"limit": "4"}, "`limit` is '4'; expected Optional[int]"),
         ({"numbers": [1, math.nan]}, "`numbers` is [1, nan]; expected List[float]"),

@@ -9,8 +9,9 @@ from transcribing import by_hand, save, save_with_front, write_files
 
 from vqw2v_plugin import Transcriber
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints import travel
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
-from vqw2v_plugin.features import acoustic_front, registry
+from vqw2v_plugin.features import registry
 from vqw2v_plugin.features.acoustic_front import make_front
 from vqw2v_plugin.features.base import FeatureOptions, Features
 from vqw2v_plugin.features.registry import load_features
@@ -120,7 +121,7 @@ def test_a_file_that_gives_other_features_than_it_says_is_refused(
 
 def test_each_file_is_hashed_once(fronts: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
-    for room in (acoustic_front, registry):
+    for room in (travel, registry):
         monkeypatch.setattr(
             room, "checkpoint_hash", lambda path: hashed.append(path.name) or checkpoint_hash(path)
         )

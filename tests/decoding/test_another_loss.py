@@ -16,6 +16,7 @@ from vqw2v_plugin.decoding.settings import BeamSettings
 from vqw2v_plugin.modules.acoustic import alignment, losses
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS, LossKind
 from vqw2v_plugin.text.units import Units, make_units
 
@@ -87,7 +88,7 @@ def test_it_learns_is_saved_and_read(units: Units, tmp_path: Path) -> None:
     )
     loss.sum().backward()
     assert all(p.grad is not None for p in network.parameters())
-    about = json.dumps(describe(units, network.config, 0.01, {"layer": "z"})).encode()
+    about = json.dumps(describe(units, network.config, 0.01, FeatureSpec(layer="z"))).encode()
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
     state["about.version_1"] = torch.tensor(list(about), dtype=torch.int32)
     torch.save({"model": state}, tmp_path / "a.pt")

@@ -16,6 +16,7 @@ from ..common.on_off import is_on
 from .files import CheckpointError
 
 C = TypeVar("C")
+_NAMES = {float: "float, a finite number", bool: "true or false"}
 _NAMED = 3  # how many misfitting weights an error names
 _SHOWN = 120  # characters of a wrong value
 
@@ -91,8 +92,8 @@ def _is_finite(value: float) -> bool:
 
 
 def _name(kind: Any) -> str:
-    if kind is float:
-        return "float, a finite number"
+    if kind in _NAMES:
+        return _NAMES[kind]
     if typing.get_origin(kind) is typing.Literal:
         return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
     name = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)

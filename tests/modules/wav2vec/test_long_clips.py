@@ -8,8 +8,7 @@ import torch
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
-from vqw2v_plugin.features.base import Layer
-from vqw2v_plugin.features.network import NetworkFeatures
+from vqw2v_plugin.features.network import QuantizedFeatures
 from vqw2v_plugin.modules.kernels import clip_layers
 from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
@@ -132,7 +131,7 @@ def test_a_quantizer_made_from_ours_gives_its_own_codes_everywhere(
     decoded = network.quantizer.decode(codes[None])[0]
     assert torch.equal(PieceEncoder(network.encoder, torch.float32).codes(clip, network.quantizer), codes)
     assert torch.equal(Tokenizer(Loaded(network, 16_000, False)).encode(clip, 16_000), codes)
-    assert torch.equal(NetworkFeatures(network, Layer("q"))(clip), decoded)
+    assert torch.equal(QuantizedFeatures(Loaded(network, 16_000, False))(clip), decoded)
 
 
 def test_a_large_offset_costs_no_precision() -> None:
