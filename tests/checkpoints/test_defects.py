@@ -180,7 +180,6 @@ EXTRA = {
         ({"symbols": ["a", "a"]}, "'a' is there twice"),
         ({"symbols": ["a", "b"]}, "`num_columns` is 6; expected the 2 symbols"),
         ({"kind": "words"}, "`kind` of units is 'words'"),
-        ({"blank": 99}, "`blank` is 99; "),
         ({"blank": 0}, "`blank` is 0; ASG has none"),
         ({"loss": "dtw"}, "'dtw'"),
         ({"repeats": None}, "`repeats` is None"),
