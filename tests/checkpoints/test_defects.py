@@ -141,7 +141,9 @@ def test_settings_that_are_not_known_are_refused(folder: Folder) -> None:
         folder.refuses(lambda s, *_: put(s, ("masks", "x"), 3), "`masks.x` is not known; expected only ")
         folder.refuses(lambda s, *_: s.pop("in_dim"), "`in_dim` is missing; expected int")
     if folder.name == "gumbel":
-        folder.refuses(lambda s, extra, w: extra.update(infonce="?"), "`infonce` is '?'; expected true or false")
+        folder.refuses(
+            lambda s, extra, w: extra.update(infonce="?"), "`infonce` is '?'; expected true or false"
+        )
 
 
 def test_every_weight_is_checked(file: File) -> None:
