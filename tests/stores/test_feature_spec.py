@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from vqw2v_plugin.features.registry import LAYERS
-from vqw2v_plugin.stores import feature_spec
+from vqw2v_plugin.features.registry import BUILDERS, parse_layer
 from vqw2v_plugin.stores.feature_spec import FeatureSpec, FileId, first_difference, read_spec
 from vqw2v_plugin.stores.features import FeatureError
+from vqw2v_plugin.stores.layers import LAYERS, layer_names, spectral_names, whole_name
 
 FILE = FileId("a.pt", "aa" * 32, "/runs/a.pt")
 WHOLE = FeatureSpec(
@@ -117,10 +117,18 @@ def test_a_frame_s_length_is_known_or_asked_for() -> None:
         _ = replace(WHOLE, stride=None).frame_seconds
 
 
-def test_a_layer_without_a_number_means_the_registry_s() -> None:
-    """Specs know it without torch."""
-    numbered = {name: f"{name}:{kind.number}" for name, kind in LAYERS.items() if kind.number is not None}
-    assert numbered == feature_spec._WITHOUT_NUMBER
+def test_every_layer_has_a_builder_and_a_usual_number_if_any() -> None:
+    assert LAYERS.keys() == BUILDERS.keys()
+    for name, kind in LAYERS.items():
+        layer = parse_layer(name)
+        assert (str(layer), layer.number) == (whole_name(name), kind.number)
+        assert FeatureSpec(layer=name).meaning("layer") == FeatureSpec(layer=str(layer)).meaning("layer")
+
+
+def test_help_texts_name_every_layer() -> None:
+    for text in (layer_names(), layer_names(titles=True)):
+        assert all(name in text for name in LAYERS)
+    assert spectral_names() == "logmel and mfcc"
 
 
 def test_every_field_is_compared_but_the_device() -> None:

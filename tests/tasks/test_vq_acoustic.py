@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 pytest.importorskip("fairseq")
+from fairseq.criterions import CRITERION_REGISTRY
 from fake_speech import SYMBOLS, generate, spell, train, write_features, write_speech
 from omegaconf import OmegaConf
 
@@ -18,6 +19,7 @@ from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
+from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.training.acoustic_data import Learning
 
 vqw2v_plugin.register()
@@ -289,3 +291,8 @@ def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -
     again.learning = Learning(again.cfg, again.labels, again.units, lambda size: size)
     again.load_dataset("train")
     assert np.array_equal(task.datasets["train"].rows, again.datasets["train"].rows)
+
+
+def test_every_kind_of_loss_has_a_criterion_of_its_name() -> None:
+    for kind in LOSS_KINDS.values():
+        assert kind.criterion in CRITERION_REGISTRY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from ..stores.layers import layer_names, spectral_names
 from .corpus_arguments import add_run_arguments, device_for, num_workers, report_end
 
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="checkpoint of fairseq-train, import or export; - for logmel and mfcc",
+        help=f"checkpoint of fairseq-train, import or export; - for {spectral_names()}",
     )
     parser.add_argument(
         "manifest", metavar="MANIFEST", help="list of the audio, SPLIT.tsv, as `manifest` writes it"
@@ -23,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layer",
         required=True,
-        help="z, c (context), q (quantized), logmel, mfcc:N (N cepstra; mfcc: 13), bert (its last layer), or "
-        "bert:N (0: its embeddings)",
+        help=layer_names(titles=True),
     )
     parser.add_argument("--bert", metavar="BERT.pt", help="for `--layer bert`: a BERT trained on these codes")
     parser.add_argument(
@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=80,
         metavar="N",
-        help="for logmel and mfcc: mel bands (default: %(default)s)",
+        help=f"for {spectral_names()}: mel bands (default: %(default)s)",
     )
     parser.add_argument(
         "--sample-rate",
         type=int,
         default=16_000,
         metavar="HZ",
-        help="for logmel and mfcc (default: %(default)s)",
+        help=f"for {spectral_names()} (default: %(default)s)",
     )
     add_run_arguments(parser)
 

@@ -10,10 +10,11 @@ from ..checkpoints.checks import load_weights
 from ..checkpoints.files import CheckpointError
 from ..checkpoints.travel import comes_from
 from ..stores.feature_spec import FeatureSpec, FileId
+from ..stores.layers import LAYERS
 from ..stores.pieces import MODEL
 from .base import DEFAULT_BANDS, FeatureOptions
 from .front import AudioFront
-from .registry import FILES, LAYERS, OptionNames, build_features, make_features, parse_layer
+from .registry import FILES, OptionNames, build_features, make_features, parse_layer
 
 NAMES = OptionNames(
     "front_layer", "front", "front_bert", "front_pieces", "dtype", nothing=None, overrides=True

@@ -25,7 +25,7 @@ DEFAULT_BANDS = 80
 
 @dataclass(frozen=True)
 class Layer:
-    """`z`, `c`, `q`, `logmel`, `mfcc:N` (N cepstra), or `bert:N` (0 the embeddings, -1 the last layer)."""
+    """One of `stores/layers.py`, such as `z`, or with a number `mfcc:13`."""
 
     name: str
     number: int | None = None
@@ -111,17 +111,6 @@ class Features(nn.Module):
         self.device = fn(torch.empty(0, device=self.device)).device
         self.refresh()
         return self
-
-
-@dataclass(frozen=True)
-class LayerKind:
-    """How a layer is built, and which options it wants."""
-
-    build: Callable[[Layer, FeatureOptions], Features]
-    needs: tuple[str, ...] = ("checkpoint",)  # options without which there is no such layer
-    takes: tuple[str, ...] = ()  # files that it can do without
-    number: int | None = None  # where none is given; None: the layer has no number
-    counts: str = ""  # what a number N says, for messages
 
 
 def need_a_frame(num_samples: int, sample_rate: int, geometry: ConvGeometry, name: str) -> None:

@@ -1,8 +1,9 @@
-"""wav → features: which layers there are, and how one is built from files. A new layer is one line here."""
+"""wav → features: what builds each layer of `stores/layers.py`, and how they are made of files."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,20 @@ import torch
 
 from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..stores.feature_spec import FileId
+from ..stores.layers import LAYERS
 from ..stores.pieces import MODEL
-from .base import FeatureOptions, Features, Layer, LayerKind, number_format, usable_device
+from .base import FeatureOptions, Features, Layer, number_format, usable_device
 from .bert import bert_layer_features
 from .network import context_features, encoder_features, quantized_features
 from .spectral import spectral_features
 
-LAYERS = {
-    "z": LayerKind(encoder_features),
-    "c": LayerKind(context_features),
-    "q": LayerKind(quantized_features),
-    "logmel": LayerKind(spectral_features, needs=()),
-    "mfcc": LayerKind(spectral_features, needs=(), number=13, counts="N cepstra"),
-    "bert": LayerKind(
-        bert_layer_features, ("checkpoint", "bert"), ("pieces",), number=-1, counts="its N-th layer"
-    ),
+BUILDERS: dict[str, Callable[[Layer, FeatureOptions], Features]] = {
+    "z": encoder_features,
+    "c": context_features,
+    "q": quantized_features,
+    "logmel": spectral_features,
+    "mfcc": spectral_features,
+    "bert": bert_layer_features,
 }
 FILES = ("checkpoint", "bert", "pieces")
 
@@ -79,7 +79,7 @@ def build_features(options: FeatureOptions, names: OptionNames = COMMAND) -> Fea
     layer = parse_layer(options.layer, names.layer)
     number_format(options.dtype, f"`{names.dtype}`")
     _check(options, layer, names)
-    return LAYERS[layer.name].build(layer, options).eval()
+    return BUILDERS[layer.name](layer, options).eval()
 
 
 def file_of(options: FeatureOptions, name: str) -> Path | None:

@@ -17,6 +17,7 @@ from ..modules.acoustic.conv_stack import ARCHS
 from ..modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput
 from ..modules.layers.masks import SpecMasks
 from ..stores.feature_spec import FeatureSpec
+from ..stores.layers import layer_names, spectral_names
 from ..text.units import Units
 
 logger = logging.getLogger(__name__)
@@ -54,9 +55,7 @@ class VqWav2LetterConfig(FairseqDataclass):
     )
     front_layer: Optional[str] = field(
         default=None,
-        metadata={
-            "help": "for audio: z, c, q, logmel, mfcc:N, or bert:N; default: c of `front`, logmel without one"
-        },
+        metadata={"help": f"for audio: {layer_names()}; default: c of `front`, logmel without one"},
     )
     front_bert: Optional[str] = field(default=None, metadata={"help": "for layer bert: the BERT checkpoint"})
     front_pieces: Optional[str] = field(
@@ -64,7 +63,7 @@ class VqWav2LetterConfig(FairseqDataclass):
     )
     front_run_length: bool = field(default=False, metadata={"help": "for a BERT of run-length tokens"})
     front_bands: int = field(
-        default=DEFAULT_BANDS, metadata={"help": "for layers logmel and mfcc: mel bands"}
+        default=DEFAULT_BANDS, metadata={"help": f"for layers {spectral_names()}: mel bands"}
     )
     freeze_updates: int = field(
         default=-1,

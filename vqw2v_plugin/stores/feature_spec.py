@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .features import FEATURES, FeatureError
+from .layers import whole_name
 
-_WITHOUT_NUMBER = {"bert": "bert:-1", "mfcc": "mfcc:13"}  # layers as users may type them
 _THEN = {"dtype": "fp32", "store": "fp32", "run_length": False, "fine_tuned": False}  # where not written
 _UNKNOWN = ("receptive_field", "normalize")  # where one side does not say it, it cannot be compared
 _MFCC_BANDS = 80
@@ -79,7 +79,7 @@ class FeatureSpec:
         if isinstance(value, FileId):
             return value.sha256
         if name == "layer":
-            return _WITHOUT_NUMBER.get(value, value)
+            return None if value is None else whole_name(value)
         if name == "bands" and value is None:
             return {"logmel": self.dim, "mfcc": _MFCC_BANDS}.get(str(self.layer).partition(":")[0])
         if name == "run_length" and self.pieces is not None:
