@@ -108,7 +108,7 @@ def saved(args: argparse.Namespace) -> Corpus:
 
     found = read_emissions(args.emissions, args.split)
     units = Units.from_json(found.units)
-    if units.loss.name != "ctc" or units.kind != "letters":
+    if not units.loss.has_blank or units.kind != "letters":
         raise SystemExit(f"error: {args.emissions}: pyctcdecode knows CTC over letters alone")
     dev = join(found, args.labels, args.split, units, Judge())
     emissions = [dev.emissions(i) for i in range(len(dev))]

@@ -36,7 +36,7 @@ def test_an_author_needs_this_module_alone() -> None:
     assert all(hasattr(quantizers, name) for name in quantizers.__all__)
     for path in (Path(quantizers.__file__).parent / "modules" / "quantizers").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "base":
+            if isinstance(node, ast.ImportFrom) and node.level and path.stem not in ("base", "health"):
                 missing = {alias.name for alias in node.names} - set(quantizers.__all__)
                 assert not missing, f"{path.name} imports {missing}"
 

@@ -12,6 +12,7 @@ import soundfile as sf
 import torch
 
 from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.audio.clip import Clip
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -105,6 +106,17 @@ def test_a_segment_of_a_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
     sf.write(tmp_path / "a.wav", np.stack([wav, wav], 1), 16_000, subtype="FLOAT")
     codes = tokenizer.encode_file(tmp_path / "a.wav", 1000, 4000)
     assert torch.equal(codes, tokenizer.encode(wav[1000:5000], 16_000))
+
+
+def test_a_file_s_rate_may_be_said_and_a_clip_says_all_itself(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, clip(9000), 16_000, subtype="FLOAT")
+    part = Clip(str(path), 4000, 1000, 16_000)
+    assert torch.equal(tokenizer.encode_file(path, 1000, 4000, rate=16_000), tokenizer.encode_file(part))
+    with pytest.raises(AudioError, match="8000"):
+        tokenizer.encode_file(path, 1000, 4000, rate=8000)
+    with pytest.raises(ValueError, match="leave out the others"):
+        tokenizer.encode_file(part, 1000)
 
 
 def test_normalization_takes_volume_and_offset_away(tiny: Tiny) -> None:

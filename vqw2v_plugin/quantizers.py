@@ -19,6 +19,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from .modules.layers.norm import GroupNorm32, make_activation
+from .modules.layers.ranks import num_ranks, sum_over_ranks
 from .modules.quantizers.base import (
     CodebookConfig,
     CodeStats,
@@ -45,6 +47,7 @@ __all__ = [
     "FsqConfig",
     "FsqQuantizer",
     "FullPrecision",
+    "GroupNorm32",
     "GumbelConfig",
     "GumbelQuantizer",
     "KmeansConfig",
@@ -59,10 +62,13 @@ __all__ = [
     "check_divides",
     "code_counts",
     "count_perplexity",
+    "make_activation",
+    "num_ranks",
     "perplexity",
     "quantizer_names",
     "register_quantizer",
     "straight_through",
+    "sum_over_ranks",
 ]
 
 Q = TypeVar("Q", bound=type[Quantizer])

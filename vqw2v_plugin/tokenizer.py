@@ -91,9 +91,16 @@ class Tokenizer:
         frames = self.geometry.frames(size_at(array.shape[1], rate, self.sample_rate))
         return torch.stack(rows) if rows else torch.zeros(0, frames, self.num_groups, dtype=torch.int64)
 
-    def encode_file(self, source: str | Path | Clip, start: int = 0, samples: int | None = None) -> Tensor:
-        """Codes [T, G] of a file, or of `samples` samples from `start`; or of a manifest's utterance."""
-        clip = source if isinstance(source, Clip) else Clip(str(source), samples, start)
+    def encode_file(
+        self, source: str | Path | Clip, start: int = 0, samples: int | None = None, rate: int | None = None
+    ) -> Tensor:
+        """Codes [T, G] of a file, or of `samples` samples from `start`; or of a manifest's utterance.
+
+        `rate` is the rate that the file is said to have. A clip or an utterance says all three itself.
+        """
+        if isinstance(source, Clip) and (start, samples, rate) != (0, None, None):
+            raise ValueError(f"{source.path}: a clip says where it starts and ends: leave out the others")
+        clip = source if isinstance(source, Clip) else Clip(str(source), samples, start, rate)
         return self._encode_clip(read_audio(clip, self.sample_rate), self.sample_rate, clip.path)
 
     @torch.no_grad()

@@ -188,7 +188,7 @@ EXTRA = {
         ({"frame_seconds": math.nan}, "`frame_seconds` is nan"),
         ({"frame_seconds": 0.0}, "`frame_seconds` is 0.0"),
         ({"features": "logmel"}, "`features` is 'logmel'"),
-        ({"features": {"layer": 3}}, "`layer` is 3; expected a text"),
+        ({"features": {"layer": True}}, "`layer` is True; expected a text"),
         ({"other": 1}, "`other` is not known"),
     ],
     "ctc": [({"blank": 99}, "`blank` is 99; expected one of the 5 columns")],

@@ -80,6 +80,18 @@ def test_what_a_file_was_made_from_is_known_by_its_hash(name: str, tmp_path: Pat
     assert not comes_from(EARLIER / "none.pt", "0" * 64)
 
 
+def test_a_folder_of_another_dictionary_is_another_file(tmp_path: Path) -> None:
+    """Two BERTs of the same weights whose symbols stand in another order give other features."""
+    from vqw2v_plugin.checkpoints.files import checkpoint_hash
+
+    _, folder, _, _ = carried("bert", tmp_path)
+    before = checkpoint_hash(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["extra"]["symbols"].reverse()
+    (folder / "config.json").write_text(json.dumps(config))
+    assert checkpoint_hash(folder) != before
+
+
 @pytest.mark.parametrize("found", KINDS)
 @pytest.mark.parametrize("wanted", KINDS)
 def test_another_kind_is_refused_by_name_in_every_container(wanted: str, found: str, tmp_path: Path) -> None:

@@ -85,3 +85,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(FeatureError, match=r"no emissions of the split 'test' \(there are: dev\)"):
         read_emissions(tmp_path, "test")
+
+
+def test_a_folder_of_features_that_its_json_does_not_list_is_kept(tmp_path: Path) -> None:
+    for name in FEATURES.files:
+        (tmp_path / f"train.{name}").write_text("3\n")
+    (tmp_path / FEATURES.about).write_text(json.dumps({"layer": "z"}))
+    with pytest.raises(FeatureError, match="its split train is of another model"):
+        write(tmp_path)
+    assert FEATURES.read_about(tmp_path) == {"layer": "z"} and FEATURES.splits(tmp_path) == ["train"]

@@ -39,7 +39,6 @@ OTHER: dict[str, Any] = {
     "dim": 12,
     "dtype": "fp32",
     "normalize": False,
-    "store": "fp32",
 }
 
 
@@ -66,7 +65,7 @@ def test_bands_and_run_length_are_compared_where_they_count() -> None:
 
 def test_the_same_features_are_the_same_wherever_files_lie() -> None:
     moved = FileId("c.pt", FILE.sha256, "/elsewhere/c.pt")
-    assert first_difference(WHOLE, replace(WHOLE, checkpoint=moved, device="cpu")) is None
+    assert first_difference(WHOLE, replace(WHOLE, checkpoint=moved, device="cpu", store="fp32")) is None
 
 
 @pytest.mark.parametrize(
@@ -84,11 +83,12 @@ def test_what_old_files_do_not_say_is_what_was_so_then(old: dict[str, Any], new:
         assert first_difference(*map(FeatureSpec.from_json, pair)) is None
 
 
-def test_fine_tuning_may_begin_and_not_end() -> None:
+def test_a_front_may_begin_and_stop_to_learn_but_a_folder_has_nothing_of_it() -> None:
     frozen = replace(WHOLE, fine_tuned=False)
-    learning = replace(frozen, fine_tuned=True, store="fp32", dtype="fp32")
+    learning = replace(frozen, fine_tuned=True, dtype="fp32")
     assert first_difference(frozen, learning) is None
-    assert first_difference(learning, frozen) is not None
+    assert first_difference(learning, replace(learning, fine_tuned=False)) is None
+    assert first_difference(learning, frozen) == ("dtype", "fp32", "bf16")
     assert first_difference(learning, replace(learning, fine_tuned=None)) == ("fine_tuned", True, False)
     assert first_difference(frozen, replace(learning, dim=3)) == ("dim", 768, 3)
 
@@ -100,8 +100,8 @@ def test_fine_tuning_may_begin_and_not_end() -> None:
         ({"stride": 1.5}, "`stride` is 1.5"),
         ({"dim": True}, "`dim` is True"),
         ({"run_length": 1}, "`run_length` is 1; expected true or false"),
-        ({"layer": 3}, "`layer` is 3; expected a text"),
-        ({"pieces": "pieces.model"}, "`pieces` is 'pieces.model'; expected its name and sha256"),
+        ({"layer": True}, "`layer` is True; expected a text"),
+        ({"pieces": 3}, "`pieces` is 3; expected its name and sha256"),
         ({"checkpoint": {"name": "a.pt"}}, "`checkpoint` is {'name': 'a.pt'}; expected its name and sha256"),
     ],
 )
@@ -109,6 +109,13 @@ def test_a_field_of_another_type_is_named(tmp_path: Path, content: dict[str, Any
     (tmp_path / "features.json").write_text(json.dumps(content))
     with pytest.raises(FeatureError, match=f"features.json: {says}"):
         read_spec(tmp_path)
+
+
+def test_what_was_written_by_hand_is_told_apart_by_its_name() -> None:
+    mine = FeatureSpec.from_json({"layer": 3, "checkpoint": "mine.pt"})
+    assert (mine.layer, mine.checkpoint) == ("3", FileId("mine.pt", "named mine.pt"))
+    other = FeatureSpec.from_json({"layer": 3, "checkpoint": "other.pt"})
+    assert first_difference(mine, other) == ("checkpoint", "named mine.pt", "named other.pt")
 
 
 def test_a_frame_s_length_is_known_or_asked_for() -> None:
@@ -131,7 +138,7 @@ def test_help_texts_name_every_layer() -> None:
     assert spectral_names() == "logmel and mfcc"
 
 
-def test_every_field_is_compared_but_the_device() -> None:
+def test_every_field_is_compared_but_how_it_is_stored_and_the_device() -> None:
     """Whoever adds a field says here what two values of it mean."""
-    tried = {*OTHER, "bands", "run_length", "fine_tuned", "device"}
+    tried = {*OTHER, "bands", "run_length", "fine_tuned", "store", "device"}
     assert tried == {f.name for f in fields(FeatureSpec)}

@@ -200,6 +200,21 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def checkpoint_hash(checkpoint: str | Path) -> str:
-    """SHA-256 of a checkpoint, which may be an exported folder: then of its weights."""
+    """SHA-256 of a checkpoint, which may be an exported folder: then of its weights.
+
+    Where config.json says more than settings that the weights' shapes tell, such as a BERT's dictionary, that
+    is in it too.
+    """
     path = Path(checkpoint)
-    return sha256(path / WEIGHTS_NAME if path.is_dir() else path)
+    if not path.is_dir():
+        return sha256(path)
+    weights = sha256(path / WEIGHTS_NAME)
+    try:
+        config = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
+        extra = config.get("extra") if config["model"] != "vq_wav2vec" else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        extra = None  # whoever loads it says what is wrong
+    if extra is None:
+        return weights
+    said = json.dumps([config.get("settings"), extra], sort_keys=True)
+    return hashlib.sha256(f"{weights} {said}".encode()).hexdigest()

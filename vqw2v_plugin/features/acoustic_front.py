@@ -10,7 +10,7 @@ from ..checkpoints.checks import load_weights
 from ..checkpoints.files import CheckpointError
 from ..checkpoints.travel import comes_from
 from ..stores.feature_spec import FeatureSpec, FileId
-from ..stores.layers import LAYERS
+from ..stores.layers import LAYERS, whole_name
 from ..stores.pieces import MODEL
 from .base import DEFAULT_BANDS, FeatureOptions
 from .front import AudioFront
@@ -27,7 +27,10 @@ def make_front(options: FeatureOptions, freeze_updates: int = -1) -> AudioFront:
     """For audio of `options.sample_rate`; it says in its spec where its files lie."""
     features = make_features(options, NAMES, places=True)
     fine_tuned = freeze_updates >= 0
-    features.spec = dataclasses.replace(features.spec, store="fp32", fine_tuned=fine_tuned)  # on no disk
+    layer = whole_name(str(features.spec.layer))
+    features.spec = dataclasses.replace(  # on no disk
+        features.spec, layer=layer, store="fp32", fine_tuned=fine_tuned
+    )
     if features.sample_rate != options.sample_rate:
         raise ValueError(
             f"`sample_rate` is {options.sample_rate}; {options.checkpoint} expects audio of "

@@ -84,7 +84,7 @@ class Features(nn.Module):
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         raise NotImplementedError
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def of(self, source: str | os.PathLike[str] | Clip) -> Tensor:  # [T, D]
         """Of a file, a stretch of one or a manifest's utterance, on the features' device."""
         clip = source if isinstance(source, Clip) else Clip(os.fspath(source))

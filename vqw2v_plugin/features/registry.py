@@ -12,7 +12,7 @@ import torch
 
 from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..stores.feature_spec import FileId
-from ..stores.layers import LAYERS
+from ..stores.layers import LAYERS, spectral_names
 from ..stores.pieces import MODEL
 from .base import FeatureOptions, Features, Layer, number_format, usable_device
 from .bert import bert_layer_features
@@ -110,9 +110,10 @@ def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:
     for name in FILES:
         given, option = getattr(options, name), getattr(names, name)
         shown = names.nothing if given is None and name == "checkpoint" else given
-        said = f"`{option}` is {shown!r} and `{names.layer}` {str(layer)!r}"
+        asked = f"`{names.layer}` is {str(layer)!r}"
+        said = f"`{option}` is {shown!r} and {asked}"
         if given is None and name in kind.needs:
-            raise ValueError(f"{said}; {_WANTED[name]}")
+            raise ValueError(f"{said if name == 'checkpoint' else asked}; {_wanted(name, names)}")
         if given is not None and name not in (*kind.needs, *kind.takes):
             raise ValueError(f"{said}; {_too_much(name, option, names)}")
     for name in FILES:
@@ -124,16 +125,18 @@ def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:
             )
 
 
-_WANTED = {
-    "checkpoint": "expected a vq_wav2vec checkpoint for this layer",
-    "bert": "layer `bert` needs a BERT that was trained on these codes: give `--bert BERT.pt` (of an "
-    "acoustic model: `front_bert`)",
-}
+def _wanted(name: str, names: OptionNames) -> str:
+    if name == "checkpoint":
+        nothing = names.nothing or "none"
+        return f"expected {nothing} for {spectral_names()}, and a vq_wav2vec checkpoint for every other layer"
+    return (
+        "layer `bert` needs a BERT that was trained on these codes: give `--bert BERT.pt` (of an acoustic "
+        "model: `front_bert`)"
+    )
 
 
 def _too_much(name: str, option: str, names: OptionNames) -> str:
     if name == "checkpoint":
-        without = [layer for layer, kind in LAYERS.items() if name not in kind.needs]
-        return f"expected {names.nothing or 'none'} for {' and '.join(without)}"
+        return f"expected {names.nothing or 'none'} for {spectral_names()}"
     theirs = [layer for layer, kind in LAYERS.items() if name in (*kind.needs, *kind.takes)]
     return f"`{option}` goes with `{names.layer} {'` or `'.join(theirs)}`; leave out one"

@@ -14,7 +14,7 @@ from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
 from ..features.base import Features
 from ..stores.features import FEATURES, gather_features
-from ..stores.shards import Rows, Shard
+from ..stores.shards import Rows
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
 
 STORES: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
@@ -60,7 +60,7 @@ class FeaturizeJob(SplitJob):
         return rows
 
     def merge(self) -> None:
-        frames = [n for span in self.spans for n in (self.shards.read(span.index) or Shard()).frames]
+        frames = [n for span in self.spans for n in self.shards.whole(span.index).frames]
         num_kept = sum(n > 0 for n in frames)
         row = {
             **self.of_split,

@@ -16,7 +16,7 @@ from ..common.files import remove, sweep, writing_text
 from ..common.locks import Rank, claimed, one_at_a_time
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.folder import SplitFormat
-from ..stores.shards import Rows, Shard, ShardFolder, plan
+from ..stores.shards import MissingShardError, Rows, ShardFolder, plan
 from .shard_run import Work, complete, make_shards
 
 
@@ -109,7 +109,12 @@ class SplitJob(ABC):
                     return Outcome("there")
                 if not complete(self.shards, self.spans):
                     return Outcome("waiting")
-                return self._publish()
+                try:
+                    return self._publish()
+                except MissingShardError:
+                    if rank.total == 1:
+                        raise
+                    return Outcome("waiting")  # another rank tries again what failed, and publishes then
 
     def check(self, rank: Rank) -> None:
         """Refuses what cannot go well, before anything is encoded."""
@@ -145,6 +150,8 @@ class SplitJob(ABC):
                 f"run this again, which tries those alone"
             )
         self.merge()
+        for name in self.format.earlier_parts:  # of runs that an earlier version was killed at
+            remove(self.out / f".{self.split}.{name}.part")
         if not refused:
             self.shards.remove()
         return Outcome("published", tuple(refused))
@@ -152,7 +159,7 @@ class SplitJob(ABC):
     def _refused(self) -> list[Refused]:
         found = []
         for span in self.spans:
-            for i, reason in sorted((self.shards.read(span.index) or Shard()).failed.items()):
+            for i, reason in sorted(self.shards.whole(span.index).failed.items()):
                 utterance = self.manifest[span.first + i]
                 found.append(Refused(utterance.utt, utterance.path, reason))
         return found
@@ -160,8 +167,8 @@ class SplitJob(ABC):
     def encoded(self) -> Iterator[tuple[list[str], list[Rows]]]:
         """Of each shard in turn: its utterances that have frames, and their frames [T, width]."""
         for span in self.spans:
-            shard = self.shards.read(span.index)
-            if shard is None or not any(shard.frames):
+            shard = self.shards.whole(span.index)
+            if not any(shard.frames):
                 continue
             held = np.asarray(self.shards.rows(span.index, shard))
             places = [i for i, frames in enumerate(shard.frames) if frames]

@@ -49,7 +49,7 @@ class FeatureSpec:
     dim: int | None = None
     dtype: str | None = None  # fp32 or bf16: what they were computed in
     normalize: bool | None = None  # each clip at zero mean and unit variance first
-    store: str | None = None  # fp32, or fp16: rounded on the disk
+    store: str | None = None  # fp32, or fp16: rounded on the disk, which is not compared
     fine_tuned: bool | None = None  # the network that makes them has learnt since
     device: str | None = None  # rounding alone depends on it, so it is not compared
 
@@ -92,11 +92,12 @@ class FeatureSpec:
 def first_difference(before: FeatureSpec, now: FeatureSpec) -> tuple[str, Any, Any] | None:
     """The first field in which features differ from those trained on before: its name and both values.
 
-    Where fine-tuning begins now, features are about to change, so that how they were rounded does not count.
+    How they are rounded on a disk does not count. A front may begin to learn, in another precision too, or be
+    frozen with what it has learnt; only features from a folder have nothing of it.
     """
-    for name in (f.name for f in fields(FeatureSpec) if f.name != "device"):
+    for name in (f.name for f in fields(FeatureSpec) if f.name not in ("device", "store")):
         old, new = before.meaning(name), now.meaning(name)
-        if now.fine_tuned and name in ("store", "dtype", "fine_tuned"):
+        if (now.fine_tuned and name == "dtype") or (now.fine_tuned is not None and name == "fine_tuned"):
             continue
         if old != new and not (name in _UNKNOWN and None in (old, new)):
             return name, old, new
@@ -128,6 +129,10 @@ def _value(name: str, kind: str, value: Any) -> Any:
     if kind == "FileId" and isinstance(value, Mapping) and {"name", "sha256"} <= set(value):
         path = value.get("path")
         return FileId(str(value["name"]), str(value["sha256"]), None if path is None else str(path))
+    if kind == "FileId" and isinstance(value, str):  # of a folder made by hand: known by its name alone
+        return FileId(value, f"named {value}")
+    if kind == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
     if kind == "int" and isinstance(value, float) and value.is_integer():
         return int(value)
     if type(value).__name__ != kind:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order, sync_file, sync_folder
 from .folder import SplitFormat, StoreError, ids_line
-from .shards import Rows, Shard, ShardFolder, Span
+from .shards import Rows, ShardFolder, Span
 
 
 class FeatureError(StoreError):
@@ -31,6 +31,7 @@ FEATURES = SplitFormat(
     made_with="vqw2v features",
     error=FeatureError,
     later=("normalize",),
+    earlier_parts=("ends",),
 )
 
 
@@ -177,7 +178,7 @@ def gather_features(
     Where no utterance failed a shard is deleted once it is in the store, so the disk need not hold all twice;
     a killed run goes on with the first shard that is still there.
     """
-    held = [shards.read(span.index) or Shard() for span in spans]
+    held = [shards.whole(span.index) for span in spans]
     gathered = [
         not shards.has_rows(span.index) and any(s.frames) for span, s in zip(spans, held, strict=True)
     ]

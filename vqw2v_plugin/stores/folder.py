@@ -36,6 +36,7 @@ class SplitFormat:
     error: type[StoreError]
     indent: int | None = 1  # of the json
     later: tuple[str, ...] = ()  # fields that the json came to have: where they are missing, nothing is known
+    earlier_parts: tuple[str, ...] = ()  # `.SPLIT.NAME.part` that killed runs of earlier versions left
 
     def splits(self, folder: Folder) -> list[str]:
         """Those that are whole."""
@@ -98,10 +99,16 @@ class SplitFormat:
         check_same({k: row.get(k, about.get(k)) for k in now}, now, str(Path(folder) / split))
         return True
 
-    def check_one_model(self, folder: Folder, split: str, model: Mapping[str, Any]) -> None:
-        """All splits of a folder are of one model: of this one, where there are others."""
+    def check_one_model(
+        self, folder: Folder, split: str, model: Mapping[str, Any], unlisted: bool = False
+    ) -> None:
+        """All splits of a folder are of one model: of this one, where there are others.
+
+        With `unlisted` those count too that lie there and are not in the json.
+        """
         about = self.read_about(folder)
-        others = sorted(set(about.get("splits", {})) - {split})
+        there = self.splits(folder) if unlisted else []
+        others = sorted({*about.get("splits", {}), *there} - {split})
         model = self._comparable(about, model)
         if others and (found := differences({k: about.get(k) for k in model}, model)):
             raise self.error(

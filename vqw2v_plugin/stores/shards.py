@@ -56,6 +56,10 @@ class Shard:
     failed: dict[int, str] = field(default_factory=dict)
 
 
+class MissingShardError(RuntimeError):
+    """A shard that was there is being made anew by another process."""
+
+
 class ShardFolder:
     """The shards of one split, `width` numbers a frame."""
 
@@ -86,6 +90,13 @@ class ShardFolder:
         except FileNotFoundError:
             return None
         return Shard(raw["frames"], {int(i): why for i, why in raw["failed"].items()})
+
+    def whole(self, index: int) -> Shard:
+        """What the shard holds; it is to be there."""
+        shard = self.read(index)
+        if shard is None:
+            raise MissingShardError(f"{self._path(index, 'json')}: is gone; run the same command again")
+        return shard
 
     def rows(self, index: int, shard: Shard) -> Rows:
         """Its frames [sum of frames, D], mapped."""

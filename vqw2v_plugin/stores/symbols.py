@@ -31,6 +31,7 @@ TOKENS = SplitFormat(
     files=("idx", "bin", "ids", "durations.npy", "txt", "codes", "refused.tsv"),
     made_with="vqw2v discretize",
     error=TokenError,
+    earlier_parts=tuple(f"{kind}.{name}" for kind in ("uint16", "uint32") for name in ("bin", "ids", "idx")),
 )
 
 

@@ -14,7 +14,7 @@ from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
 from vqw2v_plugin.modules.wav2vec.long_clips import PieceEncoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.quantizers import GumbelQuantizer, KmeansQuantizer, Quantizer
+from vqw2v_plugin.quantizers import GumbelQuantizer, KmeansQuantizer, Quantizer, SplitEncode
 
 Tiny = Callable[..., VqWav2Vec]
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -120,6 +120,26 @@ class OverTime(GumbelQuantizer):
         return self.logits(z.cumsum(1)).argmax(-1)
 
 
+class Signs(Quantizer):
+    """Whether each channel is positive, two channels a group: projected, and not normed."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.out_dim, self.num_groups, self.num_codes = dim, 2, 4
+        self.project = torch.nn.Linear(dim, 4, bias=False)
+
+    def encode(self, z: torch.Tensor) -> torch.Tensor:
+        return self.choose(self.project(z))
+
+    def split_encode(self) -> SplitEncode:
+        return SplitEncode(self.choose, self.project)
+
+    @staticmethod
+    def choose(projected: torch.Tensor) -> torch.Tensor:
+        bits = (projected > 0).long().unflatten(-1, (2, 2))
+        return bits[..., 0] + 2 * bits[..., 1]
+
+
 @pytest.mark.parametrize("cls", [OtherProjection, OtherEncode, OtherNearest, OverTime])
 def test_a_quantizer_made_from_ours_gives_its_own_codes_everywhere(
     tiny: Tiny, small_pieces: None, cls: type[Quantizer]
@@ -132,6 +152,16 @@ def test_a_quantizer_made_from_ours_gives_its_own_codes_everywhere(
     assert torch.equal(PieceEncoder(network.encoder, torch.float32).codes(clip, network.quantizer), codes)
     assert torch.equal(Tokenizer(Loaded(network, 16_000, False)).encode(clip, 16_000), codes)
     assert torch.equal(QuantizedFeatures(Loaded(network, 16_000, False))(clip), decoded)
+
+
+def test_a_projection_needs_no_norm(tiny: Tiny, small_pieces: None) -> None:
+    network = varied(tiny(quantizer="gumbel"))
+    network.quantizer = Signs(16)
+    codes = PieceEncoder(network.encoder, torch.float32).codes(wav(9000), network.quantizer)
+    assert (codes == network.encode(wav(9000)[None])[0]).float().mean() > 0.998  # products of pieces round
+    assert codes.unique().numel() == 4
+    with pytest.raises(ValueError, match="norm"):
+        SplitEncode(Signs.choose, norm=torch.nn.GroupNorm(1, 4))
 
 
 def test_a_large_offset_costs_no_precision() -> None:

@@ -98,9 +98,8 @@ class _TiledConv(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.left, ctx.replicate, ctx.form, ctx.biased = left, replicate, form, bias is not None
         frames = x.size(1) + left - weight.size(2) + 1
-        y = x.new_empty(
-            x.size(0), frames, weight.size(0)
-        )  # [B, T, O]; before the temporaries, which leave no hole
+        # before the temporaries, which then leave no hole behind
+        y = x.new_empty(x.size(0), frames, weight.size(0))  # [B, T, O]
         stream, rows = _stream(x, left, replicate, form)  # [n·m + k − 1, C]
         inputs = at_inputs(stream, form)  # [P, n, C]
         del stream  # as large as x; what follows is larger

@@ -56,14 +56,18 @@ class CodebookConfig:
 
 @dataclass(frozen=True)
 class SplitEncode:
-    """`encode` in steps that take frames piece by piece: `choose(z)`, or `choose(norm(project(z)))`.
+    """`encode` in steps that take frames piece by piece: `choose(norm(project(z)))`, or with less of these.
 
     Only the group norm looks beyond a frame: its statistics are those of the whole clip.
     """
 
     choose: Callable[[Tensor], Tensor]  # [n, O] → [n, G]
     project: Callable[[Tensor], Tensor] | None = None  # [n, C] → [n, O]
-    norm: nn.GroupNorm | None = None  # given together with `project`
+    norm: nn.GroupNorm | None = None  # of what `project` gives
+
+    def __post_init__(self) -> None:
+        if self.norm is not None and self.project is None:
+            raise ValueError("a `SplitEncode` with `norm` lacks `project`, whose output is normed")
 
 
 class Quantizer(nn.Module):

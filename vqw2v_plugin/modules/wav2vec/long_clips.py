@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..kernels.clip_layers import ClipConv, ClipFirst, ClipLayer, ClipMap, ClipNorm, Moments, Pieces
 from ..quantizers.base import Quantizer
@@ -44,10 +44,10 @@ class PieceEncoder:
         split = quantizer.split_encode()
         if split is None:
             return quantizer.encode(self.z(wav)[None])[0]
-        if split.project is None or split.norm is None:
+        project = split.project or nn.Identity()
+        if split.norm is None:
             clip = _Clip(self, wav, self.layers)
-            return torch.cat([split.choose(self._compress(x)) for x in clip.states()])
-        project = split.project
+            return torch.cat([split.choose(project(self._compress(x))) for x in clip.states()])
         last = ClipMap(lambda x: project(self._compress(x)), split.norm)  # one layer more
         clip = _Clip(self, wav, [*self.layers, last])
         return torch.cat([split.choose(projected) for projected in clip.states()])

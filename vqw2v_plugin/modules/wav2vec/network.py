@@ -157,7 +157,7 @@ class VqWav2Vec(nn.Module):
         loss = contrastive = contrastive_loss(scored, infonce, self.config.balanced_classes)
         weight = self.quantizer.loss_weight if quantizer_weight is None else quantizer_weight
         own = None
-        if weight and self.has_codes:
+        if weight and (self.has_codes or self.quantizer.loss_weight):  # the null quantizer has no loss
             own = weight * scored.num_predictions * quantized.loss
             loss = contrastive + own
         return Objective(loss, contrastive, own, scored.num_predictions, num_correct(scored), quantized)
