@@ -57,6 +57,19 @@ def sound(tmp_path: Path) -> Sound:
 
 
 @pytest.fixture
+def wav(tmp_path: Path) -> Sound:
+    """Writes zeros to an audio file under the corpus' folder `c`."""
+
+    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
+        path = tmp_path / "c" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(samples), rate)
+        return path
+
+    return write
+
+
+@pytest.fixture
 def corpus(tmp_path: Path) -> Callable[[int], Manifest]:
     """Writes clips of noise of different lengths and answers their manifest."""
 

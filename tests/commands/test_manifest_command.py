@@ -5,12 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from sounds import Sound
 
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.audio.reading import read_audio
@@ -18,20 +16,6 @@ from vqw2v_plugin.common.locks import Rank, claimed
 from vqw2v_plugin.corpora.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-Wav = Callable[..., Path]
-
-
-@pytest.fixture
-def wav(tmp_path: Path) -> Wav:
-    """Writes zeros to an audio file under the corpus' folder `c`."""
-
-    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
-        path = tmp_path / "c" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.zeros(samples), rate)
-        return path
-
-    return write
 
 
 def manifest(*arguments: object) -> int:
@@ -48,7 +32,7 @@ def listed(out: Path) -> list[str]:
     return [os.path.basename(u.path) for split in ("train", "valid") for u in Manifest(out / f"{split}.tsv")]
 
 
-def test_what_is_listed_can_be_read(tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_listed_can_be_read(tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(20):
         wav(f"s{i % 4}/{i}.flac", 800 + i, 8000 if i % 2 else 16_000)
     assert manifest(tmp_path / "c", tmp_path / "o", "--valid", 0.3) == 0
@@ -64,7 +48,7 @@ def test_what_is_listed_can_be_read(tmp_path: Path, wav: Wav, capsys: pytest.Cap
 
 
 def test_bad_files_are_named_and_grouped(
-    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wav("good.wav", 16_000)
     wav("short.wav", 160)
@@ -88,7 +72,7 @@ def test_bad_files_are_named_and_grouped(
     assert "refused.tsv: 6\n" in shown and "2  cannot be opened as audio; the first: a.wav" in shown
 
 
-def test_strict_writes_no_manifest(tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]) -> None:
+def test_strict_writes_no_manifest(tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]) -> None:
     wav("good.wav")
     (tmp_path / "c" / "bad.wav").touch()
     assert manifest(tmp_path / "c", tmp_path / "o", "--strict") == 2
@@ -100,7 +84,7 @@ def test_strict_writes_no_manifest(tmp_path: Path, wav: Wav, capsys: pytest.Capt
 
 
 def test_everything_refused_keeps_the_old_manifest(
-    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = wav("x.wav")
     assert manifest(tmp_path / "c", tmp_path / "o") == 0
@@ -111,7 +95,7 @@ def test_everything_refused_keeps_the_old_manifest(
     assert (tmp_path / "o" / "train.tsv").read_bytes() == before and "x.wav" in refused(tmp_path / "o")
 
 
-def test_names_that_are_not_utf8_are_listed_readably_or_refused(tmp_path: Path, wav: Wav) -> None:
+def test_names_that_are_not_utf8_are_listed_readably_or_refused(tmp_path: Path, wav: Sound) -> None:
     good = wav("good.wav")
     odd = os.fsencode(good.parent) + b"/caf\xe9.wav"
     shutil.copy(good, odd)
@@ -124,7 +108,7 @@ def test_names_that_are_not_utf8_are_listed_readably_or_refused(tmp_path: Path, 
 
 
 def test_out_may_lie_in_the_corpus_and_paths_may_be_relative(
-    tmp_path: Path, wav: Wav, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wav: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for i in range(5):
         wav(f"{i}.wav")
@@ -138,7 +122,7 @@ def test_out_may_lie_in_the_corpus_and_paths_may_be_relative(
 
 
 def test_a_corpus_own_table_is_not_written_over(
-    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wav("x.wav")
     (tmp_path / "c" / "train.tsv").write_text("utt\tpath\tn_samples\nx\tx.wav\t1600\n")
@@ -148,7 +132,7 @@ def test_a_corpus_own_table_is_not_written_over(
 
 
 def test_test_sets_get_manifests_of_their_own(
-    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("train", "dev", "test"):
         wav(f"{name}.wav")
@@ -181,7 +165,7 @@ def test_test_sets_get_manifests_of_their_own(
     ],
 )
 def test_wrong_wishes_are_one_sentence(
-    tmp_path: Path, wav: Wav, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wav("x.wav")
     assert manifest(tmp_path / "c", tmp_path / "o", *options) == 2
@@ -191,7 +175,7 @@ def test_wrong_wishes_are_one_sentence(
 
 
 def test_a_suffix_of_ones_own_and_a_list_of_its_own(
-    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wav("x.wav").rename(tmp_path / "c" / "x.sound")
     assert manifest(tmp_path / "c", tmp_path / "o", "--ext", ".SOUND") == 0
@@ -202,7 +186,7 @@ def test_a_suffix_of_ones_own_and_a_list_of_its_own(
 
 
 def test_two_runs_into_one_folder_refuse_each_other(
-    tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wav("x.wav")
     with claimed(tmp_path / "o", Rank()):
@@ -211,7 +195,7 @@ def test_two_runs_into_one_folder_refuse_each_other(
     assert manifest(tmp_path / "c", tmp_path / "o") == 0
 
 
-def test_a_damaged_cache_is_a_warning(tmp_path: Path, wav: Wav, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_cache_is_a_warning(tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]) -> None:
     wav("x.wav")
     assert manifest(tmp_path / "c", tmp_path / "o") == 0
     (tmp_path / "o" / ".headers").write_bytes(os.urandom(64) + b"\n")
@@ -221,7 +205,7 @@ def test_a_damaged_cache_is_a_warning(tmp_path: Path, wav: Wav, capsys: pytest.C
     assert "1 of them known" in capsys.readouterr().out
 
 
-def test_it_starts_without_torch_and_fairseq(tmp_path: Path, wav: Wav) -> None:
+def test_it_starts_without_torch_and_fairseq(tmp_path: Path, wav: Sound) -> None:
     wav("x.wav")
     code = (
         "import sys\nfrom vqw2v_plugin.__main__ import main\nassert main(['manifest', *sys.argv[1:]]) == 0\n"

@@ -7,12 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from sounds import Sound
 
 from vqw2v_plugin.corpora.collect import CollectOptions, collect
 from vqw2v_plugin.corpora.manifest import Manifest
@@ -21,23 +19,7 @@ from vqw2v_plugin.corpora.splits import SplitPlan
 ROOT = Path(__file__).resolve().parents[2]
 
 
-Wav = Callable[..., Path]
-
-
-@pytest.fixture
-def wav(tmp_path: Path) -> Wav:
-    """Writes zeros to an audio file under the corpus' folder `c`."""
-
-    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
-        path = tmp_path / "c" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.zeros(samples), rate)
-        return path
-
-    return write
-
-
-def test_workers_and_order_change_nothing_and_new_files_move_no_old_ones(tmp_path: Path, wav: Wav) -> None:
+def test_workers_and_order_change_nothing_and_new_files_move_no_old_ones(tmp_path: Path, wav: Sound) -> None:
     for i in range(60):
         wav(f"{i}.wav", 160)
     plan = SplitPlan(valid=0.3)
@@ -53,7 +35,7 @@ def test_workers_and_order_change_nothing_and_new_files_move_no_old_ones(tmp_pat
         assert set(rows) <= set(more.splits[split])
 
 
-def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Wav) -> None:
+def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Sound) -> None:
     wav("x.wav", 100)
     collect(tmp_path / "c", tmp_path / "o")
     wav("x.wav", 200)
@@ -72,7 +54,7 @@ sys.exit(main(["manifest", *sys.argv[1:], "--workers", "1", "--valid", "0.2"]))
 """
 
 
-def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wav: Wav) -> None:
+def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wav: Sound) -> None:
     for i in range(150):
         wav(f"{i}.wav", 160)
     options = CollectOptions(plan=SplitPlan(valid=0.2))
@@ -95,7 +77,7 @@ def test_a_killed_run_leaves_whole_files_and_loses_no_headers(tmp_path: Path, wa
 
 
 def test_a_broken_disk_s_lock_is_not_taken_for_a_disk_without_locks(
-    tmp_path: Path, wav: Wav, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wav: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wav("x.wav", 160)
 

@@ -1,41 +1,12 @@
 """Sources of JSON lines: NeMo's and lhotse's rows are read, and what a manifest cannot say is refused."""
 
-import gzip
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from source_files import Write, lines, read
 
-from vqw2v_plugin.corpora.sources import KINDS, Entry, Refusal, find_kind, open_folder
-
-Write = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes a text file under the corpus' folder, with its folders."""
-
-    def make(name: str, text: str = "") -> Path:
-        path = tmp_path / "c" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-        return path
-
-    return make
-
-
-def read(folder: Path, kind: str) -> tuple[list[Entry], list[Refusal]]:
-    """What is read after the kind was found without help."""
-    opened = open_folder(str(folder))
-    assert find_kind(opened) == kind
-    items = [*opened.refused, *KINDS[kind].read(opened)]
-    return [i for i in items if isinstance(i, Entry)], [i for i in items if isinstance(i, Refusal)]
-
-
-def lines(*rows: object) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+from vqw2v_plugin.corpora.sources import KINDS, open_folder
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json", "jsonl.gz"])

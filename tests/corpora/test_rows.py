@@ -1,40 +1,20 @@
 """Rows: segments in samples of their own file, the columns that a corpus knows, speakers from paths."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from sounds import Sound
 
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.corpora.manifest import Manifest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-Wav = Callable[..., Path]
-
-
-@pytest.fixture
-def wav(tmp_path: Path) -> Wav:
-    """Writes zeros to an audio file under the corpus' folder `c`."""
-
-    def write(name: str, samples: int = 1600, rate: int = 16_000) -> Path:
-        path = tmp_path / "c" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.zeros(samples), rate)
-        return path
-
-    return write
 
 
 def manifest(*arguments: object) -> int:
     return cli.main(["manifest", *map(str, arguments)])
 
 
-def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Wav) -> None:
+def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Sound) -> None:
     wav("r.wav", 22_050, 22_050)
     wav("r2.wav", 8_000, 8_000)
     (tmp_path / "c" / "wav.scp").write_text("r r.wav\nr2 r2.wav\nr3 x |\n")
@@ -61,7 +41,7 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Wav)
     assert lines.count("utterance has no length") == 2 and "is a piped command" in lines
 
 
-def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Wav) -> None:
+def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Sound) -> None:
     wav("1-2-0001.wav")
     folder = tmp_path / "c" / "train-x" / "1" / "2"
     folder.mkdir(parents=True)
@@ -75,7 +55,7 @@ def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Wav) -> No
 
 
 @pytest.mark.parametrize("where", ["1", "^([^/]+)/", "-2"])
-def test_speakers_may_be_told_by_the_path(tmp_path: Path, wav: Wav, where: str) -> None:
+def test_speakers_may_be_told_by_the_path(tmp_path: Path, wav: Sound, where: str) -> None:
     for i in range(40):
         wav(f"spk{i % 8}/{i}.wav", 160)
     options = ["--speaker-disjoint", "--valid", 0.3, "--speaker-from", where]

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
 
 from vqw2v_plugin.modules.quantizers.gumbel import temperature_at
 from vqw2v_plugin.quantizers import (
     GumbelConfig,
     GumbelQuantizer,
     KmeansConfig,
-    KmeansQuantizer,
     Quantizer,
     build_quantizer,
     code_counts,
@@ -90,21 +90,6 @@ def in_pieces(quantizer: Quantizer, z: torch.Tensor) -> torch.Tensor:  # [T, C] 
 def test_codes_made_in_pieces_are_those_of_the_whole(name: str, combine: bool) -> None:
     quantizer, z = make(name, combine_groups=combine).eval(), torch.randn(50, 12)
     assert torch.equal(in_pieces(quantizer, z), quantizer.encode(z[None])[0])
-
-
-class OtherProjection(KmeansQuantizer):
-    def project(self, z: torch.Tensor) -> torch.Tensor:
-        return super().project(z.flip(-1))
-
-
-class OtherEncode(KmeansQuantizer):
-    def encode(self, z: torch.Tensor) -> torch.Tensor:
-        return (super().encode(z) + 1) % self.num_codes
-
-
-class OtherNearest(KmeansQuantizer):
-    def nearest(self, projected: torch.Tensor) -> torch.Tensor:
-        return super().nearest(-projected)
 
 
 class OverTime(GumbelQuantizer):

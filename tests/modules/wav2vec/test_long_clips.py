@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import pytest
 import torch
+from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
@@ -14,7 +15,7 @@ from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
 from vqw2v_plugin.modules.wav2vec.long_clips import PieceEncoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.quantizers import GumbelQuantizer, KmeansQuantizer, Quantizer, SplitEncode
+from vqw2v_plugin.quantizers import GumbelQuantizer, Quantizer, SplitEncode
 
 Tiny = Callable[..., VqWav2Vec]
 Network = TypeVar("Network", bound=torch.nn.Module)
@@ -98,21 +99,6 @@ def test_codes_are_the_network_s(
     exact = network.double().encode(wav(30_000)[None].double())[0]
     assert (codes == exact).float().mean() > 0.998  # near-ties alone: fp64 is another rounding
     assert torch.equal(codes, network.float().encode(wav(30_000)[None])[0])
-
-
-class OtherProjection(KmeansQuantizer):
-    def project(self, z: torch.Tensor) -> torch.Tensor:
-        return super().project(z.flip(-1))
-
-
-class OtherEncode(KmeansQuantizer):
-    def encode(self, z: torch.Tensor) -> torch.Tensor:
-        return (super().encode(z) + 1) % self.num_codes
-
-
-class OtherNearest(KmeansQuantizer):
-    def nearest(self, projected: torch.Tensor) -> torch.Tensor:
-        return super().nearest(-projected)
 
 
 class OverTime(GumbelQuantizer):
