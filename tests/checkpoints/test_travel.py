@@ -20,7 +20,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 from vqw2v_plugin.checkpoints.bert import load_bert
 from vqw2v_plugin.checkpoints.checks import check_settings
-from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
 from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored, State
 from vqw2v_plugin.checkpoints.travel import comes_from, export_folder, import_checkpoint
@@ -71,8 +71,6 @@ def test_a_folder_that_an_earlier_version_exported_is_imported() -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_a_file_was_made_from_is_known_by_its_hash(name: str, tmp_path: Path) -> None:
-    from vqw2v_plugin.checkpoints.files import checkpoint_hash
-
     trained, folder, _, imported = carried(name, tmp_path)
     for path in (trained, folder, imported):
         assert comes_from(path, checkpoint_hash(trained))
@@ -82,8 +80,6 @@ def test_what_a_file_was_made_from_is_known_by_its_hash(name: str, tmp_path: Pat
 
 def test_a_folder_of_another_dictionary_is_another_file(tmp_path: Path) -> None:
     """Two BERTs of the same weights whose symbols stand in another order give other features."""
-    from vqw2v_plugin.checkpoints.files import checkpoint_hash
-
     _, folder, _, _ = carried("bert", tmp_path)
     before = checkpoint_hash(folder)
     config = json.loads((folder / "config.json").read_text())
