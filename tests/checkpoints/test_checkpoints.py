@@ -211,6 +211,10 @@ def test_broken_safetensors_are_refused(tiny: Tiny, tmp_path: Path) -> None:
     weights, whole = load_file(file), file.read_bytes()
     name = "quantizer.codebook.entries"
     save_file({**weights, name: weights[name][:, :5].contiguous()}, file)
+    assert "is not the file that was written; copy it anew" in message(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["weights_sha256"]  # as who changes weights is told to
+    (folder / "config.json").write_text(json.dumps(config))
     assert f"`{name}` has the shape [2, 5, 8], expected [2, 8, 8]" in message(folder)
     for content in (whole[:-100], b"hello", b""):
         file.write_bytes(content)
