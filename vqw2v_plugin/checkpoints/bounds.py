@@ -6,13 +6,14 @@ Settings are a few bytes and may ask for any size; building ends as soon as it i
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registration
+from torch.overrides import TorchFunctionMode
 
 _MORE = 1 << 20  # numbers beside those that a file holds: what earlier files lack, tables that are computed
 _MODULES_A_WEIGHT, _MORE_MODULES = 20, 1000  # activations and dropouts have no weights
@@ -30,6 +31,19 @@ def bytes_held(weights: Iterable[Tensor]) -> int:
             storage = weight.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes()
     return sum(held.values())
+
+
+class WithoutMemory(TorchFunctionMode):
+    """Tensors have sizes and nothing else; to fill them would load seconds of torch's own code."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name, given = getattr(func, "__name__", ""), kwargs or {}
+        filled = args[0] if args else given.get("tensor")  # as torch.nn.init names it
+        if name.endswith("_") and not name.endswith("__") and isinstance(filled, Tensor) and filled.is_meta:
+            return filled
+        return func(*args, **given)
 
 
 @contextmanager

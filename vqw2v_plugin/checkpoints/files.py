@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..common.files import beside
 from ..common.words import shortened
+from ..stack import torch_problem
 from .archive import CheckpointError as CheckpointError
 from .archive import damage, foreign_globals, special_file
 from .checks import is_repeated
@@ -36,6 +37,8 @@ def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; expected a file such as checkpoints/checkpoint_best.pt")
     _need_file(path, "is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt")
+    if gap := torch_problem():
+        raise CheckpointError(f"{path} is not read: {gap}")
     if broken := damage(path):
         raise CheckpointError(_unreadable(path, broken))
     try:

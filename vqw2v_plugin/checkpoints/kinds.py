@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.words import shortened
-from .bounds import no_larger_than
+from .bounds import WithoutMemory, no_larger_than
 from .checks import check_finite, load_weights
 from .files import CheckpointError
 
@@ -137,7 +137,7 @@ class Kind(ABC, Generic[N]):
     def _try(self, header: Header) -> None:
         """`build` where tensors have no memory: what is too large says so before it has any."""
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), WithoutMemory():
                 self.build(header)
         except (NotImplementedError, RuntimeError):  # a quantizer that looks at numbers as it is made
             pass

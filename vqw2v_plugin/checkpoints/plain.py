@@ -112,5 +112,7 @@ def _refuse_references(value: Any, where: str) -> None:
         if _REFERENCE in (value if isinstance(value, str) else value.decode("latin-1")):
             raise ValueError(f"`{where}` is {shown(value)}; expected a value, not a reference to another one")
         return
-    for item in _inner(value) or ():
+    for name, item in value.items() if isinstance(value, Mapping) else ():
+        _refuse_references(item, f"{where}.{name}")
+    for item in value if isinstance(value, (list, tuple)) else ():
         _refuse_references(item, where)

@@ -9,6 +9,7 @@ whose evaluation would do more than to make a value: these are refused.
 
 import functools
 import inspect
+import pickle
 import warnings
 import zipfile
 from contextvars import ContextVar
@@ -78,10 +79,16 @@ def _load(original: Callable[..., Any], path: Any, *args: Any, **kwargs: Any) ->
     """What it answers is built by fairseq; nothing of the file has been until then."""
     local = Path(PathManager.get_local_path(path))
     wanted = _wanted.get()
+    if special := special_file(local):  # would be waited for
+        raise CheckpointError(f"{local} is {special}; expected a file")
     if wanted or (wanted is None and _says_ours(local)):
         look_at(local)
         return original(path, *args, **kwargs)
-    state = original(path, *args, **kwargs)
+    try:
+        state = original(path, *args, **kwargs)
+    except pickle.UnpicklingError:
+        read_pickle(local)  # says it in a sentence, where torch says how to run it all the same
+        raise
     _refuse_harm(state, local)
     return state
 
@@ -148,8 +155,6 @@ def _model_class(name: Any) -> Optional[type]:
 
 def _says_ours(path: Path) -> bool:
     """Whether a file names a model or task of ours; what cannot be read as plain data says nothing."""
-    if special_file(path) or not path.is_file():
-        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
