@@ -33,9 +33,17 @@ def special_file(path: str | os.PathLike[str]) -> str:
     return "a FIFO" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
+def is_archive(path: Path) -> bool:
+    """Whether it is a zip archive, damaged or not, with a table of contents at its end."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # found, and not understood
+        return True
+
+
 def damage(path: Path) -> str:
     """Why a zip archive is not what `torch.save` wrote; "" if it is, or is of 2018's format without sums."""
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         return ""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -55,7 +63,7 @@ def damage(path: Path) -> str:
 def foreign_globals(path: Path) -> Iterator[str]:
     """What else than tensors a pickle of an unusual protocol names; it is looked at, never loaded."""
     try:
-        if zipfile.is_zipfile(path):
+        if is_archive(path):
             with zipfile.ZipFile(path) as archive:
                 pickles = [archive.open(name) for name in archive.namelist() if name.endswith("data.pkl")]
                 for stream in pickles:

@@ -10,7 +10,6 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from ..common.files import beside
 from ..common.words import shortened
 from ..stack import torch_problem
 from .archive import CheckpointError as CheckpointError
-from .archive import damage, foreign_globals, special_file
+from .archive import damage, foreign_globals, is_archive, special_file
 from .checks import is_repeated
 from .plain import check_size
 
@@ -107,7 +106,7 @@ def _defect(path: Path, error: Exception) -> str:
         begins = file.read(2)
     if not begins:
         return "it is empty"
-    if begins == b"PK" and not zipfile.is_zipfile(path):
+    if begins == b"PK" and not is_archive(path):
         return "it breaks off"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_TORCH_ADVICE)]

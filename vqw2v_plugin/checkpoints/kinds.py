@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from ..common.words import shortened
 from .bounds import WithoutMemory, no_larger_than
-from .checks import check_finite, load_weights
+from .checks import check_finite, load_weights, shown
 from .files import CheckpointError
 
 N = TypeVar("N", bound=nn.Module)
 Weights = dict[str, Tensor]
 State = Mapping[str, Any]  # what the trainer's file holds
+
+
+HIGHEST_RATE = 10_000_000  # Hz; more is a mistake, and would be resampled to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Audio:
     normalize: bool = False  # each clip at zero mean and unit variance
 
     def __post_init__(self) -> None:
-        if type(self.sample_rate) is not int or self.sample_rate < 1:
-            raise ValueError(f"`sample_rate` is {self.sample_rate!r}; expected a number of Hz")
+        if type(self.sample_rate) is not int or not 1 <= self.sample_rate <= HIGHEST_RATE:
+            raise ValueError(
+                f"`sample_rate` is {shown(self.sample_rate)}; expected a number of Hz, "
+                f"{HIGHEST_RATE:,} at most"
+            )
         if type(self.normalize) is not bool:
             raise ValueError(f"`normalize` is {self.normalize!r}; expected true or false")
 
@@ -132,7 +138,9 @@ class Kind(ABC, Generic[N]):
             raise CheckpointError(f"{where}: {error}") from error
         except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{where}: its settings give no network: {shortened(reason)}") from error
+            raise CheckpointError(
+                f"{where}: its settings give no network: {shortened(reason, 1500)}"
+            ) from error
 
     def _try(self, header: Header) -> None:
         """`build` where tensors have no memory: what is too large says so before it has any."""

@@ -11,7 +11,6 @@ import functools
 import inspect
 import pickle
 import warnings
-import zipfile
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
@@ -23,7 +22,7 @@ from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
-from ..checkpoints.archive import special_file
+from ..checkpoints.archive import is_archive, special_file
 from ..checkpoints.files import CheckpointError, read_pickle
 from ..checkpoints.format import mapping, model_name, model_options, read_state
 from ..checkpoints.kinds import KINDS
@@ -158,7 +157,7 @@ def _says_ours(path: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive(path))
         model = _model_class(model_name(state))
         task = tasks.TASK_REGISTRY.get(mapping(mapping(state.get("cfg")).get("task")).get("_name"))
     except Exception:  # fairseq says what is wrong with it
