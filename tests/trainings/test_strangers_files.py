@@ -34,21 +34,15 @@ HYDRA = [
 ]
 COMMANDS = {
     "generate": ["fairseq-generate", *DECODE, "--path", "theirs.pt"],
-    "ensemble": ["fairseq-generate", *DECODE, "--path", "ours.pt:theirs.pt"],
+    "ensemble": ["fairseq-generate", *DECODE, "--path", "theirs.pt:ours.pt"],
     "interactive": ["fairseq-interactive", *DECODE[:-3], "--cpu", "--path", "theirs.pt"],
     "validate": [
         *("fairseq-validate", "mel", *PLUGIN, "--task", "vq_acoustic", "--path", "theirs.pt", "--cpu"),
         *("--max-tokens", "2000"),
     ],
     "validate, its task": [
-        "fairseq-validate",
-        "mel",
-        *PLUGIN,
-        "--path",
-        "theirs.pt",
-        "--cpu",
-        "--max-tokens",
-        "9",
+        *("fairseq-validate", "mel", *PLUGIN, "--task", "audio_pretraining", "--path", "theirs.pt", "--cpu"),
+        *("--max-tokens", "2000"),
     ],
     "eval-lm": [
         "fairseq-eval-lm",
