@@ -22,15 +22,9 @@ LEARN = [
     *("--max-update", "1", "--num-workers", "0"),
 ]
 HYDRA = [
-    *(f"common.user_dir={ROOT / 'vqw2v_plugin'}", "common.cpu=true", "+task._name=vq_acoustic"),
-    *("+task.data=FOLDER/mel", "+task.labels=FOLDER/labels", "+model._name=vq_wav2letter_tiny"),
-    *(
-        "+criterion._name=vq_ctc",
-        "optimizer._name=adam",
-        "optimization.lr=[0.001]",
-        "optimization.max_update=1",
-    ),
-    *("dataset.max_tokens=2000", "dataset.num_workers=0", "lr_scheduler._name=fixed"),
+    *("--config-dir", str(ROOT / "examples" / "acoustic"), "--config-name", "tiny", "common.cpu=true"),
+    *(f"common.user_dir={ROOT / 'vqw2v_plugin'}", "task.data=FOLDER/mel", "task.labels=FOLDER/labels"),
+    *("optimization.max_update=1", "dataset.num_workers=0"),
 ]
 COMMANDS = {
     "generate": ["fairseq-generate", *DECODE, "--path", "theirs.pt"],
