@@ -35,7 +35,7 @@ setup(
     packages=find_packages(include=["vqw2v_plugin", "vqw2v_plugin.*"]),
     package_data={"vqw2v_plugin.analysis.report_page": ["page.css", "page.js"]},
     install_requires=[
-        "torch>=2.5",  # the first whose `safe_globals` lets old checkpoints be read without unpickling code
+        "torch>={}.{}".format(*stack["FIRST_TORCH"]),
         "numpy>=1.26",
         "omegaconf",
         "safetensors",

@@ -121,21 +121,25 @@ def test_a_folder_named_like_a_module_is_not_the_module(
 
 
 @pytest.mark.parametrize(
-    ("torch", "numpy", "fits"),
+    ("torch", "fits"),
     [
-        ("2.2.2+cpu", "2.4.6", False),
-        ("2.2.2", "1.26.4", True),
-        ("2.13.0+cpu", "2.4.6", True),
-        ("", "2.4.6", True),
+        ("2.2.2+cpu", False),
+        ("2.5.1", False),
+        ("2.6.0", True),
+        ("2.13.0+cpu", True),
+        ("3.0", True),
+        ("", True),
     ],
 )
-def test_torch_and_numpy_are_compared_by_version(
-    torch: str, numpy: str, fits: bool, unimported: pytest.MonkeyPatch
+def test_torch_that_a_checkpoint_can_make_run_code_is_refused(
+    torch: str, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unimported.setattr(stack, "distribution_version", {"torch": torch, "numpy": numpy}.get)
-    sentence = stack.numpy_problem()
+    monkeypatch.setattr(stack, "distribution_version", {"torch": torch}.get)
+    sentence = stack.torch_problem()
     assert (sentence == "") == fits
-    assert fits or ("torch 2.2.2" in sentence and "pip install" in sentence)
+    assert fits or (
+        f"torch {torch} can be made" in sentence and "`pip install --upgrade 'torch>=2.6'`" in sentence
+    )
 
 
 def test_imported_torch_that_cannot_read_numpy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +229,7 @@ def test_setup_requires_the_fork_only_without_upstream_fairseq(tmp_path: Path) -
     write_distribution(tmp_path / "upstream", "fairseq", "0.12.2")
     assert stack.FORK in requirements(tmp_path / "out1", tmp_path / "bare")
     with_upstream = requirements(tmp_path / "out2", tmp_path / "upstream")
-    assert "fairseq" not in with_upstream and "torch" in with_upstream
+    assert "fairseq" not in with_upstream and "torch>=2.6" in with_upstream
 
 
 def test_setup_refuses_an_unsupported_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ NEWEST_PYTHON = (3, 12)
 FORK = "fairseq-fixed==0.12.3.1"
 BUILD_TOOLS = "cython setuptools wheel"
 INSTALL_FORK = f"`pip install torch numpy {BUILD_TOOLS}`, then `pip install --no-build-isolation {FORK}`"
-FIRST_TORCH_FOR_NUMPY_2 = (2, 3)
+FIRST_TORCH = (2, 6)  # before it a checkpoint can have code run, `weights_only` or not (CVE-2025-32434)
 
 # What pip calls a module that only some commands need.
 OPTIONAL_MODULES = {
@@ -55,10 +55,17 @@ def python_problem(version: "tuple[int, ...]" = sys.version_info[:3]) -> str:
 
 
 def torch_problem() -> str:
-    """One sentence when torch is not installed, else nothing."""
-    if _is_installed("torch"):
-        return ""
-    return "torch is not installed: `pip install torch`, before fairseq, whose build needs it"
+    """One sentence when torch is not installed or would run what a checkpoint says, else nothing."""
+    if not _is_installed("torch"):
+        return "torch is not installed: `pip install torch`, before fairseq, whose build needs it"
+    # A version that nobody recorded (a source tree on the path) says nothing.
+    if (0, 0) < _version_pair("torch") < FIRST_TORCH:
+        oldest = ".".join(map(str, FIRST_TORCH))
+        return (
+            f"torch {distribution_version('torch')} can be made to run code by the checkpoint that it loads: "
+            f"`pip install --upgrade 'torch>={oldest}'`"
+        )
+    return ""
 
 
 def numpy_problem() -> str:
@@ -67,11 +74,7 @@ def numpy_problem() -> str:
         return "numpy is not installed: `pip install numpy`"
     if "torch" in sys.modules:
         return _exchange_problem()
-    torch_version, numpy_version = _version_pair("torch"), _version_pair("numpy")
-    # A version that nobody recorded (a source tree on the path) is judged once torch is imported.
-    if numpy_version >= (2, 0) and (0, 0) < torch_version < FIRST_TORCH_FOR_NUMPY_2:
-        return _torch_against_numpy()
-    return ""
+    return ""  # every torch that is taken was built for numpy 1 and 2
 
 
 def fairseq_problem() -> str:
@@ -206,7 +209,7 @@ def _torch_against_numpy() -> str:
     numpy_version = distribution_version("numpy") or "of this environment"
     return (
         f"torch {torch_version} was built against another numpy than numpy {numpy_version} and cannot read "
-        "its arrays: `pip install --upgrade torch` (2.3 or later), or `pip install 'numpy<2'`"
+        "its arrays: `pip install --upgrade torch`, or `pip install 'numpy<2'`"
     )
 
 

@@ -16,16 +16,18 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 
+from ..modules.acoustic.conv_stack import ARCHS
 from ..modules.acoustic.losses import make_sequence_loss
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
 from ..stores.feature_spec import FeatureSpec, first_difference
 from ..text.units import Units
-from .checks import check_settings
+from .checks import check_settings, shown
 from .files import CheckpointError
 from .format import load, model_options
 from .kinds import Header, Kind, Restored, State
 
 _FRONT = "front."  # of the names of weights
+_NAMES_HERE = {"conv_layers": "layers", "normalize_features": "normalize"}  # of fairseq's options
 _ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
 
 
@@ -164,6 +166,18 @@ class AcousticKind(Kind[AcousticModel]):
             "task_state": {"acoustic": {**acoustic, "repeats": len(units.repeats)}},
             "model": About(about).state_dict(prefix="about."),
         }
+
+    def check_options(self, header: Header, name: str, options: Mapping[str, Any]) -> None:
+        if name not in ARCHS:
+            raise ValueError(f"the model is {name!r}; expected one of {', '.join(ARCHS)}")
+        asked = {"normalize_features": "utterance", **ARCHS[name]._asdict()}
+        asked |= {option: options[option] for option in asked if options.get(option) is not None}
+        for option, value in asked.items():
+            said = header.settings.get(_NAMES_HERE.get(option, option))
+            if value != said:
+                raise ValueError(
+                    f"`{option}` is {shown(value)}, and the network has {shown(said)}; expected the same"
+                )
 
     def build(self, header: Header) -> AcousticModel:
         extra, config = _extra(header), check_settings(AcousticConfig, header.settings)

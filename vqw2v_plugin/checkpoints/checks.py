@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from ..common.on_off import is_on
-from .files import CheckpointError
+from ..common.words import shortened
+from .archive import CheckpointError
 
 C = TypeVar("C")
 _NAMES = {float: "float, a finite number", bool: "true or false"}
 _NAMED = 3  # how many misfitting weights an error names
-_SHOWN = 120  # characters of a wrong value
 
 
 class _Misfit(Exception):
@@ -42,7 +42,7 @@ def check_settings(config_class: type[C], settings: Mapping[str, Any], within: s
         try:
             checked[name] = _fitting(value, hints[name])
         except _Misfit:
-            raise ValueError(f"`{within}{name}` is {_shown(value)}; expected {_name(hints[name])}") from None
+            raise ValueError(f"`{within}{name}` is {shown(value)}; expected {_name(hints[name])}") from None
     for name, f in fields.items():
         if name not in checked and f.default is f.default_factory is dataclasses.MISSING:
             raise ValueError(f"`{within}{name}` is missing; expected {_name(hints[name])}")
@@ -100,9 +100,12 @@ def _name(kind: Any) -> str:
     return name.replace("typing.", "").replace("collections.abc.", "")
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def shown(value: Any) -> str:
+    """A value that a file holds, for a message."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists without end
+        return f"a {type(value).__name__} that is too large to show"
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
@@ -137,6 +140,13 @@ def check_finite(weights: Mapping[str, Tensor], where: str) -> None:
     for name, value in weights.items():
         if problem := _problem(value, None):
             raise CheckpointError(f"{where}: its weights do not fit: `{name}` {problem}")
+
+
+def is_repeated(value: Tensor) -> bool:
+    """Whether a few numbers of memory are said to be many: a file of a kilobyte may claim terabytes so."""
+    if value.layout is not torch.strided or value.is_meta:
+        return False
+    return value.numel() * value.element_size() > value.untyped_storage().nbytes()
 
 
 def _problem(value: Tensor, own: Tensor | None) -> str:

@@ -8,36 +8,38 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import pickletools
 import re
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..common.files import beside
+from ..common.words import shortened
+from ..stack import torch_problem
+from .archive import CheckpointError as CheckpointError
+from .archive import damage, foreign_globals, is_archive, special_file
+from .checks import is_repeated
+from .plain import check_size
 
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
-_PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
+DIGEST = "weights_sha256"  # of config.json: safetensors have no sums of their own
+_LONGEST_JSON = 256 << 20  # bytes; a dictionary of a million symbols has a tenth of that
 _TORCH_ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and the reason."""
 
 
 def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
     """What `torch.save` wrote, as tensors and plain data; classes beyond these must be `admitted` by name."""
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; expected a file such as checkpoints/checkpoint_best.pt")
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt"
-        )
+    _need_file(path, "is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt")
+    if gap := torch_problem():
+        raise CheckpointError(f"{path} is not read: {gap}")
+    if broken := damage(path):
+        raise CheckpointError(_unreadable(path, broken))
     try:
         with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickles, which end in an error of ours anyway
@@ -51,10 +53,15 @@ def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
     for name, value in state["model"].items():
         if not isinstance(name, str):
             raise CheckpointError(f"{path}: a weight is called {name!r}; expected a name")
-        if not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{path}: weight {name!r} is of type {type(value).__name__}; expected a tensor"
+        if not isinstance(value, Tensor) or is_repeated(value):
+            kind = (
+                "a tensor of less memory than numbers" if isinstance(value, Tensor) else type(value).__name__
             )
+            raise CheckpointError(f"{path}: weight {name!r} is of type {kind}; expected a plain tensor")
+    try:
+        check_size(state)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     return state
 
 
@@ -65,7 +72,7 @@ def _refusal(path: Path, error: Exception, admitted: Sequence[type]) -> str:
     culprit = named[1] if named else ""
     if not named and "operand" in text:
         known = {f"{cls.__module__}.{cls.__qualname__}" for cls in admitted}
-        culprit = next((name for name in _foreign_globals(path) if name not in known), "")
+        culprit = next((name for name in foreign_globals(path) if name not in known), "")
     if culprit == "argparse.Namespace":
         return (
             f"{path} holds `args` as {culprit}, as stock fairseq's files of 2019 do; "
@@ -76,10 +83,22 @@ def _refusal(path: Path, error: Exception, admitted: Sequence[type]) -> str:
             f"{path} is refused and nothing in it was run: it carries the Python object `{culprit}`, and a "
             f"checkpoint may hold tensors and plain data alone; get it from its maker without that object"
         )
+    return _unreadable(path, _defect(path, error))
+
+
+def _unreadable(path: Path, reason: str) -> str:
     return (
-        f"{path} cannot be read as a checkpoint of weights alone ({_defect(path, error)}); expected a whole "
+        f"{path} cannot be read as a checkpoint of weights alone ({reason}); expected a whole "
         f"file that torch.save wrote: copy it anew, or name another"
     )
+
+
+def _need_file(path: Path, otherwise: str) -> None:
+    """Refuses what is not there, and what is no file: opening a FIFO or a device may never end."""
+    if special := special_file(path):
+        raise CheckpointError(f"{path} is {special}; expected a file")
+    if not path.is_file():
+        raise CheckpointError(f"{path} {otherwise}")
 
 
 def _defect(path: Path, error: Exception) -> str:
@@ -87,7 +106,7 @@ def _defect(path: Path, error: Exception) -> str:
         begins = file.read(2)
     if not begins:
         return "it is empty"
-    if begins == b"PK" and not zipfile.is_zipfile(path):
+    if begins == b"PK" and not is_archive(path):
         return "it breaks off"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_TORCH_ADVICE)]
@@ -98,33 +117,6 @@ def _defect(path: Path, error: Exception) -> str:
             "its pickle has another protocol than torch.save's" if begins == b"PK" else "it is something else"
         )
     return reasons[0].split(". In PyTorch")[0].rstrip(".")  # what follows is how to run it all the same
-
-
-def _foreign_globals(path: Path) -> Iterator[str]:
-    """What else than tensors a pickle of an unusual protocol names; it is looked at, never loaded."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                pickles = [archive.open(name) for name in archive.namelist() if name.endswith("data.pkl")]
-                for stream in pickles:
-                    yield from _globals(stream)
-        else:
-            with path.open("rb") as stream:
-                while stream.peek(1):
-                    yield from _globals(stream)
-    except Exception:  # whatever is wrong with it, the file is refused anyway, only with a vaguer sentence
-        return
-
-
-def _globals(stream: IO[bytes]) -> Iterator[str]:
-    texts: list[str] = []
-    for opcode, value, _ in pickletools.genops(stream):
-        if opcode.name == "GLOBAL":
-            texts = str(value).split(" ")
-        elif isinstance(value, str):
-            texts = [*texts[-1:], value]
-        if opcode.name in ("GLOBAL", "STACK_GLOBAL") and not texts[0].startswith(_PLAIN):
-            yield ".".join(texts)
 
 
 def write_pickle(path: Path, state: Mapping[str, Any], force: bool = False) -> None:
@@ -148,7 +140,8 @@ def write_folder(
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
     content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others
     _write_whole(folder / WEIGHTS_NAME, lambda part: part.write_bytes(content))
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    said = {**config, DIGEST: hashlib.sha256(content).hexdigest()}
+    text = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
     _write_whole(folder / CONFIG_NAME, lambda part: part.write_bytes(text.encode()))
 
 
@@ -160,25 +153,40 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
     weights = path / WEIGHTS_NAME if path.is_dir() else path
     config = weights.parent / CONFIG_NAME
     for file in (weights, config):
-        if not file.is_file():
-            raise CheckpointError(
-                f"{file} is missing; expected {WEIGHTS_NAME} and {CONFIG_NAME} side by side"
-            )
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{config} is no JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{config} holds a {type(settings).__name__}; expected a JSON object")
+        _need_file(file, f"is missing; expected {WEIGHTS_NAME} and {CONFIG_NAME} side by side")
+    settings = _read_json(config)
+    digest = settings.get(DIGEST)
+    if digest is not None and digest != (found := sha256(weights)):
+        raise CheckpointError(
+            f"{weights} has the SHA-256 {found[:12]}…, and {CONFIG_NAME} says {shortened(str(digest), 12)}: "
+            f"it is not the file that was written; copy it anew, or take `{DIGEST}` out of {CONFIG_NAME} "
+            f"if you have changed the weights yourself"
+        )
     try:
         return settings, load_file(weights), config
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(
             f"{weights} cannot be read as safetensors ({error}); expected a whole file: copy it anew"
         ) from error
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _LONGEST_JSON:
+        raise CheckpointError(
+            f"{path} has {path.stat().st_size:,} bytes; expected the few that `vqw2v export` writes"
+        )
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from None
+    if not isinstance(said, dict):
+        raise CheckpointError(f"{path} holds a {type(said).__name__}; expected a JSON object")
+    return said
+
+
 def sha256(path: Path) -> str:
+    if special := special_file(path):
+        raise CheckpointError(f"{path} is {special}; expected a file")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -210,9 +218,9 @@ def checkpoint_hash(checkpoint: str | Path) -> str:
         return sha256(path)
     weights = sha256(path / WEIGHTS_NAME)
     try:
-        config = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
+        config = _read_json(path / CONFIG_NAME)
         extra = config.get("extra") if config["model"] != "vq_wav2vec" else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError):
         extra = None  # whoever loads it says what is wrong
     if extra is None:
         return weights

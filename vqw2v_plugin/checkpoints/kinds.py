@@ -12,12 +12,17 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .checks import check_finite, load_weights
+from ..common.words import shortened
+from .bounds import WithoutMemory, no_larger_than
+from .checks import check_finite, load_weights, shown
 from .files import CheckpointError
 
 N = TypeVar("N", bound=nn.Module)
 Weights = dict[str, Tensor]
 State = Mapping[str, Any]  # what the trainer's file holds
+
+
+HIGHEST_RATE = 10_000_000  # Hz; more is a mistake, and would be resampled to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +33,11 @@ class Audio:
     normalize: bool = False  # each clip at zero mean and unit variance
 
     def __post_init__(self) -> None:
-        if type(self.sample_rate) is not int or self.sample_rate < 1:
-            raise ValueError(f"`sample_rate` is {self.sample_rate!r}; expected a number of Hz")
+        if type(self.sample_rate) is not int or not 1 <= self.sample_rate <= HIGHEST_RATE:
+            raise ValueError(
+                f"`sample_rate` is {shown(self.sample_rate)}; expected a number of Hz, "
+                f"{HIGHEST_RATE:,} at most"
+            )
         if type(self.normalize) is not bool:
             raise ValueError(f"`normalize` is {self.normalize!r}; expected true or false")
 
@@ -94,6 +102,9 @@ class Kind(ABC, Generic[N]):
     def state(self, header: Header) -> dict[str, Any]:
         """The same for a trainer's file: `cfg`, and if need be `task_state`, and `model` but for weights."""
 
+    def check_options(self, header: Header, name: str, options: Mapping[str, Any]) -> None:
+        """A ValueError where fairseq's options of the model, which it builds from, are not the header's."""
+
     @abstractmethod
     def build(self, header: Header) -> N:
         """An untrained network; a ValueError where the header is wrong."""
@@ -114,18 +125,30 @@ class Kind(ABC, Generic[N]):
         raise NotImplementedError
 
     def restore(self, header: Header, weights: Mapping[str, Tensor], where: str) -> Restored[N]:
-        return self.with_weights(header, self.untrained(header, where), weights, where)
+        return self.with_weights(header, self.untrained(header, weights, where), weights, where)
 
-    def untrained(self, header: Header, where: str) -> N:
-        """`build`, whatever the header says; the caller's random numbers are left alone."""
+    def untrained(self, header: Header, weights: Mapping[str, Tensor], where: str) -> N:
+        """`build`, whatever the header says of these weights; the caller's random numbers stay."""
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), no_larger_than(weights.values()):
+                self._try(header)
+            with torch.random.fork_rng(devices=[]), no_larger_than(weights.values()):
                 return self.build(header)
         except CheckpointError as error:
             raise CheckpointError(f"{where}: {error}") from error
-        except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
+        except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{where}: its settings give no network: {reason}") from error
+            raise CheckpointError(
+                f"{where}: its settings give no network: {shortened(reason, 1500)}"
+            ) from error
+
+    def _try(self, header: Header) -> None:
+        """`build` where tensors have no memory: what is too large says so before it has any."""
+        try:
+            with torch.device("meta"), WithoutMemory():
+                self.build(header)
+        except (NotImplementedError, RuntimeError):  # a quantizer that looks at numbers as it is made
+            pass
 
     def with_weights(
         self, header: Header, network: N, weights: Mapping[str, Tensor], where: str

@@ -156,7 +156,7 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
             audio = Audio.of({name: value for name, value in stock.task.items() if value is not None})
             extra = {"infonce": bool(stock.options.get("infonce") or False)}
             header = Header(self.model, given, audio, extra, made_from, num_updates(state))
-            network = self.untrained(header, "stock's model")
+            network = self.untrained(header, state["model"], "stock's model")
             weights = wav2vec_weights_of_stock(state["model"], network)
             restored = self.with_weights(header, network, weights, "stock's model")
         except ValueError as error:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..modules.layers.conv_spec import ConvGeometry
 from .base import DEFAULT_BANDS, FeatureOptions, Features, Layer
 
+_MOST_BANDS, _HIGHEST_RATE = 10_000, 1_000_000  # beyond these a file's word alone would take all memory
 _FLOOR = 1e-10  # of an energy, before the logarithm
 _FRAMES = 1 << 14  # at a time
 
@@ -32,9 +33,10 @@ class LogMel:
         device: torch.device | str = "cpu",
         num_cepstra: int | None = None,
     ) -> None:
-        if num_bands < 1 or sample_rate < 400:
+        if not (1 <= num_bands <= _MOST_BANDS and 400 <= sample_rate <= _HIGHEST_RATE):
             raise ValueError(
-                f"`num_bands` is {num_bands}, `sample_rate` {sample_rate}; expected 1 and 400 at least"
+                f"`num_bands` is {num_bands}, `sample_rate` {sample_rate}; expected 1 to "
+                f"{_MOST_BANDS:,} and 400 to {_HIGHEST_RATE:,}"
             )
         if num_cepstra is not None and not 1 <= num_cepstra <= num_bands:
             raise ValueError(

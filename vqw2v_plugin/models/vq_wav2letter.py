@@ -3,7 +3,7 @@
 import logging
 import sys
 from dataclasses import dataclass, field, fields
-from typing import Any, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
@@ -131,16 +131,11 @@ class VqWav2LetterModel(BaseFairseqModel):
 def network_config(cfg: Any, in_dim: int, num_columns: int) -> AcousticConfig:
     """The options given, and the arch's where none is given."""
     arch = ARCHS[getattr(cfg, "_name", None) or "vq_wav2letter"]
-    given = {name: getattr(cfg, name) for name in arch._fields}
-    stack = arch._replace(**{name: value for name, value in given.items() if value is not None})
-    masks = SpecMasks(
-        cfg.time_masks,
-        cfg.time_mask_width,
-        cfg.time_mask_share,
-        cfg.feature_masks,
-        cfg.feature_mask_width,
-    )
-    return AcousticConfig(in_dim, num_columns, *stack, cfg.normalize_features, masks)
+    # a checkpoint from before there was an option has its default
+    given: Dict[str, Any] = {f.name: getattr(cfg, f.name, f.default) for f in fields(VqWav2LetterConfig)}
+    stack = arch._replace(**{name: given[name] for name in arch._fields if given[name] is not None})
+    masks = SpecMasks(**{f.name: given[f.name] for f in fields(SpecMasks)})
+    return AcousticConfig(in_dim, num_columns, *stack, given["normalize_features"], masks)
 
 
 FRONT = {

@@ -41,7 +41,10 @@ def mend_last_checkpoint(save_dir: str | Path) -> None:
 
 def is_whole(checkpoint: Path) -> bool:
     """A zip archive keeps its table of contents at its end, so a piece of one has none."""
-    return zipfile.is_zipfile(checkpoint)
+    try:
+        return zipfile.is_zipfile(checkpoint)
+    except zipfile.BadZipFile:  # damaged, and where its table should be
+        return False
 
 
 def check_ranks() -> None:

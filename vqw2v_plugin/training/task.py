@@ -11,6 +11,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from .look_first import need_our_model
 from .restart import LAST, check_ranks, mend_last_checkpoint
 from .update_guard import UpdateGuard
 
@@ -42,7 +43,9 @@ class TrainingTask(FairseqTask):
         """Refuses data that is not there when a training begins; fairseq does later, and less clearly."""
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        if not from_checkpoint:
+        if from_checkpoint:
+            need_our_model(cfg)
+        else:
             self.check_data()
             check_ranks()
             if self.cfg.restore_file == LAST:

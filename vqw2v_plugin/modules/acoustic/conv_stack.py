@@ -5,7 +5,6 @@ Shapes: B batch, T frames in, T' frames out, C channels in, O channels out.
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ..kernels.dropout import dropout
-from ..layers.conv_spec import literal
+from ..layers.conv_spec import read_rows
 from ..layers.padding import padding
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -74,12 +73,7 @@ class StackLayer:
 
 def parse_stack(spec: str, drop: float, field: str = "conv_layers") -> tuple[StackLayer, ...]:
     """Layers of a spec, a literal that is never evaluated; a padding not given keeps the frames."""
-    try:
-        rows = literal(ast.parse(spec.strip(), mode="eval").body, (int, float))
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"`{field}` ({spec!r}) cannot be read: {error}; expected {_EXPECTED}") from None
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(f"`{field}` ({spec!r}) holds no layers; expected {_EXPECTED}")
+    rows = read_rows(spec, field, _EXPECTED, (int, float))
     layers = tuple(_layer(row, drop, field) for row in rows)
     lost, step = 0, 1
     for layer in layers:

@@ -30,6 +30,9 @@ class BertConfig:
     vocabulary: str = "joint"  # codes of all groups together (the paper), or groups: a table and softmax each
 
     def __post_init__(self) -> None:
+        for name in ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "max_positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
         dim, heads = self.encoder_embed_dim, self.encoder_attention_heads
         if heads < 1 or dim % heads:
             raise ValueError(
@@ -45,9 +48,6 @@ class BertConfig:
         for name in ("dropout", "attention_dropout", "activation_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1)")
-        for name in ("encoder_layers", "encoder_ffn_embed_dim", "max_positions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
         for setting in dataclasses.fields(self):  # any word is true, "false" too
             value = getattr(self, setting.name)
             if type(setting.default) is bool and type(value) is not bool:

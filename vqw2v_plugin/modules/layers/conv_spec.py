@@ -17,25 +17,43 @@ class ConvLayer:
     stride: int
 
 
+_LONGEST = 100_000  # characters of a spec
+_MOST = 1000  # layers, or anything else in one list
+_SHOWN = 1000  # characters of a spec in an error
+_EXPECTED = "a list of (channels, kernel, stride), such as [(512, 10, 5), (512, 8, 4)]"
+
+
 def parse_conv_layers(spec: str, field: str = "conv layers") -> tuple[ConvLayer, ...]:
     """`[(512, 10, 5)] + [(512, 4, 2)] * 3` → layers; read as a literal, never evaluated as code."""
+    return tuple(_layer(row, field) for row in read_rows(spec, field, _EXPECTED))
+
+
+def read_rows(spec: str, field: str, expected: str, numbers: tuple[type, ...] = (int,)) -> list[object]:
+    """The list that a spec spells, with one entry a layer."""
     try:
-        rows = literal(ast.parse(spec, mode="eval").body)
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"`{field}` ({spec!r}) cannot be read: {error}; expected {_EXPECTED}") from None
+        if len(spec) > _LONGEST:
+            raise ValueError(f"it has {len(spec):,} characters, at most {_LONGEST:,} are read")
+        rows = literal(ast.parse(spec.strip(), mode="eval").body, numbers)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) or "it is too deep"
+        raise ValueError(
+            f"`{field}` ({_shown(repr(spec))}) cannot be read: {reason}; expected {expected}"
+        ) from None
     if not isinstance(rows, list) or not rows:
-        raise ValueError(f"`{field}` ({spec!r}) holds no layers; expected {_EXPECTED}")
-    return tuple(_layer(row, field) for row in rows)
+        raise ValueError(f"`{field}` ({_shown(repr(spec))}) holds no layers; expected {expected}")
+    return rows
 
 
-_EXPECTED = "a list of (channels, kernel, stride), such as [(512, 10, 5), (512, 8, 4)]"
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _layer(row: object, field: str) -> ConvLayer:
     whole = isinstance(row, (tuple, list)) and len(row) == 3
     if not whole or not all(type(n) is int and n > 0 for n in row):  # type: ignore[attr-defined]
         raise ValueError(
-            f"`{field}` holds {row!r}; expected three positive integers (channels, kernel, stride)"
+            f"`{field}` holds {_shown(repr(row))}; expected three positive integers "
+            "(channels, kernel, stride)"
         )
     return ConvLayer(*row)  # type: ignore[misc]
 
@@ -51,11 +69,19 @@ def literal(node: ast.expr, numbers: tuple[type, ...] = (int,)) -> object:
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mult)):
         left, right = literal(node.left, numbers), literal(node.right, numbers)
         if isinstance(node.op, ast.Add) and isinstance(left, list) and isinstance(right, list):
+            _check_size(len(left) + len(right))
             return left + right
-        if isinstance(node.op, ast.Mult) and isinstance(left, list) and type(right) is int and right <= 1000:
+        if isinstance(node.op, ast.Mult) and isinstance(left, list) and type(right) is int:
+            _check_size(len(left) * right)
             return left * right
     what = "an integer" if numbers == (int,) else "a number"
-    raise ValueError(f"`{ast.unparse(node)}` is neither a list, a tuple nor {what}")
+    raise ValueError(f"`{_shown(ast.unparse(node))}` is neither a list, a tuple nor {what}")
+
+
+def _check_size(size: int) -> None:
+    """Looked at before the list is made: `[…] * 1000 * 1000 * 1000` would take all memory."""
+    if size > _MOST:
+        raise ValueError(f"it makes a list of more than {_MOST:,} entries")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,318 @@
+"""Files of strangers: whatever they ask for ends in a sentence, soon and in little memory."""
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vqw2v_plugin.checkpoints import bounds
+from vqw2v_plugin.checkpoints.acoustic import load_acoustic
+from vqw2v_plugin.checkpoints.bert import load_bert
+from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash, sha256
+from vqw2v_plugin.checkpoints.format import load_any
+from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
+from vqw2v_plugin.checkpoints.wav2vec import load_network
+from vqw2v_plugin.features.acoustic_front import rebuild_front
+
+EARLIER = Path(__file__).parent / "earlier"
+NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "asg", "ctc")
+LOADERS: dict[str, Callable[[Path], Any]] = {"bert": load_bert, "asg": load_acoustic, "ctc": load_acoustic}
+NAN, INF, BIG, HUGE = math.nan, math.inf, 10**9, 10**30
+Said = dict[str, Any]
+
+LAYERS = [
+    "__import__('os').abort()",
+    "[(1, 1, 1)] * 1000 * 1000 * 1000",
+    "[(8, 1, 1), (8, 1, 1)] * 1000",
+    f"[({BIG}, 1, 1)]",
+    f"[(8, {HUGE}, 1)]",
+    "[(8, 10, 0)]",
+    "[(8, 10, 5)] * -1",
+    "",
+    "(" * 50_000,
+    "-" * 50_000 + "1",
+    "[" + "(8, 1, 1), " * 100_000 + "]",
+    "[(8, 1, 1)] + " * 5_000 + "[(8, 1, 1)]",
+    "\0",
+    "[[[[]]]]",
+    "[(100000, 100000, 1)]",
+    None,
+    5,
+]
+WAV2VEC: dict[str, list[Any]] = {
+    "conv_feature_layers": LAYERS,
+    "conv_aggregator_layers": LAYERS,
+    "prediction_steps": [0, -1, 2**31, 10**12, HUGE, INF, NAN, "2", None],
+    "num_negatives": [-1, None],
+    "dropout": [NAN, -1, 1, "0"],
+    "residual_scale": [-1, NAN, 10**400],
+    "offset": ["9" * 5_000, "-1", 5],
+    "quantizer": ["x", "gumbel\n", [], None],
+    "quantizer_args": ["[]", "{", "[" * 50_000, "9" * 5_000, '{"x": 1}', None],
+    "vq_dim": ["x"],
+    "vq_groups": [None],
+    "vq_vars": [0.5],
+    "vq_temp": ["2", None, [NAN, 1]],
+}
+CODEBOOK: dict[str, list[Any]] = {"vq_dim": [-1, 7], "vq_groups": [0, -1, HUGE], "vq_vars": [0, -1]}
+QUANTIZERS: dict[str, dict[str, list[Any]]] = {
+    "gumbel": {"vq_vars": [BIG, 2**63, HUGE], "vq_depth": [0, BIG], "vq_temp": [[], [0, 0], [1, 2, 3, 4]]},
+    "kmeans": {"vq_vars": [BIG, 2**63, HUGE], "quantizer_args": ['{"ema_decay": 2}', '{"revive_after": -1}']},
+    "fsq": {"quantizer_args": ['{"levels": [0]}', '{"levels": "x"}', '{"levels": [1000000, 1000000]}']},
+    "none": {},
+}
+BERT: dict[str, list[Any]] = {
+    "encoder_layers": [0, -1, BIG, HUGE, "2", 1.0, True],
+    "encoder_embed_dim": [0, -1, -16, BIG, 17, HUGE],
+    "encoder_ffn_embed_dim": [0, -1, BIG, HUGE],
+    "encoder_attention_heads": [0, -1, -2, 3, BIG],
+    "dropout": [1, NAN, -1, INF],
+    "activation_fn": ["__import__", "softmax", "", []],
+    "max_positions": [0, -1, 10**12, 2**63, HUGE],
+    "layernorm_embedding": ["maybe", 3],
+    "position": ["x", "rotary", 5],
+    "vocabulary": ["x", {}, "groups"],
+}
+ACOUSTIC: dict[str, list[Any]] = {
+    "in_dim": [0, -1, BIG, HUGE, "20"],
+    "num_columns": [0, 4, -1, BIG],
+    "layers": [*LAYERS, "[(12, 5, 2, nan)]", "[(12, 5, 2, 2, 1.0)]", "[(12, 5, 2, -1000000)]"],
+    "activation": ["x", "glu", None, "__class__"],
+    "norm": ["x", []],
+    "dropout": [1, NAN, -1, "0"],
+    "normalize": ["x", None],
+    "masks": [[], None, {"time_masks": -1}, {"time_mask_share": NAN}, {"x": 1}],
+}
+SETTINGS: dict[str, list[tuple[str, Any]]] = {}
+for _name, _tables in {
+    **{name: (WAV2VEC, CODEBOOK if name != "none" else {}, more) for name, more in QUANTIZERS.items()},
+    "bert": (BERT,),
+    "asg": (ACOUSTIC,),
+    "ctc": (ACOUSTIC,),
+}.items():
+    SETTINGS[_name] = [(key, value) for table in _tables for key, values in table.items() for value in values]
+
+
+def loader(name: str) -> Callable[[Path], Any]:
+    return LOADERS.get(name, load_network)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("exported")
+    for name in NAMES:
+        export_folder(EARLIER / f"{name}.pt", folder / name)
+    return {name: folder / name for name in NAMES}
+
+
+def copied(folder: Path, to: Path, change: Callable[[Said], object]) -> Path:
+    to.mkdir()
+    os.link(folder / "model.safetensors", to / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (to / "config.json").write_text(json.dumps(config))
+    return to
+
+
+def saying(where: str, changes: Said) -> Callable[[Said], object]:
+    return lambda config: (config[where] if where else config).update(changes)
+
+
+def refused(load: Callable[[Path], Any], path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert str(path) in text and "\n" not in text and len(text) < 3_000, text[:5_000]
+    return text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strange_settings_end_in_a_sentence(name: str, exported: dict[str, Path], tmp_path: Path) -> None:
+    assert len(SETTINGS[name]) >= 37
+    for i, (key, value) in enumerate(SETTINGS[name]):
+        path = copied(exported[name], tmp_path / str(i), saying("settings", {key: value}))
+        for load in (loader(name), load_any):
+            refused(load, path)
+
+
+def test_settings_may_not_ask_for_more_than_the_file_holds(exported: dict[str, Path], tmp_path: Path) -> None:
+    path = copied(
+        exported["bert"], tmp_path / "a", lambda config: config["settings"].update(encoder_layers=BIG)
+    )
+    assert "they ask for more than" in refused(load_bert, path) and "go with its weights" in refused(
+        load_bert, path
+    )
+    hooks = (torch.nn.modules.module._global_parameter_registration_hooks,)
+    assert not any(hooks)  # none stays
+
+
+def test_building_within_bounds_counts_its_own_thread_alone() -> None:
+    from threading import Thread
+
+    with bounds.no_larger_than([torch.zeros(3)]):
+        other = Thread(target=lambda: torch.nn.Linear(2000, 2000))
+        other.start()
+        other.join()
+        with pytest.raises(bounds.TooLargeError, match="more than 1,048,588 numbers"):
+            torch.nn.Linear(2000, 2000)
+
+
+JSONS = [
+    "[]",
+    "null",
+    '"x"',
+    "3",
+    "NaN",
+    "true",
+    "",
+    "{",
+    "[" * 100_000,
+    "1" * 5_000,
+    '{"a": ' + "9" * 5_000 + "}",
+]
+VALUES: list[Any] = [None, [], {}, "x", -1, NAN, INF, True, HUGE, [[{}]], 10**400]
+
+
+@pytest.mark.parametrize("name", ["gumbel", "bert", "ctc"])
+def test_json_of_another_shape_ends_in_a_sentence_or_changes_nothing(
+    name: str, exported: dict[str, Path], tmp_path: Path
+) -> None:
+    for i, text in enumerate(JSONS):
+        path = copied(exported[name], tmp_path / f"j{i}", lambda _: None)
+        (path / "config.json").write_text(text)
+        for load in (loader(name), load_any, import_checkpoint):
+            refused(load, path)
+        assert checkpoint_hash(path) == sha256(path / "model.safetensors")
+    fields = json.loads((exported[name] / "config.json").read_text())
+    before = loader(name)(exported[name])
+    for field in fields:
+        for i, value in enumerate(VALUES):
+            path = copied(exported[name], tmp_path / f"{field}{i}", saying("", {field: value}))
+            try:
+                after = loader(name)(path)
+            except CheckpointError as error:
+                assert str(path) in str(error) and "\n" not in str(error)
+            else:
+                assert str(after)[:500] == str(before)[:500], field
+
+
+@pytest.mark.parametrize("name", ["gumbel", "bert", "asg"])
+def test_flipped_bits_are_told_or_change_nothing(name: str, tmp_path: Path) -> None:
+    """All that a file says is summed; what is between its parts says nothing."""
+    whole = (EARLIER / f"{name}.pt").read_bytes()
+    before = torch.load(EARLIER / f"{name}.pt", weights_only=True)["model"]
+    path, told = tmp_path / "x.pt", 0
+    for at in range(7, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            load_any(path)
+        except CheckpointError as error:
+            told += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+            continue
+        after = torch.load(path, weights_only=True)["model"]
+        assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert told > 10
+
+
+def test_flipped_bits_of_safetensors_are_told(exported: dict[str, Path], tmp_path: Path) -> None:
+    path = copied(exported["gumbel"], tmp_path / "a", lambda _: None)
+    whole = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").unlink()
+    for at in range(3, len(whole), len(whole) // 40):
+        (path / "model.safetensors").write_bytes(
+            whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
+        )
+        assert "is not the file that was written; copy it anew" in refused(load_network, path)
+    config = json.loads((path / "config.json").read_text())
+    del config["weights_sha256"]  # as folders from before it was written
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "model.safetensors").write_bytes(whole)
+    load_network(path)
+    assert load_file(path / "model.safetensors")
+
+
+def test_a_compressed_archive_is_not_unpacked(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(EARLIER / "gumbel.pt") as archive,
+        zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in archive.infolist():
+            packed.writestr(member.filename, archive.read(member))
+    assert "is compressed, which torch.save never does" in refused(load_network, tmp_path / "x.pt")
+
+
+def laughs() -> list[Any]:
+    found: list[Any] = ["ha"]
+    for _ in range(30):
+        found = [found] * 10
+    return found
+
+
+def endless() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize("where", ["made_from", "cfg", "extra_state", "optimizer_history", "task_state"])
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (laughs, "holds more than 5,000,000 values"),
+        (endless, "lists in lists without end"),
+        (lambda: torch.zeros(1).expand(10**6, 10**6), "holds a tensor that is no plain one"),
+    ],
+)
+def test_a_few_bytes_that_say_they_are_many_are_refused(
+    where: str, make: Callable[[], Any], says: str, tmp_path: Path
+) -> None:
+    state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
+    state[where] = {**state[where], "x": make()} if isinstance(state.get(where), dict) else {"x": make()}
+    torch.save(state, tmp_path / "x.pt")
+    assert f"`{where}`" in refused(load_any, tmp_path / "x.pt") and says in refused(
+        load_any, tmp_path / "x.pt"
+    )
+
+
+def test_a_weight_that_is_one_number_said_to_be_many_is_refused(tmp_path: Path) -> None:
+    state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
+    state["model"]["network.x"] = torch.zeros(1).expand(10**6, 10**6)
+    torch.save(state, tmp_path / "x.pt")
+    assert "weight 'network.x' is of type a tensor of less memory" in refused(load_any, tmp_path / "x.pt")
+
+
+def test_pipes_and_devices_are_not_opened(exported: dict[str, Path], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    for load in (load_network, load_bert, load_acoustic, load_any, import_checkpoint, checkpoint_hash):
+        assert "is a FIFO; expected a file" in refused(load, tmp_path / "pipe.pt")
+        assert "/dev/zero is a device; expected a file" in refused(load, Path("/dev/zero"))
+    for name in ("model.safetensors", "config.json"):
+        path = copied(exported["gumbel"], tmp_path / name, lambda _: None)
+        (path / name).unlink()
+        os.mkfifo(path / name)
+        assert f"{name} is a FIFO; expected a file" in refused(load_network, path)
+
+
+def test_paths_that_a_checkpoint_names_are_not_waited_for(exported: dict[str, Path], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    for place in (str(tmp_path / "pipe.pt"), "/dev/zero"):
+        held = {"name": "pipe.pt", "sha256": "0" * 64, "path": place}
+        spec = {"layer": "z", "sample_rate": 16_000, "checkpoint": held}
+        path = copied(exported["ctc"], tmp_path / place[-4:], saying("extra", {"features": spec}))
+        with pytest.raises(CheckpointError, match=r"is a FIFO|is a device"):
+            rebuild_front(load_acoustic(path))
+
+
+def test_torch_that_runs_what_a_checkpoint_says_reads_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vqw2v_plugin import stack
+
+    monkeypatch.setattr(stack, "distribution_version", {"torch": "2.5.1"}.get)
+    assert "`pip install --upgrade 'torch>=2.6'`" in refused(load_any, EARLIER / "gumbel.pt")

@@ -1,0 +1,87 @@
+"""Checkpoints as bytes, looked at before anything reads them: are they files, and what was written?
+
+`torch.save` writes a zip archive whose members are stored as they are, each with its CRC-32, which
+`torch.load` does not look at: without it a flipped bit is another code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickletools
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+_BLOCK = 1 << 20
+_PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and the reason."""
+
+
+def special_file(path: str | os.PathLike[str]) -> str:
+    """What a path names, where opening it may never end; "" for files, folders and nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # not there, or with a NUL in its name: whoever opens it says so
+        return ""
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    return "a FIFO" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def is_archive(path: Path) -> bool:
+    """Whether it is a zip archive, damaged or not, with a table of contents at its end."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # found, and not understood
+        return True
+
+
+def damage(path: Path) -> str:
+    """Why a zip archive is not what `torch.save` wrote; "" if it is, or is of 2018's format without sums."""
+    if not is_archive(path):
+        return ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:  # a few bytes may become as many as they like
+                    return f"its part {member.filename} is compressed, which torch.save never does"
+                with archive.open(member) as part:
+                    while part.read(_BLOCK):
+                        pass
+    except zipfile.BadZipFile as error:
+        return f"it is damaged: {str(error).rstrip('.')}"
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        return f"it is damaged: {str(error).rstrip('.') or type(error).__name__}"
+    return ""
+
+
+def foreign_globals(path: Path) -> Iterator[str]:
+    """What else than tensors a pickle of an unusual protocol names; it is looked at, never loaded."""
+    try:
+        if is_archive(path):
+            with zipfile.ZipFile(path) as archive:
+                pickles = [archive.open(name) for name in archive.namelist() if name.endswith("data.pkl")]
+                for stream in pickles:
+                    yield from _globals(stream)
+        else:
+            with path.open("rb") as stream:
+                while stream.peek(1):
+                    yield from _globals(stream)
+    except Exception:  # whatever is wrong with it, the file is refused anyway, only with a vaguer sentence
+        return
+
+
+def _globals(stream: IO[bytes]) -> Iterator[str]:
+    texts: list[str] = []
+    for opcode, value, _ in pickletools.genops(stream):
+        if opcode.name == "GLOBAL":
+            texts = str(value).split(" ")
+        elif isinstance(value, str):
+            texts = [*texts[-1:], value]
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL") and not texts[0].startswith(_PLAIN):
+            yield ".".join(texts)
