@@ -39,6 +39,8 @@ HELPS = {
     "balanced_classes": "weigh negatives by 1 / their number",
     "project_features": "targets through a context network: none, same, or new (one of its own)",
     "non_affine_group_norm": "group norm without gain and bias",
+    "centred": "weights start and stay deaf to the mean over their inputs; without, large models collapse",
+    "prediction_gain": "of the predictions' first weights, 0 to 1; 1: stock's",
     "offset": "frames to the first prediction; auto: until receptive fields part",
     "activation": "relu (the paper) or gelu",
     "quantizer": "none, gumbel, kmeans or a registered one",

@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..layers.centred import centre, centre_layers
 from ..layers.conv_spec import parse_conv_layers
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
@@ -88,8 +89,11 @@ class VqWav2Vec(nn.Module):
             else int(config.offset)
         )
         self.predictor = StepPredictor(
-            source_dim, target_dim, config.prediction_steps, offset, config.dropout
+            source_dim, target_dim, config.prediction_steps, offset, config.dropout, config.prediction_gain
         )
+        if config.centred:
+            centre_layers(self)
+            centre(self.predictor.weight, 2)
 
     @staticmethod
     def make(config: VqWav2VecConfig, make_quantizer: MakeQuantizer) -> VqWav2Vec:
