@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from vqw2v_plugin.modules.quantizers.fsq import FsqConfig, FsqQuantizer
+from vqw2v_plugin.modules.quantizers.gumbel import GumbelConfig, GumbelQuantizer
 from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
 from vqw2v_plugin.modules.quantizers.seeding import gather_frames, spread
 
@@ -87,3 +89,55 @@ class TestKmeansFromFrames:
 def test_an_unknown_start_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`start` is 'zeros'; expected noise or frames"):
         KmeansConfig(start="zeros")
+
+
+def real_z() -> torch.Tensor:
+    return torch.randn(4, 300, 64).relu().log1p()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_gumbel_begins_with_logits_above_the_noise(depth: int) -> None:
+    torch.manual_seed(1)
+    quantizer = GumbelQuantizer(64, GumbelConfig(vq_vars=40, vq_depth=depth, max_update=9, start_dim=8))
+    logits = quantizer.logits(real_z())
+    assert (logits - logits.mean((0, 1))).std().item() == pytest.approx(20, rel=0.15)
+    assert quantizer(real_z()).stats.code_perplexity.min() > 20
+
+
+@pytest.mark.parametrize("combine", [False, True])
+def test_gumbel_codes_with_like_logits_begin_with_like_entries(combine: bool) -> None:
+    torch.manual_seed(1)
+    config = GumbelConfig(vq_vars=40, max_update=9, start_dim=4, combine_groups=combine)
+    quantizer = GumbelQuantizer(64, config)
+    logits = quantizer.logits(real_z()).flatten(0, 1)  # [N, G, V]
+    for group in range(2):
+        alike = torch.corrcoef((logits - logits.mean(0))[:, group].T)
+        entries = torch.nn.functional.normalize(quantizer.codebook.entries[0 if combine else group], dim=-1)
+        other = ~torch.eye(40, dtype=torch.bool)
+        both = torch.stack([alike[other], (entries @ entries.T)[other]])
+        assert torch.corrcoef(both)[0, 1] > 0.6
+
+
+def test_fsq_begins_with_the_spread_that_is_asked_for() -> None:
+    torch.manual_seed(1)
+    config = FsqConfig(vq_vars=320, levels=[8, 8, 5], start_spread=1.0)
+    quantizer, plain = FsqQuantizer(64, config), FsqQuantizer(64, FsqConfig(vq_vars=320, levels=[8, 8, 5]))
+    numbers = quantizer.squeeze(real_z())
+    assert (numbers - numbers.mean((0, 1))).std().item() == pytest.approx(1, rel=0.2)
+    used, before = quantizer(real_z()).stats.code_perplexity, plain(real_z()).stats.code_perplexity
+    assert used.min() > 3 * before.max()
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        (GumbelConfig, {"start_dim": -1}),
+        (GumbelConfig, {"start_logits": 0.0}),
+        (FsqConfig, {"start_spread": -1.0}),
+        (FsqConfig, {"start_spread": float("nan")}),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(config: type, options: dict[str, float]) -> None:
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=f"`{name}` is .*; expected"):
+        config(max_update=9, **options) if config is GumbelConfig else config(**options)

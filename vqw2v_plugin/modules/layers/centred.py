@@ -1,10 +1,11 @@
 """wav → z → c in training: weights that are deaf to what all their inputs have in common.
 
-What comes out of a ReLU is never negative, so all of a layer's inputs share a mean, which is nearly constant over time.
-Every weight of an output then has the same sign of gradient, an optimizer that scales each step, as Adam, moves all of
-them alike, and some twenty layers of that turn any audio into a constant before what varies has been learnt. Centred
-weights sum to zero over their inputs at the start, and their gradients do (gradient centralization, arXiv 2004.01461).
-Only how the weights begin and move is different: the network is the same.
+What comes out of a ReLU is never negative, so a layer's inputs share a mean that is nearly constant over
+time. All weights of an output then have gradients of one sign, an optimizer that scales each step, as Adam,
+moves them alike, and some twenty layers of that turn any audio into a constant before what varies has been
+learnt. Centred weights sum to zero over their inputs at the start, and so do their gradients (gradient
+centralization, arXiv 2004.01461). Only how the weights begin and move is different: the network is the
+same.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class CodebookUpkeep(FullPrecision):
         self._begun = bool(self.begun)  # waits for the device; once
         if self._begun:
             return
-        books, num_codes, dim = codebook.entries.shape
+        books, num_codes, _ = codebook.entries.shape
         of_book = z.flatten(0, 1)[None] if books == 1 else z.transpose(0, 1)  # [K, N, D]
         gathered = [gather_frames(frames, num_codes) for frames in of_book]
         if not all(map(len, gathered)):

@@ -1,16 +1,17 @@
-"""z ──quantizer──▶ tokens: entries drawn from real frames (k-means++, Arthur and Vassilvitskii, 2007).
+"""z ──quantizer──▶ tokens: how codes begin, so that a training starts with many of them in use.
 
-Shapes: N frames, D entry size, V codes.
+Shapes: N frames, C channels, D entry size, V codes.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..layers.ranks import num_ranks, rank, sum_over_ranks
 
 _FRAMES_A_CODE = 32  # frames that are looked at for each code that is drawn
+_NOISE_FRAMES = 1024
 
 
 def gather_frames(frames: Tensor, num_codes: int) -> Tensor:  # [n, D] of a rank → [N, D], the same on all
@@ -27,7 +28,8 @@ def gather_frames(frames: Tensor, num_codes: int) -> Tensor:  # [n, D] of a rank
 
 
 def spread(frames: Tensor, num_codes: int, seed: int) -> Tensor:  # [N, D] → [V, D]
-    """Frames far from one another: each is drawn by its squared distance to the nearest drawn before it.
+    """Frames far from one another: each is drawn by its squared distance to the nearest drawn before it
+    (k-means++, Arthur and Vassilvitskii, 2007).
 
     Where there are fewer different frames than codes, the rest are drawn twice, and lie a little beside.
     """
@@ -50,3 +52,19 @@ def spread(frames: Tensor, num_codes: int, seed: int) -> Tensor:  # [N, D] → [
     again = torch.tensor([index in chosen[:i] for i, index in enumerate(chosen)], device=frames.device)
     noise = torch.randn(entries.shape, generator=generator).to(entries)
     return torch.where(again.unsqueeze(1), entries + 0.01 * frames.std() * noise, entries)
+
+
+@torch.no_grad()
+def scale_outputs(layers: nn.Module, last: nn.Linear, dim: int, deviation: float) -> None:
+    """Gives what `layers` make of z the standard deviation over frames, by the weight of the `last` of them.
+
+    Before training z is what a group norm, a ReLU and the logarithm make of noise. What all inputs have in
+    common is not heard: it would prefer some outputs in every frame.
+    """
+    for layer in layers.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.sub_(layer.weight.mean(1, keepdim=True))
+            nn.init.zeros_(layer.bias)
+    noise = torch.randn(_NOISE_FRAMES, dim, generator=torch.Generator().manual_seed(0))
+    outputs = layers(noise.relu().log1p())  # [N, O]
+    last.weight.mul_(deviation / (outputs - outputs.mean(0)).std())

@@ -41,7 +41,9 @@ class VqWav2VecConfig:
     balanced_classes: bool = False  # weigh negatives by 1 / their number
     project_features: str = "none"  # targets through a context network: none, same, or new (one of its own)
     non_affine_group_norm: bool = False  # group norm without gain and bias
-    centred: bool = False  # weights start and stay deaf to the mean over their inputs; without, this size collapses
+    centred: bool = (
+        False  # weights start and stay deaf to the mean over their inputs; without, this size collapses
+    )
     prediction_gain: float = 1.0  # of the predictions' first weights; 1: stock's
     offset: str = "auto"  # frames to the first prediction; auto: until receptive fields part
     activation: str = "relu"
