@@ -21,7 +21,7 @@ def centre_layers(module: nn.Module) -> None:
             centre(layer.weight, 1)
 
 
-def centre(weight: nn.Parameter, inputs: int) -> None:
+def centre(weight: Tensor, inputs: int) -> None:
     """`inputs`: the dimension that a weight's inputs are counted along."""
 
     def centred(x: Tensor) -> Tensor:
@@ -29,4 +29,4 @@ def centre(weight: nn.Parameter, inputs: int) -> None:
 
     with torch.no_grad():
         weight.copy_(centred(weight))
-    weight.register_hook(centred)
+    weight.register_hook(centred)  # type: ignore[no-untyped-call]
