@@ -7,6 +7,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, L numbers a gr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -59,6 +60,7 @@ class FsqQuantizer(Quantizer):
     Config: ClassVar[type[Any]] = FsqConfig
     loss_weight: ClassVar[float] = 0.0  # it has no loss of its own
     by_frame: ClassVar[bool] = True
+    cure_values: ClassVar[Mapping[str, Any]] = {"start_spread": 1.0}
 
     levels: Tensor
     places: Tensor

@@ -83,11 +83,7 @@ class GumbelQuantizer(Quantizer):
     Config: ClassVar[type[Any]] = GumbelConfig
     loss_weight: ClassVar[float] = 0.0  # vq-wav2vec trains Gumbel without a diversity term
     by_frame: ClassVar[bool] = True
-    cure: ClassVar[str] = (
-        "give the diversity loss a weight (`loss_weight`), start at a higher `vq_temp`, "
-        "or lower the learning rate"
-    )
-    cure_values: ClassVar[Mapping[str, float]] = {"loss_weight": 0.1}
+    cure_values: ClassVar[Mapping[str, Any]] = {"start_dim": 8, "loss_weight": 0.1}
 
     def __init__(self, dim: int, config: GumbelConfig) -> None:
         super().__init__()

@@ -53,8 +53,7 @@ class KmeansQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = KmeansConfig
     loss_weight: ClassVar[float] = 1.0
-    cure: ClassVar[str] = "turn on `ema_decay` and `revive_after`, or lower the learning rate"
-    cure_values: ClassVar[Mapping[str, float]] = {"ema_decay": 0.99, "revive_after": 20}
+    cure_values: ClassVar[Mapping[str, Any]] = {"start": "frames", "ema_decay": 0.99, "revive_after": 20}
 
     def __init__(self, dim: int, config: KmeansConfig) -> None:
         super().__init__()
