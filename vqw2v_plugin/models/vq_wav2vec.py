@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checkpoints.wav2vec import make_network
 from ..modules.wav2vec.config import VqWav2VecConfig
 from ..modules.wav2vec.network import Objective, VqWav2Vec
-from ..training.collapse_alarm import CollapseAlarm, spelled_cure
+from ..training.collapse_alarm import CollapseAlarm, LossSettings
 from ..training.compiling import compile_or_warn
 from ..training.options import options_of, plain_settings
 
@@ -39,6 +39,8 @@ HELPS = {
     "balanced_classes": "weigh negatives by 1 / their number",
     "project_features": "targets through a context network: none, same, or new (one of its own)",
     "non_affine_group_norm": "group norm without gain and bias",
+    "centred": "weights start and stay deaf to the mean over their inputs; without, large models collapse",
+    "prediction_gain": "of the predictions' first weights, 0 to 1; 1: stock's",
     "offset": "frames to the first prediction; auto: until receptive fields part",
     "activation": "relu (the paper) or gelu",
     "quantizer": "none, gumbel, kmeans or a registered one",
@@ -75,7 +77,7 @@ class VqWav2VecModel(BaseFairseqModel):
     def __init__(self, network: VqWav2Vec, alarm: CollapseAlarm | None = None) -> None:
         super().__init__()
         self.network = network
-        self.alarm, self.cure = alarm, spelled_cure(network.quantizer)
+        self.alarm, self._loss = alarm, LossSettings()
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any = None) -> "VqWav2VecModel":
@@ -96,7 +98,7 @@ class VqWav2VecModel(BaseFairseqModel):
         """fairseq says so before each batch, our tasks also after each update."""
         self.network.set_num_updates(num_updates)
         if self.alarm is not None:
-            self.alarm.look(num_updates, self.network.health, self.cure)
+            self.alarm.look(num_updates, self.network, self._loss)
 
     def discard_update(self) -> None:
         """The task says so when it skips an update."""
@@ -105,6 +107,7 @@ class VqWav2VecModel(BaseFairseqModel):
     def forward(
         self, source: Tensor, infonce: bool = False, quantizer_weight: float | None = None
     ) -> Objective:  # [B, S]
+        self._loss = LossSettings(infonce, quantizer_weight)
         return self.network.objective(source, infonce, quantizer_weight)
 
     def max_positions(self) -> int:

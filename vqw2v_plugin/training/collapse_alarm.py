@@ -1,75 +1,123 @@
-"""z ──quantizer──▶ tokens: the alarm when a training no longer uses its codes."""
+"""How encoder and quantizer learn: the alarm when a training does not, which says what of it has died."""
 
-import dataclasses
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from ..modules.quantizers.base import Quantizer
 from ..modules.quantizers.health import CodebookHealth
-from ..modules.wav2vec.config import VqWav2VecConfig
+from ..modules.wav2vec.network import VqWav2Vec
 
 logger = logging.getLogger(__name__)
+
+CONSTANT = "z or c no longer depends on the audio"
+CODES = "the codebook has collapsed"
+GUESSING = "the predictions are no better than guessing"
 
 _EVERY = 50  # updates between two looks, each of which waits for the device
 _FIRST = 100  # updates before the first look: a codebook needs some to spread
 _REPEAT = 1000  # updates until the same alarm is given again
-
-
-def spelled_cure(quantizer: Quantizer) -> str:
-    """What the quantizer says of its cure, and the options that give the values in it."""
-    values = dict(quantizer.cure_values)
-    weight = values.pop("loss_weight", None)
-    options = [] if weight is None else [f"`criterion.loss_weights=[{weight}]`"]
-    of_the_model = {setting.name for setting in dataclasses.fields(VqWav2VecConfig)}
-    options += [f"`model.{name}={values.pop(name)}`" for name in list(values) if name in of_the_model]
-    if values:
-        options.append(f"`quantizer_args` '{json.dumps(values)}'")
-    return f"{quantizer.cure}; as options: {', '.join(options)}" if options else quantizer.cure
+_CONSTANT = (
+    0.02  # share of z's power over time, and a quarter of it of c's, below which audio no longer matters
+)
+_AT_CHANCE = 1.03  # times the accuracy of guessing
+_STEADY = "lower the learning rate (to a tenth, say) or warm it up for longer"
 
 
 class CollapseError(RuntimeError):
     """A collapse where the user asked to stop at one."""
 
 
+@dataclass(frozen=True)
+class LossSettings:
+    """What the criterion asks of the network."""
+
+    infonce: bool = False
+    quantizer_weight: float | None = None
+
+
 class CollapseAlarm:
-    """Looks at the codes of the last updates; a group below `share` of its perplexity is named."""
+    """Looks at the last updates: z and c that no longer vary, codes out of use, predictions that guess."""
 
     def __init__(self, share: float, stop: bool) -> None:
         if not 0 <= share < 1:
             raise ValueError(f"`collapse_share` is {share}; expected 0 (never warn) or a share such as 0.05")
         self.share, self.stop = share, stop
-        self._rang: int | None = None  # the update of the last alarm
+        self._rang: tuple[str, int] | None = None  # the last alarm's kind and update
         self._looked = 0
 
-    def look(self, num_updates: int, health: CodebookHealth, cure: str) -> None:
+    def look(self, num_updates: int, network: VqWav2Vec, loss: LossSettings) -> None:
         if not self.share or num_updates < max(_FIRST, self._looked + _EVERY):
             return
         self._looked = num_updates
-        shares = health.share().tolist()
-        low = [group for group, share in enumerate(shares) if share < self.share]
-        if not low:
+        kind, found = self._trouble(network)
+        if not kind:
             if self._rang is not None:
-                logger.info(f"the codebook has recovered by update {num_updates}: {_shares(shares)} of it")
+                logger.info(f"the training has recovered by update {num_updates}: {found}")
             self._rang = None
             return
-        message = _message(num_updates, health, low, shares, cure)
-        if self.stop:
+        message = f"{kind} by update {num_updates}: {found}; {advice(kind, network, loss)}"
+        if self.stop and kind != GUESSING:
             raise CollapseError(message)
-        if self._rang is None or num_updates - self._rang >= _REPEAT:
-            self._rang = num_updates
+        if self._rang is None or self._rang[0] != kind or num_updates - self._rang[1] >= _REPEAT:
+            self._rang = kind, num_updates
             logger.warning(message)
 
+    def _trouble(self, network: VqWav2Vec) -> tuple[str, str]:
+        """The first of the troubles that causes those behind it, and its figures; "": none."""
+        signs = network.signs.shares()
+        if signs is not None and (signs[1] < _CONSTANT or signs[2] < _CONSTANT / 4):
+            return CONSTANT, f"{signs[1]:.1%} of z's power varies over time, {signs[2]:.1%} of c's"
+        shares = network.health.share().tolist()
+        low = [group for group, share in enumerate(shares) if share < self.share]
+        if low:
+            return CODES, _groups(network.health, low)
+        chance = 1 / (1 + network.config.num_negatives + network.config.cross_sample_negatives)
+        if signs is not None and signs[0] < _AT_CHANCE * chance:
+            return GUESSING, f"accuracy {signs[0]:.4f}, that of guessing is {chance:.4f}"
+        accuracy = "" if signs is None else f"accuracy {signs[0]:.4f}"
+        codes = f"{'/'.join(f'{share:.0%}' for share in shares)} of the codebook" if shares else ""
+        return "", ", ".join(part for part in (codes, accuracy) if part)
 
-def _message(num_updates: int, health: CodebookHealth, low: list[int], shares: list[float], cure: str) -> str:
-    num_codes = health.window.size(1)
+
+def advice(kind: str, network: VqWav2Vec, loss: LossSettings) -> str:
+    """What helps and is not set yet, spelled as options; a learning rate can always be lower."""
+    options = []
+    if not network.config.centred:
+        options.append("`model.centred=true`")
+    if not loss.infonce:
+        options.append("`criterion.infonce=true`")
+    if kind == CODES:
+        options += quantizer_options(network, loss)
+    return f"{_STEADY}; and begin anew with {', '.join(options)}" if options else _STEADY
+
+
+def quantizer_options(network: VqWav2Vec, loss: LossSettings) -> list[str]:
+    """What the quantizer says of its cure, less what is set."""
+    quantizer, config = network.quantizer, network.config
+    values = dict(quantizer.cure_values)
+    options = []
+    weight = values.pop("loss_weight", None)
+    if weight is not None and not (loss.quantizer_weight or quantizer.loss_weight):
+        options.append(f"`criterion.loss_weights=[{weight}]`")
+    of_the_model = vars(config)
+    options += [
+        f"`model.{name}={values[name]}`"
+        for name in values
+        if name in of_the_model and of_the_model[name] != values[name]
+    ]
+    given: Mapping[str, Any] = json.loads(config.quantizer_args)
+    missing = {name: values[name] for name in values if name not in of_the_model and not given.get(name)}
+    if missing:
+        options.append(f"`model.quantizer_args='{json.dumps({**given, **missing})}'`")
+    return options
+
+
+def _groups(health: CodebookHealth, low: list[int]) -> str:
     perplexity, dead = health.perplexity().tolist(), health.dead(_EVERY).tolist()
-    groups = ", ".join(
-        f"group {g} has perplexity {perplexity[g]:.1f} of {num_codes} and {dead[g]} codes unused for "
-        f"{_EVERY} updates"
+    return ", ".join(
+        f"group {g} has perplexity {perplexity[g]:.1f} of {health.window.size(1)} and {dead[g]} codes unused "
+        f"for {_EVERY} updates"
         for g in low
     )
-    return f"the codebook has collapsed by update {num_updates}: {groups}; {cure}"
-
-
-def _shares(shares: list[float]) -> str:
-    return "/".join(f"{share:.0%}" for share in shares)

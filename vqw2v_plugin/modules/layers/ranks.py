@@ -13,6 +13,10 @@ def num_ranks() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    return dist.get_rank() if num_ranks() > 1 else 0
+
+
 def sum_over_ranks(x: Tensor) -> Tensor:
     """The sum of every rank's `x`; its gradient is the sum of every rank's gradient."""
     if num_ranks() == 1:

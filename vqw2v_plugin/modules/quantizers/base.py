@@ -76,10 +76,8 @@ class Quantizer(nn.Module):
     Config: ClassVar[type[Any]] = CodebookConfig
     loss_weight: ClassVar[float] = 1.0  # weight of `Quantized.loss` in the paper's objective
     by_frame: ClassVar[bool] = False  # `encode` looks at each frame alone
-    # what helps against a collapse, in words and, where there are any, as values: of fields of `Config`, and
-    # of `loss_weight`
-    cure: ClassVar[str] = "lower the learning rate or warm it up for longer"
-    cure_values: ClassVar[Mapping[str, float]] = {}
+    # what helps against a collapse of the codes: values of fields of `Config`, and of `loss_weight`
+    cure_values: ClassVar[Mapping[str, Any]] = {}
 
     out_dim: int  # C of what it gives
     num_groups: int  # G; 0 where there are no codes

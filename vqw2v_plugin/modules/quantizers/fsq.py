@@ -7,6 +7,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, L numbers a gr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from .base import (
     code_counts,
     straight_through,
 )
+from .seeding import scale_outputs
 
 _FEWEST, _MOST = 3, 16  # levels of a number; more than 16 must be asked for
 _BEST = 40**0.5
@@ -31,9 +33,16 @@ _BEST = 40**0.5
 @dataclass(frozen=True)
 class FsqConfig(CodebookConfig):
     levels: list[int] = field(default_factory=list)  # of each number; their product is `vq_vars`; []: chosen
+    start_spread: float = (
+        0.0  # standard deviation that the numbers begin with; 0: whatever z and torch make it
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.start_spread < math.inf:
+            raise ValueError(
+                f"`start_spread` is {self.start_spread}; expected 0 or a standard deviation such as 1"
+            )
         if not self.levels:
             return
         if not all(type(n) is int and n >= _FEWEST for n in self.levels):
@@ -51,6 +60,7 @@ class FsqQuantizer(Quantizer):
     Config: ClassVar[type[Any]] = FsqConfig
     loss_weight: ClassVar[float] = 0.0  # it has no loss of its own
     by_frame: ClassVar[bool] = True
+    cure_values: ClassVar[Mapping[str, Any]] = {"start_spread": 1.0}
 
     levels: Tensor
     places: Tensor
@@ -66,6 +76,8 @@ class FsqQuantizer(Quantizer):
         self.register_buffer("places", torch.tensor(places), persistent=False)  # [L]
         books = 1 if config.combine_groups else config.vq_groups
         self.squeeze = nn.Linear(dim, config.vq_groups * len(levels))
+        if config.start_spread:
+            scale_outputs(self.squeeze, self.squeeze, dim, config.start_spread)
         self.expand = nn.Parameter(torch.empty(books, len(levels), self.out_dim // config.vq_groups))
         nn.init.uniform_(self.expand, -1, 1)
 

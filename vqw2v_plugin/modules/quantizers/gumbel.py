@@ -5,16 +5,21 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.norm import make_activation
 from ..layers.ranks import num_ranks, sum_over_ranks
 from .base import CodebookConfig, CodeStats, ProductCodebook, Quantized, Quantizer, code_counts, perplexity
+from .seeding import scale_outputs
+
+_ENTRY_STD = 0.5  # of entries that begin in a space
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class GumbelConfig(CodebookConfig):
     max_update: int = 0  # updates of the whole training, for the linear schedule
     head_dim: int = 0  # hidden size of the head; 0: twice z
     temp_fraction: float = 0.7
+    # codes begin as points of a random space of so many dimensions, so that codes with like logits have like
+    # entries; 0: every logit and every entry begins by itself, as in stock
+    start_dim: int = 0
+    start_logits: float = 20.0  # standard deviation that those logits begin with; the noise has 1.28
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,6 +45,10 @@ class GumbelConfig(CodebookConfig):
             raise ValueError(
                 f"`vq_temp` is {self.vq_temp}; expected (start, stop) or (start, stop, decay), all positive"
             )
+        if self.start_dim < 0:
+            raise ValueError(f"`start_dim` is {self.start_dim}; expected 0 (as stock) or a number such as 8")
+        if not 0 < self.start_logits < math.inf:
+            raise ValueError(f"`start_logits` is {self.start_logits}; expected a positive number such as 20")
         if not 0 < self.temp_fraction <= 1:
             raise ValueError(
                 f"`temp_fraction` is {self.temp_fraction}; expected a share of training in (0, 1]"
@@ -70,11 +83,7 @@ class GumbelQuantizer(Quantizer):
     Config: ClassVar[type[Any]] = GumbelConfig
     loss_weight: ClassVar[float] = 0.0  # vq-wav2vec trains Gumbel without a diversity term
     by_frame: ClassVar[bool] = True
-    cure: ClassVar[str] = (
-        "give the diversity loss a weight (`loss_weight`), start at a higher `vq_temp`, "
-        "or lower the learning rate"
-    )
-    cure_values: ClassVar[Mapping[str, float]] = {"loss_weight": 0.1}
+    cure_values: ClassVar[Mapping[str, Any]] = {"start_dim": 8, "loss_weight": 0.1}
 
     def __init__(self, dim: int, config: GumbelConfig) -> None:
         super().__init__()
@@ -84,6 +93,8 @@ class GumbelQuantizer(Quantizer):
         self.num_groups, self.num_codes = config.vq_groups, config.vq_vars
         self.head = _make_head(dim, config)
         nn.init.uniform_(self.codebook.entries)
+        if config.start_dim:
+            _begin_in_a_space(self.head, self.codebook.entries, dim, config)
         self.temperature = config.vq_temp[0]
 
     def set_num_updates(self, num_updates: int) -> None:
@@ -141,6 +152,23 @@ def _make_head(dim: int, config: GumbelConfig) -> nn.Sequential:
     for i in range(config.vq_depth - 1):
         layers += [nn.Linear(hidden if i else dim, hidden), make_activation(config.activation)]
     return nn.Sequential(*layers, nn.Linear(hidden, outputs))
+
+
+@torch.no_grad()
+def _begin_in_a_space(head: nn.Sequential, entries: Tensor, dim: int, config: GumbelConfig) -> None:
+    """Logits are a code's point times random features of z, and its entry is an image of the point.
+
+    A sample that the noise moves to another code lands near by then; independent entries would be anywhere.
+    """
+    last: Any = head[-1]
+    points = F.normalize(
+        torch.randn(entries.size(0), config.vq_vars, config.start_dim), dim=-1
+    )  # [G or 1, V, S]
+    features = torch.randn(config.vq_groups, config.start_dim, last.in_features)  # [G, S, H]
+    last.weight.copy_(torch.matmul(points, features).flatten(0, 1))
+    scale_outputs(head, last, dim, config.start_logits)
+    images = torch.matmul(points, torch.randn(entries.size(0), config.start_dim, entries.size(-1)))
+    entries.copy_(_ENTRY_STD * images / images.std())
 
 
 def temperature_at(num_updates: int, config: GumbelConfig) -> float:

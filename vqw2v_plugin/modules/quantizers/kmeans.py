@@ -26,6 +26,7 @@ from .base import (
     code_counts,
     straight_through,
 )
+from .seeding import gather_frames, spread
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class KmeansConfig(CodebookConfig):
     vq_gamma: float = 0.25  # weight of the commitment term
     ema_decay: float = 0.0  # entries follow the mean of their frames (VQ-VAE, appendix A.1); 0: the gradient
     revive_after: int = 0  # updates without a frame until a code is moved into the worst cell; 0: never
+    start: str = "noise"  # entries begin as small noise (stock), or as `frames` of the first batch
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.vq_gamma < 0:
             raise ValueError(f"`vq_gamma` is {self.vq_gamma}; expected 0 or more")
+        if self.start not in ("noise", "frames"):
+            raise ValueError(f"`start` is {self.start!r}; expected noise or frames")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"`ema_decay` is {self.ema_decay}; expected 0 (off) or a decay as 0.99")
         if self.revive_after < 0:
@@ -49,8 +53,7 @@ class KmeansQuantizer(Quantizer):
 
     Config: ClassVar[type[Any]] = KmeansConfig
     loss_weight: ClassVar[float] = 1.0
-    cure: ClassVar[str] = "turn on `ema_decay` and `revive_after`, or lower the learning rate"
-    cure_values: ClassVar[Mapping[str, float]] = {"ema_decay": 0.99, "revive_after": 20}
+    cure_values: ClassVar[Mapping[str, Any]] = {"start": "frames", "ema_decay": 0.99, "revive_after": 20}
 
     def __init__(self, dim: int, config: KmeansConfig) -> None:
         super().__init__()
@@ -63,10 +66,8 @@ class KmeansQuantizer(Quantizer):
         self.projection = nn.Conv1d(dim, self.out_dim, 1, groups=config.vq_groups, bias=False)
         self.norm = GroupNorm32(config.vq_groups, self.out_dim)
         nn.init.normal_(self.codebook.entries, std=0.01)
-        needs_upkeep = config.ema_decay > 0 or config.revive_after > 0
-        self.upkeep = (
-            CodebookUpkeep(self.codebook, config.ema_decay, config.revive_after) if needs_upkeep else None
-        )
+        needs_upkeep = config.ema_decay > 0 or config.revive_after > 0 or config.start == "frames"
+        self.upkeep = CodebookUpkeep(self.codebook, config) if needs_upkeep else None
 
     def end_update(self, num_updates: int) -> None:
         if self.upkeep is not None:
@@ -111,6 +112,9 @@ class KmeansQuantizer(Quantizer):
 
     def forward(self, z: Tensor) -> Quantized:
         projected = self.project(z)  # [B, T, G·D]
+        if self.training and self.upkeep is not None:
+            frames = projected.detach().reshape(-1, self.num_groups, self.codebook.entry_dim)  # [B·T, G, D]
+            self.upkeep.begin(frames, self.codebook)
         codes = self.nearest(projected)
         chosen = self.codebook.lookup(codes)  # [B, T, G·D]
         wide = projected.dtype if projected.dtype == torch.float64 else torch.float32
@@ -118,7 +122,6 @@ class KmeansQuantizer(Quantizer):
         if chosen.requires_grad:
             loss = F.mse_loss(chosen.to(wide), projected.detach().to(wide)) + loss
         if self.training and self.upkeep is not None:
-            frames = projected.detach().reshape(-1, self.num_groups, self.codebook.entry_dim)  # [B·T, G, D]
             self.upkeep.add(frames, codes.flatten(0, 1), self.codebook)
         x = straight_through(projected, chosen.detach().type_as(projected))
         return Quantized(x, codes, loss, CodeStats(code_counts(codes, self.num_codes)))
@@ -133,20 +136,41 @@ class CodebookUpkeep(FullPrecision):
     ema_counts: Tensor  # [K, V]
     ema_sums: Tensor  # [K, V, D]
     idle: Tensor  # [K, V] updates since the code was last chosen
+    begun: Tensor | None  # the entries are frames; None: they are not to be
 
-    def __init__(self, codebook: ProductCodebook, ema_decay: float, revive_after: int) -> None:
+    def __init__(self, codebook: ProductCodebook, config: KmeansConfig) -> None:
         super().__init__()
-        self.ema_decay, self.revive_after = ema_decay, revive_after
+        self.ema_decay, self.revive_after = config.ema_decay, config.revive_after
         entries = codebook.entries
-        if ema_decay:
+        if self.ema_decay:
             entries.requires_grad_(False)
             self.register_buffer("ema_counts", torch.ones(entries.shape[:2]))
             self.register_buffer("ema_sums", entries.detach().clone())
-        if revive_after:
+        if self.revive_after:
             self.register_buffer("idle", torch.zeros(entries.shape[:2], dtype=torch.int32))
-            if not ema_decay:
-                codebook.register_buffer("moved", torch.zeros_like(entries))
+        self.register_buffer("begun", torch.tensor(False) if config.start == "frames" else None)
+        if not self.ema_decay:
+            codebook.register_buffer("moved", torch.zeros_like(entries))
         self._pending: Tensor | None = None
+        self._begun = False
+
+    @torch.no_grad()
+    def begin(self, z: Tensor, codebook: ProductCodebook) -> None:  # [N, G, D]
+        """Before its first batch the codebook becomes frames of it, the same on all ranks."""
+        if self._begun or self.begun is None:
+            return
+        self._begun = bool(self.begun)  # waits for the device; once
+        if self._begun:
+            return
+        books, num_codes, _ = codebook.entries.shape
+        of_book = z.flatten(0, 1)[None] if books == 1 else z.transpose(0, 1)  # [K, N, D]
+        gathered = [gather_frames(frames, num_codes) for frames in of_book]
+        if not all(map(len, gathered)):
+            return  # no frame is finite: the update will be skipped
+        at = torch.stack([spread(frames, num_codes, book) for book, frames in enumerate(gathered)])
+        self._put(torch.ones(at.shape[:2], dtype=torch.bool, device=at.device), at, codebook)
+        self._begun = True
+        self.begun.fill_(True)
 
     @torch.no_grad()
     def add(self, z: Tensor, codes: Tensor, codebook: ProductCodebook) -> None:  # [N, G, D], [N, G]
@@ -195,16 +219,21 @@ class CodebookUpkeep(FullPrecision):
         worst = scatter.argsort(dim=-1, descending=True, stable=True)
         rank = (dead.cumsum(-1) - 1).clamp_min(0)  # [K, V]
         target = worst.gather(-1, rank)  # [K, V] the cell that each dead code would move into
-        moves = (dead & (scatter.gather(-1, target) > 0)).unsqueeze(-1)  # [K, V, 1]
+        moves = dead & (scatter.gather(-1, target) > 0)  # [K, V]
         at = means + _STEP * _signs(num_updates, means) * variances.sqrt()
         at = at.gather(1, target.unsqueeze(-1).expand_as(at))  # [K, V, D]
-        self.idle.masked_fill_(moves.squeeze(-1), 0)
+        self.idle.masked_fill_(moves, 0)
+        self._put(moves, at, codebook)
+
+    def _put(self, moves: Tensor, at: Tensor, codebook: ProductCodebook) -> None:  # [K, V], [K, V, D]
+        """Codes that move begin anew at their place."""
+        which = moves.unsqueeze(-1)
         if self.ema_decay:
-            self.ema_counts.masked_fill_(moves.squeeze(-1), 1.0)
-            self.ema_sums.copy_(torch.where(moves, at, self.ema_sums))
-            codebook.entries.copy_(torch.where(moves, at, codebook.entries))
+            self.ema_counts.masked_fill_(moves, 1.0)
+            self.ema_sums.copy_(torch.where(which, at, self.ema_sums))
+            codebook.entries.copy_(torch.where(which, at, codebook.entries))
         elif codebook.moved is not None:
-            codebook.moved.copy_(torch.where(moves, at - codebook.entries, codebook.moved))
+            codebook.moved.copy_(torch.where(which, at - codebook.entries, codebook.moved))
 
 
 def _signs(num_updates: int, like: Tensor) -> Tensor:  # [D]

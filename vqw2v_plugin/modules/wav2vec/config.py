@@ -41,6 +41,10 @@ class VqWav2VecConfig:
     balanced_classes: bool = False  # weigh negatives by 1 / their number
     project_features: str = "none"  # targets through a context network: none, same, or new (one of its own)
     non_affine_group_norm: bool = False  # group norm without gain and bias
+    centred: bool = (
+        False  # weights start and stay deaf to the mean over their inputs; without, this size collapses
+    )
+    prediction_gain: float = 1.0  # of the predictions' first weights; 1: stock's
     offset: str = "auto"  # frames to the first prediction; auto: until receptive fields part
     activation: str = "relu"
     quantizer: str = "none"  # its registered name
@@ -68,6 +72,8 @@ class VqWav2VecConfig:
         for name in ("dropout", "dropout_features", "dropout_agg"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1)")
+        if not 0 <= self.prediction_gain <= 1:
+            raise ValueError(f"`prediction_gain` is {self.prediction_gain}; expected a factor in [0, 1]")
         if self.offset != "auto" and not str(self.offset).isdecimal():
             raise ValueError(f"`offset` is {self.offset!r}; expected 'auto' or a number of frames")
         if self.num_negatives < 0 or self.cross_sample_negatives < 0:

@@ -27,7 +27,9 @@ class Scores:
 class StepPredictor(nn.Module):
     """h_k(c) = W_k c + b for every step k, the bias shared as in stock."""
 
-    def __init__(self, dim_in: int, dim_out: int, steps: int, offset: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim_in: int, dim_out: int, steps: int, offset: int, dropout: float = 0.0, gain: float = 1.0
+    ) -> None:
         super().__init__()
         if steps < 1:
             raise ValueError(f"`prediction_steps` is {steps}; expected at least 1")
@@ -37,7 +39,7 @@ class StepPredictor(nn.Module):
         self.weight = nn.Parameter(torch.empty(steps, dim_out, dim_in))  # [K, C, C_in]
         self.bias = nn.Parameter(torch.empty(dim_out))
         self.dropout = nn.Dropout(dropout)
-        bound = 1 / math.sqrt(dim_out * steps)  # stock's transposed convolution counts its fan-in so
+        bound = gain / math.sqrt(dim_out * steps)  # stock's transposed convolution counts its fan-in so
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 

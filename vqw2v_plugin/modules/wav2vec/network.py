@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..layers.centred import centre, centre_layers
 from ..layers.conv_spec import parse_conv_layers
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
@@ -19,6 +20,7 @@ from .config import VqWav2VecConfig
 from .context import ConvContext, GruContext
 from .contrastive import Scores, StepPredictor, contrastive_loss, num_correct, sample_negatives
 from .encoder import Encoder
+from .signs import LearningSigns
 
 MakeQuantizer = Callable[[int], Quantizer]  # of the size of what it quantizes
 
@@ -39,7 +41,11 @@ class ScoredBatch:
     """The predictions of one batch of audio with their candidates' scores."""
 
     scored: Scores
-    quantized: Quantized
+    states: States
+
+    @property
+    def quantized(self) -> Quantized:
+        return self.states.quantized
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class VqWav2Vec(nn.Module):
         )
         source_dim, target_dim = self._connect(make_quantizer)
         self.health = CodebookHealth(self.quantizer.num_groups, self.quantizer.num_codes)
+        self.signs = LearningSigns()
         self.dropout_features = nn.Dropout(config.dropout_features)
         self.dropout_agg = nn.Dropout(config.dropout_agg)
         self.target_context = _make_context(target_dim, config) if config.project_features == "new" else None
@@ -88,8 +95,11 @@ class VqWav2Vec(nn.Module):
             else int(config.offset)
         )
         self.predictor = StepPredictor(
-            source_dim, target_dim, config.prediction_steps, offset, config.dropout
+            source_dim, target_dim, config.prediction_steps, offset, config.dropout, config.prediction_gain
         )
+        if config.centred:
+            centre_layers(self)
+            centre(self.predictor.weight, 2)
 
     @staticmethod
     def make(config: VqWav2VecConfig, make_quantizer: MakeQuantizer) -> VqWav2Vec:
@@ -121,12 +131,14 @@ class VqWav2Vec(nn.Module):
         self.quantizer.set_num_updates(num_updates)
         if num_updates > self._num_updates:  # fairseq says the same number for each batch of an update
             self.health.end_update()
+            self.signs.end_update()
             self.quantizer.end_update(num_updates)
         self._num_updates = num_updates
 
     def discard_update(self) -> None:
         """Forgets the batches since the last update, which was skipped."""
         self.health.discard()
+        self.signs.discard()
         self.quantizer.discard_update()
 
     def features(self, wav: Tensor) -> States:  # [B, S]
@@ -146,7 +158,7 @@ class VqWav2Vec(nn.Module):
         if negatives is None:
             negatives = self._draw(targets)
         scored = self.predictor(self.dropout_agg(states.source), targets, negatives)
-        return ScoredBatch(scored, states.quantized)
+        return ScoredBatch(scored, states)
 
     def objective(
         self, wav: Tensor, infonce: bool = False, quantizer_weight: float | None = None
@@ -160,7 +172,10 @@ class VqWav2Vec(nn.Module):
         if weight and (self.has_codes or self.quantizer.loss_weight):  # the null quantizer has no loss
             own = weight * scored.num_predictions * quantized.loss
             loss = contrastive + own
-        return Objective(loss, contrastive, own, scored.num_predictions, num_correct(scored), quantized)
+        correct = num_correct(scored)
+        if self.training:
+            self.signs.add(correct, scored.num_predictions, batch.states.z, batch.states.c)
+        return Objective(loss, contrastive, own, scored.num_predictions, correct, quantized)
 
     def _project(self, targets: Tensor) -> Tensor:
         if self.config.project_features == "same":

@@ -1,0 +1,70 @@
+"""z ──quantizer──▶ tokens: how codes begin, so that a training starts with many of them in use.
+
+Shapes: N frames, C channels, D entry size, V codes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers.ranks import num_ranks, rank, sum_over_ranks
+
+_FRAMES_A_CODE = 32  # frames that are looked at for each code that is drawn
+_NOISE_FRAMES = 1024
+
+
+def gather_frames(frames: Tensor, num_codes: int) -> Tensor:  # [n, D] of a rank → [N, D], the same on all
+    """Evenly spaced frames of every rank, enough to draw `num_codes` from; only those that are finite."""
+    share = -(-_FRAMES_A_CODE * num_codes // num_ranks())
+    every = torch.linspace(0, len(frames) - 1, min(share, len(frames)), device=frames.device).long()
+    mine = torch.nan_to_num(frames[every].float(), nan=0.0, posinf=0.0, neginf=0.0)
+    good = frames[every].isfinite().all(1)
+    rows = mine.new_zeros(num_ranks(), share, mine.size(1) + 1)  # the last column: is a frame
+    rows[rank(), : len(mine), :-1] = mine
+    rows[rank(), : len(mine), -1] = good.to(mine.dtype)
+    rows = sum_over_ranks(rows).flatten(0, 1)
+    return rows[rows[:, -1] > 0, :-1]
+
+
+def spread(frames: Tensor, num_codes: int, seed: int) -> Tensor:  # [N, D] → [V, D]
+    """Frames far from one another: each is drawn by its squared distance to the nearest drawn before it
+    (k-means++, Arthur and Vassilvitskii, 2007).
+
+    Where there are fewer different frames than codes, the rest are drawn twice, and lie a little beside.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    squares = frames.square().sum(1)  # [N]
+    nearest = torch.full_like(squares, torch.inf)
+    weights = torch.ones_like(squares)
+    chosen = []
+    for _ in range(num_codes):
+        # drawn by one uniform number from the processor's generator, so that a GPU draws the same
+        place = torch.rand((), generator=generator, dtype=torch.float64).item()
+        sums = weights.double().cumsum(0)
+        index = int(torch.searchsorted(sums, sums[-1] * place, right=True).clamp_max(len(frames) - 1))
+        chosen.append(index)
+        apart = squares + squares[index] - 2 * (frames @ frames[index])
+        nearest = torch.minimum(nearest, apart.clamp_min(0))
+        nearest[index] = 0
+        weights = nearest if bool(nearest.sum() > 0) else torch.ones_like(squares)
+    entries = frames[torch.tensor(chosen, device=frames.device)]
+    again = torch.tensor([index in chosen[:i] for i, index in enumerate(chosen)], device=frames.device)
+    noise = torch.randn(entries.shape, generator=generator).to(entries)
+    return torch.where(again.unsqueeze(1), entries + 0.01 * frames.std() * noise, entries)
+
+
+@torch.no_grad()
+def scale_outputs(layers: nn.Module, last: nn.Linear, dim: int, deviation: float) -> None:
+    """Gives what `layers` make of z the standard deviation over frames, by the weight of the `last` of them.
+
+    Before training z is what a group norm, a ReLU and the logarithm make of noise. What all inputs have in
+    common is not heard: it would prefer some outputs in every frame.
+    """
+    for layer in layers.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.sub_(layer.weight.mean(1, keepdim=True))
+            nn.init.zeros_(layer.bias)
+    noise = torch.randn(_NOISE_FRAMES, dim, generator=torch.Generator().manual_seed(0))
+    outputs = layers(noise.relu().log1p())  # [N, O]
+    last.weight.mul_(deviation / (outputs - outputs.mean(0)).std())
