@@ -123,6 +123,18 @@ def test_rotary_scores_depend_on_distances_alone() -> None:
     assert torch.equal(v, pair.view(50, 3, 2, 8)[:, 2]) and bert(position="rotary").positions is None
 
 
+def test_rotary_angles_are_the_paper_s() -> None:
+    """θᵢ = 10000^(−2i/d) a token (arXiv 2104.09864 §3.2): 1, 1/10, 1/100 and 1/1000 for heads of size 8."""
+    angles = rotary_angles(torch.arange(4), 8)
+    turns = torch.tensor([1.0, 0.1, 0.01, 0.001])
+    torch.testing.assert_close(angles, torch.stack([0 * turns, turns, 2 * turns, 3 * turns]))
+    queries = torch.zeros(4, 1, 3, 1, 8)
+    queries[..., 0] = 1.0
+    turned = rotate(queries.reshape(4, 24), angles, 1).view(4, 3, 8)[3]
+    expected = torch.tensor([math.cos(3), 0, 0, 0, math.sin(3), 0, 0, 0])
+    torch.testing.assert_close(turned[:2], expected.expand(2, 8))
+
+
 def test_rotary_gradients_agree_with_finite_differences() -> None:
     torch.manual_seed(2)
     qkv = torch.randn(5, 3 * 8, dtype=torch.float64, requires_grad=True)
