@@ -10,8 +10,8 @@ import soundfile
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
 from vqw2v_plugin.recipes.folder import LOG, Stamp, begin, finish, hash_of
-from vqw2v_plugin.stores.symbols import TOKENS, write_dict
-from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, runs, write_dict
+from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
 
 STAGES = ("corpus", "pretrain", "tokens", "decode")
 RATE, STRIDE, FIELD = 16_000, 160, 480
@@ -95,20 +95,18 @@ def make_tokens(folder: Path, utts: list[str], samples: int, run_length: bool = 
     symbols = ["0-0", "1-0", "2-1", "3-1"]
     frames = (samples - FIELD) // STRIDE + 1
     rng = np.random.default_rng(1)
-    durations: list[int] = []
     with TokenWriter(folder, f"test{odd}", len(symbols) + 5) as writer:
+        extras = TokenExtras(folder, f"test{odd}", run_length, text=False, npy=False)
         for utt in utts:
             centres = (np.arange(frames) * STRIDE + FIELD / 2) / samples
             ids = np.where(
                 rng.random(frames) < 0.1, 3, [0, 1, 2, 1] @ np.eye(4, dtype=int)[:, (centres * 4).astype(int)]
             )
-            if run_length:
-                starts = np.concatenate([[0], np.flatnonzero(np.diff(ids)) + 1])
-                durations += np.diff([*starts, frames]).tolist()
-                ids = ids[starts]
-            writer.add(utt, frames, ids + 4)
-    if run_length:
-        np.save(folder / f"test{odd}.durations.npy", np.array(durations, dtype=np.int32))
+            lengths = runs(ids[:, None]) if run_length else np.ones(frames, dtype=int)
+            kept = ids[lengths.cumsum() - lengths]
+            writer.add(utt, frames, kept + NUM_SPECIAL)
+            extras.add(utt, ids[:, None], kept[:, None], lengths)
+    extras.publish()
     write_dict(folder / "dict.txt", [(symbol, 1) for symbol in symbols])
     about = {
         "num_codes": 4,

@@ -1,12 +1,12 @@
 """The linear probe: what it can read off frames, what it must not learn from, and who it tests."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from feature_folders import write_frames
 
 from vqw2v_plugin.analysis.probe import Frames, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments
@@ -82,13 +82,12 @@ def test_too_few_utterances_for_the_folds_are_named() -> None:
         cross_probe(frames_of(3), folds=4)
 
 
-def write_store(folder: Path, sizes: dict[str, int]) -> None:
-    total = sum(sizes.values())
-    np.save(folder / "all.npy", np.arange(total, dtype=np.float16)[:, None])
-    np.save(folder / "all.ends.npy", np.cumsum(list(sizes.values())))
-    (folder / "all.ids").write_text("".join(f"{utt}\t{n}\n" for utt, n in sizes.items()))
+def write_store(folder: Path, sizes: dict[str, int], values: np.ndarray | None = None) -> None:
+    """Of one feature, by default the frame's number."""
+    numbers = np.arange(sum(sizes.values()), dtype=np.float16) if values is None else values
+    parts = np.split(numbers[:, None], np.cumsum(list(sizes.values()))[:-1])
     about = {"stride": 160, "receptive_field": 480, "sample_rate": 16_000}
-    (folder / "features.json").write_text(json.dumps(about))
+    write_frames(folder, "all", dict(zip(sizes, parts, strict=True)), about)
 
 
 def test_a_frame_has_the_phone_at_its_centre(tmp_path: Path) -> None:
@@ -124,12 +123,9 @@ def test_the_script_prints_a_row_for_each_folder(
     sizes = {f"u{i}": 40 for i in range(12)}
     times = [f"{utt} 1 {k * 0.1:.1f} 0.1 {PHONES[k % 2]}\n" for utt in sizes for k in range(4)]
     (tmp_path / "all.ctm").write_text("".join(times))
-    for name in ("names", "noise"):
-        (tmp_path / name).mkdir()
-        write_store(tmp_path / name, sizes)
     centres = 0.015 + 0.01 * np.arange(40)
-    np.save(tmp_path / "names" / "all.npy", np.tile((centres // 0.1) % 2, 12).astype(np.float16)[:, None])
-    np.save(tmp_path / "noise" / "all.npy", np.random.default_rng(0).standard_normal((480, 1)))
+    write_store(tmp_path / "names", sizes, np.tile((centres // 0.1) % 2, 12).astype(np.float16))
+    write_store(tmp_path / "noise", sizes, np.random.default_rng(0).standard_normal(480))
     folders = [str(tmp_path / "names"), str(tmp_path / "noise")]
     for which in (["--split", "all"], ["--train", "all", "--test", "all"]):
         options = ["probe.py", *folders, "--phones", str(tmp_path / "all.ctm"), *which]

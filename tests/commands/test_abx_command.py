@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from feature_folders import write_frames
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx_items import find_items, open_frames
@@ -15,7 +16,7 @@ from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
-from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
 
 ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
 PHONES = ("a", "b", "c")
@@ -44,28 +45,21 @@ class Corpus:
 
     def features(self, name: str = "z", split: str = "train", utts: list[str] | None = None) -> Path:
         out = self.folder / name
-        out.mkdir(exist_ok=True)
         utts = list(self.codes) if utts is None else utts
-        frames = [np.eye(5)[self.codes[utt][:, 0]].astype(np.float16) for utt in utts]
-        np.save(out / f"{split}.npy", np.concatenate(frames))
-        np.save(out / f"{split}.ends.npy", np.cumsum([len(f) for f in frames]))
-        (out / f"{split}.ids").write_text(
-            "".join(f"{u}\t{len(f)}\n" for u, f in zip(utts, frames, strict=True))
-        )
-        (out / "features.json").write_text(json.dumps(ABOUT))
+        frames = {utt: np.eye(5)[self.codes[utt][:, 0]].astype(np.float16) for utt in utts}
+        write_frames(out, split, frames, ABOUT)
         return out
 
     def tokens(self, name: str, run_length: bool = False, **about: object) -> Path:
         out, symbols = self.folder / name, [f"{p}-{s}" for p in range(5) for s in range(2)]
-        lengths = []
         with TokenWriter(out, "train") as writer:
+            extras = TokenExtras(out, "train", run_length, text=False, npy=False)
             for utt, codes in self.codes.items():
                 length = runs(codes) if run_length else np.ones(len(codes), dtype=int)
                 kept = codes[length.cumsum() - length]
                 writer.add(utt, len(codes), 4 + 2 * kept[:, 0] + kept[:, 1])
-                lengths += length.tolist()
-        if run_length:
-            np.save(out / "train.durations.npy", np.array(lengths, dtype=np.int32))
+                extras.add(utt, codes, kept, length)
+        extras.publish()
         write_dict(out / "dict.txt", [(symbol, 1) for symbol in symbols])
         TOKENS.write_about(out, {**ABOUT, "run_length": run_length, **about})
         return out

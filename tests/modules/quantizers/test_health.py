@@ -48,6 +48,11 @@ def test_the_window_forgets() -> None:
     assert health.share().item() < 0.05
 
 
+def test_the_window_keeps_98_of_100_from_update_to_update() -> None:
+    health = updates(CodebookHealth(1, 2), [100, 0], [0, 10], [0, 0])
+    assert health.window[0].tolist() == pytest.approx([100 * 0.98**2, 10 * 0.98])
+
+
 def test_counts_keep_their_precision_in_a_model_of_16_bit() -> None:
     health = updates(CodebookHealth(1, 2), [257, 1]).to(torch.bfloat16)
     assert health.window.dtype == torch.float32 and health.window.tolist() == [[257.0, 1.0]]
@@ -143,6 +148,17 @@ def test_the_cell_of_most_scatter_is_split_first() -> None:
     wide[::2] -= 2
     step(quantizer, torch.cat([wide, lone, many]))
     assert quantizer.codebook.table[0, 3].abs().tolist() == [0.25] * 4
+
+
+def test_a_code_that_was_moved_begins_its_average_anew() -> None:
+    quantizer = kmeans(ema_decay=0.5, revive_after=1)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.tensor([[0.0], [50.0], [60.0], [70.0]]).expand(1, 4, 4))
+    quantizer.upkeep.ema_sums.copy_(quantizer.codebook.entries)
+    quantizer.upkeep.ema_counts.fill_(8.0)
+    step(quantizer, torch.randn(100, 1, 4))
+    torch.testing.assert_close(quantizer.upkeep.ema_sums[0, 1], quantizer.codebook.entries[0, 1])
+    assert quantizer.upkeep.ema_counts[0, 1:].tolist() == [1.0, 8.0, 8.0]
 
 
 def test_where_a_code_is_moved_to_differs_from_update_to_update() -> None:
