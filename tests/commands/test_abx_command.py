@@ -43,10 +43,15 @@ class Corpus:
         self.manifest = folder / "train.tsv"
         write_manifest(self.manifest, folder, self.rows, ("path", "samples", "utt", "speaker"))
 
-    def features(self, name: str = "z", split: str = "train", utts: list[str] | None = None) -> Path:
-        out = self.folder / name
+    def features(
+        self, name: str = "z", split: str = "train", utts: list[str] | None = None, noise: float = 0.0
+    ) -> Path:
+        out, rng = self.folder / name, np.random.default_rng(0)
         utts = list(self.codes) if utts is None else utts
-        frames = {utt: np.eye(5)[self.codes[utt][:, 0]].astype(np.float16) for utt in utts}
+        frames = {}
+        for utt in utts:
+            named = np.eye(5)[self.codes[utt][:, 0]]
+            frames[utt] = (named + noise * rng.normal(size=named.shape)).astype(np.float16)
         write_frames(out, split, frames, ABOUT)
         return out
 
@@ -98,6 +103,33 @@ def test_without_contexts_more_is_compared(corpus: Corpus) -> None:
     found = result(out.parent, "any.json")
     assert found["phones"] == 5 and not (folder / "abx.json").exists()
     assert found["within"] == 0 and found["across"] is None and found["triples_across"] == 0
+
+
+def test_no_more_is_drawn_than_was_asked_for_and_by_the_seed(corpus: Corpus) -> None:
+    folder, many = corpus.features(noise=3.0), ["--manifest", corpus.manifest, "--context", "none"]
+    arguments = ["--phones", corpus.phones, *many]
+    found = {}
+    for seed in (1, 1, 2):
+        assert abx(folder, *arguments, "--items", 2, "--seed", seed) == 0
+        again = found.setdefault(seed, result(folder))
+        assert again == result(folder) and again["max_items"] == 2
+    # 5 · 4 pairs of phones, 2 speakers, 2 · 1 · 2 triples
+    assert found[1]["triples_within"] == found[2]["triples_within"] == 160
+    assert found[1]["within"] != found[2]["within"]
+    assert abx(folder, *arguments) == 0
+    # of the two at the ends 3 a speaker, of the three between them 2: 2 · (2 · 6 · 9 + 3 · 2 · 10)
+    assert (result(folder)["max_items"], result(folder)["triples_within"]) == (3, 336)
+    assert abx(folder, "--phones", corpus.phones, *many[:2]) == 0
+    assert result(folder)["max_items"] == 10  # between the same neighbours there are fewer
+
+
+def test_the_pairs_that_are_told_apart_least_are_shown_first(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for codes in corpus.codes.values():
+        codes[codes[:, 0] == ord("b") % 5, 0] = ord("a") % 5  # nothing tells these two apart
+    assert abx(corpus.features(), "--phones", corpus.phones) == 0
+    assert "of frequent pairs the worst: a/b 50%, a/c 0%, b/c 0%" in capsys.readouterr().out
 
 
 def test_the_order_of_utterances_does_not_matter(corpus: Corpus) -> None:

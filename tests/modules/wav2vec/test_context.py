@@ -43,9 +43,11 @@ def test_a_block_is_its_sum_over_the_past(train: bool, zero_pad: bool, dim: int,
     torch.testing.assert_close(network(z), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_options_of_the_context_network_are_taken() -> None:
+def test_biases_and_gains_are_there_where_they_are_asked_for() -> None:
     bare = context(4, (4, 2), bias=False, affine=False)
     assert [name for name, _ in bare.named_parameters()] == ["layers.0.conv.weight"]
+    encoder = Encoder([ConvLayer(4, 4, 2)], affine=False)
+    assert [name for name, _ in encoder.named_parameters()] == ["layers.0.conv.weight"]
     whole = [name for name, _ in context(4, (4, 2)).named_parameters()]
     assert whole == [f"layers.0.{name}" for name in ("conv.weight", "conv.bias", "norm.weight", "norm.bias")]
 

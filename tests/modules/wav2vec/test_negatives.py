@@ -54,7 +54,8 @@ def test_cross_negatives_reach_the_whole_batch() -> None:
 def test_distance_bounds_how_far_a_negative_lies() -> None:
     rows = sample_negatives(2, 40, 50, distance=3, generator=torch.Generator().manual_seed(1))
     own = torch.arange(80).view(2, 40, 1)
-    assert (rows - own).abs().max() == 3
+    assert (rows - own).min() == -3 and (rows - own).max() == 3
+    assert set((rows - own)[0, 20].tolist()) == {-3, -2, -1, 1, 2, 3}
 
 
 def test_the_generator_decides_all() -> None:
