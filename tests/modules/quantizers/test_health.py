@@ -137,6 +137,7 @@ def test_a_code_is_revived_by_the_update_that_makes_it_idle_so_long(ema_decay: f
     # half a standard deviation beside the mean, in each direction, of the only cell that has frames
     torch.testing.assert_close((moved - frames.mean((0, 1))).abs(), frames.std((0, 1), correction=0) / 2)
     assert quantizer.codebook.table[0, 2:, 0].tolist() == [60.0, 70.0]  # one code a cell
+    assert quantizer.upkeep.idle[0].tolist() == [0, 0, 3, 3]  # the others wait for a cell
 
 
 def test_the_cell_of_most_scatter_is_split_first() -> None:
