@@ -14,6 +14,11 @@ def test_usage_of_uniform_codes_is_everything() -> None:
     assert usage.joint_used == 64 and usage.joint_perplexity == pytest.approx(64)
 
 
+def test_a_code_that_was_seen_once_is_used() -> None:
+    usage = code_usage(np.array([[0, 1], [0, 2], [5, 1]]), 8)
+    assert usage.used == (2, 2) and usage.joint_used == 3 and usage.share_used == pytest.approx(4 / 16)
+
+
 def test_a_collapse_has_perplexity_one() -> None:
     usage = code_usage(np.full((10, 2), 3), 8)
     assert usage.used == (1, 1) and usage.joint_used == 1
