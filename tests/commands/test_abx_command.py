@@ -178,6 +178,8 @@ def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None
     assert source.span(0.0, 0.016) == (0, 1)  # frame t's centre is at 15 ms + 10 ms · t
     assert source.span(0.015, 0.035) == (0, 2)
     assert source.span(0.0151, 0.016) == (1, 1)
+    centres = [round(0.015 + 0.01 * t, 3) for t in range(2000)]  # whatever their products are rounded to
+    assert [source.span(at, at + 0.01) for at in centres] == [(t, t + 1) for t in range(2000)]
 
 
 def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) -> None:
