@@ -168,10 +168,10 @@ def test_where_one_scan_ends_the_other_agrees(monkeypatch: pytest.MonkeyPatch) -
 
 def test_scores_too_far_apart_for_products_are_summed_as_logarithms() -> None:
     """The likeliest labels cannot follow each other: each path costs more than a float64's least is."""
-    e = torch.tensor([[[0.0, -3000.0], [-2500.0, 0.0]]], dtype=torch.float64)
-    g = torch.tensor([[0.0, -3000.0], [-3000.0, 0.0]], dtype=torch.float64)
+    e = torch.tensor([[[0.0, -1000.0], [-800.0, 0.0]]], dtype=torch.float64)
+    g = torch.tensor([[0.0, -900.0], [-900.0, 0.0]], dtype=torch.float64)
     found = asg_scan.all_paths(e, g, torch.tensor([2]), True)
-    assert found.score.tolist() == [-2500.0] and found.gradients is not None
+    assert found.score.tolist() == [-800.0] and found.gradients is not None
     torch.testing.assert_close(found.gradients[0], torch.tensor([[[1.0, 0.0]] * 2], dtype=torch.float64))
 
 
