@@ -65,6 +65,23 @@ def test_a_phone_that_training_lacks_is_a_miss() -> None:
     assert probe(frames_of(20), new).accuracy == pytest.approx(1 - (new.phones == "ZH").mean())
 
 
+@pytest.mark.parametrize("phone", PHONES)
+def test_each_phone_may_be_the_one_that_training_lacks(phone: str) -> None:
+    test = frames_of(5, seed=1)
+    new = Frames(test.x, np.where(test.phones == phone, "new", test.phones), test.utterance)
+    assert probe(frames_of(20), new).accuracy == pytest.approx(1 - (new.phones == "new").mean())
+
+
+def test_the_guess_is_training_s_most_frequent_phone() -> None:
+    train, test = frames_of(20), frames_of(5, seed=1)
+    kept = np.flatnonzero(train.phones == PHONES[0])[: len(train) // 20]
+    few = np.isin(np.arange(len(train)), kept) | (train.phones != PHONES[0])
+    few &= (train.phones != PHONES[1]) | (np.arange(len(train)) % 4 == 0)  # PHONES[2] is most frequent
+    test = test[(test.phones != PHONES[2]) | (np.arange(len(test)) % 3 == 0)]  # and here it is the rarest
+    found = probe(train[few], test)
+    assert found.majority == pytest.approx((test.phones == PHONES[2]).mean())
+
+
 def test_no_utterance_is_tested_by_what_learnt_from_it() -> None:
     """Each utterance has a feature that names its phones, differently in each: of no use in another."""
     rng = np.random.default_rng(0)

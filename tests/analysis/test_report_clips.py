@@ -114,7 +114,7 @@ def test_the_line_of_words_falls_as_one_by_the_rank() -> None:
     assert ends[0] == ends[2] and ends[1] == ends[3]
 
 
-@pytest.mark.parametrize(("last", "log"), [(1.0, False), (0.4, False), (0.001, True)])
+@pytest.mark.parametrize(("last", "log"), [(1.0, False), (0.01, False), (0.001, True)])
 def test_a_curve_is_logarithmic_where_its_values_are_far_apart(last: float, log: bool) -> None:
     root = ET.fromstring(learning_curve("loss", {"a": [(0, 1.0), (1, 1.0), (2, last)]}, {}))
     shown = [e.text for e in of_kind(root, "small")]

@@ -107,6 +107,13 @@ def test_a_model_that_wants_it_hears_each_clip_at_mean_0_and_variance_1(
         assert layer(Loaded(network, 16_000, True)).spec.normalize is True
 
 
+def test_context_in_bf16_is_given_on_in_fp32(tiny: Tiny) -> None:
+    network = tiny(quantizer="kmeans", skip_connections_agg=False).eval()
+    clips = ClipEncoder(Loaded(network, 16_000, False), "bf16")
+    with torch.no_grad():
+        assert clips.context(clips.z(wav())).dtype == torch.float32
+
+
 def test_a_clip_s_memory_is_bounded_as_it_was_asked_and_pieces_are_made_once(tiny: Tiny) -> None:
     clips = ClipEncoder(Loaded(tiny(quantizer="kmeans").eval(), 16_000, False), memory=123)
     pieces = clips._piecewise()
