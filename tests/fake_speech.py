@@ -1,12 +1,12 @@
 """Small made-up speech for tests of acoustic models: each label is a vector that lasts a few frames."""
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from feature_folders import write_frames
 
 from vqw2v_plugin.stores.labels import Labels, write_labels
 
@@ -39,15 +39,10 @@ def texts(seed: int, count: int) -> list[str]:
 def write_features(
     folder: Path, split: str, utts: list[str], spoken: list[str], seed: int = 0, **stamp: Any
 ) -> None:
-    """A feature folder's split as `vqw2v features` writes it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A feature folder's split of what is spoken; `stamp` is what its json says besides."""
     rng = np.random.default_rng(seed)
     rows = [utterance(rng, text) for text in spoken]
-    np.save(folder / f"{split}.npy", np.concatenate(rows))
-    np.save(folder / f"{split}.ends.npy", np.cumsum([len(r) for r in rows]))
-    ids = "".join(f"{utt}\t{len(r)}\n" for utt, r in zip(utts, rows, strict=True))
-    (folder / f"{split}.ids").write_text(ids)
-    (folder / "features.json").write_text(json.dumps({**STAMP, **stamp, "splits": {}}))
+    write_frames(folder, split, dict(zip(utts, rows, strict=True)), {**STAMP, **stamp})
 
 
 def spell(text: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A finished run of a few seconds of sound, made without training: what `report` has to show all of."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import soundfile
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
 from vqw2v_plugin.recipes.folder import LOG, Stamp, begin, finish, hash_of
-from vqw2v_plugin.stores.symbols import TOKENS, write_dict
-from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, runs, write_dict
+from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
 
 STAGES = ("corpus", "pretrain", "tokens", "decode")
 RATE, STRIDE, FIELD = 16_000, 160, 480
@@ -19,16 +20,23 @@ PHONES = ("SIL", "l", "h", "l")  # a quarter of an utterance each
 GEOMETRY = {"stride": STRIDE, "receptive_field": FIELD, "sample_rate": RATE}
 
 
-def make_run(run: Path, num_utterances: int = 6, samples: int = 16_000) -> Path:
-    """corpus, training, tokens, decode; tokens name the phone but for one frame in ten."""
-    utts = [f"speaker{i % 3}-{i:02d}" for i in range(num_utterances)]
-    stages = {name: f"vqw2v {name} --seed {seed}" for seed, name in enumerate(STAGES, 7)}
+def make_run(run: Path, num_utterances: int = 6, samples: int = 16_000, odd: str = "") -> Path:
+    """corpus, training, tokens, decode; tokens name the phone but for one frame in ten.
+
+    Every name that somebody else chooses ends with `odd`.
+    """
+    utts = [f"speaker{i % 3}-{i:02d}{odd}" for i in range(num_utterances)]
+    decoder = ["--decoder", f"lexicon{odd}"] if odd else []
+    stages = {
+        name + odd: shlex.join(["vqw2v", name, "--seed", str(seed), *decoder])
+        for seed, name in enumerate(STAGES, 7)
+    }
     for name, command in stages.items():
         mark(run / name, command)
-    make_corpus(run / "corpus/data", utts, samples)
-    make_training(run / "pretrain")
-    make_tokens(run / "tokens/data", utts, samples)
-    make_results(run, utts)
+    make_corpus(run / f"corpus{odd}/data", utts, samples, odd)
+    make_training(run / f"pretrain{odd}", odd=odd)
+    make_tokens(run / f"tokens{odd}/data", utts, samples, odd=odd)
+    make_results(run, utts, odd)
     for name, command in stages.items():
         mark(run / name, command, done=True)
     return run
@@ -43,24 +51,30 @@ def mark(stage: Path, command: str, *needs: str, done: bool = False) -> None:
         finish(stage, stamp)
 
 
-def make_corpus(folder: Path, utts: list[str], samples: int) -> None:
+def make_corpus(folder: Path, utts: list[str], samples: int, odd: str = "") -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows, seconds = [], samples / RATE
     for utt in utts:
         wav = rng.normal(0, 0.1, samples) * np.repeat([0.05, 1, 0.5, 1], -(-samples // 4))[:samples]
         soundfile.write(folder / f"{utt}.wav", wav, RATE, subtype="PCM_16")
-        rows.append({"path": f"{utt}.wav", "samples": samples, "speaker": utt[:8], "utt": utt, "text": WORDS})
-    write_manifest(folder / "test.tsv", folder, rows, ["path", "samples", "speaker", "utt", "text"])
+        row = {"path": f"{utt}.wav", "samples": samples, "speaker": utt[:8] + odd, "utt": utt}
+        rows.append({**row, "text": spoken(WORDS, odd)})
+    write_manifest(folder / f"test{odd}.tsv", folder, rows, ["path", "samples", "speaker", "utt", "text"])
     quarter = seconds / 4
     for unit, labels in (("phones", PHONES), ("words", ("", *WORDS.split()))):
-        lines = [f"{u} 1 {i * quarter} {quarter} {w}\n" for u in utts for i, w in enumerate(labels) if w]
-        (folder / f"test.{unit}.ctm").write_text("".join(lines))
+        lines = [f"{u} 1 {i * quarter} {quarter} {w}{odd}\n" for u in utts for i, w in enumerate(labels) if w]
+        (folder / f"test{odd}.{unit}.ctm").write_text("".join(lines))
 
 
-def make_training(folder: Path, last: int = 100) -> None:
+def spoken(words: str, odd: str) -> str:
+    return " ".join(word + odd for word in words.split())
+
+
+def make_training(folder: Path, last: int = 100, odd: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"optimization": {"max_update": 100}, "model": {"_name": "vq_wav2vec"}, "common": {"seed": 3}}
+    names = {"model": {"_name": f"vq_wav2vec{odd}"}} | ({"criterion": {"_name": odd}} if odd else {})
+    settings = {"optimization": {"max_update": 100}, **names, "common": {"seed": 3}}
     lines = [f"[now][fairseq_cli.train][INFO] - {settings}"]
     for n in range(10, last + 1, 10):
         shares = f"code_perplexity={3 - n / 100}, group_share=[{n / 200}, 0.5], dead_codes={n // 50}"
@@ -70,43 +84,54 @@ def make_training(folder: Path, last: int = 100) -> None:
         if n % 50 == 0:
             values = f"loss {8.5 - n / 50} | num_updates {n}"
             lines.append(f"[now][valid][INFO] - epoch 001 | valid on 'valid' subset | {values}")
+    if odd:
+        row = json.dumps({"epoch": 1, f"loss{odd}": "0.5", "num_updates": str(last + 1)})
+        lines.append(f"[now][train_inner][INFO] - {row}")
+        lines.append(f"[now][vqw2v_plugin.training][WARNING] - beware {odd}")
     (folder / "hydra_train.log").write_text("\n".join(lines) + "\n")
 
 
-def make_tokens(folder: Path, utts: list[str], samples: int, run_length: bool = False) -> None:
+def make_tokens(folder: Path, utts: list[str], samples: int, run_length: bool = False, odd: str = "") -> None:
     symbols = ["0-0", "1-0", "2-1", "3-1"]
     frames = (samples - FIELD) // STRIDE + 1
     rng = np.random.default_rng(1)
-    durations: list[int] = []
-    with TokenWriter(folder, "test", len(symbols) + 5) as writer:
+    with TokenWriter(folder, f"test{odd}", len(symbols) + 5) as writer:
+        extras = TokenExtras(folder, f"test{odd}", run_length, text=False, npy=False)
         for utt in utts:
             centres = (np.arange(frames) * STRIDE + FIELD / 2) / samples
             ids = np.where(
                 rng.random(frames) < 0.1, 3, [0, 1, 2, 1] @ np.eye(4, dtype=int)[:, (centres * 4).astype(int)]
             )
-            if run_length:
-                starts = np.concatenate([[0], np.flatnonzero(np.diff(ids)) + 1])
-                durations += np.diff([*starts, frames]).tolist()
-                ids = ids[starts]
-            writer.add(utt, frames, ids + 4)
-    if run_length:
-        np.save(folder / "test.durations.npy", np.array(durations, dtype=np.int32))
+            lengths = runs(ids[:, None]) if run_length else np.ones(frames, dtype=int)
+            kept = ids[lengths.cumsum() - lengths]
+            writer.add(utt, frames, kept + NUM_SPECIAL)
+            extras.add(utt, ids[:, None], kept[:, None], lengths)
+    extras.publish()
     write_dict(folder / "dict.txt", [(symbol, 1) for symbol in symbols])
-    about = {"num_codes": 4, "num_groups": 2, "run_length": run_length, "splits": {"test": {}}, **GEOMETRY}
+    about = {
+        "num_codes": 4,
+        "num_groups": 2,
+        "run_length": run_length,
+        "splits": {f"test{odd}": {}},
+        **GEOMETRY,
+    }
     TOKENS.write_about(folder, {**about, "checkpoint": {"name": "checkpoint_last.pt", "sha256": "none"}})
 
 
-def make_results(run: Path, utts: list[str]) -> None:
-    (run / "decode").mkdir(parents=True, exist_ok=True)
-    words = [{"word": w, "start": 0.25 * i, "end": 0.25 * i + 0.2} for i, w in enumerate(HEARD.split())]
-    lines = [json.dumps({"utt": utt, "text": HEARD, "words": words}) for utt in utts]
-    (run / "decode/hypotheses-test.jsonl").write_text("\n".join(lines) + '\n{"utt": "half a li')
+def make_results(run: Path, utts: list[str], odd: str = "") -> None:
+    decode, heard = run / f"decode{odd}", spoken(HEARD, odd)
+    decode.mkdir(parents=True, exist_ok=True)
+    words = [{"word": w, "start": 0.25 * i, "end": 0.25 * i + 0.2} for i, w in enumerate(heard.split())]
+    lines = [json.dumps({"utt": utt, "text": heard, "words": words}) for utt in utts]
+    (decode / f"hypotheses-test{odd}.jsonl").write_text("\n".join(lines) + '\n{"utt": "half a li')
     errors, confusions = Errors(), Confusions()
     for _ in utts:
-        pairs = align(WORDS.split(), HEARD.split())
+        pairs = align(spoken(WORDS, odd).split(), heard.split())
         errors += count(pairs)
         confusions.add(pairs)
-    (run / "decode/errors-test.json").write_text(json.dumps(summary(errors, confusions, "words")))
-    abx = {"layer": "codes", "distance": "codes", "context": "triphone", "split": "test", "seed": 5}
+    found = {**summary(errors, confusions, "words"), **({"unit": f"words{odd}"} if odd else {})}
+    (decode / f"errors-test{odd}.json").write_text(json.dumps(found))
+    names = {"layer": "codes", "distance": "codes", "context": "triphone", "split": "test"}
+    abx = {name: value + odd for name, value in names.items()} | {"seed": 5}
     abx |= {"within": 0.123, "across": 0.234, "triples_within": 1200, "triples_across": 3400}
-    (run / "tokens/data/abx.json").write_text(json.dumps(abx))
+    (run / f"tokens{odd}/data/abx.json").write_text(json.dumps(abx))

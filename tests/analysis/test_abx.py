@@ -136,6 +136,15 @@ def test_drawn_triples_are_the_seeds_and_fewer() -> None:
         assert some.error == pytest.approx(all_.error, abs=0.1)
 
 
+def test_each_a_meets_no_more_other_speakers_than_asked_for() -> None:
+    """4 speakers with 2 items of each of 2 phones: 2 phones · 4 speakers · others · 2 X · 2 A · 2 B."""
+    each = np.arange(16)
+    items = Items(np.eye(16, dtype=np.float32), each, each * 0 + 1, each % 2, each * 0, each // 4)
+    found = [abx(items, "angular", Plan(10, most)) for most in (1, 2, 3, 9)]
+    assert [across.triples for _, across in found if across] == [64, 128, 192, 192]
+    assert {within.triples for within, _ in found if within} == {2 * 4 * 2 * 1 * 2}
+
+
 def test_one_speaker_has_no_across_and_single_items_no_within() -> None:
     items = random_items()
     alone = Items(

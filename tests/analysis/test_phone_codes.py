@@ -37,6 +37,14 @@ def test_a_table_worked_out_by_hand() -> None:
     assert table.given_code()[:, 1].tolist() == pytest.approx([1 / 3, 2 / 3, 0])
 
 
+def test_phone_purity_asks_the_token_and_code_purity_the_phone() -> None:
+    table = phone_code_table(np.array([[0]] * 4 + [[1]] * 2), ["a", "a", "b", "c", "a", "a"])
+    assert table.phone_purity == pytest.approx((2 + 2) / 6)  # 0 is a, 1 is a
+    assert table.code_purity == pytest.approx((2 + 1 + 1) / 6)  # a is 0 or 1, b and c are 0
+    table = phone_code_table(np.array([[0], [1], [2], [0]]), ["a", "a", "a", "b"])
+    assert (table.phone_purity, table.code_purity) == pytest.approx((3 / 4, 2 / 4))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_table_and_purities_equal_counting_one_by_one(seed: int) -> None:
     codes, phones = random_case(seed)

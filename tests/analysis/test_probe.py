@@ -1,12 +1,12 @@
 """The linear probe: what it can read off frames, what it must not learn from, and who it tests."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from feature_folders import write_frames
 
 from vqw2v_plugin.analysis.probe import Frames, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments
@@ -65,6 +65,23 @@ def test_a_phone_that_training_lacks_is_a_miss() -> None:
     assert probe(frames_of(20), new).accuracy == pytest.approx(1 - (new.phones == "ZH").mean())
 
 
+@pytest.mark.parametrize("phone", PHONES)
+def test_each_phone_may_be_the_one_that_training_lacks(phone: str) -> None:
+    test = frames_of(5, seed=1)
+    new = Frames(test.x, np.where(test.phones == phone, "new", test.phones), test.utterance)
+    assert probe(frames_of(20), new).accuracy == pytest.approx(1 - (new.phones == "new").mean())
+
+
+def test_the_guess_is_training_s_most_frequent_phone() -> None:
+    train, test = frames_of(20), frames_of(5, seed=1)
+    kept = np.flatnonzero(train.phones == PHONES[0])[: len(train) // 20]
+    few = np.isin(np.arange(len(train)), kept) | (train.phones != PHONES[0])
+    few &= (train.phones != PHONES[1]) | (np.arange(len(train)) % 4 == 0)  # PHONES[2] is most frequent
+    test = test[(test.phones != PHONES[2]) | (np.arange(len(test)) % 3 == 0)]  # and here it is the rarest
+    found = probe(train[few], test)
+    assert found.majority == pytest.approx((test.phones == PHONES[2]).mean())
+
+
 def test_no_utterance_is_tested_by_what_learnt_from_it() -> None:
     """Each utterance has a feature that names its phones, differently in each: of no use in another."""
     rng = np.random.default_rng(0)
@@ -82,13 +99,12 @@ def test_too_few_utterances_for_the_folds_are_named() -> None:
         cross_probe(frames_of(3), folds=4)
 
 
-def write_store(folder: Path, sizes: dict[str, int]) -> None:
-    total = sum(sizes.values())
-    np.save(folder / "all.npy", np.arange(total, dtype=np.float16)[:, None])
-    np.save(folder / "all.ends.npy", np.cumsum(list(sizes.values())))
-    (folder / "all.ids").write_text("".join(f"{utt}\t{n}\n" for utt, n in sizes.items()))
+def write_store(folder: Path, sizes: dict[str, int], values: np.ndarray | None = None) -> None:
+    """Of one feature, by default the frame's number."""
+    numbers = np.arange(sum(sizes.values()), dtype=np.float16) if values is None else values
+    parts = np.split(numbers[:, None], np.cumsum(list(sizes.values()))[:-1])
     about = {"stride": 160, "receptive_field": 480, "sample_rate": 16_000}
-    (folder / "features.json").write_text(json.dumps(about))
+    write_frames(folder, "all", dict(zip(sizes, parts, strict=True)), about)
 
 
 def test_a_frame_has_the_phone_at_its_centre(tmp_path: Path) -> None:
@@ -124,12 +140,9 @@ def test_the_script_prints_a_row_for_each_folder(
     sizes = {f"u{i}": 40 for i in range(12)}
     times = [f"{utt} 1 {k * 0.1:.1f} 0.1 {PHONES[k % 2]}\n" for utt in sizes for k in range(4)]
     (tmp_path / "all.ctm").write_text("".join(times))
-    for name in ("names", "noise"):
-        (tmp_path / name).mkdir()
-        write_store(tmp_path / name, sizes)
     centres = 0.015 + 0.01 * np.arange(40)
-    np.save(tmp_path / "names" / "all.npy", np.tile((centres // 0.1) % 2, 12).astype(np.float16)[:, None])
-    np.save(tmp_path / "noise" / "all.npy", np.random.default_rng(0).standard_normal((480, 1)))
+    write_store(tmp_path / "names", sizes, np.tile((centres // 0.1) % 2, 12).astype(np.float16))
+    write_store(tmp_path / "noise", sizes, np.random.default_rng(0).standard_normal(480))
     folders = [str(tmp_path / "names"), str(tmp_path / "noise")]
     for which in (["--split", "all"], ["--train", "all", "--test", "all"]):
         options = ["probe.py", *folders, "--phones", str(tmp_path / "all.ctm"), *which]

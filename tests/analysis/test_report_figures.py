@@ -1,5 +1,6 @@
 """The page's drawings: pictures, axes, charts; in a browser they are tested by test_report_command."""
 
+import base64
 import struct
 import xml.etree.ElementTree as ET
 import zlib
@@ -90,7 +91,10 @@ def test_a_heat_map_tells_each_cell() -> None:
     cells = told.partition('"cells":"')[2].partition('"')[0]
     percents = np.array([int(cells[i : i + 2], 16) for i in range(0, len(cells), 2)]).reshape(3, 3)
     assert percents.tolist() == [[100, 50, 0], [0, 50, 0], [0, 0, 100]]
-    assert len([e for e in root if e.tag == "image"]) == 2  # for light and for dark
+    images = [str(e.get("href")) for e in root if e.tag == "image"]
+    assert len(images) == 2  # for light and for dark
+    shades, _ = read_png(base64.b64decode(images[0].partition(",")[2]))
+    assert shades.tolist() == [[63, 45, 0], [0, 45, 0], [0, 0, 63]]  # 63 times the root of the share
 
 
 def test_bars_stand_for_codes_and_unused_ones_have_none() -> None:

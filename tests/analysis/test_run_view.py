@@ -1,6 +1,8 @@
 """What the page's sections share: a run's codes, from tokens or from checkpoints, and what was counted."""
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,10 @@ import pytest
 from small_run import FIELD, RATE, STRIDE, make_run, make_tokens
 
 from vqw2v_plugin.analysis.code_sources import find_sources
-from vqw2v_plugin.analysis.phone_codes import FrameTimes
+from vqw2v_plugin.analysis.phone_codes import FrameTimes, phone_code_table
+from vqw2v_plugin.analysis.report_page.assemble import _tiles
+from vqw2v_plugin.analysis.report_page.codes import _top_tokens
+from vqw2v_plugin.analysis.report_page.svg import percent
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
@@ -163,6 +168,33 @@ def test_rates_confusions_and_abx_are_read(run: Path) -> None:
     (abx,) = view.abx
     assert (abx.name, abx.within, abx.across) == ("tokens: codes", 0.123, 0.234)
     assert len(view.hypotheses["decode"]) == 6 and not view.troubles
+
+
+def test_the_tiles_show_the_shares_and_the_best_of_each_result(run: Path) -> None:
+    for name, change in (("abx.json", {"across": 0.2}), ("errors-test.json", {"rate": 80.0})):
+        (path,) = run.rglob(name)
+        more = path.with_name(name.replace(".json", "-more.json"))
+        more.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    view = RunView(RunFolder(run), PageOptions())
+    tiles = dict(re.findall('<div class="tile"><b>([^<]*)</b><span>([^<]*)</span>', _tiles(view)))
+    (each,) = view.statistics
+    assert each.table is not None
+    told = {
+        percent(each.table.information.share): "of what there is to know of a phone is in its token",
+        f"{each.usage.joint_perplexity:,.0f}": "perplexity of the 4 tokens in use, tokens",
+        "400": "bits a second, the codes' nominal rate",  # 100 frames of 2 groups of 4 codes
+        "20.0\u202f%": "ABX error across speakers, tokens: codes",
+        "66.7\u202f%": "of words wrong, decode on test",
+    }
+    assert len(tiles) == len(told)
+    assert all(tiles[html.escape(value)].startswith(html.escape(what)) for value, what in told.items()), tiles
+
+
+def test_a_phone_that_two_tokens_stand_for_as_often_has_a_perplexity_of_two() -> None:
+    table = phone_code_table(np.array([[0], [1], [2], [2]]), ["a", "a", "b", "b"])
+    rows = re.findall("<tr><td>(.*?)</td></tr>", _top_tokens(table))
+    cells = {row[0]: re.sub("<[^>]*>", " ", row).split() for row in rows}
+    assert cells["a"][1:3] == ["2", "2.0"] and cells["b"][1:3] == ["2", "1.0"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]"])

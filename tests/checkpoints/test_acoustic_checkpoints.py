@@ -99,9 +99,13 @@ def front_of(vq: str, bert: str | None, layer: str, freeze_updates: int = -1) ->
     return make_front(FeatureOptions(layer, vq, bert, run_length=True), freeze_updates)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("layer", ["z", "c", "q", "bert:1"])
-def test_its_front_gives_the_features_of_training(vq: str, bert: str, tmp_path: Path, layer: str) -> None:
-    front = front_of(vq, bert if layer.startswith("bert") else None, layer)
+def test_its_front_gives_the_features_of_training(
+    vq: str, bert: str, tmp_path: Path, layer: str, dtype: str
+) -> None:
+    files = (layer, vq, bert if layer.startswith("bert") else None)
+    front = make_front(FeatureOptions(*files, run_length=True, dtype=dtype))
     model = Model(ctc_units(LETTERS), front.spec, 16, front)
     made = rebuild_front(load_acoustic(saved(tmp_path / "a.pt", model)))
     assert not made.training and torch.equal(made(*wav())[0], front(*wav())[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from feature_folders import write_frames
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx_items import find_items, open_frames
@@ -15,7 +16,7 @@ from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
-from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
 
 ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
 PHONES = ("a", "b", "c")
@@ -42,30 +43,28 @@ class Corpus:
         self.manifest = folder / "train.tsv"
         write_manifest(self.manifest, folder, self.rows, ("path", "samples", "utt", "speaker"))
 
-    def features(self, name: str = "z", split: str = "train", utts: list[str] | None = None) -> Path:
-        out = self.folder / name
-        out.mkdir(exist_ok=True)
+    def features(
+        self, name: str = "z", split: str = "train", utts: list[str] | None = None, noise: float = 0.0
+    ) -> Path:
+        out, rng = self.folder / name, np.random.default_rng(0)
         utts = list(self.codes) if utts is None else utts
-        frames = [np.eye(5)[self.codes[utt][:, 0]].astype(np.float16) for utt in utts]
-        np.save(out / f"{split}.npy", np.concatenate(frames))
-        np.save(out / f"{split}.ends.npy", np.cumsum([len(f) for f in frames]))
-        (out / f"{split}.ids").write_text(
-            "".join(f"{u}\t{len(f)}\n" for u, f in zip(utts, frames, strict=True))
-        )
-        (out / "features.json").write_text(json.dumps(ABOUT))
+        frames = {}
+        for utt in utts:
+            named = np.eye(5)[self.codes[utt][:, 0]]
+            frames[utt] = (named + noise * rng.normal(size=named.shape)).astype(np.float16)
+        write_frames(out, split, frames, ABOUT)
         return out
 
     def tokens(self, name: str, run_length: bool = False, **about: object) -> Path:
         out, symbols = self.folder / name, [f"{p}-{s}" for p in range(5) for s in range(2)]
-        lengths = []
         with TokenWriter(out, "train") as writer:
+            extras = TokenExtras(out, "train", run_length, text=False, npy=False)
             for utt, codes in self.codes.items():
                 length = runs(codes) if run_length else np.ones(len(codes), dtype=int)
                 kept = codes[length.cumsum() - length]
                 writer.add(utt, len(codes), 4 + 2 * kept[:, 0] + kept[:, 1])
-                lengths += length.tolist()
-        if run_length:
-            np.save(out / "train.durations.npy", np.array(lengths, dtype=np.int32))
+                extras.add(utt, codes, kept, length)
+        extras.publish()
         write_dict(out / "dict.txt", [(symbol, 1) for symbol in symbols])
         TOKENS.write_about(out, {**ABOUT, "run_length": run_length, **about})
         return out
@@ -104,6 +103,33 @@ def test_without_contexts_more_is_compared(corpus: Corpus) -> None:
     found = result(out.parent, "any.json")
     assert found["phones"] == 5 and not (folder / "abx.json").exists()
     assert found["within"] == 0 and found["across"] is None and found["triples_across"] == 0
+
+
+def test_no_more_is_drawn_than_was_asked_for_and_by_the_seed(corpus: Corpus) -> None:
+    folder, many = corpus.features(noise=3.0), ["--manifest", corpus.manifest, "--context", "none"]
+    arguments = ["--phones", corpus.phones, *many]
+    found = {}
+    for seed in (1, 1, 2):
+        assert abx(folder, *arguments, "--items", 2, "--seed", seed) == 0
+        again = found.setdefault(seed, result(folder))
+        assert again == result(folder) and again["max_items"] == 2
+    # 5 · 4 pairs of phones, 2 speakers, 2 · 1 · 2 triples
+    assert found[1]["triples_within"] == found[2]["triples_within"] == 160
+    assert found[1]["within"] != found[2]["within"]
+    assert abx(folder, *arguments) == 0
+    # of the two at the ends 3 a speaker, of the three between them 2: 2 · (2 · 6 · 9 + 3 · 2 · 10)
+    assert (result(folder)["max_items"], result(folder)["triples_within"]) == (3, 336)
+    assert abx(folder, "--phones", corpus.phones, *many[:2]) == 0
+    assert result(folder)["max_items"] == 10  # between the same neighbours there are fewer
+
+
+def test_the_pairs_that_are_told_apart_least_are_shown_first(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for codes in corpus.codes.values():
+        codes[codes[:, 0] == ord("b") % 5, 0] = ord("a") % 5  # nothing tells these two apart
+    assert abx(corpus.features(), "--phones", corpus.phones) == 0
+    assert "of frequent pairs the worst: a/b 50%, a/c 0%, b/c 0%" in capsys.readouterr().out
 
 
 def test_the_order_of_utterances_does_not_matter(corpus: Corpus) -> None:
@@ -152,6 +178,8 @@ def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None
     assert source.span(0.0, 0.016) == (0, 1)  # frame t's centre is at 15 ms + 10 ms · t
     assert source.span(0.015, 0.035) == (0, 2)
     assert source.span(0.0151, 0.016) == (1, 1)
+    centres = [round(0.015 + 0.01 * t, 3) for t in range(2000)]  # whatever their products are rounded to
+    assert [source.span(at, at + 0.01) for at in centres] == [(t, t + 1) for t in range(2000)]
 
 
 def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) -> None:

@@ -50,6 +50,22 @@ def test_it_writes_the_model_and_says_what_it_made(text: Path, capsys: pytest.Ca
     )
 
 
+def test_by_default_the_longest_n_grams_have_four_words(
+    text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["lm", str(text), str(text.with_name("lm.arpa"))]) == 0
+    assert "order 4, from 4 sentences" in capsys.readouterr().out
+
+
+def test_symbols_in_the_text_are_refused_or_left_out(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text.write_text("<s> a b </s>\nb <unk> a\n" * 3)
+    out = text.with_name("lm.arpa")
+    assert cli.main(["lm", str(text), str(out), "--order", "2"]) == 2 and not out.exists()
+    assert "--skip-symbols" in capsys.readouterr().err
+    assert cli.main(["lm", str(text), str(out), "--order", "2", "--skip-symbols"]) == 0
+    assert "from 6 sentences of 12 words (2 different)" in capsys.readouterr().out
+
+
 def test_standard_input_will_do_and_torch_stays_out(tmp_path: Path) -> None:
     source = (
         "import sys; from vqw2v_plugin.__main__ import main; "

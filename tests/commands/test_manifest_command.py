@@ -47,6 +47,18 @@ def test_what_is_listed_can_be_read(tmp_path: Path, wav: Sound, capsys: pytest.C
     assert "plain: 20 files looked at" in shown.out and "8000/16000 Hz" in shown.out and shown.err == ""
 
 
+def test_each_seed_has_its_own_splits(tmp_path: Path, wav: Sound) -> None:
+    for i in range(30):
+        wav(f"{i}.wav")
+    found = {}
+    for seed in (1, 1, 2):
+        out = tmp_path / f"o{seed}"
+        assert manifest(tmp_path / "c", out, "--valid", 0.3, "--seed", seed) == 0
+        valid = (out / "valid.tsv").read_bytes()
+        assert found.setdefault(seed, valid) == valid
+    assert found[1] != found[2]
+
+
 def test_bad_files_are_named_and_grouped(
     tmp_path: Path, wav: Sound, capsys: pytest.CaptureFixture[str]
 ) -> None:

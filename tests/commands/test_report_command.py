@@ -16,6 +16,8 @@ import soundfile
 from small_run import make_run, make_training, mark
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.analysis.run_view import PageOptions
+from vqw2v_plugin.recipes.folder import RunFolder
 from vqw2v_plugin.recipes.runner import Stage, run_recipe
 
 SECTIONS = [
@@ -215,6 +217,20 @@ def test_wrong_options_are_explained(
     monkeypatch.chdir(run.parent)
     assert main(["report", str(run), str(run / "x.html"), *options]) == 2
     assert says in capsys.readouterr().err and not (run / "x.html").exists()
+
+
+def test_every_option_reaches_the_page(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[PageOptions] = []
+
+    def caught(folder: RunFolder, options: PageOptions, say: object) -> None:
+        seen.append(options)
+        raise ValueError("caught")
+
+    monkeypatch.setattr("vqw2v_plugin.analysis.run_view.RunView", caught)
+    options = "--utt a --utt b --clips 2 --clip-seconds 3 --corpus c --split dev --encode-minutes 0.5".split()
+    assert main(["report", str(run), str(run / "x.html"), *options]) == 2
+    assert main(["report", str(run), str(run / "x.html")]) == 2
+    assert seen == [PageOptions(("a", "b"), 2, 3.0, 0.5, "c", "dev"), PageOptions()]
 
 
 @pytest.mark.parametrize("out", [".", "page.txt", "page"])

@@ -71,6 +71,16 @@ def test_it_prints_options_that_make_fewer_errors(corpus: Path, capsys: pytest.C
     assert second["best"][0]["rate"] <= best["rate"]
 
 
+def test_another_seed_tries_other_points(corpus: Path) -> None:
+    arguments = ("--lm", corpus / "lm.arpa", "--points", 3, "--rounds", 0, "--keep", 4)
+    points = {}
+    for seed in (1, 2):
+        assert tune(corpus, *arguments, "--seed", seed, "--out", corpus / "o.json") == 0
+        found = json.loads((corpus / "o.json").read_text())
+        points[seed] = {row["lm_weight"] for row in found["best"]}
+    assert points[1] != points[2]
+
+
 def test_two_processes_write_the_same(corpus: Path) -> None:
     arguments = ("--lm", corpus / "lm.arpa", "--points", 4, "--rounds", 1)
     assert tune(corpus, *arguments, "--out", corpus / "1") == 0

@@ -23,6 +23,11 @@ def test_ids_are_those_of_the_symbols(groups: int, codes: int) -> None:
         assert table(rows).tolist() == expected
 
 
+def test_a_code_beyond_the_last_is_not_the_next_one_s_first() -> None:
+    table = CodeIds(["0-4", "1-1"], 2, 4, 4, 3)
+    assert table(torch.tensor([[1, 0], [0, 0], [1, 1]])).tolist() == [3, 3, 5]
+
+
 def test_its_tables_move_and_are_no_state() -> None:
     table = CodeIds(["1-2", "0-3"], 2, 4, 4, 3)
     assert not table.state_dict() and {buffer.device.type for buffer in table.to("meta").buffers()} == {

@@ -89,6 +89,39 @@ def test_quantized_vectors_are_those_of_the_tokenizer(
             assert torch.equal(ContextFeatures(loaded)(wav()), c)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_a_model_that_wants_it_hears_each_clip_at_mean_0_and_variance_1(
+    tiny: Tiny, settings: dict[str, object], dtype: str
+) -> None:
+    network, loud = tiny(quantizer="kmeans", **settings).eval(), 3 * wav() + 0.2
+    same = (loud - loud.mean()) / (loud.var(correction=0) + 1e-5).sqrt()
+    wants, plain = (ClipEncoder(Loaded(network, 16_000, normalize), dtype) for normalize in (True, False))
+    tolerance = {"atol": 1e-4, "rtol": 1e-4} if dtype == "fp32" else {"atol": 0.1, "rtol": 0.1}
+    with torch.no_grad():
+        torch.testing.assert_close(wants.z(loud), plain.z(same), **tolerance)
+        assert not torch.allclose(wants.z(loud), plain.z(loud), atol=0.2)
+    assert (wants.codes(loud) == plain.codes(same)).float().mean() > 0.95
+    assert wants.context(plain.z(loud)).dtype == torch.float32
+    for layer in (EncoderFeatures, ContextFeatures, QuantizedFeatures):
+        assert layer(Loaded(network, 16_000, True)).spec.normalize is True
+
+
+def test_context_in_bf16_is_given_on_in_fp32(tiny: Tiny) -> None:
+    network = tiny(quantizer="kmeans", skip_connections_agg=False).eval()
+    clips = ClipEncoder(Loaded(network, 16_000, False), "bf16")
+    with torch.no_grad():
+        assert clips.context(clips.z(wav())).dtype == torch.float32
+
+
+def test_a_clip_s_memory_is_bounded_as_it_was_asked_and_pieces_are_made_once(tiny: Tiny) -> None:
+    clips = ClipEncoder(Loaded(tiny(quantizer="kmeans").eval(), 16_000, False), memory=123)
+    pieces = clips._piecewise()
+    assert pieces is not None and pieces.memory == 123 and clips._piecewise() is pieces
+    clips.refresh()
+    assert clips._piecewise() is not pieces
+
+
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 def test_whole_clips_are_encoded_in_exact_fp32(
     tiny: Tiny, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch

@@ -146,20 +146,22 @@ def test_halving_the_model_leaves_the_front_as_it_is(tiny: Tiny, dtype: torch.dt
     assert model["front"](wav.double(), lengths)[0].dtype == torch.float32
 
 
-def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny) -> None:
-    frozen = nn.ModuleDict({"front": AudioFront(features(tiny, "c"))})
+@pytest.mark.parametrize("layer", ["z", "c"])
+def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny, layer: str) -> None:
+    frozen = nn.ModuleDict({"front": AudioFront(features(tiny, layer))})
     assert not frozen.state_dict()
     frozen.load_state_dict({})  # strictly
-    learning = nn.ModuleDict({"front": AudioFront(features(tiny, "c"), freeze_updates=3)})
+    learning = nn.ModuleDict({"front": AudioFront(features(tiny, layer), freeze_updates=3)})
     learning.load_state_dict({})  # from a model whose front was frozen
     with torch.no_grad():
         for p in learning.parameters():
-            p.mul_(1.5)
+            p.add_(0.1 * torch.randn_like(p))
     state = learning.state_dict()
     expected = learning["front"].eval()(*batch())[0]
     assert not torch.allclose(frozen["front"](*batch())[0], expected, atol=1e-3)
     frozen.load_state_dict(state)
-    assert torch.equal(frozen["front"](*batch())[0], expected) and frozen.state_dict().keys() == state.keys()
+    torch.testing.assert_close(frozen["front"](*batch())[0], expected, atol=2e-4, rtol=1e-3)
+    assert frozen.state_dict().keys() == state.keys()
 
 
 def test_what_cannot_be_is_named(tiny: Tiny) -> None:

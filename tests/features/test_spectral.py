@@ -21,6 +21,27 @@ def test_a_tone_is_loudest_in_its_band() -> None:
         assert mel(tone(hertz)).mean(0).argmax() == expected
 
 
+@pytest.mark.parametrize(("rate", "middles"), [(16_000, [614.3, 1767.8, 3933.6]), (8_000, [620.6, 1791.3])])
+def test_bands_are_equally_wide_in_mel(rate: int, middles: list[float]) -> None:
+    """Middles worked out by the scale's other form, 1127.01 · ln(1 + f / 700) mel (O'Shaughnessy, 1987)."""
+    size = 1 << 16
+    bands = mel_bands(len(middles), size, rate).double()
+    hertz = torch.arange(len(bands)) * rate / size
+    assert hertz[bands.argmax(0)].tolist() == pytest.approx(middles, abs=0.3)
+    for band, (low, high) in zip(
+        bands.T, zip([0.0, *middles], [*middles[1:], rate / 2], strict=False), strict=True
+    ):
+        inside = hertz[band > 0]
+        assert (inside.min().item(), inside.max().item()) == pytest.approx((low, high), abs=0.5)
+
+
+def test_the_energy_of_a_tone_is_that_of_its_windowed_samples() -> None:
+    """By Parseval: 512 / 2 · Σ (w · x)², where Hann's Σ w² is 3/8 of 400 and a sine's mean square 1/2."""
+    found = LogMel(16_000, 1)(tone(1000.0))[:, 0]
+    energy = 512 / 2 * 400 * 3 / 8 / 2 * 1000 / 1767.8  # the only band rises from 0 to 1767.8 Hz
+    torch.testing.assert_close(found, torch.full_like(found, math.log(energy)), atol=1e-3, rtol=0)
+
+
 def test_bands_share_each_frequency() -> None:
     bands = mel_bands(20, 512, 16_000)
     middle = bands[bands.argmax(0)[0] : bands.argmax(0)[-1]]  # between the first and the last one's middle
@@ -46,8 +67,8 @@ def test_cepstra_are_the_spectrum_of_the_bands_mirrored() -> None:
     torch.testing.assert_close(cepstra.double(), expected, atol=1e-4, rtol=1e-5)
 
 
-def test_silence_is_finite() -> None:
-    assert LogMel(8_000)(torch.zeros(800)).isfinite().all()
+def test_silence_has_the_floor_s_energy() -> None:
+    assert LogMel(8_000)(torch.zeros(800)).unique().tolist() == pytest.approx([-23.02585])  # ln 1e-10
 
 
 def test_wrong_sizes_are_refused() -> None:

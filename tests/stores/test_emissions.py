@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
-from vqw2v_plugin.stores.features import FEATURES, FeatureError
+from vqw2v_plugin.stores.features import FEATURES, FeatureError, FeatureWriter
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 UNITS = asg_units(["|", "a", "b"])
@@ -85,6 +85,17 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(FeatureError, match=r"no emissions of the split 'test' \(there are: dev\)"):
         read_emissions(tmp_path, "test")
+
+
+@pytest.mark.parametrize("columns", [4, 6])
+def test_emissions_of_other_columns_than_the_units_are_named(tmp_path: Path, columns: int) -> None:
+    write(tmp_path)
+    about = FEATURES.read_about(tmp_path)
+    writer = FeatureWriter(tmp_path, "dev", np.float32, columns)
+    writer.add(rows(3, columns=columns))
+    writer.publish([("x", 3)], about)
+    with pytest.raises(FeatureError, match=rf"dev\.npy: has {columns} columns, features\.json names others"):
+        read_emissions(tmp_path, "dev")
 
 
 def test_a_folder_of_features_that_its_json_does_not_list_is_kept(tmp_path: Path) -> None:

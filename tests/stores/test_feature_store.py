@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.stores.features import FEATURES, FeatureError, FeatureStore, gather_features
+from vqw2v_plugin.stores.features import FEATURES, FeatureError, FeatureStore, FeatureWriter, gather_features
 from vqw2v_plugin.stores.shards import ShardFolder, Span
 
 Arrays = list[list[np.ndarray]]
@@ -92,6 +92,18 @@ def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert (out / f"train.{suffix}").read_bytes() == (
                 tmp_path / "whole" / f"train.{suffix}"
             ).read_bytes()
+
+
+def test_what_a_killed_writer_left_behind_the_end_is_cut_off(tmp_path: Path) -> None:
+    killed = FeatureWriter(tmp_path, "train", np.float32, 3)
+    killed.add(np.ones((9, 3), np.float32))
+    killed.close()
+    writer = FeatureWriter(tmp_path, "train", np.float32, 3, resume=True)
+    writer.skip(2)
+    writer.add(np.zeros((4, 3), np.float32))
+    writer.publish([("u", 6)], {})
+    assert (tmp_path / "train.npy").stat().st_size == 128 + 6 * 3 * 4
+    assert np.load(tmp_path / "train.npy").sum(1).tolist() == [3, 3, 0, 0, 0, 0]
 
 
 def test_frames_that_are_gone_are_missed(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_the_json_is_written_and_read(tmp_path: Path, kind: SplitFormat) -> None
     about = {"b": 1, "a": "größe \udcff.pt"}  # a name that is not UTF-8
     kind.write_about(tmp_path, about)
     assert kind.read_about(tmp_path) == about == json.loads((tmp_path / kind.about).read_text("utf-8"))
+    assert kind.about_bytes({"b": 1, "a": 2}) == kind.about_bytes({"a": 2, "b": 1})
     for text, says in (("[1]", "holds a list"), ("{", "expected a JSON object")):
         (tmp_path / kind.about).write_text(text)
         with pytest.raises(kind.error, match=rf"{kind.about}: .*{says}"):
@@ -68,6 +69,10 @@ def test_a_split_is_published_once_it_is_named_and_there(tmp_path: Path, kind: S
     assert kind.is_published(tmp_path, "train", settings)
     with pytest.raises(SettingsError, match="train was begun with other settings: `layer` was 'z' and is n"):
         kind.is_published(tmp_path, "train", {"layer": "c"})
+    with pytest.raises(SettingsError, match="`dtype` was None and is now 'bf16'"):
+        kind.is_published(tmp_path, "train", {**settings, "dtype": "bf16"})
+    for name in kind.later:  # nothing is known of what the json came to say later
+        assert kind.is_published(tmp_path, "train", {**settings, name: True})
     kind.hide(tmp_path, "train")
     assert not kind.is_published(tmp_path, "train", settings)
 

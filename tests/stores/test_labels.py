@@ -79,9 +79,13 @@ def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     write(tmp_path, train=TRAIN)
-    (tmp_path / "train.ltr").write_text("a |\n")
-    with pytest.raises(LabelError, match=r"train.ltr: has 1 lines, train.utt 2"):
-        read_labels(tmp_path, "train", "letters")
+    for name in ("ltr", "wrd"):
+        whole = (tmp_path / f"train.{name}").read_text()
+        for lines in (1, 3):
+            (tmp_path / f"train.{name}").write_text("a |\n" * lines)
+            with pytest.raises(LabelError, match=rf"train.{name}: has {lines} lines, train.utt 2"):
+                read_labels(tmp_path, "train", "letters")
+        (tmp_path / f"train.{name}").write_text(whole)
     with pytest.raises(LabelError, match=r"train.phn: no such file or directory; `vqw2v labels` writes it"):
         read_labels(tmp_path, "train", "phones")
     with pytest.raises(LabelError, match=r"dict.pcs.txt: is missing"):

@@ -46,6 +46,10 @@ def test_what_comes_together_often_is_one_piece() -> None:
     assert set(CODES) <= set(made.symbols)  # so that nothing becomes <unk>
 
 
+def test_there_are_as_many_pieces_as_were_asked_for() -> None:
+    assert [len(train_pieces(speech(50), CODES, count).symbols) for count in (12, 13, 20)] == [12, 13, 20]
+
+
 def test_codes_that_are_new_become_unk_and_keep_their_place() -> None:
     made = train_pieces(speech(50), CODES, 40)
     ids, counts = made([CODES[1], "77-7", "78-8", CODES[4]])

@@ -21,6 +21,14 @@ def test_symbols_spell_the_codes(groups: int, codes: int) -> None:
     assert [symbols[i] for i in inverse] == ["-".join(map(str, row)) for row in found.tolist()]
 
 
+def test_codes_of_many_groups_differ_by_their_first_too() -> None:
+    """Of 80 groups of two codes the first would count 2⁷⁹: beyond what 64 bits hold."""
+    codes = np.ones((2, 80), dtype=np.int64)
+    codes[1, 0] = 0
+    symbols, inverse = symbols_of(codes)
+    assert len(symbols) == 2 and inverse[0] != inverse[1]
+
+
 def test_counts_are_in_fairseq_s_order() -> None:
     parts = [random_codes(500, 2, 4, seed) for seed in range(3)]
     counts = count_symbols(parts)

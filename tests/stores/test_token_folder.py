@@ -43,6 +43,17 @@ def test_fairseq_reads_the_data_set_and_the_dictionary(tmp_path: Path) -> None:
     assert dictionary.count[4:] == [7, 0]
 
 
+@pytest.mark.parametrize("num_symbols", [100, 65_499, 65_500, 70_000])
+def test_ids_are_of_the_type_that_fairseq_chooses(tmp_path: Path, num_symbols: int) -> None:
+    pytest.importorskip("fairseq")
+    from fairseq.data import indexed_dataset
+
+    write(tmp_path, num_symbols=num_symbols)
+    width = np.dtype(indexed_dataset.best_fitting_int_dtype(num_symbols)).itemsize
+    count = sum(len(ids) + 1 for _, _, ids in UTTERANCES)
+    assert (tmp_path / "train.bin").stat().st_size == count * width
+
+
 def test_what_fairseq_writes_is_read_with_and_without_eos(tmp_path: Path) -> None:
     pytest.importorskip("fairseq")
     import torch

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqw2v_plugin.modules.acoustic import asg_scan
 from vqw2v_plugin.modules.acoustic.asg import ASG
+from vqw2v_plugin.modules.acoustic.losses import make_sequence_loss
 
 SCANS = {"products": asg_scan.LARGEST_SPAN, "logs": -1.0}
 
@@ -163,6 +164,22 @@ def test_where_one_scan_ends_the_other_agrees(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(asg_scan, "LARGEST_SPAN", -1.0)
     by_logs = asg_scan.all_paths(e, g, lengths, True)
     torch.testing.assert_close(vars(by_products), vars(by_logs), rtol=1e-9, atol=1e-12)
+
+
+def test_scores_too_far_apart_for_products_are_summed_as_logarithms() -> None:
+    """The likeliest labels cannot follow each other: each path costs more than a float64's least is."""
+    e = torch.tensor([[[0.0, -1000.0], [-800.0, 0.0]]], dtype=torch.float64)
+    g = torch.tensor([[0.0, -900.0], [-900.0, 0.0]], dtype=torch.float64)
+    found = asg_scan.all_paths(e, g, torch.tensor([2]), True)
+    assert found.score.tolist() == [-800.0] and found.gradients is not None
+    torch.testing.assert_close(found.gradients[0], torch.tensor([[[1.0, 0.0]] * 2], dtype=torch.float64))
+
+
+def test_a_loss_is_made_by_its_name_with_its_blank() -> None:
+    assert make_sequence_loss("ctc", 5, 3).blank == 3 and make_sequence_loss("ctc", 5).blank == 0
+    assert make_sequence_loss("asg", 5).transitions.shape == (5, 5)
+    with pytest.raises(ValueError, match="`loss` is 'ct'; expected one of ctc, asg"):
+        make_sequence_loss("ct", 5)
 
 
 def test_the_best_path_and_the_best_alignment_are_those_of_all_paths() -> None:

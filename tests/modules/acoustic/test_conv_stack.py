@@ -114,6 +114,16 @@ def test_the_timit_stack_has_the_parameters_of_the_closed_form() -> None:
     assert (drop, ours.stride, len(ours.blocks)) == (0.7, 1, 7)
 
 
+def test_normed_weights_begin_as_wide_as_wav2letter_s() -> None:
+    """Uniform within √(3 / fan-in), so of a deviation of 1 / √fan-in; torch's own lie within 1 / √fan-in."""
+    torch.manual_seed(0)
+    layers = parse_stack("[(64, 5), (64, 5)]", 0.0)
+    normed, plain = (ConvStack(32, 8, layers, "glu", norm) for norm in ("weight", "none"))
+    for name, fan_in in (("blocks.0.conv", 32 * 5), ("blocks.1.conv", 32 * 5), ("projection", 32)):
+        bounds = [stack.get_submodule(name).weight.abs().max().item() for stack in (normed, plain)]
+        assert bounds == pytest.approx([(3 / fan_in) ** 0.5, fan_in**-0.5], rel=0.03)
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 @pytest.mark.parametrize("behind", [0.0, 1e3, float("nan")])
 def test_padding_changes_no_valid_frame(name: str, behind: float) -> None:

@@ -12,6 +12,7 @@ from vqw2v_plugin.modules.bert.network import Bert, LayerMix, bert_features
 from vqw2v_plugin.modules.bert.vocabulary import (
     BOS,
     EOS,
+    PAD,
     UNK,
     Symbols,
     VocabularyError,
@@ -123,6 +124,18 @@ def test_rotary_scores_depend_on_distances_alone() -> None:
     assert torch.equal(v, pair.view(50, 3, 2, 8)[:, 2]) and bert(position="rotary").positions is None
 
 
+def test_rotary_angles_are_the_paper_s() -> None:
+    """θᵢ = 10000^(−2i/d) a token (arXiv 2104.09864 §3.2): 1, 1/10, 1/100 and 1/1000 for heads of size 8."""
+    angles = rotary_angles(torch.arange(4), 8)
+    turns = torch.tensor([1.0, 0.1, 0.01, 0.001])
+    torch.testing.assert_close(angles, torch.stack([0 * turns, turns, 2 * turns, 3 * turns]))
+    queries = torch.zeros(4, 1, 3, 1, 8)
+    queries[..., 0] = 1.0
+    turned = rotate(queries.reshape(4, 24), angles, 1).view(4, 3, 8)[3]
+    expected = torch.tensor([math.cos(3), 0, 0, 0, math.sin(3), 0, 0, 0])
+    torch.testing.assert_close(turned[:2], expected.expand(2, 8))
+
+
 def test_rotary_gradients_agree_with_finite_differences() -> None:
     torch.manual_seed(2)
     qkv = torch.randn(5, 3 * 8, dtype=torch.float64, requires_grad=True)
@@ -136,6 +149,66 @@ def test_evaluation_is_deterministic_and_training_is_not() -> None:
     assert not torch.equal(network.states(tokens, LENGTHS)[-1], network.states(tokens, LENGTHS)[-1])
     network.eval()
     assert torch.equal(network.states(tokens, LENGTHS)[-1], network.states(tokens, LENGTHS)[-1])
+
+
+def test_weights_begin_as_roberta_s() -> None:
+    network = bert(encoder_embed_dim=64, encoder_ffn_embed_dim=128, untie_weights_roberta=True)
+    for weight in (network.layers[0].qkv.weight, network.head_dense.weight, network.vocabulary.output):
+        assert weight.std().item() == pytest.approx(0.02, rel=0.1) and abs(weight.mean().item()) < 2e-3
+    assert not network.layers[1].fc1.bias.any() and not network.head_dense.bias.any()
+    assert not network.vocabulary.table.weight[PAD].any() and not network.positions.weight[PAD].any()
+    assert network.vocabulary.table.weight[BOS].all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_the_head_and_the_layers_take_the_activation(activation: str) -> None:
+    network, x = bert(activation_fn=activation).eval(), torch.randn(5, 16)
+    act = getattr(torch.nn.functional, activation)
+    torch.testing.assert_close(network._head(x), network.head_norm(act(network.head_dense(x))))
+    layer = network.layers[0]
+    torch.testing.assert_close(layer._feed_forward(x), layer.fc2(act(layer.fc1(x))))
+
+
+def test_embeddings_are_symbols_and_places_normed_only_where_that_is_asked() -> None:
+    tokens = utterances([7])[0]
+    for normed in (True, False):
+        network = bert(layernorm_embedding=normed).eval()
+        plain = network.vocabulary.table(tokens) + network.positions.weight[PAD + 1 : PAD + 8]
+        expected = torch.nn.functional.layer_norm(plain, (16,)) if normed else plain
+        torch.testing.assert_close(network.states(tokens, [7])[0], expected)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_norms_stand_behind_the_blocks_or_before_them(before: bool) -> None:
+    layer, x = bert(encoder_normalize_before=before).eval().layers[0], torch.randn(5, 16)
+    for norm in (layer.attention_norm, layer.ffn_norm):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    q, k, v = layer.qkv(layer.attention_norm(x) if before else x).view(5, 3, 2, 8).permute(1, 2, 0, 3)
+    mixed = layer.out((torch.softmax(q @ k.mT / 8**0.5, -1) @ v).transpose(0, 1).reshape(5, 16))
+
+    def forward(y: Tensor) -> Tensor:
+        return layer.fc2(torch.nn.functional.gelu(layer.fc1(y)))
+
+    if before:
+        y = x + mixed
+        expected = y + forward(layer.ffn_norm(y))
+    else:
+        y = layer.attention_norm(x + mixed)
+        expected = layer.ffn_norm(y + forward(y))
+    torch.testing.assert_close(layer(x, [5]), expected)
+
+
+@pytest.mark.parametrize("name", ["dropout", "attention_dropout", "activation_dropout"])
+def test_each_dropout_acts_alone_and_in_training_alone(name: str) -> None:
+    off = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), 0.0)
+    network, tokens = bert(**{**off, name: 0.5}), utterances([12])[0]
+    for train in (True, False):
+        network.train(train)
+        one, other = (network.states(tokens, [12]) for _ in range(2))
+        assert torch.equal(one[0], other[0]) != (train and name == "dropout")
+        assert torch.equal(one[-1], other[-1]) != train
+    layer, x = network.train().layers[0], torch.randn(30, 16)
+    assert torch.equal(layer._feed_forward(x), layer._feed_forward(x)) == (name == "attention_dropout")
 
 
 def test_features_are_the_states_without_special_tokens() -> None:

@@ -174,6 +174,34 @@ def test_kmeans_takes_the_nearest_entry() -> None:
     assert torch.equal(distances.argmin(-1).transpose(1, 2), quantizer.encode(z))
 
 
+def test_kmeans_loss_draws_entries_to_frames_and_frames_a_quarter_as_much_to_entries() -> None:
+    """‖sg(z) − e‖² + γ ‖z − sg(e)‖² (vq-wav2vec §3.2, γ = 0.25), as means."""
+    quantizer = build_quantizer("kmeans", 6, {"vq_vars": 4, "vq_groups": 2})
+    z = torch.randn(1, 7, 6)
+    out = quantizer(z)
+    projected = quantizer.project(z).detach().requires_grad_()
+    chosen = quantizer.decode(out.codes).detach()
+    apart = (projected - chosen).square().mean()
+    torch.testing.assert_close(out.loss, 1.25 * apart)
+    (to_projected,) = torch.autograd.grad(0.25 * apart, projected)
+    (expected,) = torch.autograd.grad(
+        quantizer.project(z), quantizer.projection.weight, to_projected, retain_graph=True
+    )
+    weight, entries = torch.autograd.grad(out.loss, [quantizer.projection.weight, quantizer.codebook.entries])
+    torch.testing.assert_close(weight, expected)
+    frame = (out.codes[0, :, 1] == out.codes[0, 0, 1]).nonzero().flatten()
+    mine = 2 * (chosen - projected)[0, frame, 3:].sum(0) / projected.numel()
+    torch.testing.assert_close(entries[1, out.codes[0, 0, 1]], mine)
+
+
+def test_codebooks_begin_as_stock_s() -> None:
+    kmeans = build_quantizer("kmeans", 64, {"vq_vars": 320}).codebook.entries
+    assert kmeans.std().item() == pytest.approx(0.01, rel=0.05) and abs(kmeans.mean().item()) < 1e-3
+    gumbel = build_quantizer("gumbel", 64, {"vq_vars": 320, "max_update": 1}).codebook.entries
+    assert 0 <= gumbel.min() and 0.99 < gumbel.max() <= 1
+    assert gumbel.mean().item() == pytest.approx(0.5, abs=0.01)
+
+
 def test_gumbel_samples_in_training_and_decides_in_evaluation() -> None:
     quantizer, z = make("gumbel"), torch.randn(1, 200, 12)
     assert not torch.equal(quantizer(z).x, quantizer(z).x)

@@ -40,7 +40,7 @@ def test_each_code_is_one_point_and_each_point_one_code(levels: list[int]) -> No
     assert torch.equal(quantizer._codes(grid), every)
 
 
-@pytest.mark.parametrize("level", [3, 4, 5, 8])
+@pytest.mark.parametrize("level", [3, 4, 5, 8, 15, 16, 34])
 def test_every_level_can_be_reached_and_none_beyond(level: int) -> None:
     quantizer = make(vq_vars=level, vq_groups=1, levels=[level])
     with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 
 from vqw2v_plugin.modules.quantizers.base import code_counts
 from vqw2v_plugin.modules.quantizers.health import CodebookHealth, joint_counts, num_joint_cells
-from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
+from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer, _signs
 
 
 def updates(health: CodebookHealth, *rows: list[float]) -> CodebookHealth:
@@ -46,6 +46,11 @@ def test_a_discarded_update_leaves_no_trace() -> None:
 def test_the_window_forgets() -> None:
     health = updates(CodebookHealth(1, 2), *[[10.0, 0.0]] * 50, *[[0.0, 10.0]] * 300)
     assert health.share().item() < 0.05
+
+
+def test_the_window_keeps_98_of_100_from_update_to_update() -> None:
+    health = updates(CodebookHealth(1, 2), [100, 0], [0, 10], [0, 0])
+    assert health.window[0].tolist() == pytest.approx([100 * 0.98**2, 10 * 0.98])
 
 
 def test_counts_keep_their_precision_in_a_model_of_16_bit() -> None:
@@ -101,6 +106,74 @@ def test_moving_averages_lead_each_entry_to_its_frames_mean() -> None:
         codes = step(quantizer, frames, number)
     means = torch.stack([frames[codes[:, 0] == v, 0].mean(0) for v in range(4)])
     torch.testing.assert_close(quantizer.codebook.entries[0], means, atol=1e-4, rtol=1e-4)
+
+
+def test_a_moving_average_forgets_by_its_decay_once_an_update() -> None:
+    quantizer = kmeans(ema_decay=0.9)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.eye(4)[None] * 10)
+    quantizer.upkeep.ema_sums.copy_(quantizer.codebook.entries)
+    step(quantizer, torch.tensor([[[20.0, 0, 0, 0]]] * 4))
+    # a frame as old as the entry counts 0.9, each of the four new ones 0.1
+    expected = torch.tensor([(0.9 * 10 + 0.1 * 80) / (0.9 + 0.1 * 4), 0, 0, 0])
+    torch.testing.assert_close(quantizer.codebook.entries[0, 0], expected)
+    assert torch.equal(quantizer.codebook.entries[0, 1:], torch.eye(4)[1:] * 10)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_code_is_revived_by_the_update_that_makes_it_idle_so_long(ema_decay: float) -> None:
+    quantizer = kmeans(ema_decay=ema_decay, revive_after=3)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.tensor([[0.0], [50.0], [60.0], [70.0]]).expand(1, 4, 4))
+        if ema_decay:
+            quantizer.upkeep.ema_sums.copy_(quantizer.codebook.entries)
+    torch.manual_seed(1)
+    frames = torch.randn(100, 1, 4)
+    for number in (1, 2):
+        step(quantizer, frames, number)
+        assert quantizer.codebook.table[0, 1:, 0].tolist() == [50.0, 60.0, 70.0]
+    step(quantizer, frames, 3)
+    moved = quantizer.codebook.table[0, 1]
+    # half a standard deviation beside the mean, in each direction, of the only cell that has frames
+    torch.testing.assert_close((moved - frames.mean((0, 1))).abs(), frames.std((0, 1), correction=0) / 2)
+    assert quantizer.codebook.table[0, 2:, 0].tolist() == [60.0, 70.0]  # one code a cell
+    assert quantizer.upkeep.idle[0].tolist() == [0, 0, 3, 3]  # the others wait for a cell
+
+
+def test_the_cell_of_most_scatter_is_split_first() -> None:
+    quantizer = kmeans(revive_after=1)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.tensor([[0.0], [10.0], [20.0], [99.0]]).expand(1, 4, 4))
+    many, wide, lone = torch.full((40, 1, 4), 0.5), torch.full((4, 1, 4), 11.0), torch.full((1, 1, 4), 27.0)
+    many[::2] *= -1  # a scatter of 40 · 0.25 each way; of the next 4 · 1; one frame alone has none
+    wide[::2] -= 2
+    step(quantizer, torch.cat([wide, lone, many]))
+    assert quantizer.codebook.table[0, 3].abs().tolist() == [0.25] * 4
+
+
+def test_a_code_that_was_moved_begins_its_average_anew() -> None:
+    quantizer = kmeans(ema_decay=0.5, revive_after=1)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.tensor([[0.0], [50.0], [60.0], [70.0]]).expand(1, 4, 4))
+    quantizer.upkeep.ema_sums.copy_(quantizer.codebook.entries)
+    quantizer.upkeep.ema_counts.fill_(8.0)
+    step(quantizer, torch.randn(100, 1, 4))
+    torch.testing.assert_close(quantizer.upkeep.ema_sums[0, 1], quantizer.codebook.entries[0, 1])
+    assert quantizer.upkeep.ema_counts[0, 1:].tolist() == [1.0, 8.0, 8.0]
+
+
+def test_where_a_code_is_moved_to_differs_from_update_to_update() -> None:
+    signs = [tuple(_signs(number, torch.zeros(8)).tolist()) for number in range(20)]
+    assert len(set(signs)) > 15 and set(sum(signs, ())) == {-1.0, 1.0}
+
+
+def test_a_discarded_update_s_frames_move_no_entry() -> None:
+    quantizer = kmeans(ema_decay=0.9, revive_after=1)
+    before = quantizer.codebook.table.clone()
+    quantizer(torch.randn(2, 9, 4))
+    quantizer.discard_update()
+    quantizer.end_update(1)
+    assert torch.equal(quantizer.codebook.table, before) and (quantizer.upkeep.idle == 0).all()
 
 
 def test_a_code_without_frames_keeps_its_place_for_any_time() -> None:

@@ -65,6 +65,18 @@ def test_features_are_the_encoder_s(network: VqWav2Vec, small_pieces: None, samp
     )
 
 
+@pytest.mark.parametrize("variant", ["stride beyond kernel", "kernel no multiple of the stride"])
+def test_pieces_may_be_shorter_than_a_stride(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    monkeypatch.setitem(pieces._SAMPLES, "cpu", 5)  # one frame of the first layer
+    monkeypatch.setitem(pieces._FRAMES, "cpu", 1)
+    network = varied(tiny(quantizer="gumbel", **VARIANTS[variant]))
+    for samples in (600, 1003):
+        z = PieceEncoder(network.encoder, torch.float32).z(wav(samples))
+        torch.testing.assert_close(z, network.encoder(wav(samples)[None])[0], atol=2e-5, rtol=0)
+
+
 def test_every_length_has_its_frames(tiny: Tiny, small_pieces: None) -> None:
     network = tiny(quantizer="gumbel").eval()
     encoder = PieceEncoder(network.encoder, torch.float32)

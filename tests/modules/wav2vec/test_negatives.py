@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqw2v_plugin.modules.wav2vec.contrastive import sample_negatives
+from vqw2v_plugin.modules.wav2vec.contrastive import _below, sample_negatives
 
 
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 6), st.integers(0, 6), st.integers(0, 99))
@@ -25,6 +27,25 @@ def test_every_other_frame_is_drawn_equally_often() -> None:
     torch.testing.assert_close(shares[[0, 1, 3, 4]], torch.full((4,), 0.25), atol=0.015, rtol=0)
 
 
+@pytest.mark.parametrize("frames", [2, 5, 3001])
+def test_no_negative_is_favoured_by_where_it_lies(frames: int) -> None:
+    """Remainders of few bits would favour the first: of 2¹² by 3000 they do by a half."""
+    rows = sample_negatives(1, frames, 2_000_000 // frames, generator=torch.Generator().manual_seed(1))[0]
+    place = rows - (rows > torch.arange(frames).unsqueeze(1)).long()  # among all but the positive
+    assert place.max() == frames - 2
+    halves = place < (frames - 1) / 2
+    assert halves.double().mean().item() == pytest.approx(
+        math.ceil((frames - 1) / 2) / (frames - 1), abs=2e-3
+    )
+
+
+def test_remainders_are_taken_of_many_bits() -> None:
+    bound = 3 << 39
+    drawn = _below(torch.full((20_000,), bound), torch.Generator().manual_seed(1))
+    thirds = torch.bincount(drawn // (1 << 39), minlength=3) / 20_000
+    torch.testing.assert_close(thirds, torch.full((3,), 1 / 3), atol=0.015, rtol=0)
+
+
 def test_cross_negatives_reach_the_whole_batch() -> None:
     rows = sample_negatives(3, 4, 0, 5_000, generator=torch.Generator().manual_seed(1))
     assert set(rows[1, 2].tolist()) == set(range(12)) - {6}
@@ -33,7 +54,8 @@ def test_cross_negatives_reach_the_whole_batch() -> None:
 def test_distance_bounds_how_far_a_negative_lies() -> None:
     rows = sample_negatives(2, 40, 50, distance=3, generator=torch.Generator().manual_seed(1))
     own = torch.arange(80).view(2, 40, 1)
-    assert (rows - own).abs().max() == 3
+    assert (rows - own).min() == -3 and (rows - own).max() == 3
+    assert set((rows - own)[0, 20].tolist()) == {-3, -2, -1, 1, 2, 3}
 
 
 def test_the_generator_decides_all() -> None:

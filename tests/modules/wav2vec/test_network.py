@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from vqw2v_plugin.modules.layers.conv_spec import ConvGeometry, parse_conv_layers
 from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig
 from vqw2v_plugin.modules.wav2vec.network import ContextQuantized, VqWav2Vec
 from vqw2v_plugin.quantizers import build_quantizer, quantizer_names
@@ -34,6 +35,23 @@ def test_what_predicts_and_what_is_predicted_follow_the_quantizer(
     loss = network.objective(WAV, quantizer_weight=1.0).loss
     loss.backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+def test_the_settings_are_those_of_the_papers() -> None:
+    config = VqWav2VecConfig()
+    # vq-wav2vec §4: eight steps, ten negatives; 320 codes a group of two; τ from 2 to 0.5, γ a quarter
+    assert (config.prediction_steps, config.num_negatives, config.cross_sample_negatives) == (8, 10, 0)
+    assert (config.vq_vars, config.vq_groups, config.vq_depth, config.combine_groups) == (320, 2, 2, False)
+    assert (config.vq_temp, config.vq_gamma) == ([2.0, 0.5], 0.25)
+    # wav2vec §3.2 and stock: residuals halved in variance, log(1 + |z|), the past's first frame repeated
+    assert (config.residual_scale, config.log_compression, config.agg_zero_pad) == (0.5, True, False)
+    assert (config.skip_connections_feat, config.skip_connections_agg) == (False, True)
+    encoder = parse_conv_layers(config.conv_feature_layers)
+    assert ConvGeometry.of(encoder) == ConvGeometry(465, 160) and len(encoder) == 8
+    context = parse_conv_layers(config.conv_aggregator_layers)
+    assert [layer.kernel for layer in context] == list(range(2, 14))
+    assert {layer.dim for layer in (*encoder, *context)} == {512}
+    assert (config.dropout, config.dropout_features, config.dropout_agg) == (0.0, 0.0, 0.0)
 
 
 def test_the_order_is_chosen_in_one_place() -> None:

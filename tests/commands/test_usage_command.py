@@ -1,0 +1,111 @@
+"""`vqw2v usage` as it is typed: how codes are used, what they say about phones, and what none would."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.analysis.phone_codes import code_usage
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+Usage = Callable[..., str]
+
+
+@pytest.fixture
+def network(tiny: Callable[..., VqWav2Vec]) -> VqWav2Vec:
+    return tiny(quantizer="kmeans").eval()
+
+
+@pytest.fixture
+def usage(network: VqWav2Vec, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Usage:
+    """Three utterances of noise; what the command prints about them."""
+    rng, rows, times = np.random.default_rng(0), [], []
+    for i in range(3):
+        soundfile.write(tmp_path / f"u{i}.wav", rng.normal(0, 0.1, 8_000), 16_000, subtype="PCM_16")
+        rows.append({"path": f"u{i}.wav", "samples": 8_000, "utt": f"u{i}"})
+        times += [f"u{i} 1 {k / 10} 0.1 {'ab'[k % 2]}\n" for k in range(5)]
+    write_manifest(tmp_path / "some.tsv", tmp_path, rows, ("path", "samples", "utt"))
+    (tmp_path / "some.ctm").write_text("".join(times))
+    (tmp_path / "other.ctm").write_text("nobody 1 0 1 a\n")
+
+    def run(*options: str, manifest: bool = True, code: int = 0) -> str:
+        save_checkpoint(Imported(Loaded(network, 16_000, False), False, 0, []), tmp_path / "ours.pt", True)
+        named = [str(tmp_path / "some.tsv")] if manifest else []
+        options = tuple(str(tmp_path / o) if o.endswith(".ctm") else o for o in options)
+        assert main(["usage", str(tmp_path / "ours.pt"), *named, *options]) == code
+        shown = capsys.readouterr()
+        return shown.err if code else shown.out
+
+    return run
+
+
+def blocks(shown: str) -> dict[str, list[str]]:
+    """The lines under `trained:` and `untrained:`."""
+    found: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if name := re.match(r"(\w+): [\d,]+ frames", line):
+            found[name[1]] = []
+        if found:
+            found[list(found)[-1]].append(line)
+    return found
+
+
+def test_it_counts_the_codes_of_the_manifest_s_audio(usage: Usage, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(tmp_path / "ours.pt") if usage() else None
+    assert tokenizer is not None
+    codes = np.concatenate([tokenizer.encode_file(tmp_path / f"u{i}.wav").numpy() for i in range(3)])
+    expected = code_usage(codes, 8)
+    shown = usage()
+    assert "some.tsv: 3 utterances" in shown and list(blocks(shown)) == ["trained"]
+    assert f"trained: {len(codes):,} frames, 2 groups of 8 codes" in shown
+    for group in range(2):
+        used, perplexity = expected.used[group], expected.perplexity[group]
+        assert f"  group {group}: {used} of 8 codes used, perplexity {perplexity:.1f}" in shown
+    assert f"{expected.joint_used:,} combinations, perplexity {expected.joint_perplexity:.1f}" in shown
+    assert "phones" not in shown
+
+
+def test_what_training_kept_of_its_codes_is_told_without_audio(usage: Usage, network: VqWav2Vec) -> None:
+    assert usage(manifest=False).endswith("keeps no counts of how training used its codes\n")
+    network.health.window[:] = 1.0
+    network.health.window[1, 4:] = 0.0
+    network.health.idle[1, 4:] = 49
+    network.health.idle[1, 6:] = 50
+    assert usage(manifest=False).endswith(
+        "at the end of training, perplexity 8.0, 4.0 of 8; 0, 2 codes unused for 50 updates "
+        "(group by group)\n"
+    )
+
+
+def test_fresh_weights_of_a_seed_stand_beside_the_trained_ones(usage: Usage) -> None:
+    first, again, other = (blocks(usage("--untrained", "--seed", seed)) for seed in ("1", "1", "2"))
+    assert list(first) == ["trained", "untrained"] and first == again
+    assert first["trained"] == other["trained"] and first["untrained"] != other["untrained"]
+    assert first["trained"][1:] != first["untrained"][1:]
+
+
+def test_phones_are_told_where_their_times_are_known(usage: Usage) -> None:
+    shown = usage("--phones", "some.ctm", "--untrained")
+    for lines in blocks(shown).values():
+        told = re.match(
+            r"  phones: the code tells (\S+) of (\S+) bits about the phone \(\d+%; 2 ph", lines[-1]
+        )
+        assert told is not None and 0.9 < float(told[2]) <= 1 and float(told[1]) < float(told[2])
+    assert "has times for none of the manifest's utterances" in usage("--phones", "other.ctm", code=2)
+
+
+def test_audio_that_cannot_be_read_is_named_and_the_rest_counted(usage: Usage, tmp_path: Path) -> None:
+    whole = usage()
+    (tmp_path / "u1.wav").write_bytes(b"RIFF")
+    shown = usage()
+    assert "skipped: " in shown and "u1.wav" in shown and blocks(shown) != blocks(whole)
+    for name in ("u0.wav", "u2.wav"):
+        (tmp_path / name).unlink()
+    assert "none of its 3 utterances gave a code" in usage(code=2)

@@ -1,0 +1,49 @@
+"""What lies beside the ids of a token folder: durations, text and codes, each only where it was asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.stores.symbols import runs
+from vqw2v_plugin.stores.tokens import TokenExtras
+
+CODES = {
+    "a": np.array([[1, 2], [1, 2], [3, 0]], dtype=np.uint16),
+    "b/c": np.array([[3, 0]] * 5, dtype=np.uint16),
+}
+
+
+def write(folder: Path, codes: dict[str, np.ndarray], **wanted: bool) -> None:
+    extras = TokenExtras(folder, "train", **{"run_length": False, "text": False, "npy": False, **wanted})
+    for utt, frames in codes.items():
+        lengths = runs(frames)
+        extras.add(utt, frames, frames[lengths.cumsum() - lengths], lengths)
+    extras.publish()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "file"),
+    [("run_length", "train.durations.npy"), ("text", "train.txt"), ("npy", "train.codes")],
+)
+def test_each_is_written_alone(tmp_path: Path, wanted: str, file: str) -> None:
+    write(tmp_path, CODES, **{wanted: True})
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write(tmp_path, CODES, run_length=True, text=True, npy=True)
+    durations = np.load(tmp_path / "train.durations.npy", mmap_mode="r", allow_pickle=False)
+    assert durations.dtype == np.dtype("<i4") and durations.tolist() == [2, 1, 5]
+    assert (tmp_path / "train.txt").read_text() == "1-2 3-0\n3-0\n"
+    for utt, codes in CODES.items():
+        held = np.load(tmp_path / "train.codes" / f"{utt}.npy", allow_pickle=False)
+        assert held.dtype == codes.dtype and np.array_equal(held, codes)
+
+
+@pytest.mark.parametrize("utt", ["../out", "../../out", "/out", "a/../../../out", "..", "."])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, utt: str) -> None:
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "deep", {utt: CODES["a"]}, npy=True)
+    files = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*.npy")]
+    assert len(files) == 1 and files[0][:2] == ("deep", "train.codes")
