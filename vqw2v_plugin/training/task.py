@@ -11,6 +11,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from .finished import Patience, look_first
 from .restart import LAST, check_ranks, mend_last_checkpoint
 from .update_guard import UpdateGuard
 
@@ -37,6 +38,7 @@ class TrainingTask(FairseqTask):
     def __init__(self, cfg: TrainingConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)
         self.guard = UpdateGuard(cfg.max_skipped_updates)
+        self.patience = Patience()
 
     def check_data(self) -> None:
         """Refuses data that is not there when a training begins; fairseq does later, and less clearly."""
@@ -47,6 +49,7 @@ class TrainingTask(FairseqTask):
             check_ranks()
             if self.cfg.restore_file == LAST:
                 mend_last_checkpoint(self.cfg.save_dir)
+            look_first()
         return super().build_model(cfg, from_checkpoint)
 
     def train_step(
@@ -89,6 +92,14 @@ class TrainingTask(FairseqTask):
         """Validation closes a stretch of training: the moment to say how many files were skipped."""
         for dataset in self.datasets.values():
             dataset.report_skipped()
+
+    def get_checkpoint_dict(self) -> Dict[str, Any]:
+        """What fairseq takes into a checkpoint for us, besides `state`."""
+        return {type(self).__name__: {"patience": self.patience.state_dict()}}
+
+    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
+        """The same, from the checkpoint that a training goes on from; on all ranks."""
+        self.patience.load_state_dict(state.get("patience", {}))
 
     def max_positions(self) -> int:
         """No limit: crops and pieces fit by construction."""
