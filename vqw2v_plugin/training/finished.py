@@ -1,4 +1,4 @@
-"""How models learn, and when that is over: a finished training is not trained on when its command comes again.
+"""How models learn, and when that is over: a finished training is not trained on by its command's return.
 
 fairseq looks whether a training is over only behind an update, so each restart would add one; and how long
 `patience` has lasted, it forgets. Here it is looked at before the first update too.
@@ -20,7 +20,7 @@ def look_first() -> None:
     for module in filter(None, map(sys.modules.get, _COMMANDS)):
         train = getattr(module, "train", None)
         if hasattr(module, "should_stop_early") and not hasattr(train, _LOOKS_FIRST):
-            setattr(module, "train", _unless_over(train, module))
+            module.train = _unless_over(train, module)  # type: ignore[attr-defined]
 
 
 def _unless_over(train: Any, module: Any) -> Any:
@@ -72,7 +72,9 @@ def over(cfg: Any, trainer: Any, patience: Patience) -> Optional[str]:
         return f"it has made {updates} updates, `max_update` is {limits.max_update}; raise it to train on"
     hours = getattr(trainer, "_previous_training_time", 0) / 3600
     if 0 < limits.stop_time_hours < hours:
-        return f"it took {hours:.3g} hours, `stop_time_hours` is {limits.stop_time_hours}; raise it to train on"
+        return (
+            f"it took {hours:.3g} hours, `stop_time_hours` is {limits.stop_time_hours}; raise it to train on"
+        )
     if 0 < cfg.checkpoint.patience <= patience.num_runs:
         return (
             f"the last {patience.num_runs} validations were no better, `patience` is "
