@@ -77,10 +77,12 @@ def test_what_has_ended_a_training_ends_it_before_the_next_update(
 
 def test_patience_is_what_it_was_in_the_checkpoint() -> None:
     """fairseq counts in attributes of a function."""
-    counter, resumed = SimpleNamespace(best=2.5, num_runs=1), SimpleNamespace()
+    counter, resumed = SimpleNamespace(best=9.0, num_runs=5), SimpleNamespace()
     patience, other = Patience(), Patience()
     assert patience.state_dict() == {}
     patience.follow(counter)
+    assert patience.state_dict() == {}  # that was another training's, in this process
+    counter.best, counter.num_runs = 2.5, 1
     other.load_state_dict(patience.state_dict())
     other.follow(resumed)
     assert (resumed.best, resumed.num_runs, other.num_runs) == (2.5, 1, 1)

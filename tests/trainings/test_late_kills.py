@@ -13,8 +13,8 @@ from small_training import noise_corpus, options, start
 
 LAST_UPDATE = 6
 MOMENTS = [  # what the log says last before the kill
-    f'"num_updates": "{LAST_UPDATE - 1}"',
-    f'"num_updates": "{LAST_UPDATE}"',
+    f"num_updates={LAST_UPDATE - 1},",
+    f"num_updates={LAST_UPDATE},",
     "Stopping training due to",
     'begin validation on "valid" subset',
     "Preparing to save checkpoint",
@@ -34,7 +34,7 @@ def ended_at(arguments: list[str], folder: Path, moment: str, wait: float) -> bo
         if os.waitpid(child, os.WNOHANG)[0]:
             return False
         log = (folder / ".stdout").read_text() if (folder / ".stdout").exists() else ""
-        last = log.rfind(f'"num_updates": "{LAST_UPDATE - 1}"')
+        last = log.rfind(f"num_updates={LAST_UPDATE - 1},")
         said = last >= 0 and moment in log[last:]
         time.sleep(0.001)
     time.sleep(wait)

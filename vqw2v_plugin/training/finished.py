@@ -51,7 +51,10 @@ class Patience:
         return int(getattr(self._counter, "num_runs", 0))
 
     def follow(self, counter: Any) -> None:
-        """From here on this is the counter, and goes on where the checkpoint's was."""
+        """From here on this is the counter, and goes on where the checkpoint's was, or begins."""
+        if self._counter is None:
+            vars(counter).pop("best", None)  # of another training in this process
+            vars(counter).pop("num_runs", None)
         self._counter = counter
         for name, value in self._restored.items():
             setattr(counter, name, value)

@@ -102,6 +102,8 @@ class TrainingTask(FairseqTask):
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """fairseq's step on one batch, under guard."""
         self.guard.watch(optimizer)
+        if self.guard.overflowed():  # of fp16, which ends an update before it comes to a step
+            _discard(model)
         loss, size, logs = super().train_step(
             sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
         )
@@ -111,10 +113,12 @@ class TrainingTask(FairseqTask):
         """fairseq's step of the optimizer, unless the gradient was not finite."""
         if self.guard.skips():
             optimizer.zero_grad()
-            if hasattr(model, "discard_update"):
-                model.discard_update()
+            _discard(model)
         else:
             super().optimizer_step(optimizer, model, update_num)
+            if self.guard.overflowed():  # of AMP, whose scaler took no step; fairseq counts none
+                _discard(model)
+                return
         # fairseq would say so with the next batch, after the checkpoint: too late for a codebook's upkeep
         model.set_num_updates(update_num + 1)
 
@@ -144,3 +148,9 @@ class TrainingTask(FairseqTask):
     def max_positions(self) -> int:
         """No limit: crops and pieces fit by construction."""
         return sys.maxsize
+
+
+def _discard(model: Any) -> None:
+    """The batches since the last update are of none."""
+    if hasattr(model, "discard_update"):
+        model.discard_update()
