@@ -47,13 +47,13 @@ def train(arguments: Sequence[str], folder: Path) -> Ended:
     """`fairseq-train` with these arguments, in a child that stands in `folder`."""
 
     folder.mkdir(parents=True, exist_ok=True)
-    return in_child(lambda: _command(arguments), folder)
+    return in_child(lambda: _command(arguments), folder, seconds=600)
 
 
 def start(arguments: Sequence[str], folder: Path) -> int:
     """The same; whoever asks waits for the process."""
     folder.mkdir(parents=True, exist_ok=True)
-    return begin_child(lambda: _command(arguments), folder)
+    return begin_child(lambda: _command(arguments), folder, seconds=600)
 
 
 def _command(arguments: Sequence[str]) -> None:

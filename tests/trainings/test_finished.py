@@ -8,7 +8,7 @@ import fairseq_cli.train
 import pytest
 from small_training import noise_corpus, num_updates, options, train
 
-from vqw2v_plugin.training.finished import Patience, look_first, over
+from vqw2v_plugin.training.finished import Patience, end_where_finished, over
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def test_patience_is_what_it_was_in_the_checkpoint() -> None:
 def test_trainings_of_other_tasks_are_fairseq_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(fairseq_cli.train, "train", lambda *given: calls.append(given) or ([1.0], False))
-    look_first()
-    look_first()
+    end_where_finished()
+    end_where_finished()
     assert fairseq_cli.train.train(settings(max_update=1), trainer(9), object(), None) == ([1.0], False)
     ours = SimpleNamespace(patience=Patience())
     assert fairseq_cli.train.train(settings(max_update=1), trainer(9), ours, None) == ([None], True)

@@ -29,7 +29,7 @@ MOMENTS = [  # what the log says last before the kill
 def ended_at(arguments: list[str], folder: Path, moment: str, wait: float) -> bool:
     """Starts a training and kills it so long after the log has said that; False: it had ended before."""
     child, said = start(arguments, folder), False
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not said and time.monotonic() < deadline:
         if os.waitpid(child, os.WNOHANG)[0]:
             return False

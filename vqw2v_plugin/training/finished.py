@@ -15,7 +15,7 @@ _COMMANDS = ("fairseq_cli.train", "__main__")  # the module of `fairseq-train`, 
 _LOOKS_FIRST = "_vqw2v_looks_first"
 
 
-def look_first() -> None:
+def end_where_finished() -> None:
     """From here on fairseq's command asks our tasks before each epoch; safe to call twice."""
     for module in filter(None, map(sys.modules.get, _COMMANDS)):
         train = getattr(module, "train", None)

@@ -12,10 +12,11 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
-from .finished import Patience, look_first
+from .finished import Patience, end_where_finished
 from .restart import LAST, check_ranks, mend_last_checkpoint
 from .resumed import DATA, Before, as_mapping, before
 from .update_guard import UpdateGuard
+from .workers import leave_memory_alone
 
 
 @dataclass
@@ -68,7 +69,8 @@ class TrainingTask(FairseqTask):
             check_ranks()
             if self.cfg.restore_file == LAST:
                 mend_last_checkpoint(self.cfg.save_dir)
-            look_first()
+            end_where_finished()
+            leave_memory_alone()
             self._look_back()
         return super().build_model(cfg, from_checkpoint)
 
