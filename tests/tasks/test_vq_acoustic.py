@@ -297,6 +297,16 @@ def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -
     assert np.array_equal(task.datasets["train"].rows, again.datasets["train"].rows)
 
 
+def test_another_label_seed_draws_another_share(speech: tuple[Path, Path]) -> None:
+    drawn = []
+    for seed in (1, 2, 3):
+        task = task_of(*speech, label_fraction=0.2, label_seed=seed)
+        task.learning = Learning(task.cfg, task.labels, task.units, lambda size: size)
+        task.load_dataset("train")
+        drawn.append(tuple(task.datasets["train"].rows.tolist()))
+    assert len(set(drawn)) == 3 and {len(rows) for rows in drawn} == {12}
+
+
 def test_every_kind_of_loss_has_a_criterion_of_its_name() -> None:
     for kind in LOSS_KINDS.values():
         assert kind.criterion in CRITERION_REGISTRY

@@ -103,6 +103,39 @@ def test_moving_averages_lead_each_entry_to_its_frames_mean() -> None:
     torch.testing.assert_close(quantizer.codebook.entries[0], means, atol=1e-4, rtol=1e-4)
 
 
+def test_each_update_moves_an_entry_by_one_minus_the_decay() -> None:
+    """VQ-VAE's appendix A.1, worked out by hand: N ← 0.9 N + 0.1 n, m ← 0.9 m + 0.1 Σ z, e = m / N."""
+    quantizer = kmeans(ema_decay=0.9)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.eye(4)[None])
+        quantizer.upkeep.ema_sums.copy_(quantizer.codebook.entries)
+    frames = torch.tensor([[3.0, 0, 0, 0], [5.0, 0, 0, 0]]).unsqueeze(1)  # both of the first entry
+    counts, total = 1.0, 1.0
+    for number in (1, 2, 3):
+        assert step(quantizer, frames, number).flatten().tolist() == [0, 0]
+        counts, total = 0.9 * counts + 0.1 * 2, 0.9 * total + 0.1 * 8
+        torch.testing.assert_close(quantizer.codebook.entries[0, 0], torch.eye(4)[0] * total / counts)
+    torch.testing.assert_close(quantizer.codebook.entries[0, 1:], torch.eye(4)[1:])
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_code_is_revived_by_the_update_that_makes_its_idle_ones_enough(ema_decay: float) -> None:
+    quantizer = kmeans(ema_decay=ema_decay, revive_after=3)
+    with torch.no_grad():
+        quantizer.codebook.entries.fill_(50.0)
+        quantizer.codebook.entries[:, :3] = torch.tensor([[0.0] * 4, [9.0] * 4, [-9.0] * 4])
+        if ema_decay:
+            quantizer.upkeep.ema_sums.copy_(quantizer.codebook.entries)
+    torch.manual_seed(1)
+    frames = (torch.tensor([0.0, 9.0, -9.0]).repeat(20)[:, None] + 0.1 * torch.randn(60, 4)).unsqueeze(1)
+    moved = []
+    for number in range(1, 5):
+        before = quantizer.codebook.table[0, 3].clone()
+        step(quantizer, frames, number)
+        moved.append(not torch.equal(quantizer.codebook.table[0, 3], before))
+    assert moved[:3] == [False, False, True]
+
+
 def test_a_code_without_frames_keeps_its_place_for_any_time() -> None:
     quantizer = kmeans(ema_decay=0.9)
     far = torch.tensor([100.0, 0, 0, 0])

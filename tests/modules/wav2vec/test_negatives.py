@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqw2v_plugin.modules.wav2vec.contrastive import sample_negatives
+from vqw2v_plugin.modules.wav2vec.contrastive import _below, sample_negatives
 
 
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 6), st.integers(0, 6), st.integers(0, 99))
@@ -23,6 +23,16 @@ def test_every_other_frame_is_drawn_equally_often() -> None:
     shares = torch.bincount(rows[0, 2], minlength=5) / 20_000
     assert shares[2] == 0
     torch.testing.assert_close(shares[[0, 1, 3, 4]], torch.full((4,), 0.25), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 31, 32, 48, 53])
+def test_numbers_below_a_bound_are_no_remainders_of_few_bits(bits: int) -> None:
+    """Of so many bits, the lower third of this bound would be drawn twice as often as the others."""
+    bound = 3 * 2 ** (bits - 2)
+    drawn = _below(torch.full((60_000,), bound), torch.Generator().manual_seed(1))
+    assert 0 <= drawn.min() and drawn.max() < bound
+    thirds = torch.bincount(drawn // 2 ** (bits - 2), minlength=3) / len(drawn)
+    torch.testing.assert_close(thirds, torch.full((3,), 1 / 3), atol=0.01, rtol=0)
 
 
 def test_cross_negatives_reach_the_whole_batch() -> None:
