@@ -51,6 +51,8 @@ def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
     torch.testing.assert_close(two["loss_quantizer"], 2 * one["loss_quantizer"])
     with pytest.raises(ValueError, match="expected one weight"):
         VqContrastiveCriterion(None, loss_weights=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"`loss_weights` is \[nan\]; expected a number"):
+        VqContrastiveCriterion(None, loss_weights=[math.nan])
 
 
 def test_the_objective_is_the_network_s_and_the_criterion_s_options_reach_it(tiny: Build) -> None:

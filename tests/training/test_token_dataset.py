@@ -148,6 +148,10 @@ def test_what_does_not_fit_is_named(store: TokenStore, tmp_path: Path) -> None:
         dataset_of(store, 2)
     with pytest.raises(ValueError, match="together at most 1"):
         Masking(leave_prob=0.6, random_prob=0.5)
+    with pytest.raises(ValueError, match=r"`leave_unmasked_prob` \(nan\)"):
+        Masking(leave_prob=float("nan"))
+    with pytest.raises(ValueError, match="`mask_stdev` is nan"):
+        Masking(stdev=float("nan"))
     with pytest.raises(TokenError, match=r"has ids \d+ to \d+, but dict.txt names 0 to 6"):
         MaskedTokenDataset(store, Symbols(("1", "2")), 1000, Masking())[0]
     with TokenWriter(tmp_path, "none", 100) as writer:

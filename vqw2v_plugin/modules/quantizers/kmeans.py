@@ -5,6 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ class KmeansConfig(CodebookConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.vq_gamma < 0:
+        if not 0 <= self.vq_gamma < math.inf:
             raise ValueError(f"`vq_gamma` is {self.vq_gamma}; expected 0 or more")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"`ema_decay` is {self.ema_decay}; expected 0 (off) or a decay as 0.99")

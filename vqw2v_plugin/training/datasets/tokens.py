@@ -35,7 +35,8 @@ class Masking:
 
     def __post_init__(self) -> None:
         check_spans(self.start_prob, self.length, self.stdev)
-        if min(self.leave_prob, self.random_prob) < 0 or self.leave_prob + self.random_prob > 1:
+        shares = (self.leave_prob, self.random_prob, self.leave_prob + self.random_prob)
+        if not all(0 <= share <= 1 for share in shares):
             raise ValueError(
                 f"`leave_unmasked_prob` ({self.leave_prob}) and `random_token_prob` ({self.random_prob}) "
                 f"must be shares of the masked tokens, together at most 1"
