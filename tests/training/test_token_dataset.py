@@ -158,3 +158,16 @@ def test_what_does_not_fit_is_named(store: TokenStore, tmp_path: Path) -> None:
         writer.add("u", 1, [])
     with pytest.raises(TokenError, match="holds no tokens"):
         dataset_of(TokenStore(tmp_path, "none"))
+
+
+def test_a_digest_is_of_what_is_in_the_store_wherever_it_lies(store: TokenStore, tmp_path: Path) -> None:
+    def written(name: str, seed: int, last: int) -> TokenStore:
+        rng = np.random.default_rng(seed)
+        with TokenWriter(tmp_path / name, "train", 100) as writer:
+            for i, size in enumerate([*SIZES[:-1], last]):
+                writer.add(f"u{i}", size, rng.integers(4, 54, size))
+        return TokenStore(tmp_path / name, "train")
+
+    moved, other, longer = written("a", 0, 333), written("b", 1, 333), written("c", 0, 334)
+    assert dataset_of(store).digest() == dataset_of(moved).digest()
+    assert len({dataset_of(s).digest() for s in (store, other, longer)}) == 3

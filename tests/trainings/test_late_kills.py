@@ -60,7 +60,8 @@ def outcome(save_dir: Path) -> dict[str, object]:
         state = torch.load(save_dir / name, weights_only=True)
         extra = state["extra_state"]
         found[name] = {
-            **{key: state[key] for key in ("model", "last_optimizer_state", "optimizer_history")},
+            **{key: state[key] for key in ("model", "last_optimizer_state")},
+            "updates": state["optimizer_history"][-1],  # each start adds one
             **{key: extra[key] for key in ("best", "val_loss", "train_iterator")},
         }
     return found
