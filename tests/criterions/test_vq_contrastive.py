@@ -135,3 +135,14 @@ def test_the_columns_of_an_epoch_go_on_after_a_resume(tiny: Build, tmp_path: Pat
     assert {key: str(value) for key, value in got.items()} == {
         key: str(value) for key, value in wanted.items()
     }
+
+
+def test_the_model_tells_its_network_how_an_update_ended(tiny: Build) -> None:
+    model = VqWav2VecModel(tiny(quantizer="kmeans")).train()
+    model(**sample()["net_input"])
+    model.discard_update()
+    model.set_num_updates(1)
+    assert not model.network.health.window.any()
+    model(**sample()["net_input"])
+    model.set_num_updates(2)
+    assert model.network.health.window.any()
