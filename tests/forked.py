@@ -26,12 +26,21 @@ class Ended:
 
 def in_child(work: Callable[[], object], folder: Path, *, seconds: int = 120, **environ: str) -> Ended:
     """Calls `work` in a child that stands in `folder`; what it returns or exits with is the status."""
-    out, err = folder / ".stdout", folder / ".stderr"
+    child = begin_child(work, folder, seconds=seconds, **environ)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    texts = ((folder / name).read_text(encoding="utf-8", errors="replace") for name in (_OUT, _ERR))
+    return Ended(status, *texts)
+
+
+def begin_child(work: Callable[[], object], folder: Path, *, seconds: int = 120, **environ: str) -> int:
+    """The same, for whoever does not wait until it has ended: the number of the process."""
     child = os.fork()
     if not child:
-        _be_the_child(work, folder, out, err, seconds, environ)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Ended(status, *(path.read_text(encoding="utf-8", errors="replace") for path in (out, err)))
+        _be_the_child(work, folder, folder / _OUT, folder / _ERR, seconds, environ)
+    return child
+
+
+_OUT, _ERR = ".stdout", ".stderr"
 
 
 def _be_the_child(

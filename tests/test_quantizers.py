@@ -1,4 +1,5 @@
 import ast
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,12 @@ def test_where_fairseq_runs_the_registry_is_fairseq_s_and_no_config_group() -> N
         ({"offset": "soon"}, "`offset` is 'soon'"),
         ({"dropout": 1.5}, "`dropout` is 1.5"),
         ({"num_negatives": 0}, "at least one negative"),
+        ({"residual_scale": -1.0}, "`residual_scale` is -1.0; expected a positive number"),
+        ({"residual_scale": math.nan}, "`residual_scale` is nan"),
+        ({"aggregator": "gru", "gru_dim": 0}, "`gru_dim` is 0; expected at least 1"),
+        ({"sample_distance": 0}, "`sample_distance` is 0; expected at least 1 frame"),
+        ({"quantizer": "kmeans", "vq_gamma": math.nan}, "`vq_gamma` is nan"),
+        ({"quantizer": "gumbel", "vq_temp": [math.inf, 0.5], "max_update": 9}, "`vq_temp` is"),
         ({"conv_aggregator_layers": "[(4, 3, 2)]"}, "stride 2"),
         ({"quantizer": "kmeans", "vq_groups": 3}, r"\(512\) must be divisible by `vq_groups` \(3\)"),
     ],

@@ -51,6 +51,8 @@ def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
     torch.testing.assert_close(two["loss_quantizer"], 2 * one["loss_quantizer"])
     with pytest.raises(ValueError, match="expected one weight"):
         VqContrastiveCriterion(None, loss_weights=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"`loss_weights` is \[nan\]; expected a number"):
+        VqContrastiveCriterion(None, loss_weights=[math.nan])
 
 
 def test_the_objective_is_the_network_s_and_the_criterion_s_options_reach_it(tiny: Build) -> None:
@@ -133,3 +135,14 @@ def test_the_columns_of_an_epoch_go_on_after_a_resume(tiny: Build, tmp_path: Pat
     assert {key: str(value) for key, value in got.items()} == {
         key: str(value) for key, value in wanted.items()
     }
+
+
+def test_the_model_tells_its_network_how_an_update_ended(tiny: Build) -> None:
+    model = VqWav2VecModel(tiny(quantizer="kmeans")).train()
+    model(**sample()["net_input"])
+    model.discard_update()
+    model.set_num_updates(1)
+    assert not model.network.health.window.any()
+    model(**sample()["net_input"])
+    model.set_num_updates(2)
+    assert model.network.health.window.any()

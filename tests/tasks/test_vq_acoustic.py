@@ -21,6 +21,7 @@ from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.training.acoustic_data import Learning
+from vqw2v_plugin.training.resumed import ResumeError
 
 vqw2v_plugin.register()
 LEXICON = "lexicon.ltr.txt"
@@ -161,8 +162,11 @@ def test_other_features_or_labels_than_the_checkpoint_s_are_refused(
     write_labels(tmp_path / "other", "letters", made, [("|", 1), ("x", 1)], {})
     with pytest.raises(LabelError, match=r"dict\.ltr\.txt: differs from the dictionary.*\| a b c d"):
         generate(data, tmp_path / "other", checkpoints["asg"], tmp_path / "out")
+    restored = ["--restore-file", str(checkpoints["vq_ctc"])]
+    with pytest.raises(ResumeError, match=r"another training: `criterion\._name` was vq_ctc and is asg"):
+        train(data, labels, tmp_path / "ck", "asg", *restored)
     with pytest.raises(Exception, match="Cannot load model parameters") as refused:  # fairseq's own
-        train(data, labels, tmp_path / "ck", "asg", "--restore-file", str(checkpoints["vq_ctc"]))
+        train(data, labels, tmp_path / "ck", "asg", *restored, "--resume-changed")
     assert "the checkpoint's `loss` are 'ctc', here they are 'asg'" in str(refused.value.__context__)
     with pytest.raises(ValueError, match=r"data=.*nowhere: is no folder"):
         generate(tmp_path / "nowhere", labels, checkpoints["asg"], tmp_path / "out")
@@ -291,6 +295,16 @@ def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -
     again.learning = Learning(again.cfg, again.labels, again.units, lambda size: size)
     again.load_dataset("train")
     assert np.array_equal(task.datasets["train"].rows, again.datasets["train"].rows)
+
+
+def test_another_label_seed_draws_another_share(speech: tuple[Path, Path]) -> None:
+    drawn = []
+    for seed in (1, 2, 3):
+        task = task_of(*speech, label_fraction=0.2, label_seed=seed)
+        task.learning = Learning(task.cfg, task.labels, task.units, lambda size: size)
+        task.load_dataset("train")
+        drawn.append(tuple(task.datasets["train"].rows.tolist()))
+    assert len(set(drawn)) == 3 and {len(rows) for rows in drawn} == {12}
 
 
 def test_every_kind_of_loss_has_a_criterion_of_its_name() -> None:

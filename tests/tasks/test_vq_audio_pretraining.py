@@ -140,5 +140,13 @@ def test_real_speech_makes_batches(real_data: Path) -> None:
 
 def test_task_options_keep_stocks_names() -> None:
     stock = tasks.TASK_DATACLASS_REGISTRY["audio_pretraining"]()
-    own = {"audio_cache", "strict_audio", "max_skipped_updates", "save_dir", "restore_file", "_name"}
+    own = {
+        "audio_cache",
+        "strict_audio",
+        "max_skipped_updates",
+        "resume_changed",
+        "save_dir",
+        "restore_file",
+        "_name",
+    }
     assert set(vars(VqAudioPretrainingConfig())) - own <= set(vars(stock))

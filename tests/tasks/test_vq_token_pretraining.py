@@ -138,5 +138,6 @@ def test_what_is_missing_is_named(folder: Path) -> None:
 
 def test_task_options_keep_stocks_names() -> None:
     stock = tasks.TASK_DATACLASS_REGISTRY["masked_lm"]()
-    own = {"max_skipped_updates", "mask_start_prob", "mask_length", "save_dir", "restore_file", "_name"}
+    own = {"max_skipped_updates", "resume_changed", "mask_start_prob", "mask_length"}
+    own |= {"save_dir", "restore_file", "_name"}
     assert set(vars(VqTokenPretrainingConfig())) - own <= set(vars(stock))

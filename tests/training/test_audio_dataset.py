@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from vqw2v_plugin.audio.pcm_cache import PcmCache
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.sizes import sizes_at
 from vqw2v_plugin.training.datasets.audio import AudioCropDataset, LoadedClip
 from vqw2v_plugin.training.datasets.base import Unreadable
 
@@ -264,3 +265,10 @@ def test_a_file_of_an_unforeseen_rate_that_is_too_short_is_skipped(tmp_path: Pat
 def test_without_any_readable_file_the_default_rate_is_assumed(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "gone.wav", "samples": 9_000}])
     assert dataset_of(Manifest(tmp_path / "m.tsv"), max_sample_size=9_000).sizes.tolist() == [9_000]
+
+
+@pytest.mark.parametrize("rate", [0, -16_000])
+def test_a_rate_that_is_none_is_named(tmp_path: Path, rate: int) -> None:
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    with pytest.raises(ValueError, match=f"`sample_rate` is {rate}; expected a number of Hz"):
+        sizes_at(Manifest(tmp_path / "train.tsv"), rate)

@@ -159,3 +159,22 @@ def test_a_file_that_cannot_be_read_is_skipped_in_training_and_silence_in_decodi
         LabelledDataset(source, np.arange(3), UnequalRows([[1]] * 3), strict_audio=True)[2]
     with pytest.raises(AudioError, match="none of its 1 utterances could be read"):
         batches_of(LabelledDataset(source, np.array([2]), UnequalRows([[1]])), 1, max_sentences=1)
+
+
+def test_a_digest_is_of_what_is_heard_and_what_is_said(tmp_path: Path) -> None:
+    names = {"utts": ["u0", "u1"], "spoken": ["ab|", "c|"]}
+
+    def digest(folder: str, columns: list[list[int]], rows: list[int], **stamp: object) -> str:
+        write_features(tmp_path / folder, "train", **names, **stamp)
+        source = FeatureSource(tmp_path / folder, "train")
+        return LabelledDataset(source, np.array(rows), UnequalRows(columns)).digest()
+
+    first = digest("a", [[1, 2], [3]], [0, 1])
+    assert first == digest("moved", [[1, 2], [3]], [0, 1])
+    others = [
+        digest("b", [[1, 2], [2]], [0, 1]),
+        digest("c", [[1], [2, 3]], [0, 1]),
+        digest("d", [[1, 2]], [0]),
+        digest("e", [[1, 2], [3]], [0, 1], layer="c"),
+    ]
+    assert len({first, *others}) == 5

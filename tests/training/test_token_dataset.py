@@ -148,9 +148,26 @@ def test_what_does_not_fit_is_named(store: TokenStore, tmp_path: Path) -> None:
         dataset_of(store, 2)
     with pytest.raises(ValueError, match="together at most 1"):
         Masking(leave_prob=0.6, random_prob=0.5)
+    with pytest.raises(ValueError, match=r"`leave_unmasked_prob` \(nan\)"):
+        Masking(leave_prob=float("nan"))
+    with pytest.raises(ValueError, match="`mask_stdev` is nan"):
+        Masking(stdev=float("nan"))
     with pytest.raises(TokenError, match=r"has ids \d+ to \d+, but dict.txt names 0 to 6"):
         MaskedTokenDataset(store, Symbols(("1", "2")), 1000, Masking())[0]
     with TokenWriter(tmp_path, "none", 100) as writer:
         writer.add("u", 1, [])
     with pytest.raises(TokenError, match="holds no tokens"):
         dataset_of(TokenStore(tmp_path, "none"))
+
+
+def test_a_digest_is_of_what_is_in_the_store_wherever_it_lies(store: TokenStore, tmp_path: Path) -> None:
+    def written(name: str, seed: int, last: int) -> TokenStore:
+        rng = np.random.default_rng(seed)
+        with TokenWriter(tmp_path / name, "train", 100) as writer:
+            for i, size in enumerate([*SIZES[:-1], last]):
+                writer.add(f"u{i}", size, rng.integers(4, 54, size))
+        return TokenStore(tmp_path / name, "train")
+
+    moved, other, longer = written("a", 0, 333), written("b", 1, 333), written("c", 0, 334)
+    assert dataset_of(store).digest() == dataset_of(moved).digest()
+    assert len({dataset_of(s).digest() for s in (store, other, longer)}) == 3

@@ -89,6 +89,12 @@ class Manifest:
         """SHA-256 of the file's bytes, for records of what was made from this manifest."""
         return hashlib.sha256(self._blob).hexdigest()
 
+    @cached_property
+    def rows_digest(self) -> str:
+        """SHA-256 of the columns' names and the rows: the same for a corpus that lies in another folder."""
+        begin = int(self._begins[0]) if len(self) else len(self._blob)
+        return hashlib.sha256("\t".join(self.columns).encode() + b"\n" + self._blob[begin:]).hexdigest()
+
     def _read_head(self) -> tuple[str, tuple[str, ...], int]:
         """The root folder, the columns, and where the rows begin."""
         folder = os.path.dirname(os.path.abspath(self.path))

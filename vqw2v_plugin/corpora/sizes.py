@@ -12,6 +12,8 @@ _PROBES = 10  # files to ask for their rate before the default is taken
 
 def sizes_at(manifest: Manifest, sample_rate: int) -> npt.NDArray[np.int64]:
     """Samples of each row after resampling; without a column `rate`, one file's rate stands for all."""
+    if sample_rate < 1:
+        raise ValueError(f"`sample_rate` is {sample_rate}; expected a number of Hz, such as 16000")
     rates = probe_rate(manifest) if manifest.rates is None else manifest.rates
     return manifest.sizes * sample_rate // rates
 

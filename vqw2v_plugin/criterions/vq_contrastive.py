@@ -32,6 +32,8 @@ class VqContrastiveCriterion(FairseqCriterion):
             raise ValueError(
                 f"`loss_weights` is {list(loss_weights)}; expected one weight, of the quantizer's loss"
             )
+        if loss_weights is not None and not math.isfinite(loss_weights[0]):
+            raise ValueError(f"`loss_weights` is {list(loss_weights)}; expected a number")
         self.infonce = infonce
         self.loss_weights = loss_weights
 

@@ -1,9 +1,10 @@
 """states ──acoustic model──▶ letters ──decoder──▶ text: the task around acoustic models."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, ClassVar, Dict, FrozenSet, List, Optional
 
 from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
@@ -67,6 +68,10 @@ class VqAcousticTask(TrainingTask):
     """
 
     cfg: VqAcousticConfig
+    may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change.union(
+        {"labels", "strict_labels", "criterion_name", "train_subset"},
+        (setting.name for setting in fields(DecodingConfig)),
+    )
 
     def __init__(self, cfg: VqAcousticConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)
@@ -118,10 +123,9 @@ class VqAcousticTask(TrainingTask):
         self.learning = Learning(self.cfg, self.labels, self.units, self.model.frames)
         return super().build_criterion(cfg, from_checkpoint)
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+    def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuses labels that mean something else than those the checkpoint was trained on."""
-        check_same_labels(self.labels, state_dict.get("acoustic"))
-        super().load_state_dict(state_dict)
+        check_same_labels(self.labels, state.get("acoustic"))
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:
         """What there is to learn from in a split, or all of it where it is only decoded."""

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, ClassVar, FrozenSet, Optional
 
 from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
@@ -55,6 +55,7 @@ class VqAudioPretrainingTask(TrainingTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
+    may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
 
     def load_dataset(
         self, split: str, task_cfg: VqAudioPretrainingConfig | None = None, **kwargs: Any

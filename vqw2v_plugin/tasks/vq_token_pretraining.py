@@ -1,10 +1,11 @@
 """tokens ──BERT──▶ states, learnt without labels: the task that feeds BERT what `vqw2v discretize` wrote."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
@@ -72,9 +73,9 @@ class VqTokenPretrainingTask(TrainingTask):
         need_folder("data", self.cfg.data, "dict.txt and SPLIT.idx", TokenError)
         return read_dict(Path(self.cfg.data) / DICT)
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+    def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuses to go on with tokens that mean something else than those before."""
-        theirs = tuple(state_dict.get("symbols", self.symbols.lines))
+        theirs = tuple(state.get("symbols", self.symbols.lines))
         if theirs != self.symbols.lines:
             ours = self.symbols.lines
             shorter = min(len(ours), len(theirs))
@@ -83,7 +84,6 @@ class VqTokenPretrainingTask(TrainingTask):
                 f"{Path(self.cfg.data) / DICT}: has {len(ours)} symbols, the checkpoint {len(theirs)}, and "
                 f"they differ from line {at + 1} on; train on tokens made with the checkpoint's dictionary"
             )
-        super().load_state_dict(state_dict)
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Loads `data`/SPLIT.idx and .bin."""

@@ -40,6 +40,7 @@ CHATTER: Dict[str, str] = {
     "fairseq.tasks.fairseq_task": r"(can_reuse_epoch_itr|reuse_dataloader|rebuild_batches) = |creating new ",
     # convolutions without a bias: fairseq takes the same None for the same parameter
     "fairseq.trainer": r"detected shared parameter: \S+\.bias <- \S+\.bias$",
+    "fairseq.checkpoint_utils": r"State of \w+ is ready to be persisted",
     "fairseq_cli.train": r"num\. expert model params: 0 ",
     "hydra.core.utils": r"Setting JobRuntime:name=",
 }

@@ -1,8 +1,9 @@
 """How models learn: what the tasks that train on audio, on tokens and on labels share."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Dict, Tuple
+from typing import Any, ClassVar, Dict, FrozenSet, Optional, Tuple
 
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
@@ -11,9 +12,12 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from .finished import Patience, end_where_finished
 from .look_first import need_our_model
 from .restart import LAST, check_ranks, mend_last_checkpoint
+from .resumed import DATA, Before, as_mapping, before
 from .update_guard import UpdateGuard
+from .workers import leave_memory_alone
 
 
 @dataclass
@@ -25,6 +29,10 @@ class TrainingConfig(FairseqDataclass):
             "ones in a row between them; 0: stop at the first"
         },
     )
+    resume_changed: bool = field(
+        default=False,
+        metadata={"help": "go on from a checkpoint of other data, another seed or another model's settings"},
+    )
     seed: int = II("common.seed")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
@@ -34,13 +42,27 @@ class TrainingTask(FairseqTask):
     """Looks before it starts, guards its updates, and ends its workers with their epoch."""
 
     cfg: TrainingConfig
+    # of the task's settings, those with which a training may go on unlike before: its data is told by content
+    may_change: ClassVar[FrozenSet[str]] = frozenset(
+        {"data", "save_dir", "restore_file", "seed", "max_skipped_updates", "resume_changed", "strict_audio"}
+    )
 
     def __init__(self, cfg: TrainingConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)
         self.guard = UpdateGuard(cfg.max_skipped_updates)
+        self.patience = Patience()
+        self.before: Optional[Before] = None
+        self.trained_on: FrozenSet[str] = frozenset()  # splits; none where nothing is trained
 
     def check_data(self) -> None:
         """Refuses data that is not there when a training begins; fairseq does later, and less clearly."""
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuses what a checkpoint says of its task, where that does not go with this one."""
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        self.check_state(state_dict)
+        super().load_state_dict(state_dict)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         if from_checkpoint:
@@ -50,7 +72,28 @@ class TrainingTask(FairseqTask):
             check_ranks()
             if self.cfg.restore_file == LAST:
                 mend_last_checkpoint(self.cfg.save_dir)
+            end_where_finished()
+            leave_memory_alone()
+            self._look_back()
         return super().build_model(cfg, from_checkpoint)
+
+    def _look_back(self) -> None:
+        """Refuses to go on from a checkpoint of another training."""
+        settings = as_mapping(self.cfg)
+        self.trained_on = frozenset(settings.get("dataset", {}).get("train_subset", "train").split(","))
+        self.before = before(settings, self.cfg.resume_changed)
+        if self.before is not None:
+            self.before.check_settings(settings, self.may_change)
+            self.check_state(self.before.state)
+
+    def _note_data(self, dataset: Any) -> None:
+        """What is in a split, into every checkpoint; refuses other data than the checkpoint's."""
+        split = next((name for name, held in self.datasets.items() if held is dataset), None)
+        known = self.state.state_dict.setdefault(DATA, {})
+        if split is not None and split not in known:
+            known[split] = dataset.digest()
+            if self.before is not None:
+                self.before.check_data(split, known[split], split in self.trained_on)
 
     def train_step(
         self,
@@ -64,6 +107,8 @@ class TrainingTask(FairseqTask):
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """fairseq's step on one batch, under guard."""
         self.guard.watch(optimizer)
+        if self.guard.overflowed():  # of fp16, which ends an update before it comes to a step
+            _discard(model)
         loss, size, logs = super().train_step(
             sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
         )
@@ -73,16 +118,20 @@ class TrainingTask(FairseqTask):
         """fairseq's step of the optimizer, unless the gradient was not finite."""
         if self.guard.skips():
             optimizer.zero_grad()
-            if hasattr(model, "discard_update"):
-                model.discard_update()
+            _discard(model)
         else:
             super().optimizer_step(optimizer, model, update_num)
+            if self.guard.overflowed():  # of AMP, whose scaler took no step; fairseq counts none
+                _discard(model)
+                return
         # fairseq would say so with the next batch, after the checkpoint: too late for a codebook's upkeep
         model.set_num_updates(update_num + 1)
 
-    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> EpochBatchIterator:
+    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """fairseq's iterator, whose worker processes end with their epoch."""
-        iterator = super().get_batch_iterator(*args, **kwargs)
+        if self.trained_on:
+            self._note_data(dataset)
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         # Each epoch has an iterator of its own. Persistent workers of one that is garbage-collected miss the
         # message to stop (its queues are finalized first), and five seconds are waited for each of them.
         iterator.persistent_workers = False
@@ -93,6 +142,20 @@ class TrainingTask(FairseqTask):
         for dataset in self.datasets.values():
             dataset.report_skipped()
 
+    def get_checkpoint_dict(self) -> Dict[str, Any]:
+        """What fairseq takes into a checkpoint for us, besides `state`."""
+        return {type(self).__name__: {"patience": self.patience.state_dict()}}
+
+    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
+        """The same, from the checkpoint that a training goes on from; on all ranks."""
+        self.patience.load_state_dict(state.get("patience", {}))
+
     def max_positions(self) -> int:
         """No limit: crops and pieces fit by construction."""
         return sys.maxsize
+
+
+def _discard(model: Any) -> None:
+    """The batches since the last update are of none."""
+    if hasattr(model, "discard_update"):
+        model.discard_update()

@@ -32,7 +32,7 @@ class UpdateGuard:
         self._watched: Any = None
         self._judges = False  # whether `watch` could put itself between
         self._batches: List[Tuple[Names, Tensor]] = []
-        self._skip = False
+        self._skip = self._overflow = False
         self._num_skipped = 0
         self._num_good = 0
 
@@ -41,14 +41,19 @@ class UpdateGuard:
         if optimizer is self._watched:
             return
         self._watched, norm_of = optimizer, optimizer.clip_grad_norm
-        self._judges = not isinstance(optimizer, AMPOptimizer)
-        if not self._judges:  # AMP's scaler has its own way
-            return
+        self._judges = not isinstance(optimizer, AMPOptimizer)  # AMP's scaler has its own way
 
         def clip_grad_norm(*args: Any, **kwargs: Any) -> Tensor:
             batches, self._batches = self._batches, []  # before fp16's scaler may raise: they are done with
-            norm: Tensor = norm_of(*args, **kwargs)
+            try:
+                norm: Tensor = norm_of(*args, **kwargs)
+            except OverflowError:  # fairseq's trainer goes on with the next update
+                self._overflow = True
+                raise
             finite = bool(torch.isfinite(norm).all())
+            if not self._judges:
+                self._overflow = not finite
+                return norm
             self._judge(finite, batches)
             return norm if finite else torch.zeros_like(norm)
 
@@ -64,6 +69,11 @@ class UpdateGuard:
         """Whether this update is to be skipped."""
         skip, self._skip = self._skip, False
         return skip
+
+    def overflowed(self) -> bool:
+        """Whether a scaler of losses, of fp16 or of AMP, has taken no step since it was last asked."""
+        overflow, self._overflow = self._overflow, False
+        return overflow
 
     def _judge(self, finite: bool, batches: Sequence[Tuple[Names, Tensor]]) -> None:
         if finite:

@@ -74,3 +74,19 @@ def test_without_a_quantizer_nothing_of_one_is_saved_and_codes_are_refused(tiny:
         ValueError, match=r"no quantizer \(wav2vec 1\.0\), so it has no codes; use its z or c"
     ):
         network.encode(WAV)
+
+
+def test_a_discarded_update_leaves_no_trace(tiny: Tiny) -> None:
+    """Neither in the counts of codes nor in a codebook that follows its frames."""
+    args = '{"ema_decay": 0.5, "revive_after": 1}'
+    network = tiny(quantizer="kmeans", quantizer_args=args).train()
+    network.set_num_updates(0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.contrast(torch.randn(2, 3000))
+    network.discard_update()
+    network.set_num_updates(1)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    network.contrast(torch.randn(2, 3000))
+    network.set_num_updates(2)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"health.window", "quantizer.codebook.entries", "quantizer.upkeep.ema_counts"} <= changed

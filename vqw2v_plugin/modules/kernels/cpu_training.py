@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,8 +42,11 @@ class ContextLike(Protocol):
 
 
 def takes_over(module: nn.Module, x: Tensor) -> bool:
-    """Where these functions stand in for a module's plain form; evaluation keeps to it, for stock's codes."""
-    return module.training and x.device.type == "cpu"
+    """Where these functions stand in for a module's plain form; evaluation keeps to it, for stock's codes.
+
+    So does autocast, which knows the layers of the plain form and in which types each may be computed.
+    """
+    return module.training and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def encoder_blocks(wav: Tensor, blocks: Sequence[EncoderLike], skip: Skip | None, scale: float) -> Tensor:

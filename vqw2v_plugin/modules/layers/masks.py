@@ -21,7 +21,7 @@ def check_spans(start_prob: float, length: int, stdev: float) -> None:
         raise ValueError(f"`mask_start_prob` is {start_prob}; expected p, a share in (0, 1]")
     if length < 1:
         raise ValueError(f"`mask_length` is {length}; expected M, at least one token")
-    if stdev < 0:
+    if not 0 <= stdev < math.inf:
         raise ValueError(f"`mask_stdev` is {stdev}; expected 0 or a number of tokens")
 
 

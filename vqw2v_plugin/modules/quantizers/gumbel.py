@@ -41,7 +41,7 @@ class GumbelConfig(CodebookConfig):
         super().__post_init__()
         if self.vq_depth < 1:
             raise ValueError(f"`vq_depth` is {self.vq_depth}; expected at least 1")
-        if len(self.vq_temp) not in (2, 3) or not all(t > 0 for t in self.vq_temp):
+        if len(self.vq_temp) not in (2, 3) or not all(0 < t < math.inf for t in self.vq_temp):
             raise ValueError(
                 f"`vq_temp` is {self.vq_temp}; expected (start, stop) or (start, stop, decay), all positive"
             )

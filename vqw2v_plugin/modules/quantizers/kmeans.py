@@ -5,6 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,7 +39,7 @@ class KmeansConfig(CodebookConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.vq_gamma < 0:
+        if not 0 <= self.vq_gamma < math.inf:
             raise ValueError(f"`vq_gamma` is {self.vq_gamma}; expected 0 or more")
         if self.start not in ("noise", "frames"):
             raise ValueError(f"`start` is {self.start!r}; expected noise or frames")

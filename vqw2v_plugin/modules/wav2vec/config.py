@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 
 _CHOICES = {
@@ -74,6 +75,12 @@ class VqWav2VecConfig:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1)")
         if not 0 <= self.prediction_gain <= 1:
             raise ValueError(f"`prediction_gain` is {self.prediction_gain}; expected a factor in [0, 1]")
+        if not 0 < self.residual_scale < math.inf:
+            raise ValueError(f"`residual_scale` is {self.residual_scale}; expected a positive number")
+        if self.gru_dim < 1:
+            raise ValueError(f"`gru_dim` is {self.gru_dim}; expected at least 1")
+        if self.sample_distance is not None and self.sample_distance < 1:
+            raise ValueError(f"`sample_distance` is {self.sample_distance}; expected at least 1 frame")
         if self.offset != "auto" and not str(self.offset).isdecimal():
             raise ValueError(f"`offset` is {self.offset!r}; expected 'auto' or a number of frames")
         if self.num_negatives < 0 or self.cross_sample_negatives < 0:

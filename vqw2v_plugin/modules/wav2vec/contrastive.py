@@ -55,6 +55,7 @@ class StepPredictor(nn.Module):
         predictions = self.dropout(predictions).unflatten(-1, (self.steps, dim))  # [B, T, K, C]
         own = torch.arange(batch * frames, device=targets.device).view(batch, frames, 1)
         rows = torch.cat([own, negatives], -1)  # [B, T, 1 + N]
+        targets = targets.type_as(predictions)  # autocast has lowered one of them
         scores = _Score.apply(predictions, targets, rows, self.offset)  # type: ignore[no-untyped-call]
         per_utterance = sum(max(0, frames - self.offset - k) for k in range(self.steps))
         return Scores(scores, self._valid(frames, targets.device), batch * per_utterance)

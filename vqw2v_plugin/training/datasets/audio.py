@@ -124,6 +124,9 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
     def too_long(self, index: int) -> str:
         return f"samples: raise it, or lower max_sample_size ({self.max_sample_size})"
 
+    def digest(self) -> str:
+        return self.manifest.rows_digest
+
     def _select(self) -> tuple[Ints, Ints]:
         """The rows that are long enough, and their sizes at the target rate."""
         manifest = self.manifest

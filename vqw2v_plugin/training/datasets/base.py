@@ -4,6 +4,7 @@ B batch, S samples, T frames, D features. An item is drawn by (seed, epoch, inde
 that draws it; items that cannot be read are named, counted and skipped.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,10 @@ class BatchDataset(FairseqDataset, Generic[Item]):
 
     def too_long(self, index: int) -> str:
         """Behind the size of the longest item, where it is above `max_tokens`: of what, and the remedy."""
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        """The same for data sets with the same content, wherever it lies."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -204,6 +209,15 @@ class Padded:
     def mask(self) -> Tensor:
         """[B, T], True on padding."""
         return padding(self.lengths, self.values.size(1))
+
+
+def digest_of(*parts: str | npt.NDArray[Any]) -> str:
+    """SHA-256 of texts and arrays, each with its length, so that none runs over into the next."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part.encode(errors="surrogateescape") if isinstance(part, str) else part.tobytes()
+        found.update(f"{len(content)} ".encode() + content)
+    return found.hexdigest()
 
 
 def pad_batch(sequences: Sequence[Tensor], value: float = 0) -> Padded:

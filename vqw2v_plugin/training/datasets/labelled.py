@@ -3,6 +3,7 @@
 Shapes: B batch, T frames of D features, S samples, L labels.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
 from ...stores.feature_spec import FeatureSpec, read_spec
 from ...stores.features import FEATURES, FeatureError, FeatureStore
-from .base import BatchDataset, BatchLimits, Ints, cut_padded, pad_batch
+from .base import BatchDataset, BatchLimits, Ints, cut_padded, digest_of, pad_batch
 from .label_join import Columns, UnequalRows
 
 _SPREAD = 1.04  # utterances of lengths within this ratio change places from epoch to epoch
@@ -36,6 +37,8 @@ class Source(Protocol):
 
     def read(self, index: int) -> Input: ...
 
+    def digest(self) -> str: ...
+
 
 class FeatureSource:
     """A feature folder's split, mapped from the disk."""
@@ -49,6 +52,11 @@ class FeatureSource:
     def read(self, index: int) -> Input:
         return np.array(self.store[index], np.float32)  # [T, D], a copy that may be written to
 
+    def digest(self) -> str:
+        """By how they were made: of the same audio the last bits may differ with the machine."""
+        spec = json.dumps(read_spec(self.store.folder).to_json(), sort_keys=True)
+        return digest_of(spec, "\n".join(self.utts), self.sizes)
+
 
 class AudioSource:
     """A manifest's utterances, whole, at `sample_rate`."""
@@ -61,6 +69,9 @@ class AudioSource:
 
     def read(self, index: int) -> Input:
         return read_audio(self.manifest[index], self.sample_rate)
+
+    def digest(self) -> str:
+        return self.manifest.rows_digest
 
 
 def open_source(folder: str | os.PathLike[str], split: str, sample_rate: int) -> FeatureSource | AudioSource:
@@ -150,6 +161,11 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
             batch |= {"targets": said.values, "target_lengths": said.lengths}  # [B, L], [B]
             batch["ntokens"] = int(said.lengths.sum())
         return batch
+
+    def digest(self) -> str:
+        """Of what is heard, and of what is learnt from it."""
+        said = () if self.columns is None else (self.columns.ends, self.columns.values)
+        return digest_of(self.source.digest(), self.rows, *said)
 
     def order(self) -> npt.NDArray[Any]:
         """By length, nearly equal ones as if they were equal."""

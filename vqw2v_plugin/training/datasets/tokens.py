@@ -16,9 +16,11 @@ from ...modules.bert.vocabulary import BOS, EOS, Symbols
 from ...modules.layers.masks import check_spans, corrupt, span_mask
 from ...stores.symbols import TokenError
 from ...stores.tokens import TokenStore
-from .base import BatchDataset, BatchLimits, Ints
+from .base import BatchDataset, BatchLimits, Ints, digest_of
 
 logger = logging.getLogger(__name__)
+
+_DIGESTED = 1000  # utterances whose ids a digest is made of
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Masking:
 
     def __post_init__(self) -> None:
         check_spans(self.start_prob, self.length, self.stdev)
-        if min(self.leave_prob, self.random_prob) < 0 or self.leave_prob + self.random_prob > 1:
+        shares = (self.leave_prob, self.random_prob, self.leave_prob + self.random_prob)
+        if not all(0 <= share <= 1 for share in shares):
             raise ValueError(
                 f"`leave_unmasked_prob` ({self.leave_prob}) and `random_token_prob` ({self.random_prob}) "
                 f"must be shares of the masked tokens, together at most 1"
@@ -125,6 +128,11 @@ class MaskedTokenDataset(BatchDataset[Piece]):
                 end = min(end, int(np.searchsorted(ends, before + limits.max_tokens, side="right")))
             bounds.append(end)
         return np.split(indices, bounds[1:-1])
+
+    def digest(self) -> str:
+        """Of the utterances' sizes and of the ids of some, evenly spread: all of them may be gigabytes."""
+        step = -(-len(self.store) // _DIGESTED)
+        return digest_of(self.store.sizes, *(self.store[i] for i in range(0, len(self.store), step)))
 
     def too_long(self, index: int) -> str:
         return "tokens: raise it, or lower tokens_per_sample"
