@@ -83,6 +83,7 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 
 def _report(collected: Collected, out: str) -> None:
+    from ..common.words import on_one_line
     from ..corpora.collect import count_reasons
 
     print(
@@ -106,15 +107,10 @@ def _report(collected: Collected, out: str) -> None:
     print(f"  {out}/refused.tsv: {len(collected.refused):,}")
     reasons = count_reasons(collected.refused)
     for group, count, first in reasons[:_MOST_REASONS]:
-        print(f"    {count:>7,}  {group}; the first: {_shown(first)}")
+        print(f"    {count:>7,}  {group}; the first: {on_one_line(first)}")
     if len(reasons) > _MOST_REASONS:
         print(f"    and {len(reasons) - _MOST_REASONS} further reasons")
     written = {*collected.splits, "refused"}
     for path in sorted(Path(out).glob("*.tsv")):
         if path.stem not in written:
             print(f"  {path}: not of this run, left as it is; its utterances may be in the files above, too")
-
-
-def _shown(name: str) -> str:
-    """A name that any terminal can print."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
