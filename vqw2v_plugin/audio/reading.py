@@ -184,8 +184,8 @@ def _memory() -> int:
 
 def _too_long(path: str, file: soundfile.SoundFile, samples: int) -> AudioError:
     return AudioError(
-        f"{path}: its {samples:,} samples ({samples / file.samplerate / 3600:.1f} h) take more memory than there "
-        f"is; cut it, or list parts of it in a manifest with a column start"
+        f"{path}: its {samples:,} samples ({samples / file.samplerate / 3600:.1f} h) need more memory than "
+        f"there is; cut it, or list parts of it in a manifest with a column start"
     )
 
 

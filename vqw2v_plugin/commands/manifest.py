@@ -52,12 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..common.bounds import check_workers
     from ..corpora.collect import CollectOptions, collect
     from ..corpora.rows import Limits
     from ..corpora.splits import SplitPlan
 
-    if args.workers is not None and args.workers < 1:
-        raise ValueError(f"`--workers` is {args.workers}; expected 1 or more")
+    check_workers(args.workers)
     collected = collect(
         args.folder,
         args.out,

@@ -28,8 +28,8 @@ def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] |
             continue
         if len(fields) > MOST_LABELS or len(fields[0]) > MOST_LABELS:
             raise ValueError(
-                f"{path}:{number}: a word of {len(fields[0]):,} letters and {len(fields) - 1:,} labels; expected "
-                f"fewer than {MOST_LABELS:,} of both: is it a line for each word?"
+                f"{path}:{number}: a word of {len(fields[0]):,} letters and {len(fields) - 1:,} labels; "
+                f"expected fewer than {MOST_LABELS:,} of both: is it a line for each word?"
             )
         word = _VARIANT.sub("", fields[0])
         word = word_form(word) if word_form else word

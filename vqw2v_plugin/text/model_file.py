@@ -1,7 +1,7 @@
-"""letters ──decoder──▶ text: an n-gram model's file, looked at before KenLM reads it, which trusts its counts.
+"""letters ──decoder──▶ text: a language model's file, looked at before KenLM trusts its counts.
 
-ARPA begins with `\\data\\` and `ngram N=COUNT` lines; KenLM's binary with a magic line, test values, and the
-counts as the reader's own integers. What a binary holds behind these cannot be checked: it is mapped as it is.
+ARPA begins with a line `data` between backslashes and `ngram N=COUNT` lines; KenLM's binary with a magic
+line, test values and its counts. What a binary holds behind these cannot be checked: it is mapped as it is.
 """
 
 from __future__ import annotations

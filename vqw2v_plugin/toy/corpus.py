@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.bounds import check_workers
 from ..common.files import part_of, publish_in_order, sync_tree, write_whole
 from .chunk import SAMPLE_RATE, Chunk, ToyUtterance, make_chunk_apart
 from .espeak import check_voice
@@ -91,8 +92,7 @@ def _check(minutes: float, speakers: int, languages: tuple[str, ...], workers: i
             f"`--speakers` is {speakers}, too many for {minutes:g} minutes; "
             f"expected at most {MAX_SPEAKERS_PER_MINUTE} a minute, or more `--minutes`"
         )
-    if workers is not None and workers < 1:
-        raise ValueError(f"`--workers` is {workers}; expected 1 or more")
+    check_workers(workers)
 
 
 def _claim(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
