@@ -17,6 +17,7 @@ from ..common.files import remove, sync_folder, write_whole
 from ..common.inputs import read_json, read_text
 
 Folder = str | os.PathLike[str]
+_COUNTS = ("stride", "receptive_field", "sample_rate", "num_groups", "num_codes")  # where the json has them
 
 
 class StoreError(ValueError):
@@ -63,6 +64,10 @@ class SplitFormat:
             raise self.error(f"{path}: {error}; expected a JSON object") from error
         if not isinstance(about, dict):
             raise self.error(f"{path}: holds a {type(about).__name__}, expected a JSON object")
+        for name in _COUNTS:
+            value = about.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 2**31:
+                raise self.error(f"{path}: `{name}` is {value!r:.80}; expected a whole number from 1 up")
         splits = about.get("splits", {})
         if not isinstance(splits, dict) or not all(isinstance(row, dict) for row in splits.values()):
             raise self.error(f"{path}: its `splits` are {splits!r:.80}; expected an object for each split")
