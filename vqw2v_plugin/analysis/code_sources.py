@@ -132,7 +132,7 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
             source = TokenSource.of(name, path.parent)
             if not (source.times.rate and source.frames):
                 continue
-        except (OSError, KeyError, ValueError, ZeroDivisionError) as error:
+        except (OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")
             continue
         hashes.add(digest)

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..common.bounds import check_workers
 from ..common.files import part_of, publish_in_order, sync_tree, write_whole
+from ..common.inputs import read_json
 from .chunk import SAMPLE_RATE, Chunk, ToyUtterance, make_chunk_apart
 from .espeak import check_voice
 from .grammar import check_language
@@ -102,7 +103,14 @@ def _claim(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
     for name in (FINISHED, UNFINISHED):
         if not (out / name).is_file():
             continue
-        found = json.loads((out / name).read_text(encoding="utf-8"))
+        try:
+            found = read_json(out / name)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{out / name}: cannot be read ({error}); delete the folder, or name another"
+            ) from None
+        if not isinstance(found, dict):
+            raise ValueError(f"{out / name}: is no JSON object; delete the folder, or name another")
         if found.get("arguments") != arguments:
             raise ValueError(
                 f"`{out}` holds a corpus made with {json.dumps(found.get('arguments'))}, "
