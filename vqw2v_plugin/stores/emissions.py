@@ -152,9 +152,7 @@ def _parse(about: Mapping[str, Any], folder: Path) -> Matrix | None:
     if not _are_names(units["symbols"]) or not _are_names(units["repeats"]):
         raise FeatureError(f"{folder / ABOUT}: its `units` are {units!r:.80}; expected symbols and repeats")
     if not (units["blank"] is None or type(units["blank"]) is int):
-        raise FeatureError(
-            f"{folder / ABOUT}: its `blank` is {units['blank']!r:.80}; expected a column or null"
-        )
+        raise FeatureError(f"{folder / ABOUT}: its `blank` is {units['blank']!r:.80}; expected a column")
     if not isinstance(seconds, float) or not 0 < seconds < math.inf:
         raise FeatureError(f"{folder / ABOUT}: `frame_seconds` is {seconds!r}; expected more than 0")
     size = len(units["symbols"])
