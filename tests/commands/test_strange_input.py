@@ -182,6 +182,16 @@ def test_a_packed_table_that_holds_far_too_much_is_left_off(
     assert "far more than its size promises" in (corpus / "o" / "refused.tsv").read_text()
 
 
+def test_a_table_of_lines_that_are_no_rows_is_left_off(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqw2v_plugin.corpora.sources.json_lines._MOST_BROKEN", 10)
+    folder = corpus / "c"
+    folder.mkdir()
+    row = json.dumps({"audio_filepath": str(corpus / "a.wav"), "duration": 0.5})
+    (folder / "x.jsonl").write_text(row + "\n" + "x\n" * 1_000)
+    assert main(["manifest", str(folder), str(corpus / "o")]) == 0
+    assert (corpus / "o" / "refused.tsv").read_text().count("\n") == 1 + 11 + 1
+
+
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe", "x\0y", "."])
 def test_texts_tables_and_dictionaries_are_files(
     corpus: Path, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from .folder import Folder
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _LONGEST_FIRST_LINE = 1 << 20
 _LEAST_BOUND, _DENSEST = 1 << 27, 200  # bytes of a table, and those that one byte of it may stand for
+_MOST_BROKEN = 10_000  # lines
 _LONGEST_SECONDS = 1e12  # JSON's integers may be larger than any float
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ def tables(folder: Folder) -> list[tuple[str, frozenset[str]]]:
 
 def rows(folder: Folder, name: str) -> Iterator[tuple[str, Row] | Refusal]:
     """(`file:line`, object) of each line; a line that is not JSON is refused, and so is a broken end."""
-    number, path = 0, folder.join(name)
+    number, broken, path = 0, 0, folder.join(name)
     try:
         with _open(path) as file:
             most = _LEAST_BOUND + _DENSEST * os.stat(path).st_size
@@ -39,7 +40,12 @@ def rows(folder: Folder, name: str) -> Iterator[tuple[str, Row] | Refusal]:
                     )
                     return
                 if line.strip():
-                    yield _parse(f"{name}:{number}", line)
+                    item = _parse(f"{name}:{number}", line)
+                    broken += isinstance(item, Refusal)
+                    yield item
+                if broken > _MOST_BROKEN:
+                    yield Refusal(f"{name}:{number}", "table is none of JSON objects; the rest is left out")
+                    return
     except (OSError, EOFError, zlib.error) as error:
         said = getattr(error, "strerror", None) or error
         yield Refusal(f"{name}:{number + 1}", f"table breaks off ({said}); restore it")
