@@ -108,7 +108,9 @@ def _message(error: Exception) -> str:
 
 def _fail(message: str) -> int:
     """One line on stderr."""
-    print(f"vqw2v: error: {message}", file=sys.stderr)
+    from .common.words import on_one_line
+
+    print(f"vqw2v: error: {on_one_line(message)}", file=sys.stderr)
     return 2
 
 

@@ -173,7 +173,7 @@ def test_test_sets_get_manifests_of_their_own(
         (["--min", "3", "--max", "2"], "leave no length"),
         (["--min", "nan"], "leave no length"),
         (["--valid", "1.5"], "expected a share"),
-        (["--workers", "0"], "expected 1 or more"),
+        (["--workers", "0"], "expected 1 to 1,024"),
     ],
 )
 def test_wrong_wishes_are_one_sentence(

@@ -123,7 +123,7 @@ def test_mistakes_are_one_sentence(corpus: Path, capsys: pytest.CaptureFixture[s
         (("--sil-score", 1, "--word-score", 2), "nothing is left to tune"),
         (("--sil-score", 3, 1), "3 1 is no range"),
         (("--points", -1), "`points` is -1"),
-        (("--workers", 0), "`workers` is 0"),
+        (("--workers", 0), "`--workers` is 0"),
         (("--error-unit", "phones"), "the model says letters"),
         (("--error-unit", "word"), "expected one of words, characters, phones"),
         (("--lm", corpus / "none.arpa"), "no such file"),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..common.inputs import parse_json
 
 # `[time][train_inner][INFO] - …` of hydra's, `time | INFO | train_inner | …` of fairseq-train's
 _LINE = re.compile(r"^(?:\[[^]]*\]\[([\w.]+)\]\[(\w+)\] - |[\d :,-]+ \| (\w+) \| ([\w.]+) \| )(.*)$")
@@ -128,7 +129,7 @@ def _point(tag: str, body: str) -> Point | None:
     """The numbers of a line; None if it has none."""
     if body.startswith("{"):
         try:
-            logged = json.loads(body)
+            logged = parse_json(body)
         except ValueError:
             return None
         pairs = [(name.removeprefix(f"{tag}_"), str(value)) for name, value in logged.items()]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.bounds import check_workers
 from ..decoding.settings import DECODERS, Effort, Range, Space, Weights
 from ..text.units import Units
 from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from ..decoding.tuning import tune
     from ..stores.emissions import read_emissions
 
+    check_workers(args.workers)
     began, effort = time.monotonic(), Effort(args.points, args.rounds, args.keep, args.seed)
     saved = read_emissions(args.emissions, args.split)
     units = Units.from_json(saved.units)

@@ -18,6 +18,7 @@ from ..checkpoints.files import checkpoint_hash, sha256
 from ..common.files import copy_whole, remove, sweep
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
+from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.symbols import (
     DICT,
     TOKENS,
@@ -40,7 +41,7 @@ class DiscretizeOptions(JobOptions):
     """What may be asked for beside checkpoint, manifest and folder."""
 
     dtype: str = "fp32"
-    memory: float = 1.0  # GiB of one layer's outputs, for each worker
+    memory: int = MEMORY  # bytes of one layer's outputs, for each worker
     dictionary: str | None = None
     run_length: bool = False
     text: bool = False
@@ -56,7 +57,7 @@ def discretize(
     rank: Rank,
 ) -> Outcome:
     """Makes OUT/SPLIT.bin, .idx and .ids, dict.txt and tokens.json, or this rank's share of them."""
-    tokenizer.clips.memory = int(options.memory * 2**30)
+    tokenizer.clips.memory = options.memory
     return DiscretizeJob(tokenizer, checkpoint, manifest, Path(out), options).run(rank)
 
 

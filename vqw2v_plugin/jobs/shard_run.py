@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-import torch
-
-from ..audio.reading import AudioError
 from ..common.locks import Rank
 from ..common.progress import Progress
 from ..corpora.manifest import Manifest, Utterance
+from ..features.failures import FILE_ERRORS, reason_of
 from ..stores.shards import Rows, Shard, ShardFolder, Span
 
 Encode = Callable[[Utterance], Rows]  # [T, D]
@@ -104,22 +102,10 @@ def in_order(work: Callable[[_In], _Out], items: Iterable[_In], how: Work) -> It
 def _try(encode: Encode, utterance: Utterance) -> Rows | str:
     try:
         return encode(utterance)
-    except AudioError as error:
-        return str(error)
-    except OSError as error:
-        return f"{utterance.path}: {error.strerror or error}"
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except FILE_ERRORS as error:
+        if (reason := reason_of(error, utterance.path)) is None:
             raise
-        return f"{utterance.path}: needs more memory than there is; cut it, or give fewer `--workers`"
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """By its type; for its CPU allocator and for CUDA's own calls torch has none, but fixed sentences."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    said = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, RuntimeError) and any(sentence in str(error) for sentence in said)
+        return reason
 
 
 def _write(folder: ShardFolder, span: Span, old: Shard | None, found: Iterator[Rows | str | None]) -> None:

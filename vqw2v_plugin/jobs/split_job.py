@@ -190,10 +190,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+_MOST_MINUTES = 10_000_000  # twenty years
+
+
 def shard_samples(manifest: Manifest, minutes: float, sample_rate: int) -> int:
     """Samples of a shard; where a file's rate is not in the manifest it counts as the model's."""
-    if not minutes > 0:
-        raise ValueError(f"`--shard-minutes` is {minutes}; expected a number of minutes above 0")
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise ValueError(
+            f"`--shard-minutes` is {minutes:g}; expected a number of minutes above 0, up to {_MOST_MINUTES:,}"
+        )
     rate = sample_rate if manifest.rates is None or not len(manifest) else int(manifest.rates[0])
     return max(1, int(minutes * 60 * rate))
 

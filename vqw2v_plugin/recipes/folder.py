@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..common import inputs
 from ..common.files import write_whole
 
 LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
@@ -199,10 +200,10 @@ class RunFolder:
 
 
 def read_text(path: Path) -> str:
-    """A file's text; empty if there is no such file, and never an error about its bytes."""
+    """A file's text; empty if there is no such file, and never an error about what it is."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return inputs.read_text(path, errors="replace")
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import remove, sync_folder, write_whole
+from ..common.inputs import read_json, read_text
 
 Folder = str | os.PathLike[str]
+_COUNTS = ("stride", "receptive_field", "sample_rate", "num_groups", "num_codes")  # where the json has them
 
 
 class StoreError(ValueError):
@@ -55,11 +57,20 @@ class SplitFormat:
         """What the json says; empty where there is none."""
         path = Path(folder) / self.about
         try:
-            about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            about = read_json(path) if path.exists() else {}
+        except OSError as error:
+            raise self.error(f"{path}: {error.strerror}; expected a JSON object") from error
         except ValueError as error:
             raise self.error(f"{path}: {error}; expected a JSON object") from error
         if not isinstance(about, dict):
             raise self.error(f"{path}: holds a {type(about).__name__}, expected a JSON object")
+        for name in _COUNTS:
+            value = about.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 2**31:
+                raise self.error(f"{path}: `{name}` is {value!r:.80}; expected a whole number from 1 up")
+        splits = about.get("splits", {})
+        if not isinstance(splits, dict) or not all(isinstance(row, dict) for row in splits.values()):
+            raise self.error(f"{path}: its `splits` are {splits!r:.80}; expected an object for each split")
         return about
 
     def write_about(self, folder: Folder, about: Mapping[str, Any]) -> None:
@@ -74,13 +85,15 @@ class SplitFormat:
         """(utterance, frames) of each line of SPLIT.ids."""
         path = Path(folder) / f"{split}.ids"
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
             lines = text.removesuffix("\n").split("\n") if text else []
             rows = [(utt, int(frames)) for utt, frames in (line.split("\t") for line in lines)]
         except FileNotFoundError:
             raise self.error(
                 f"{path}: is missing; expected a line 'utterance<TAB>frames' for each utterance"
             ) from None
+        except OSError as error:
+            raise self.error(f"{path}: {error.strerror}; expected lines 'utterance<TAB>frames'") from error
         except ValueError as error:
             raise self.error(f"{path}: {error}; expected lines 'utterance<TAB>frames'") from error
         if len(rows) != expected:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import publish_in_order, scratch_folder
+from ..common.inputs import read_text
 from ..common.locks import Rank, claimed
 from .folder import SplitFormat, StoreError
 from .symbols import TokenError, read_dict
@@ -117,7 +118,12 @@ def write_labels(
 def _merged_about(folder: Path, kind: str, about: Mapping[str, Any]) -> bytes:
     """What other runs said of other kinds and other splits stays."""
     known = LABELS.read_about(folder)
-    before = known.get(kind, {}).get("splits", {})
+    held = known.get(kind, {})
+    before = held.get("splits", {}) if isinstance(held, dict) else None
+    if not isinstance(before, dict):
+        raise LabelError(
+            f"{folder / LABELS.about}: its `{kind}` are {held!r:.80}; expected an object with splits"
+        )
     known[kind] = {**about, "splits": {**before, **about.get("splits", {})}}
     return LABELS.about_bytes(known)
 
@@ -138,7 +144,7 @@ def _text(lines: Any) -> bytes:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = read_text(path, errors="surrogateescape")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LabelError(f"{path}: {reason}; `vqw2v labels` writes it") from error

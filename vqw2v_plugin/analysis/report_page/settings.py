@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from ...common.inputs import parse_json
 from ...recipes.folder import HYDRA, LOG, RunFolder, StageFolder, read_text
 from ...stack import distribution_version
 from ..run_view import RunView
@@ -94,7 +94,7 @@ def _seeds_of_files(run: RunFolder, stage: StageFolder) -> Iterator[tuple[str, s
     for pattern in ("corpus.json", "abx*.json"):
         for path in stage.find(pattern):
             try:
-                about = json.loads(read_text(path))
+                about = parse_json(read_text(path))
             except ValueError:
                 continue
             named = about.get("arguments", about) if isinstance(about, Mapping) else {}
