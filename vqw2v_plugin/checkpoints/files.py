@@ -19,7 +19,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from ..common.files import beside
+from ..common.files import beside, make_folder, remove
 
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 _PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
@@ -143,7 +143,8 @@ def write_folder(
         raise CheckpointError(f"{folder} is a file; expected a folder to make or to write into")
     for name in (WEIGHTS_NAME, CONFIG_NAME):
         _refuse_existing(folder / name, force)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    remove(folder / CONFIG_NAME)  # without it there is no checkpoint while its weights are exchanged
     # each tensor with memory of its own, as the format wants it
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
     content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others

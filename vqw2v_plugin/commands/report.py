@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.report_page.assemble import make_report
     from ..analysis.run_view import PageOptions, RunView
     from ..common.files import write_whole
+    from ..common.targets import check_output
     from ..recipes.folder import RunFolder
 
     if args.clips < 0 or not args.clip_seconds > 0 or args.encode_minutes < 0:
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"OUT is {args.out!r}; expected the name of a page, such as report.html")
+    check_output(out)
     options = PageOptions(
         utts=tuple(args.utt),
         num_clips=args.clips,

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.files import make_folder
 from ..common.locks import LockedError, lock_file
 from .folder import LOCK, LOG, StageError, Stamp, begin, finish, hash_of, is_done
 from .processes import Processes, ended_by_signals
@@ -59,7 +60,7 @@ def run_recipe(
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     runner = _StageRunner(run, stages, jobs, threads)
     waiting = list(runner.waiting)
     ready = {stage.name for stage in stages} - {stage.name for stage in waiting}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import remove, sync_folder, write_whole
+from ..common.targets import followed, target_of
 
 Folder = str | os.PathLike[str]
 
@@ -41,7 +42,8 @@ class SplitFormat:
     def splits(self, folder: Folder) -> list[str]:
         """Those that are whole."""
         suffix = f".{self.files[0]}"
-        return sorted(path.name.removesuffix(suffix) for path in Path(folder).glob(f"*{suffix}"))
+        files = (path for path in Path(folder).glob(f"*{suffix}") if path.is_file())
+        return sorted(path.name.removesuffix(suffix) for path in files)
 
     def missing(self, path: Path) -> StoreError:
         """The error for a file of a split that is not there."""
@@ -131,10 +133,16 @@ class SplitFormat:
                     "folder, or move it away"
                 )
 
+    def check_outputs(self, folder: Folder, split: str) -> None:
+        """Refuses devices in the places of its files, before there is anything to write."""
+        for name in (self.about, *(f"{split}.{suffix}" for suffix in self.files)):
+            target_of(Path(folder) / name)
+
     def hide(self, folder: Folder, split: str) -> None:
         """The split is not there, for as long as its files are exchanged."""
-        (Path(folder) / f"{split}.{self.files[0]}").unlink(missing_ok=True)
-        sync_folder(Path(folder))
+        path = followed(Path(folder) / f"{split}.{self.files[0]}")
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
     def clear(self, folder: Folder, split: str) -> None:
         """Removes the split, with what killed runs left of it."""

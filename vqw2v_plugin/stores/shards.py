@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..common.files import make_folder, part_of, publish_in_order, remove, sync_file, write_whole
+from ..common.files import make_folder, part_of, publish_in_order, remove, sync_file, sync_folder, write_whole
 from .folder import check_same
 
 Rows = npt.NDArray[Any]  # [T, D]
@@ -81,6 +81,7 @@ class ShardFolder:
         shutil.rmtree(aside, ignore_errors=True)
         if self.folder.exists():
             os.replace(self.folder, aside)
+            sync_folder(self.folder.parent)  # before anything in it goes: half of it would be no shards
             shutil.rmtree(aside, ignore_errors=True)
 
     def read(self, index: int) -> Shard | None:

@@ -1,0 +1,93 @@
+"""What is published outlives a power cut whole, and the same command then ends with the same bytes."""
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from corpus_runs import FEW, content, corpus, saved
+from power_cut import after_cut, published, recorded
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+KEPT = (".lock", ".headers")  # locks, and a cache
+
+
+@dataclass(frozen=True)
+class Case:
+    """Commands that write below OUT; `again` are those that go on after a cut, `{}` of which is OUT."""
+
+    commands: Sequence[Sequence[str]]
+    vouches: str = ""  # with this file all others are there
+    environs: Sequence[dict[str, str]] = ({},)
+    again: Sequence[str] = ()  # options that going on needs
+
+    def run(self, out: Path, again: bool = False) -> None:
+        for command in self.commands:
+            words = [word.replace("OUT", str(out)) for word in command]
+            for environ in self.environs:
+                with pytest.MonkeyPatch.context() as patch:
+                    for name, value in environ.items():
+                        patch.setenv(name, value)
+                    assert main([*words, *(self.again if again else ())]) == 0
+
+
+RANKS = tuple({"RANK": str(i), "WORLD_SIZE": "2"} for i in range(2))
+
+
+@pytest.fixture
+def cases(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> dict[str, Case]:
+    checkpoint, manifest = saved(tiny(quantizer="gumbel"), tmp_path), str(corpus(tmp_path, files=6))
+    text = tmp_path / "text"
+    text.write_text("a b a\nb a b\n" * 9)
+    texts = tmp_path / "texts"
+    texts.write_text("".join(f"train{i}\tab ba\n" for i in range(6)))
+    discretize = ["discretize", checkpoint, manifest, "OUT", *FEW, "--workers", "1"]
+    features = ["features", "-", manifest, "OUT", "--layer", "logmel", *FEW, "--workers", "1"]
+    labels = ["labels", manifest, "OUT", "--text", str(texts), "--unit", "letters"]
+    return {
+        "discretize": Case([discretize], "train.idx"),
+        "extras": Case([[*discretize, "--run-length", "--text", "--npy"]], "train.idx"),
+        "ranks": Case([discretize], "train.idx", RANKS),
+        "features": Case([features], "train.ends.npy"),
+        "labels": Case([labels], "labels.json"),
+        "lm": Case([["lm", str(text), "OUT/lm.arpa", "--order", "2"]]),
+        "export": Case([["export", checkpoint, "OUT"]], "config.json", again=["--force"]),
+        "manifest": Case([["manifest", str(tmp_path / "audio-train"), "OUT", "--workers", "1"]], "valid.tsv"),
+    }
+
+
+NAMES = ("discretize", "extras", "ranks", "features", "labels", "lm", "export", "manifest")
+
+
+def replay(case: Case, out: Path, rng: random.Random, times: int) -> None:
+    out.mkdir()
+    with recorded(out) as log:
+        case.run(out)
+    whole, names = content(out), published(log)
+    assert whole == after_cut(log, len(log.ops), rng, keep_all=True).public
+    for _ in range(times):
+        cut = rng.randint(0, len(log.ops))
+        is_kill = rng.random() < 0.2
+        disk = after_cut(log, cut, rng, keep_all=is_kill)
+        for path, held in disk.public.items():
+            assert held in names[path], f"{path} is not whole after a cut before {cut}"
+        if case.vouches in disk.public:
+            assert {path: disk.public.get(path) for path in whole} == whole, f"cut before {cut}"
+        disk.write(out)
+        case.run(out, again=True)
+        assert content(out) == whole, f"cut before {cut}"
+        left = [name for name in os.listdir(out) if name.startswith(".") and not name.startswith(KEPT)]
+        assert not left, f"cut before {cut}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_power_cut_takes_nothing_that_is_published(
+    cases: dict[str, Case], tmp_path: Path, name: str
+) -> None:
+    torch.set_num_threads(1)
+    replay(cases[name], tmp_path / "out", random.Random(name), times=int(os.environ.get("REPLAYS", "5")))
