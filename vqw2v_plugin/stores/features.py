@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order, sync_file, sync_folder
 from .folder import SplitFormat, StoreError, ids_line
+from .numbers import map_numbers
 from .shards import Rows, ShardFolder, Span
 
 
@@ -40,9 +41,16 @@ class FeatureStore:
 
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
         self.folder, self.split = Path(folder), split
-        self.frames, self.ends = self._map("npy"), self._map("ends.npy")  # [N, D], [utterances]
+        self.frames = self._map("npy", (np.float16, np.float32), 2)  # [N, D]
+        self.ends = self._map("ends.npy", (np.int64,), 1)  # [utterances]
+        self._check_kind()
         last = int(self.ends[-1]) if len(self.ends) else 0
-        if self.frames.ndim != 2 or last != len(self.frames):
+        if (np.diff(self.ends, prepend=0) < 0).any():
+            raise FeatureError(
+                f"{self.folder / split}.ends.npy: an utterance ends before it begins; the file is damaged: make "
+                f"the split anew"
+            )
+        if last != len(self.frames):
             raise FeatureError(
                 f"{self.folder / split}.npy: has the shape {list(self.frames.shape)}, {split}.ends.npy "
                 f"expects {last} frames; the two are not of one run: make both anew"
@@ -70,7 +78,9 @@ class FeatureStore:
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """(utterance, frames) of each, from SPLIT.ids."""
-        return FEATURES.read_ids(self.folder, self.split, len(self))
+        rows = FEATURES.read_ids(self.folder, self.split, len(self))
+        FEATURES.check_frames(self.folder, self.split, rows, self.sizes.tolist())
+        return rows
 
     def __getstate__(self) -> tuple[Path, str]:
         return self.folder, self.split  # maps are opened anew in another process, not copied into it
@@ -78,14 +88,24 @@ class FeatureStore:
     def __setstate__(self, state: tuple[Path, str]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    def _map(self, suffix: str) -> npt.NDArray[Any]:
+    def _check_kind(self) -> None:
+        """The json names the numbers' type and how many a frame has, too."""
+        about = FEATURES.read_about(self.folder)
+        got = {"dim": self.dim, "store": "fp16" if self.frames.dtype == np.float16 else "fp32"}
+        if found := [name for name in got if about.get(name, got[name]) != got[name]]:
+            raise FeatureError(
+                f"{self.folder / self.split}.npy: its `{found[0]}` is {got[found[0]]}, {FEATURES.about} says "
+                f"{about[found[0]]}; the two are not of one run: make the split anew"
+            )
+
+    def _map(self, suffix: str, kinds: Sequence[type[np.generic]], num_axes: int) -> npt.NDArray[Any]:
         path = self.folder / f"{self.split}.{suffix}"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+            return map_numbers(path, kinds, num_axes)
         except FileNotFoundError:
             raise FEATURES.missing(path) from None
-        except (ValueError, EOFError) as error:
-            raise FeatureError(f"{path}: {error}; expected a whole file of numpy's: make it anew") from error
+        except ValueError as error:
+            raise FeatureError(f"{path}: {error}; make the split anew") from None
 
 
 class FeatureWriter:

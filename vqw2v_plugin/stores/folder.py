@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,8 @@ class SplitFormat:
         """(utterance, frames) of each line of SPLIT.ids."""
         path = Path(folder) / f"{split}.ids"
         try:
-            text = path.read_text(encoding="utf-8")
-            lines = text.removesuffix("\n").split("\n") if text else []
-            rows = [(utt, int(frames)) for utt, frames in (line.split("\t") for line in lines)]
+            lines = text_lines(path)
+            rows = [(utt, _count(frames)) for utt, frames in (line.split("\t") for line in lines)]
         except FileNotFoundError:
             raise self.error(
                 f"{path}: is missing; expected a line 'utterance<TAB>frames' for each utterance"
@@ -90,6 +89,17 @@ class SplitFormat:
                 f"{path}: has {len(rows)} lines, its .{self.files[0]} {expected} utterances; make both anew"
             )
         return rows
+
+    def check_frames(
+        self, folder: Folder, split: str, rows: Sequence[tuple[str, int]], sizes: Sequence[int]
+    ) -> None:
+        """SPLIT.ids says of each utterance what the other files do."""
+        for number, ((utt, frames), size) in enumerate(zip(rows, sizes, strict=True), 1):
+            if frames != size:
+                raise self.error(
+                    f"{Path(folder) / split}.ids:{number}: {utt!r} has {frames} frames, {size} in the other "
+                    f"files of the split; they are not of one run: make all anew"
+                )
 
     def is_published(self, folder: Folder, split: str, settings: Mapping[str, Any]) -> bool:
         """Whether the split is there, made with these settings; with others that is an error."""
@@ -151,6 +161,18 @@ class SplitFormat:
         about = self.read_about(folder)
         if about.get("splits", {}).pop(split, None) is not None:
             self.write_about(folder, about)
+
+
+def text_lines(path: Path, errors: str = "strict") -> list[str]:
+    """Lines as we write them, which \\n ends and nothing else: names may hold all that Unicode breaks at."""
+    text = path.read_bytes().decode("utf-8", errors)
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"got {text!r} frames")
+    return int(text)
 
 
 def ids_line(utt: str, frames: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..common.files import publish_in_order, scratch_folder
 from ..common.locks import Rank, claimed
-from .folder import SplitFormat, StoreError
+from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
@@ -138,11 +138,10 @@ def _text(lines: Any) -> bytes:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        return text_lines(path, "surrogateescape")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LabelError(f"{path}: {reason}; `vqw2v labels` writes it") from error
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _extension(kind: str) -> str:

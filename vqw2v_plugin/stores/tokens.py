@@ -2,7 +2,7 @@
 
 `.idx` holds, behind a header of 26 bytes, each utterance's number of ids (int32) and its place in `.bin`
 (int64); `.bin` holds the ids, each utterance's followed by </s> as fairseq-preprocess writes it. Opening maps
-these files and reads none of them; neither torch nor fairseq is needed.
+these files and reads but the index; neither torch nor fairseq is needed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
 from .folder import ids_line
+from .numbers import map_numbers
 from .symbols import EOS, TOKENS, Codes, Ids, TokenError, symbols_of
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -48,7 +49,7 @@ class TokenStore:
         self._raw_sizes = _map(index, np.int32, count, _HEADER.size)
         self._places = _map(index, np.int64, count, _HEADER.size + 4 * count)
         width = np.dtype(self._kind).itemsize
-        end = int(self._places[-1]) + int(self._raw_sizes[-1]) * width if count else 0
+        end = _check_places(index, self._raw_sizes, self._places, width)
         held = self.path.stat().st_size if self.path.is_file() else -1
         if held != end:
             got = "is missing" if held < 0 else f"has {held} bytes"
@@ -64,7 +65,14 @@ class TokenStore:
 
     def __getitem__(self, index: int) -> Ids:
         begin = int(self._places[index]) // np.dtype(self._kind).itemsize
-        return self._ids[begin : begin + int(self.sizes[index])].astype(np.int64)
+        end = begin + int(self._raw_sizes[index])
+        ids = self._ids[begin:end].astype(np.int64)
+        if (int(ids[-1]) == EOS if len(ids) else 0) != self._tail or (len(ids) and ids.min() < 0):
+            raise TokenError(
+                f"{self.path}: ids of utterance {index} are below 0, or of it and the first one alone ends in "
+                f"</s>; the file is damaged or not of its index's run: make both anew"
+            )
+        return ids[: len(ids) - self._tail]
 
     @cached_property
     def sizes(self) -> Ids:
@@ -74,7 +82,11 @@ class TokenStore:
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """(utterance, frames) of each, from SPLIT.ids."""
-        return TOKENS.read_ids(self.folder, self.split, len(self))
+        rows = TOKENS.read_ids(self.folder, self.split, len(self))
+        about = TOKENS.read_about(self.folder)
+        if about.get("run_length") is False and self.split in about.get("splits", {}):
+            TOKENS.check_frames(self.folder, self.split, rows, self.sizes)
+        return rows
 
     def __getstate__(self) -> tuple[Path, str]:
         return self.folder, self.split  # maps are opened anew in another process, not copied into it
@@ -148,6 +160,23 @@ class TokenWriter:
         publish_in_order((part_of(path), path) for path in self._paths)
 
 
+def read_durations(folder: Path, split: str, store: TokenStore) -> npt.NDArray[np.int32]:
+    """The frames of each token of all utterances, from SPLIT.durations.npy; they are as many as .ids says."""
+    path = folder / f"{split}.durations.npy"
+    try:
+        durations = map_numbers(path, (np.int32,), 1)
+    except FileNotFoundError:
+        raise TOKENS.missing(path) from None
+    except ValueError as error:
+        raise TokenError(f"{path}: {error}; make the split anew") from None
+    ends = np.cumsum(store.sizes)
+    if len(durations) != (ends[-1] if len(ends) else 0):
+        raise TokenError(f"{path}: has {len(durations)} numbers, expected one a token; make the split anew")
+    frames = np.append(0, np.cumsum(durations, dtype=np.int64))
+    TOKENS.check_frames(folder, split, store.rows, (frames[ends] - frames[ends - store.sizes]).tolist())
+    return durations
+
+
 def _read_header(path: Path) -> tuple[type[np.generic], int]:
     try:
         with open(path, "rb") as file:
@@ -163,6 +192,21 @@ def _read_header(path: Path) -> tuple[type[np.generic], int]:
             f"make it with `vqw2v discretize`, or fairseq-preprocess --dataset-impl mmap"
         )
     return _TYPES[kind], int(count)
+
+
+def _check_places(
+    index: Path, sizes: npt.NDArray[np.int32], places: npt.NDArray[np.int64], width: int
+) -> int:
+    """Where `.bin` ends; each utterance is to begin where the one before it ends."""
+    ends = np.cumsum(sizes, dtype=np.int64) * width
+    wrong = (sizes < 0) | (places != ends - np.asarray(sizes, np.int64) * width)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise TokenError(
+            f"{index}: utterance {first} has {int(sizes[first])} ids from byte {int(places[first])} on, "
+            f"expected it to begin where the one before it ends; the file is damaged: make the split anew"
+        )
+    return int(ends[-1]) if len(ends) else 0
 
 
 def _map(path: Path, kind: type[np.generic], count: int, offset: int) -> npt.NDArray[Any]:
