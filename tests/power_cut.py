@@ -1,8 +1,8 @@
 """A disk that loses its power: what a run asks of it is written down, and replayed up to a cut.
 
-A name is safe once its folder was synced, bytes are once their file was. Of what is not, any part may be on the
-disk after a cut: a suffix of the names is missing, as journals lose them, or any of them; bytes are those of
-the last sync, of any moment since, cut short, or zeros.
+A name is safe once its folder was synced, bytes are once their file was. Of what is not, any part may be on
+the disk after a cut: a suffix of the names is missing, as journals lose them, or any of them; bytes are those
+of the last sync, of any moment since, cut short, or zeros.
 """
 
 import os
@@ -101,7 +101,7 @@ class Log:
 
     def _move(self, source: Place | None, place: Place | None) -> None:
         if source is None or place is None or source not in self.names:
-            assert source is None and place is None or source not in self.names, "moved out of what is watched"
+            assert (source is None) == (place is None), "moved into or out of what is watched"
             return
         self.capture()
         number = self.names.pop(source)

@@ -26,7 +26,8 @@ from vqw2v_plugin.stores.symbols import (
     runs,
     write_dict,
 )
-from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter, read_durations
+from vqw2v_plugin.stores.token_extras import read_durations
+from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 Ids = npt.NDArray[np.int64]
 UNSEEN = "?"  # for a token that the dictionary lacks

@@ -90,7 +90,8 @@ def test_devices_pipes_and_folders_are_refused_and_stay(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "full").symlink_to("/dev/full")
     (tmp_path / "source").write_text("text")
-    for path, what in ((tmp_path / "pipe", "pipe"), (tmp_path / "full", "device"), (Path("/dev/full"), "dev")):
+    paths = {tmp_path / "pipe": "pipe", tmp_path / "full": "device", Path("/dev/full"): "device"}
+    for path, what in paths.items():
         with pytest.raises(OutputError, match=f"{path}: is a {what}.*expected a file to write; name one"):
             write_whole(path, "text")
         with pytest.raises(OutputError):

@@ -1,4 +1,4 @@
-"""A damaged store is a clear error, or gives what the whole one gives: never other data, never a traceback."""
+"""A damaged store is a clear error, or gives what the whole one gives: no other data, no traceback."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -11,7 +11,8 @@ import pytest
 from vqw2v_plugin.stores.features import FeatureStore, FeatureWriter
 from vqw2v_plugin.stores.folder import StoreError
 from vqw2v_plugin.stores.symbols import TOKENS
-from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter, read_durations
+from vqw2v_plugin.stores.token_extras import read_durations
+from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 SIZES = [5, 3, 8, 1, 4, 7]
 
@@ -115,8 +116,18 @@ def test_a_header_that_is_damaged_is_no_other_matrix(tmp_path: Path) -> None:
     whole = path.read_bytes()
     shapes = [(28, 2), (28, 1), (84, 1), (14, 6), (28, 4), (-28, 3), (28, 3, 1), (84,), (10**30, 3), (28, 0)]
     headers = [("<f4", False, shape) for shape in shapes]
-    headers += [("<f4", True, (28, 3)), (">f4", False, (28, 3)), ("<i4", False, (28, 3)), ("|O", False, (28, 3))]
-    headers += [("<f2", False, (28, 6)), ("<f8", False, (14, 3)), ("<c8", False, (14, 3))]
+    headers += [
+        ("<f4", True, (28, 3)),
+        (">f4", False, (28, 3)),
+        ("<i4", False, (28, 3)),
+        ("<u4", False, (28, 3)),
+    ]
+    headers += [
+        ("|O", False, (28, 3)),
+        ("<f2", False, (28, 6)),
+        ("<f8", False, (14, 3)),
+        ("<c8", False, (14, 3)),
+    ]
     for descr, is_fortran, shape in headers:
         text = repr({"descr": descr, "fortran_order": is_fortran, "shape": shape}).ljust(117).encode() + b"\n"
         path.write_bytes(whole[:10] + text + whole[128:])
@@ -135,7 +146,7 @@ def test_files_of_two_splits_that_are_exchanged_are_not_taken_for_one(tmp_path: 
     tokens(tmp_path)
     (tmp_path / "a.ids").write_text("".join(f"u{i}\t{size}\n" for i, size in enumerate(reversed(SIZES))))
     for read in (read_tokens, read_features):
-        with pytest.raises(StoreError, match=r"a\.ids:1: 'u0' has 7 frames, 5 in the other files of the split"):
+        with pytest.raises(StoreError, match=r"a\.ids:1: 'u0' has 7 frames, 5 in the other files"):
             read(tmp_path)
 
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ..corpora.ctm import Segments
 from ..stores.features import FEATURES, FeatureError, FeatureStore
 from ..stores.symbols import DICT, NUM_SPECIAL, TOKENS, read_dict
-from ..stores.tokens import TokenStore, read_durations
+from ..stores.token_extras import read_durations
+from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
 

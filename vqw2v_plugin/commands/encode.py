@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
+    from ..common.words import one_line, sentence
     from ..tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(args.checkpoint, args.device, args.dtype)
@@ -40,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
             if args.strict:
                 raise
             failed += 1
-            print(f"vqw2v: skipped: {error}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(str(error))}", file=sys.stderr)
             continue
-        columns = [path, tokenizer.tokens(codes)]
+        columns = [one_line(path), tokenizer.tokens(codes)]
         if args.times:
             columns.append(" ".join(f"{second:.4f}" for second in tokenizer.times(len(codes)).tolist()))
         print(*columns, sep="\t", flush=True)

@@ -1,4 +1,4 @@
-"""Where the files of every arrow go: the file behind a link, never a device, unless it is a stream of ours."""
+"""Where the files of every arrow go: the file behind a link, and no device but standard output and such."""
 
 from __future__ import annotations
 

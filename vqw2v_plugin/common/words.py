@@ -8,3 +8,18 @@ def some_of(names: Collection[object], limit: int = 8) -> str:
     """The first of many, for a sentence: `a, b, c and 12 more`."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(map(str, islice(names, limit))) + more
+
+
+_BREAKS = "\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # columns and lines, as any program may end them
+_ON_ONE_LINE = str.maketrans({character: ascii(character)[1:-1] for character in _BREAKS})
+
+
+def one_line(name: str) -> str:
+    """A name as a table holds it: `\\t` for a tab, `\\\\` for a backslash, `\\xff` for what is no UTF-8."""
+    return sentence(name.replace("\\", "\\\\"))
+
+
+def sentence(message: str) -> str:
+    """A message with names in it, on one line that any terminal can print."""
+    plain = message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return plain.translate(_ON_ONE_LINE)

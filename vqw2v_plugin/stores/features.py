@@ -7,6 +7,7 @@ SPLIT.npy holds all frames [N, D] (fp16 or fp32), SPLIT.ends.npy where each utte
 from __future__ import annotations
 
 import os
+import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -47,8 +48,8 @@ class FeatureStore:
         last = int(self.ends[-1]) if len(self.ends) else 0
         if (np.diff(self.ends, prepend=0) < 0).any():
             raise FeatureError(
-                f"{self.folder / split}.ends.npy: an utterance ends before it begins; the file is damaged: make "
-                f"the split anew"
+                f"{self.folder / split}.ends.npy: an utterance ends before it begins; the file is damaged: "
+                f"make the split anew"
             )
         if last != len(self.frames):
             raise FeatureError(
@@ -131,21 +132,21 @@ class FeatureWriter:
         make_folder(self.folder)
         part = part_of(self._npy)
         self._file: BinaryIO = open(part, "r+b" if resume and part.exists() else "w+b")
-        self._held = self._file.seek(0, os.SEEK_END)
         self._write_header(0)
         sync_folder(self.folder)  # once its name is there, `sync` makes what is in it safe
 
     def add(self, rows: Rows) -> None:  # [T, D]
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
 
-    def skip(self, num_frames: int) -> None:
+    def skip(self, num_frames: int, checksum: int) -> None:
         """Passes over frames that a killed writer has written and synced."""
-        end = self._file.tell() + num_frames * self._dim * self._dtype.itemsize
-        if self._held < end:
+        left, found = num_frames * self._dim * self._dtype.itemsize, 0
+        while left and (block := self._file.read(min(left, 1 << 20))):
+            left, found = left - len(block), zlib.crc32(block, found)
+        if left or found != checksum:
             raise FeatureError(
                 f"{part_of(self._npy)}: lacks frames that were in it; make it anew with --refresh"
             )
-        self._file.seek(end)
 
     def sync(self) -> None:
         """What was added may be deleted elsewhere."""
@@ -210,7 +211,7 @@ def gather_features(
     try:
         for span, shard, is_there in zip(spans, held, gathered, strict=True):
             if is_there:
-                writer.skip(sum(shard.frames))
+                writer.skip(sum(shard.frames), shard.checksum)
                 continue
             writer.add(shards.rows(span.index, shard))
             if is_spare:

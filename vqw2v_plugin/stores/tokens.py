@@ -8,7 +8,6 @@ these files and reads but the index; neither torch nor fairseq is needed.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 from array import array
 from collections.abc import Sequence
@@ -22,8 +21,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
 from .folder import ids_line
-from .numbers import map_numbers
-from .symbols import EOS, TOKENS, Codes, Ids, TokenError, symbols_of
+from .symbols import EOS, TOKENS, Ids, TokenError
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, type of the ids, number of utterances
@@ -69,8 +67,8 @@ class TokenStore:
         ids = self._ids[begin:end].astype(np.int64)
         if (int(ids[-1]) == EOS if len(ids) else 0) != self._tail or (len(ids) and ids.min() < 0):
             raise TokenError(
-                f"{self.path}: ids of utterance {index} are below 0, or of it and the first one alone ends in "
-                f"</s>; the file is damaged or not of its index's run: make both anew"
+                f"{self.path}: ids of utterance {index} are below 0, or one of it and the first alone ends "
+                f"in </s>; the file is damaged or not of its index's run: make both anew"
             )
         return ids[: len(ids) - self._tail]
 
@@ -85,7 +83,7 @@ class TokenStore:
         rows = TOKENS.read_ids(self.folder, self.split, len(self))
         about = TOKENS.read_about(self.folder)
         if about.get("run_length") is False and self.split in about.get("splits", {}):
-            TOKENS.check_frames(self.folder, self.split, rows, self.sizes)
+            TOKENS.check_frames(self.folder, self.split, rows, self.sizes.tolist())
         return rows
 
     def __getstate__(self) -> tuple[Path, str]:
@@ -160,23 +158,6 @@ class TokenWriter:
         publish_in_order((part_of(path), path) for path in self._paths)
 
 
-def read_durations(folder: Path, split: str, store: TokenStore) -> npt.NDArray[np.int32]:
-    """The frames of each token of all utterances, from SPLIT.durations.npy; they are as many as .ids says."""
-    path = folder / f"{split}.durations.npy"
-    try:
-        durations = map_numbers(path, (np.int32,), 1)
-    except FileNotFoundError:
-        raise TOKENS.missing(path) from None
-    except ValueError as error:
-        raise TokenError(f"{path}: {error}; make the split anew") from None
-    ends = np.cumsum(store.sizes)
-    if len(durations) != (ends[-1] if len(ends) else 0):
-        raise TokenError(f"{path}: has {len(durations)} numbers, expected one a token; make the split anew")
-    frames = np.append(0, np.cumsum(durations, dtype=np.int64))
-    TOKENS.check_frames(folder, split, store.rows, (frames[ends] - frames[ends - store.sizes]).tolist())
-    return durations
-
-
 def _read_header(path: Path) -> tuple[type[np.generic], int]:
     try:
         with open(path, "rb") as file:
@@ -218,48 +199,3 @@ def _map(path: Path, kind: type[np.generic], count: int, offset: int) -> npt.NDA
 def _fitting_type(num_symbols: int | None) -> type[np.generic]:
     """As fairseq chooses it; unsigned 32 bits where the number of symbols is not known."""
     return np.uint16 if num_symbols is not None and num_symbols < 65_500 else np.uint32
-
-
-_NPY_HEADER = 128  # bytes of a .npy file before its numbers
-
-
-class TokenExtras:
-    """Takes each utterance of a split in turn; what it writes gets its names on `publish`."""
-
-    def __init__(self, out: Path, split: str, run_length: bool, text: bool, npy: bool) -> None:
-        names = {"txt": text, "durations.npy": run_length, "codes": npy}
-        self._paths = {name: out / f"{split}.{name}" for name, is_wanted in names.items() if is_wanted}
-        parts = {name: part_of(path) for name, path in self._paths.items()}
-        self._text = open(parts["txt"], "w", encoding="utf-8", newline="\n") if text else None
-        self._durations = open(parts["durations.npy"], "wb") if run_length else None
-        if self._durations is not None:
-            self._durations.seek(_NPY_HEADER)
-        self._codes = parts.get("codes")
-        if self._codes is not None:
-            shutil.rmtree(self._codes, ignore_errors=True)  # a killed run's
-            self._codes.mkdir()
-
-    def add(self, utt: str, codes: Codes, kept: Codes, lengths: Ids) -> None:
-        """`codes` [T, G] of all frames, `kept` [N, G] of the tokens, `lengths` [N] the frames of each."""
-        if self._durations is not None:
-            self._durations.write(lengths.astype("<i4").tobytes())
-        if self._text is not None:
-            symbols, inverse = symbols_of(kept)
-            self._text.write(" ".join(symbols[i] for i in inverse.tolist()) + "\n")
-        if self._codes is not None:
-            steps = [step if step.strip(".") else step.replace(".", "%2E") for step in utt.split("/") if step]
-            path = self._codes.joinpath(*steps[:-1], (steps[-1] if steps else "%2F") + ".npy")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, codes)
-
-    def publish(self) -> None:
-        if self._text is not None:
-            self._text.close()
-        if self._durations is not None:
-            count = (self._durations.tell() - _NPY_HEADER) // 4
-            self._durations.seek(0)
-            header = {"descr": "<i4", "fortran_order": False, "shape": (count,)}
-            np.lib.format.write_array_header_1_0(self._durations, header)
-            assert self._durations.tell() == _NPY_HEADER
-            self._durations.close()
-        publish_in_order((part_of(path), path) for path in self._paths.values())
