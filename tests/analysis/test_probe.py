@@ -129,7 +129,7 @@ def test_the_script_prints_a_row_for_each_folder(
         write_store(tmp_path / name, sizes)
     centres = 0.015 + 0.01 * np.arange(40)
     np.save(tmp_path / "names" / "all.npy", np.tile((centres // 0.1) % 2, 12).astype(np.float16)[:, None])
-    np.save(tmp_path / "noise" / "all.npy", np.random.default_rng(0).standard_normal((480, 1)))
+    np.save(tmp_path / "noise" / "all.npy", np.random.default_rng(0).standard_normal((480, 1), np.float32))
     folders = [str(tmp_path / "names"), str(tmp_path / "noise")]
     for which in (["--split", "all"], ["--train", "all", "--test", "all"]):
         options = ["probe.py", *folders, "--phones", str(tmp_path / "all.ctm"), *which]

@@ -10,6 +10,11 @@ def some_of(names: Collection[object], limit: int = 8) -> str:
     return ", ".join(map(str, islice(names, limit))) + more
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines as we write them: \\n ends them and nothing else, as names may hold what others break at."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 _BREAKS = "\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # columns and lines, as any program may end them
 _ON_ONE_LINE = str.maketrans({character: ascii(character)[1:-1] for character in _BREAKS})
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from ..common.words import lines_of
+
+_BLANKS = re.compile(r"[ \t\r]+")  # and no others: names may hold what Unicode counts as one
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,11 @@ def read_ctm(path: str | Path) -> dict[str, Segments]:
     """Every utterance's segments."""
     rows: dict[str, list[tuple[float, float, str]]] = {}
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_bytes().decode("utf-8", "surrogateescape")  # as manifests have names
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected a CTM file") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = line.split()
+    for number, line in enumerate(lines_of(text), 1):
+        fields = [field for field in _BLANKS.split(line) if field]
         if not fields or line.startswith(";;"):
             continue
         try:

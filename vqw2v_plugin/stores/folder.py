@@ -15,6 +15,7 @@ from typing import Any
 
 from ..common.files import remove, sync_folder, write_whole
 from ..common.targets import followed, target_of
+from ..common.words import lines_of
 
 Folder = str | os.PathLike[str]
 
@@ -164,9 +165,8 @@ class SplitFormat:
 
 
 def text_lines(path: Path, errors: str = "strict") -> list[str]:
-    """Lines as we write them, which \\n ends and nothing else: names may hold all that Unicode breaks at."""
-    text = path.read_bytes().decode("utf-8", errors)
-    return text.removesuffix("\n").split("\n") if text else []
+    """Of a file of ours, byte by byte: no line end is taken for another."""
+    return lines_of(path.read_bytes().decode("utf-8", errors))
 
 
 def _count(text: str) -> int:
