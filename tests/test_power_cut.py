@@ -88,7 +88,25 @@ def replay(case: Case, out: Path, rng: random.Random, times: int) -> None:
 def test_a_power_cut_takes_nothing_that_is_published(
     cases: dict[str, Case], tmp_path: Path, name: str
 ) -> None:
-    replay(cases[name], tmp_path / "out", random.Random(name), times=5)
+    replay(cases[name], tmp_path / "out", random.Random(name), times=3)
+
+
+def test_an_export_that_replaces_another_never_mixes_them(
+    tiny: Callable[..., VqWav2Vec], tmp_path: Path
+) -> None:
+    """At a cut the folder holds one of the two, or what is no checkpoint."""
+    (tmp_path / "b").mkdir()
+    checkpoints = [saved(tiny(quantizer="gumbel"), tmp_path), saved(tiny(quantizer="kmeans"), tmp_path / "b")]
+    out, wholes, rng = tmp_path / "out", [], random.Random(0)
+    out.mkdir()
+    with recorded(out) as log:
+        for checkpoint in checkpoints:
+            assert main(["export", checkpoint, str(out), "--force"]) == 0
+            wholes.append(content(out))
+    for cut in range(len(log.ops) + 1):
+        for is_kill in (True, False, False, False):
+            held = after_cut(log, cut, rng, keep_all=is_kill).public
+            assert len(held) < 2 or held in wholes, f"cut before {cut}"
 
 
 @pytest.mark.slow
