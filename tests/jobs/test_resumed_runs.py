@@ -12,10 +12,14 @@ import pytest
 import soundfile as sf
 from corpus_runs import FEW, content, corpus, decoded, run, saved
 
-from vqw2v_plugin import Tokenizer
+from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.jobs.split_job import SplitJob
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.features import FeatureStore
+from vqw2v_plugin.stores.symbols import read_dict
+from vqw2v_plugin.stores.tokens import TokenStore
 
 ONE = ["--workers", "1", *FEW]
 
@@ -299,3 +303,27 @@ def test_damaged_shards_are_made_anew_or_refused_in_a_sentence(
             assert main([*arguments("out"), *again]) == 0, what
         assert content(out) == whole, what
     assert tries == 37
+
+
+def test_utterances_stand_in_the_manifest_s_order_over_all_shards(checkpoint: str, tmp_path: Path) -> None:
+    """In what is published and in what was refused, whatever the order of the shards' files."""
+    bad, manifest = [3, 12], corpus(tmp_path, files=16)
+    for i in bad:
+        (tmp_path / "audio-train" / f"train{i}.flac").write_bytes(b"")
+    good = [f"train{i}" for i in range(16) if i not in bad]
+    layer, shards = ["--layer", "logmel"], ["--shard-minutes", "0.005"]
+    assert main(["discretize", checkpoint, str(manifest), str(tmp_path / "t"), *shards, "--text"]) == 1
+    assert main(["features", "-", str(manifest), str(tmp_path / "f"), *layer, *shards]) == 1
+    assert len(list((tmp_path / "t" / ".train.parts").glob("*.rows"))) > 10
+    tokens, features = TokenStore(tmp_path / "t", "train"), FeatureStore(tmp_path / "f", "train")
+    assert [utt for utt, _ in tokens.rows] == good == [utt for utt, _ in features.rows]
+    rows = [row for row in Manifest(manifest) if row.utt in good]
+    names = read_dict(tmp_path / "t" / "dict.txt")
+    tokenizer, logmel = Tokenizer.load(checkpoint), load_features("logmel")
+    for i, row in enumerate(rows):
+        expected = tokenizer.tokens(tokenizer.encode_file(row)).split()
+        assert [names[number - 4] for number in tokens[i]] == expected
+        assert np.array_equal(features[i], logmel.of(row).numpy().astype(np.float16))
+    for out in ("t", "f"):
+        lines = (tmp_path / out / "train.refused.tsv").read_text().split("\n")[1:-1]
+        assert [line.split("\t")[0] for line in lines] == [f"train{i}" for i in bad]

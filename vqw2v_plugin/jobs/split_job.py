@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ..common.files import remove, sweep, writing_text
-from ..common.locks import Rank, claimed, one_at_a_time
+from ..common.locks import Rank, check_folder, claimed, one_at_a_time
 from ..common.words import sentence
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.folder import SplitFormat
@@ -119,6 +119,7 @@ class SplitJob(ABC):
 
     def check(self, rank: Rank) -> None:
         """Refuses what cannot go well, before anything is encoded."""
+        check_folder(self.out)
         self.format.check_one_model(self.out, self.split, self.model)
         if not self.shards.folder.exists():  # else a run of ours is on its way
             self.format.check_own(self.out, self.split)
