@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from corpus_runs import FEW, content, corpus, saved
-from power_cut import after_cut, published, recorded
+from power_cut import Disk, after_cut, published, recorded
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -23,16 +23,16 @@ class Case:
     commands: Sequence[Sequence[str]]
     vouches: str = ""  # with this file all others are there
     environs: Sequence[dict[str, str]] = ({},)
-    again: Sequence[str] = ()  # options that going on needs
+    refuses: bool = False  # what is there already
 
-    def run(self, out: Path, again: bool = False) -> None:
+    def run(self, out: Path, is_there: bool = False) -> None:
         for command in self.commands:
             words = [word.replace("OUT", str(out)) for word in command]
             for environ in self.environs:
                 with pytest.MonkeyPatch.context() as patch:
                     for name, value in environ.items():
                         patch.setenv(name, value)
-                    assert main([*words, *(self.again if again else ())]) == 0
+                    assert main(words) == (2 if self.refuses and is_there else 0)
 
 
 RANKS = tuple({"RANK": str(i), "WORLD_SIZE": "2"} for i in range(2))
@@ -55,7 +55,7 @@ def cases(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> dict[str, Case]:
         "features": Case([features], "train.ends.npy"),
         "labels": Case([labels], "labels.json"),
         "lm": Case([["lm", str(text), "OUT/lm.arpa", "--order", "2"]]),
-        "export": Case([["export", checkpoint, "OUT"]], "config.json", again=["--force"]),
+        "export": Case([["export", checkpoint, "OUT"]], "config.json", refuses=True),
         "manifest": Case([["manifest", str(tmp_path / "audio-train"), "OUT", "--workers", "1"]], "valid.tsv"),
     }
 
@@ -64,21 +64,29 @@ NAMES = ("discretize", "extras", "ranks", "features", "labels", "lm", "export", 
 
 
 def replay(case: Case, out: Path, rng: random.Random, times: int) -> None:
+    """Looks at what is published after a cut anywhere, and goes on after some."""
     out.mkdir()
     with recorded(out) as log:
         case.run(out)
     whole, names = content(out), published(log)
     assert whole == after_cut(log, len(log.ops), rng, keep_all=True).public
-    for _ in range(times):
-        cut = rng.randint(0, len(log.ops))
-        is_kill = rng.random() < 0.2
+
+    def state(cut: int, is_kill: bool) -> Disk:
         disk = after_cut(log, cut, rng, keep_all=is_kill)
         for path, held in disk.public.items():
             assert held in names[path], f"{path} is not whole after a cut before {cut}"
         if case.vouches in disk.public:
             assert {path: disk.public.get(path) for path in whole} == whole, f"cut before {cut}"
+        return disk
+
+    for cut in range(len(log.ops) + 1):
+        for is_kill in (True, False, False):
+            state(cut, is_kill)
+    for _ in range(times):
+        cut = rng.randint(0, len(log.ops))
+        disk = state(cut, is_kill=rng.random() < 0.2)
         disk.write(out)
-        case.run(out, again=True)
+        case.run(out, is_there=case.vouches in disk.public)
         assert content(out) == whole, f"cut before {cut}"
         left = [name for name in os.listdir(out) if name.startswith(".") and not name.startswith(KEPT)]
         assert not left, f"cut before {cut}"

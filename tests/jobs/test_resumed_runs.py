@@ -1,5 +1,6 @@
 """`vqw2v discretize` that goes on: with what was begun, of the audio that is there, of whole shards."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from corpus_runs import FEW, content, corpus, decoded, run, saved
 
 from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.common.locks import Rank, claimed
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.jobs.split_job import SplitJob
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -327,3 +329,50 @@ def test_utterances_stand_in_the_manifest_s_order_over_all_shards(checkpoint: st
     for out in ("t", "f"):
         lines = (tmp_path / out / "train.refused.tsv").read_text().split("\n")[1:-1]
         assert [line.split("\t")[0] for line in lines] == [f"train{i}" for i in bad]
+
+
+@pytest.mark.parametrize("command", ["discretize", "features", "labels", "manifest"])
+def test_a_folder_that_another_run_writes_is_left_alone(
+    checkpoint: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "texts").write_text("train0\tab\n")
+    arguments = {
+        "discretize": [checkpoint, str(manifest), str(out)],
+        "features": ["-", str(manifest), str(out), "--layer", "logmel"],
+        "labels": [str(manifest), str(out), "--text", str(tmp_path / "texts"), "--unit", "letters"],
+        "manifest": [str(tmp_path / "audio-train"), str(out)],
+    }[command]
+    with claimed(out, Rank()):
+        assert main([command, *arguments]) == 2
+        assert f"{out} is being written by another run; wait for it" in capsys.readouterr().err
+        assert not content(out)
+    assert main([command, *arguments]) == 0
+
+
+def test_ranks_put_a_split_together_one_after_the_other(
+    checkpoint: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real, tries = tmp_path / "out", SplitJob._publish, []
+
+    def publish(job: SplitJob) -> object:
+        with open(out / ".lock.merge", "ab") as file, pytest.raises(BlockingIOError):
+            tries.append(1)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return real(job)
+
+    monkeypatch.setattr(SplitJob, "_publish", publish)
+    assert main(["discretize", checkpoint, str(manifest), str(out)]) == 0 and tries == [1]
+
+
+def test_codes_that_a_killed_run_was_writing_are_not_among_those_of_the_next(
+    checkpoint: str, manifest: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / "out" / ".train.codes.part"
+    left.mkdir(parents=True)
+    for name in ("train0.npy", "of another manifest.npy"):
+        (left / name).write_bytes(b"half")
+    arguments = ["discretize", checkpoint, str(manifest)]
+    assert main([*arguments, str(tmp_path / "out"), "--npy"]) == 0
+    assert main([*arguments, str(tmp_path / "one"), "--npy"]) == 0
+    assert content(tmp_path / "out") == content(tmp_path / "one")

@@ -1,6 +1,7 @@
 """Shards are whole or not there, and only runs that agree share a folder."""
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,20 @@ def test_settings_that_are_damaged_are_no_settings(tmp_path: Path, damaged: byte
     (made.folder / "settings.json").write_bytes(damaged)
     with pytest.raises(StoreError, match=r"settings\.json: .*expected a JSON object.*--refresh"):
         made.open({"a": 1})
+
+
+def test_shards_are_gone_by_their_name_before_any_of_them_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of them under their name would be taken for a run that is under way."""
+    made = parts(tmp_path / "parts")
+    synced: list[tuple[int, list[str]]] = []
+
+    def fsync(descriptor: int) -> None:
+        held = sorted(path.name for path in tmp_path.glob("parts.done/*"))
+        synced.append((os.fstat(descriptor).st_ino, held))
+
+    held = sorted(path.name for path in made.folder.iterdir())
+    monkeypatch.setattr(os, "fsync", fsync)
+    made.remove()
+    assert synced == [(tmp_path.stat().st_ino, held)] and not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from ..common.files import beside, make_folder, remove
+from ..common.files import beside, make_folder, part_of, remove
 
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 _PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
@@ -136,21 +136,24 @@ def write_pickle(path: Path, state: Mapping[str, Any], force: bool = False) -> N
 def write_folder(
     folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], force: bool = False
 ) -> None:
-    """`model.safetensors` and, when that is there, `config.json`."""
+    """`model.safetensors` and, when that is there, `config.json`; a killed run is gone on with."""
     from safetensors.torch import save
 
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; expected a folder to make or to write into")
-    for name in (WEIGHTS_NAME, CONFIG_NAME):
-        _refuse_existing(folder / name, force)
+    weights_path, config_path = folder / WEIGHTS_NAME, folder / CONFIG_NAME
+    _refuse_existing(config_path, force)
+    _refuse_existing(weights_path, force or part_of(config_path).exists())
     make_folder(folder)
-    remove(folder / CONFIG_NAME)  # without it there is no checkpoint while its weights are exchanged
+    remove(config_path)  # without it there is no checkpoint while its weights are exchanged
     # each tensor with memory of its own, as the format wants it
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
     content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others
-    _write_whole(folder / WEIGHTS_NAME, lambda part: part.write_bytes(content))
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    _write_whole(folder / CONFIG_NAME, lambda part: part.write_bytes(text.encode()))
+    with beside(config_path) as config_part:  # there before the weights have their name, named after them
+        config_part.write_bytes(text.encode())
+        with beside(weights_path) as weights_part:
+            weights_part.write_bytes(content)
 
 
 def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
