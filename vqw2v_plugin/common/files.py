@@ -77,6 +77,8 @@ def beside(path: Path, sync: bool = True) -> Iterator[Path]:
     path = for_a_file(path)
     make_folder(path.parent)
     part, claim = _claim(path)
+    if sync and part == part_of(path):
+        _sweep_own(path)
     with claim:
         try:
             yield part
@@ -93,22 +95,24 @@ def beside(path: Path, sync: bool = True) -> Iterator[Path]:
 def _claim(path: Path) -> tuple[Path, BinaryIO]:
     """`.NAME.part`, locked as long as the file is open, or a name of this thread's own.
 
-    Two processes may write the same file at once: ranks that fill one cache, say. Names of their own that
-    killed ones left go.
+    Two processes may write the same file at once: ranks that fill one cache, say.
     """
     part = part_of(path)
     with suppress(OSError):
-        file = _locked(part)
-        for other in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            if other.name.removeprefix(f".{path.name}.").removesuffix(".part").isdecimal():
-                with suppress(OSError), _locked(other):
-                    other.unlink()
-        return part, file
+        return part, _locked(part)
     part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
     for _ in range(3):  # somebody may take it for a killed one's until it is locked
         with suppress(OSError):
             return part, _locked(part)
     return part, open(part, "ab")
+
+
+def _sweep_own(path: Path) -> None:
+    """Names of their own that killed writers of the same file left go."""
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if other.name.removeprefix(f".{path.name}.").removesuffix(".part").isdecimal():
+            with suppress(OSError), _locked(other):
+                other.unlink()
 
 
 def _locked(part: Path) -> BinaryIO:
