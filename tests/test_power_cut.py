@@ -99,6 +99,27 @@ def test_a_power_cut_takes_nothing_that_is_published(
     replay(cases[name], tmp_path / "out", random.Random(name), times=3)
 
 
+def test_an_export_that_was_killed_between_its_files_is_gone_on_with(
+    cases: dict[str, Case], tmp_path: Path
+) -> None:
+    """Though weights that lie there alone are somebody else's, and refused."""
+    out, case, rng = tmp_path / "out", cases["export"], random.Random(0)
+    out.mkdir()
+    with recorded(out) as log:
+        case.run(out)
+    whole = content(out)
+    disks = [after_cut(log, cut, rng, keep_all=True) for cut in range(len(log.ops))]
+    halves = [disk for disk in disks if list(disk.public) == ["model.safetensors"]]
+    assert halves
+    for disk in halves:
+        disk.write(out)
+        case.run(out)
+        assert content(out) == whole
+    Disk(dict(halves[0].public)).write(out)
+    case.run(out, is_there=True)
+    assert sorted(os.listdir(out)) == ["model.safetensors"]
+
+
 def test_an_export_that_replaces_another_never_mixes_them(
     tiny: Callable[..., VqWav2Vec], tmp_path: Path
 ) -> None:

@@ -163,3 +163,26 @@ def test_names_of_every_character_are_read_again(tmp_path: Path) -> None:
     feature_writer.add(np.zeros((len(ODD), 1)))
     feature_writer.publish([(f"a{odd}b", 1) for odd in ODD], {})
     assert [name for name, _ in FeatureStore(tmp_path, "b").rows] == [f"a{odd}b" for odd in ODD]
+
+
+def test_ids_that_do_not_end_as_the_others_are_of_another_index(tmp_path: Path) -> None:
+    tokens(tmp_path)
+    path, whole = tmp_path / "a.bin", (tmp_path / "a.bin").read_bytes()
+    for end in np.cumsum(np.array(SIZES) + 1) - 1:  # where an utterance's </s> is
+        path.write_bytes(whole[: 2 * end] + b"\x09\x00" + whole[2 * end + 2 :])
+        store = TokenStore(tmp_path, "a")
+        with pytest.raises(StoreError, match=r"a\.bin: ids of utterance \d are below 0, or one of it and"):
+            [store[i] for i in range(len(store))]
+    path.write_bytes(whole)
+    index = tmp_path / "a.idx"
+    index.write_bytes(index.read_bytes()[:17] + b"\x03" + index.read_bytes()[18:])  # int16
+    path.write_bytes(b"\xff\xff" + whole[2:])
+    with pytest.raises(StoreError, match=r"a\.bin: ids of utterance 0 are below 0"):
+        TokenStore(tmp_path, "a")[0]
+
+
+def test_ends_that_go_back_are_refused_at_opening(tmp_path: Path) -> None:
+    features(tmp_path)
+    np.save(tmp_path / "a.ends.npy", np.array([5, 16, 8, 17, 21, 28]))
+    with pytest.raises(StoreError, match=r"a\.ends\.npy: an utterance ends before it begins"):
+        FeatureStore(tmp_path, "a")
