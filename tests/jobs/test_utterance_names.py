@@ -109,7 +109,7 @@ def test_utterances_stand_in_the_manifest_s_order_over_all_shards(checkpoint: st
     for i in bad:
         (tmp_path / "audio-train" / f"train{i}.flac").write_bytes(b"")
     good = [f"train{i}" for i in range(16) if i not in bad]
-    layer, shards = ["--layer", "logmel"], ["--shard-minutes", "0.005"]
+    layer, shards = ["--layer", "logmel"], ["--shard-minutes", "0.001"]
     assert main(["discretize", checkpoint, str(manifest), str(tmp_path / "t"), *shards, "--text"]) == 1
     assert main(["features", "-", str(manifest), str(tmp_path / "f"), *layer, *shards]) == 1
     assert len(list((tmp_path / "t" / ".train.parts").glob("*.rows"))) > 10
