@@ -142,8 +142,9 @@ def write_folder(
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; expected a folder to make or to write into")
     weights_path, config_path = folder / WEIGHTS_NAME, folder / CONFIG_NAME
+    was_killed = part_of(config_path).exists() and not config_path.exists()
+    _refuse_existing(weights_path, force or was_killed)
     _refuse_existing(config_path, force)
-    _refuse_existing(weights_path, force or part_of(config_path).exists())
     make_folder(folder)
     remove(config_path)  # without it there is no checkpoint while its weights are exchanged
     # each tensor with memory of its own, as the format wants it
