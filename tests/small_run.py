@@ -11,7 +11,8 @@ from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
 from vqw2v_plugin.recipes.folder import LOG, Stamp, begin, finish, hash_of
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, runs, write_dict
-from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
+from vqw2v_plugin.stores.token_extras import TokenExtras
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 STAGES = ("corpus", "pretrain", "tokens", "decode")
 RATE, STRIDE, FIELD = 16_000, 160, 480

@@ -16,7 +16,8 @@ from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
-from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
+from vqw2v_plugin.stores.token_extras import TokenExtras
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
 PHONES = ("a", "b", "c")

@@ -12,7 +12,7 @@ from corpus_runs import saved
 from sounds import noise
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.common.words import on_one_line
+from vqw2v_plugin.common.words import sentence
 from vqw2v_plugin.corpora.manifest import Manifest, ManifestError, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.features import FEATURES, FeatureError
@@ -46,8 +46,8 @@ def test_encode_goes_on_behind_any_file_and_prints_any_name_on_one_line(
 
 
 def test_names_are_printed_on_one_line() -> None:
-    assert on_one_line("a\tb\x85c\u202ed\udce9") == "a\\tb\\x85c\\u202ed\\udce9"
-    assert on_one_line("Straße …/日本.wav") == "Straße …/日本.wav"
+    assert sentence("a\tb\x85c\u202ed\udce9") == "a\\tb\\x85c\\u202ed\\xe9"
+    assert sentence("Straße …/日本.wav") == "Straße …/日本.wav"
 
 
 ROWS = "# path\tsamples\tutt\na.wav\t8000\tu0\nb.wav\t8000\tu1\n"

@@ -1,6 +1,8 @@
 """`vqw2v transcribe`: words and times of files in every shape; a long one is cut at pauses."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +140,24 @@ def test_a_lexicon_may_be_asked(model: str, files: list[str], tmp_path: Path) ->
         "5",
     ]
     assert main(["transcribe", model, files[0], *options, "--json"]) == 0
+
+
+@pytest.mark.parametrize("shape", ["", "--text", "--json", "--ctm"])
+def test_names_with_tabs_and_line_breaks_stay_in_their_column(
+    model: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: str
+) -> None:
+    assert main(["transcribe", model, files[0], *filter(None, [shape])]) == 0
+    expected = capsys.readouterr().out.splitlines()
+    for name, shown in (("a\t\nb.wav", "a\\t\\nb.wav"), (os.fsdecode(b"a\xffb.wav"), "a\\xffb.wav")):
+        path = str(tmp_path / name)
+        shutil.copyfile(files[0], path)
+        assert main(["transcribe", model, path, *filter(None, [shape])]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        if shape == "--json":
+            assert [{**json.loads(line), "utt": files[0]} for line in lines] == list(
+                map(json.loads, expected)
+            )
+            assert [json.loads(line)["utt"] for line in lines] == [path]
+            continue
+        shown = str(tmp_path / (shown if shape != "--ctm" else shown.replace("\\t\\n", "_")))
+        assert lines == [line.replace(files[0], shown) for line in expected]

@@ -1,6 +1,7 @@
 """Recipes: stages are skipped, resumed and run anew as their commands and what they need say."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ if not product.exists():
     assert words(file) == []
     run_recipe(tmp_path / "run", stages)
     assert words(file) == ["a"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_command_that_a_signal_ended_is_not_done(tmp_path: Path, number: int) -> None:
+    file = tmp_path / "ran"
+    stages = [
+        Stage("killed", python(f"import os; os.kill(os.getpid(), {int(number)})"), "Is killed", 0.1),
+        Stage("next", append(file, "a"), "Next", 0.1, needs=["killed"]),
+    ]
+    for _ in range(2):  # nor when the recipe goes on
+        with pytest.raises(StageError, match=rf"killed failed \(status -{int(number)}\)"):
+            run_recipe(tmp_path / "run", stages)
+    assert finished(tmp_path / "run", stages) == set() and words(file) == []
 
 
 def test_a_stranger_s_folder_is_left_alone(tmp_path: Path) -> None:

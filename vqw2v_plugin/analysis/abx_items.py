@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..corpora.ctm import Segments
 from ..stores.features import FEATURES, FeatureError, FeatureStore
 from ..stores.symbols import DICT, NUM_SPECIAL, TOKENS, read_dict
+from ..stores.token_extras import read_durations
 from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
@@ -80,7 +81,7 @@ class TokenFrames(FrameSource):
         self._table = np.array([unknown] * NUM_SPECIAL + symbols, dtype=np.int32)  # [ids, G]
         self._lengths, self._ends = None, np.cumsum(self.store.sizes)
         if self.about.get("run_length"):
-            self._lengths = np.load(folder / f"{split}.durations.npy", mmap_mode="r", allow_pickle=False)
+            self._lengths = read_durations(folder, split, self.store)
 
     def __getitem__(self, utt: str) -> npt.NDArray[Any]:
         place = self.places[utt]

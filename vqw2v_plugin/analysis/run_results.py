@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.inputs import parse_json, read_json, read_text
+from ..common.words import lines_of
 from ..recipes.folder import RunFolder, StageFolder
 
 # what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
@@ -96,7 +97,7 @@ def read_hypotheses(run: RunFolder, troubles: list[str]) -> dict[str, dict[str, 
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for stage, path in run.find("hypotheses-*.jsonl"):
         try:
-            lines = read_text(path).split("\n")
+            lines = lines_of(read_text(path))
         except (OSError, UnicodeDecodeError) as error:
             troubles.append(f"{run.short(str(path))} cannot be read: {error}")
             continue

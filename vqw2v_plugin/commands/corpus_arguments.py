@@ -76,15 +76,14 @@ def device_for(asked: str, rank: Rank) -> str:
 
 def report_end(outcome: Outcome, what: str, manifest: Manifest) -> bool:
     """Tells how this process ended and which utterances are missing; returns whether it has published."""
+    from ..common.words import sentence
+
     if outcome.state == "there":
         print(f"{what}: is there already, of this manifest and with these settings")
     elif outcome.state == "waiting":
         print(f"{what}: this process has done its share; the last one to end puts all together")
     for refused in outcome.refused[:_NAMED]:
-        print(
-            f"vqw2v: missing: {refused.utt}: {refused.reason}".encode("utf-8", "replace").decode(),
-            file=sys.stderr,
-        )
+        print(sentence(f"vqw2v: missing: {refused.utt}: {refused.reason}"), file=sys.stderr)
     if outcome.refused:
         print(
             f"vqw2v: {len(outcome.refused)} of {len(manifest)} utterances are missing; {what}.refused.tsv "

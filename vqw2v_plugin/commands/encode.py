@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
-    from ..common.words import on_one_line
+    from ..common.words import one_line, sentence
     from ..features.failures import FILE_ERRORS, reason_of
     from ..tokenizer import Tokenizer
 
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
             if args.strict:
                 raise AudioError(reason) from error
             failed += 1
-            print(f"vqw2v: skipped: {on_one_line(reason)}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(reason)}", file=sys.stderr)
             continue
-        columns = [on_one_line(path), tokenizer.tokens(codes)]
+        columns = [one_line(path), tokenizer.tokens(codes)]
         if args.times:
             columns.append(" ".join(f"{second:.4f}" for second in tokenizer.times(len(codes)).tolist()))
         print(*columns, sep="\t", flush=True)

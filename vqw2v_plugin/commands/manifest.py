@@ -83,7 +83,7 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 
 def _report(collected: Collected, out: str) -> None:
-    from ..common.words import on_one_line
+    from ..common.words import sentence
     from ..corpora.collect import count_reasons
 
     print(
@@ -107,7 +107,7 @@ def _report(collected: Collected, out: str) -> None:
     print(f"  {out}/refused.tsv: {len(collected.refused):,}")
     reasons = count_reasons(collected.refused)
     for group, count, first in reasons[:_MOST_REASONS]:
-        print(f"    {count:>7,}  {group}; the first: {on_one_line(first)}")
+        print(f"    {count:>7,}  {group}; the first: {sentence(first)}")
     if len(reasons) > _MOST_REASONS:
         print(f"    and {len(reasons) - _MOST_REASONS} further reasons")
     written = {*collected.splits, "refused"}

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.run_view import PageOptions, RunView
     from ..common.bounds import check_between
     from ..common.files import write_whole
+    from ..common.targets import check_output
     from ..recipes.folder import RunFolder
 
     check_between("--clips", args.clips, 0, _MOST_CLIPS)
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"OUT is {args.out!r}; expected the name of a page, such as report.html")
+    check_output(out)
     options = PageOptions(
         utts=tuple(args.utt),
         num_clips=args.clips,

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
-    from ..common.words import on_one_line
+    from ..common.words import sentence
     from ..features.failures import FILE_ERRORS, reason_of
     from ..transcriber import Transcriber
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             if args.strict:
                 raise AudioError(reason) from error
             failed += 1
-            print(f"vqw2v: skipped: {on_one_line(reason)}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(reason)}", file=sys.stderr)
             continue
         for line in _lines(args, path, best, transcriber.frame_seconds):
             print(line, flush=True)
@@ -81,16 +81,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(args: argparse.Namespace, path: str, best: Hypothesis, seconds: float) -> list[str]:
-    from ..common.words import on_one_line
+    from ..common.words import one_line
     from ..decoding.results import ctm_lines, json_line
 
-    name = on_one_line(path)
+    name = one_line(path)
     if args.text:
         return [f"{name}\t{best.text}"]
     if args.json:
-        return [json_line(path, [best], seconds)]
+        return [json_line(path, [best], seconds).encode("utf-8", "backslashreplace").decode()]
     if args.ctm:
-        return ctm_lines(on_one_line("_".join(path.split())), best, seconds)
+        return ctm_lines(one_line("_".join(path.split())), best, seconds)
     return [
         f"{name}\t{word.begin * seconds:.3f}\t{word.end * seconds:.3f}\t{word.text}\t{word.confidence:.4f}"
         for word in best.words

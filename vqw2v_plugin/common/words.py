@@ -15,8 +15,17 @@ def shortened(text: str, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def on_one_line(text: str) -> str:
-    """Text that any terminal and any table can hold: what breaks lines, columns or UTF-8 is spelled `\\t`."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+def lines_of(text: str) -> list[str]:
+    """Lines as we write them: \\n ends them and nothing else, as names may hold what others break at."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def one_line(name: str) -> str:
+    """A name as a table holds it: `\\t` for a tab, `\\\\` for a backslash, `\\xff` for what is no UTF-8."""
+    return sentence(name.replace("\\", "\\\\"))
+
+
+def sentence(message: str) -> str:
+    """A message with names in it, on one line that any terminal can print."""
+    plain = message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

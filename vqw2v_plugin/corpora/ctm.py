@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.inputs import read_text
+from ..common.words import lines_of
+
+_BLANKS = re.compile(r"[ \t\r]+")  # and no others: names may hold what Unicode counts as one
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,13 @@ def read_ctm(path: str | Path) -> dict[str, Segments]:
     """Every utterance's segments."""
     rows: dict[str, list[tuple[float, float, str]]] = {}
     try:
-        text = read_text(path)
+        text = read_text(path, "surrogateescape")  # as manifests have names
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected a CTM file") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        fields = line.split()
+    for number, line in enumerate(lines_of(text), 1):
+        fields = [field for field in _BLANKS.split(line) if field]
         if not fields or line.startswith(";;"):
             continue
         try:

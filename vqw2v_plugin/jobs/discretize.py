@@ -6,6 +6,7 @@ threads, processes or machines share the work. Shapes: T frames, G groups, N tok
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from ..stores.symbols import (
     runs,
     write_dict,
 )
-from ..stores.tokens import TokenExtras, TokenWriter
+from ..stores.token_extras import TokenExtras, check_code_files
+from ..stores.tokens import TokenWriter
 from ..tokenizer import Tokenizer
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
 
@@ -111,6 +113,8 @@ class DiscretizeJob(SplitJob):
     def check(self, rank: Rank) -> None:
         """All splits of a folder are of one dictionary, too."""
         super().check(rank)
+        if self.options.npy:
+            check_code_files([self.name(row) for row in range(len(self.manifest))], self.manifest.path)
         given, own = self.options.dictionary, self.out / DICT
         if given is None:
             return
@@ -119,6 +123,13 @@ class DiscretizeJob(SplitJob):
             raise TokenError(
                 f"{own} is there and differs from `--dict` {given}; leave that out, or name another folder"
             )
+
+    def begun_with(self) -> dict[str, Any]:
+        """With the dictionary that was given."""
+        given = self.options.dictionary
+        symbols = None if given is None else "\n".join(read_dict(given))
+        digest = None if symbols is None else hashlib.sha256(symbols.encode()).hexdigest()
+        return {**super().begun_with(), "dict": digest}
 
     def clear(self) -> None:
         """With the dictionary, where it was made of this split and no other uses it."""

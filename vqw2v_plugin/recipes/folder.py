@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..common import inputs
-from ..common.files import write_whole
+from ..common.files import make_folder, write_whole
 
 LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
 HYDRA_LOG, HYDRA = "hydra_train.log", ".hydra"
@@ -83,7 +83,7 @@ def is_done(folder: Path, stamp: Stamp) -> bool:
 
 def begin(folder: Path, stamp: Stamp) -> None:
     """Marks a stage as begun; what lies there under another stamp is removed first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     begun = folder / BEGUN
     ours = (LOCK, BEGUN)
     if not begun.is_file():

@@ -81,6 +81,7 @@ class EmissionWriter:
     def __enter__(self) -> EmissionWriter:
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder, Rank()))
+            EMISSIONS.check_outputs(self.folder, self.split)
             EMISSIONS.check_one_model(self.folder, self.split, self.about, unlisted=True)
             self._writer = FeatureWriter(self.folder, self.split, np.float32, self.num_columns, EMISSIONS)
             self._lock = stack.pop_all()

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..common.files import remove, sync_folder, write_whole
-from ..common.inputs import read_json, read_text
+from ..common.inputs import read_bytes, read_json
+from ..common.targets import followed, target_of
+from ..common.words import lines_of
 
 Folder = str | os.PathLike[str]
 _COUNTS = ("stride", "receptive_field", "sample_rate", "num_groups", "num_codes")  # where the json has them
@@ -43,7 +45,8 @@ class SplitFormat:
     def splits(self, folder: Folder) -> list[str]:
         """Those that are whole."""
         suffix = f".{self.files[0]}"
-        return sorted(path.name.removesuffix(suffix) for path in Path(folder).glob(f"*{suffix}"))
+        files = (path for path in Path(folder).glob(f"*{suffix}") if path.is_file())
+        return sorted(path.name.removesuffix(suffix) for path in files)
 
     def missing(self, path: Path) -> StoreError:
         """The error for a file of a split that is not there."""
@@ -85,9 +88,8 @@ class SplitFormat:
         """(utterance, frames) of each line of SPLIT.ids."""
         path = Path(folder) / f"{split}.ids"
         try:
-            text = read_text(path)
-            lines = text.removesuffix("\n").split("\n") if text else []
-            rows = [(utt, int(frames)) for utt, frames in (line.split("\t") for line in lines)]
+            lines = text_lines(path)
+            rows = [(utt, _count(frames)) for utt, frames in (line.split("\t") for line in lines)]
         except FileNotFoundError:
             raise self.error(
                 f"{path}: is missing; expected a line 'utterance<TAB>frames' for each utterance"
@@ -101,6 +103,17 @@ class SplitFormat:
                 f"{path}: has {len(rows)} lines, its .{self.files[0]} {expected} utterances; make both anew"
             )
         return rows
+
+    def check_frames(
+        self, folder: Folder, split: str, rows: Sequence[tuple[str, int]], sizes: Sequence[int]
+    ) -> None:
+        """SPLIT.ids says of each utterance what the other files do."""
+        for number, ((utt, frames), size) in enumerate(zip(rows, sizes, strict=True), 1):
+            if frames != size:
+                raise self.error(
+                    f"{Path(folder) / split}.ids:{number}: {utt!r} has {frames} frames, {size} in the other "
+                    f"files of the split; they are not of one run: make all anew"
+                )
 
     def is_published(self, folder: Folder, split: str, settings: Mapping[str, Any]) -> bool:
         """Whether the split is there, made with these settings; with others that is an error."""
@@ -144,10 +157,16 @@ class SplitFormat:
                     "folder, or move it away"
                 )
 
+    def check_outputs(self, folder: Folder, split: str) -> None:
+        """Refuses devices in the places of its files, before there is anything to write."""
+        for name in (self.about, *(f"{split}.{suffix}" for suffix in self.files)):
+            target_of(Path(folder) / name)
+
     def hide(self, folder: Folder, split: str) -> None:
         """The split is not there, for as long as its files are exchanged."""
-        (Path(folder) / f"{split}.{self.files[0]}").unlink(missing_ok=True)
-        sync_folder(Path(folder))
+        path = followed(Path(folder) / f"{split}.{self.files[0]}")
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
     def clear(self, folder: Folder, split: str) -> None:
         """Removes the split, with what killed runs left of it."""
@@ -156,6 +175,17 @@ class SplitFormat:
         about = self.read_about(folder)
         if about.get("splits", {}).pop(split, None) is not None:
             self.write_about(folder, about)
+
+
+def text_lines(path: Path, errors: str = "strict") -> list[str]:
+    """Of a file of ours, byte by byte: no line end is taken for another."""
+    return lines_of(read_bytes(path).decode("utf-8", errors))
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"got {text!r} frames")
+    return int(text)
 
 
 def ids_line(utt: str, frames: int) -> str:

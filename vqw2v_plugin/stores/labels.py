@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import publish_in_order, scratch_folder
-from ..common.inputs import read_text
 from ..common.locks import Rank, claimed
-from .folder import SplitFormat, StoreError
+from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
@@ -144,11 +143,10 @@ def _text(lines: Any) -> bytes:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = read_text(path, errors="surrogateescape")
+        return text_lines(path, "surrogateescape")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LabelError(f"{path}: {reason}; `vqw2v labels` writes it") from error
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _extension(kind: str) -> str:

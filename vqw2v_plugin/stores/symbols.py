@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import write_whole
-from ..common.inputs import read_text
-from .folder import SplitFormat, StoreError
+from .folder import SplitFormat, StoreError, text_lines
 
 # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt (also in modules/bert/vocabulary.py)
 EOS, UNK, NUM_SPECIAL = 2, 3, 4
@@ -39,7 +38,7 @@ TOKENS = SplitFormat(
 def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The symbols of a dict.txt (`symbol count` a line) in their order; the first one's id is 4."""
     try:
-        lines = read_text(path).removesuffix("\n").split("\n")
+        lines = text_lines(Path(path))
     except FileNotFoundError:
         raise TokenError(
             f"{path}: is missing; expected the tokens' dictionary, a line 'symbol count' each"
@@ -51,7 +50,7 @@ def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
     symbols: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         symbol, _, count = line.rstrip().rpartition(" ")
-        if not symbol or not count.isdecimal():
+        if not symbol or not (count.isascii() and count.isdecimal()):
             raise TokenError(
                 f"{path}:{number}: got {line[:80]!r}, expected 'symbol count' such as '12-207 1402'"
             )

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from ...common.inputs import parse_json
+from ...common.words import lines_of
 from ...recipes.folder import HYDRA, LOG, RunFolder, StageFolder, read_text
 from ...stack import distribution_version
 from ..run_view import RunView
@@ -45,7 +46,7 @@ def settings_section(view: RunView) -> Section:
         if text:
             body += folded("All settings", code(view.run.short(text)))
         elif curves is None:
-            printed = view.run.short(read_text(stage.path / LOG)).strip().splitlines()[-_PRINTED:]
+            printed = lines_of(view.run.short(read_text(stage.path / LOG)).strip())[-_PRINTED:]
             body += folded("What it printed", code("\n".join(printed))) if printed else ""
     if not body:
         text = "No stage has written down its command; recipes (`vqw2v_plugin.recipes.runner`) and hydra do."
