@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
@@ -35,7 +36,6 @@ from targets import TARGETS, Target
 CPU_SECONDS, WALL_SECONDS = 10, 120  # of one execution; beyond them it hangs
 MEMORY = 1 << 30  # bytes that one may take
 _RSS = 1 if sys.platform == "darwin" else 1024  # bytes of a unit of ru_maxrss
-_MOST_ALIKE = 1  # findings that are kept of those with one first line
 
 
 def guarded(work: Callable[[Callable[[], None]], None]) -> str:
@@ -72,6 +72,17 @@ def _silence() -> None:
     logging.disable(logging.CRITICAL)
     for sign in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(sign, signal.SIG_DFL)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """The same for a block."""
+    kept, nothing = [os.dup(descriptor) for descriptor in (1, 2)], os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nothing, 1), os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept[0], 1), os.dup2(kept[1], 2)
 
 
 def _bound_memory() -> None:
@@ -126,7 +137,8 @@ class Fuzzer:
         for folder in sorted(self.corpus.iterdir()):
             if why := tried(self.target, read_files(folder), self.case):
                 raise SystemExit(f"{self.target.name}: its own seed {folder.name} is not read: {why}")
-            self.target.read(_copied(read_files(folder), self.case))
+            with _silent():
+                self.target.read(_copied(read_files(folder), self.case))
 
     def run(self, seconds: float) -> None:
         """Until the time is over, whatever happens."""
@@ -239,11 +251,11 @@ def _campaign(args: argparse.Namespace, home: Path) -> int:
     for fuzzer in fuzzers:
         fuzzer.check_seeds()
     print(f"{len(fuzzers)} targets are ready after {time.monotonic() - begun:.0f} s", flush=True)
-    left = args.seconds
-    turns = max(1, round(left / len(fuzzers) / 10))
+    shares = sum(target.share for target in chosen)
+    turns = max(1, round(args.seconds / shares / 10))
     for _ in range(turns):
         for fuzzer in fuzzers:
-            fuzzer.run(left / turns / len(fuzzers))
+            fuzzer.run(args.seconds * fuzzer.target.share / shares / turns)
     found = [Finding.read(path) for path in sorted(args.findings.glob("*.json")) if path not in earlier]
     counts = Counter(finding.target for finding in found)
     print(f"{'target':16}{'executions':>12}{'deaths':>8}{'kept':>6}{'findings':>10}")

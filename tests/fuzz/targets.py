@@ -39,7 +39,8 @@ from vqw2v_plugin.stores.features import FeatureStore
 from vqw2v_plugin.stores.labels import LABELS, read_labels, read_symbols
 from vqw2v_plugin.stores.pieces import Pieces, train_pieces
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, read_dict, runs
-from vqw2v_plugin.stores.tokens import TokenExtras, TokenStore, TokenWriter
+from vqw2v_plugin.stores.token_extras import TokenExtras
+from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 from vqw2v_plugin.text.lexicon import columns_of, read_lexicon
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
@@ -59,6 +60,7 @@ class Target(NamedTuple):
     name: str
     make: Callable[[Path], None]
     read: Callable[[Path], object]
+    share: int = 1  # of the time; what is slow has more
 
 
 def committed(name: str, out: Path) -> None:
@@ -167,7 +169,7 @@ def features(out: Path) -> None:
     for kind in ("float32", "float16"):
         frames = {f"u-{n}": rng.normal(size=(n, 4)).astype(kind) for n in (1, 3, 5)}
         spec = {"layer": "logmel:4", "bands": 4, "dim": 4, "stride": 160, "sample_rate": 16_000}
-        more = {"receptive_field": 400, "dtype": "fp32", "store": "fp32", "normalize": False}
+        more: dict[str, object] = {"receptive_field": 400, "dtype": "fp32", "store": kind.replace("loat", "p"), "normalize": False}
         sums = {"checkpoint": {"name": "c.pt", "sha256": "0" * 64}} if kind == "float16" else {}
         write_frames(out / kind, "dev", frames, {**spec, **more, **sums})
 
@@ -282,12 +284,12 @@ def arpa_of(folder: Path) -> None:
 TARGETS = {
     target.name: target
     for target in (
-        Target("checkpoint", trained, lambda folder: load_any(folder / "c.pt")),
-        Target("fairseq", trained, lambda folder: look_at(folder / "c.pt")),
-        Target("stock", stock, lambda folder: import_checkpoint(folder / "c.pt")),
-        Target("exported", exported, lambda folder: load_any(folder / "x")),
+        Target("checkpoint", trained, lambda folder: load_any(folder / "c.pt"), 3),
+        Target("fairseq", trained, lambda folder: look_at(folder / "c.pt"), 3),
+        Target("stock", stock, lambda folder: import_checkpoint(folder / "c.pt"), 2),
+        Target("exported", exported, lambda folder: load_any(folder / "x"), 2),
         Target("manifest", functools.partial(committed, "manifest"), read_manifest),
-        Target("audio_lists", audio_lists, read_audio_lists),
+        Target("audio_lists", audio_lists, read_audio_lists, 2),
         Target("audio", sounds, read_sound),
         Target("arpa", arpa, read_arpa),
         Target("text", functools.partial(committed, "text"), arpa_of),
@@ -299,6 +301,6 @@ TARGETS = {
         Target("pieces", pieces, read_pieces),
         Target("features", features, read_features),
         Target("emissions", emissions, decode),
-        Target("run", a_run, read_run),
+        Target("run", a_run, read_run, 3),
     )
 }
