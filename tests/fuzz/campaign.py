@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import faulthandler
 import logging
 import mmap
 import os
@@ -39,7 +40,7 @@ _RSS = 1 if sys.platform == "darwin" else 1024  # bytes of a unit of ru_maxrss
 
 
 def guarded(work: Callable[[Callable[[], None]], None]) -> str:
-    """Runs it in a process of its own; why that died, or "". `work` calls what it is given for each execution."""
+    """Runs it in a process of its own; why that died, or "". It calls what it is given before each try."""
     process = os.fork()
     if process == 0:
         status = 1
@@ -62,10 +63,11 @@ def guarded(work: Callable[[Callable[[], None]], None]) -> str:
 def _rearm() -> None:
     """The clocks by which the system ends a process that hangs, in C too."""
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-    signal.alarm(WALL_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
 
 
 def _silence() -> None:
+    faulthandler.disable()
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -125,7 +127,7 @@ class Fuzzer:
         self.target, self.seed, self.home, self.findings = target, seed, home, findings
         self.corpus, self.case = home / "corpus", home / "case"
         self.known: set[str] = set()
-        self.crashes = self.rounds = 0
+        self.deaths = self.rounds = 0
         self.executions = ctypes.c_uint64.from_buffer(mmap.mmap(-1, 8))  # shared with the child
         made = home / "made"
         target.make(made)
@@ -146,9 +148,11 @@ class Fuzzer:
         while time.monotonic() < end:
             self.rounds += 1
             why = guarded(lambda rearm: self._work(rearm, end))
-            if why and why != "exit status 3":
-                self.crashes += 1
-                self._keep(Finding(self.target.name, why, read_files(self.case), self._seed))
+            if why:
+                self.deaths += 1
+                files = read_files(self.case)
+                if again := tried(self.target, files, self.case):  # not slow through being watched alone
+                    self._keep(Finding(self.target.name, again, files, self._seed))
 
     @property
     def _seed(self) -> str:
@@ -164,6 +168,7 @@ class Fuzzer:
             reached.new(lambda: judge(self.target.read, self.case))
         peak = _peak()
         while time.monotonic() < end:
+            rearm()
             files = mutant(corpus, rng)
             write_files(files, self.case)
             said: list[str] = []
@@ -208,25 +213,17 @@ def mutant(corpus: list[Files], rng: random.Random) -> Files:
     return files
 
 
-def shrink(finding: Finding, folder: Path, most: int = 60) -> Finding:
+def shrink(finding: Finding, folder: Path, tries: int = 60) -> Finding:
     """The same finding with fewer bytes, as far as so many tries lead."""
     target, first = TARGETS[finding.target], finding.why.splitlines()[0]
     files = dict(finding.files)
-    for name, smaller in _smaller(files, most):
-        candidate = {**files, name: smaller(files[name])}
-        if len(candidate[name]) < len(files[name]):
-            why = tried(target, candidate, folder)
-            if why.splitlines()[:1] == [first]:
-                files = candidate
+    parts = [(name, parts, i) for parts in (2, 4, 8, 16, 32) for name in files for i in range(parts)]
+    for name, num_parts, i in parts[:tries]:
+        size = len(files[name])
+        less = files[name][: size * i // num_parts] + files[name][size * (i + 1) // num_parts :]
+        if len(less) < size and tried(target, {**files, name: less}, folder).splitlines()[:1] == [first]:
+            files[name] = less
     return Finding(finding.target, finding.why, files, finding.seed)
-
-
-def _smaller(files: Files, most: int) -> Iterator[tuple[str, Callable[[bytes], bytes]]]:
-    parts = [n for n in (2, 4, 8, 16) for _ in range(n)]
-    tries = [(name, n, i) for n in (2, 4, 8, 16) for name in files for i in range(n)][:most]
-    assert parts
-    for name, n, i in tries:
-        yield name, lambda b, n=n, i=i: b[: len(b) * i // n] + b[len(b) * (i + 1) // n :]  # type: ignore[misc]
 
 
 def main() -> int:
@@ -245,7 +242,7 @@ def main() -> int:
 
 def _campaign(args: argparse.Namespace, home: Path) -> int:
     chosen = [TARGETS[name] for name in args.targets or TARGETS]
-    earlier = {path for path in args.findings.glob("*.json")}
+    earlier = set(args.findings.glob("*.json"))
     begun = time.monotonic()
     fuzzers = [Fuzzer(target, args.seed, home / target.name, args.findings) for target in chosen]
     for fuzzer in fuzzers:
@@ -256,12 +253,16 @@ def _campaign(args: argparse.Namespace, home: Path) -> int:
     for _ in range(turns):
         for fuzzer in fuzzers:
             fuzzer.run(args.seconds * fuzzer.target.share / shares / turns)
-    found = [Finding.read(path) for path in sorted(args.findings.glob("*.json")) if path not in earlier]
+    found = []
+    for path in sorted(set(args.findings.glob("*.json")) - earlier):
+        found.append(shrink(Finding.read(path), home / "shrunk" / "case"))
+        path.unlink()
+        found[-1].write(args.findings)
     counts = Counter(finding.target for finding in found)
     print(f"{'target':16}{'executions':>12}{'deaths':>8}{'kept':>6}{'findings':>10}")
     for fuzzer in fuzzers:
         kept, name = len(list(fuzzer.corpus.iterdir())), fuzzer.target.name
-        print(f"{name:16}{fuzzer.executions.value:12,}{fuzzer.crashes:8}{kept:6}{counts[name]:10}")
+        print(f"{name:16}{fuzzer.executions.value:12,}{fuzzer.deaths:8}{kept:6}{counts[name]:10}")
     total = sum(fuzzer.executions.value for fuzzer in fuzzers)
     print(f"seed {args.seed}: {total:,} executions, {len(found)} findings")
     for finding in found:

@@ -36,8 +36,8 @@ def _fault(error: Exception, folder: Path) -> str:
         return ""  # the system's own sentence, and the file that it is about
     if not _is_said(trace):
         return _told(f"{what} is not a sentence of ours", error)
-    if len(message.splitlines()) != 1 or len(message) > 3000:
-        return _told(f"{what}: a message of {len(message.splitlines())} lines, {len(message)} long", error)
+    if not message:
+        return _told(f"{what} says nothing", error)
     if _lacked_memory(error):
         return _told(f"{what}: memory ran out", error)
     names = {str(folder), *(path.name for path in folder.rglob("*"))}
@@ -61,7 +61,9 @@ def _innermost(trace: TracebackType | None) -> TracebackType:
 
 
 def _lacked_memory(error: BaseException | None) -> bool:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             return True
         error = error.__cause__ or error.__context__

@@ -10,14 +10,28 @@ NUMBERS = (
     *(0, 1, -1, 2, 7, 127, 128, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32),
     *(2**53, 2**63 - 1, 2**63, 2**64 - 1, 10**18, 10**30, 10**400),
 )
-_WORDS = (
-    *("0", "-1", "-0", "1e999", "-1e999", "1e-999", "nan", "inf", "NaN", "Infinity", "0x10", "1_000", "٣", "²"),
-    *("", " ", "\t", "\n", "\r", "\r\n", "\0", "\x0b", "\x1c", "\x85", "\u2028", "\ufeff", "\ud800", "é", "𝄞"),
-    *("/", "..", ".", "~", "|", "#", "<unk>", "<s>", "</s>", "null", "true", "[]", "{}", '"', "\\", "${x}"),
-    *("/dev/zero", "/dev/stdin", "a" * 300, "[" * 3000, "../" * 40 + "etc/passwd"),
+WORDS = (
+    *"0 -1 -0 1e999 -1e999 1e-999 nan inf NaN Infinity 0x10 1_000 ٣ ² é 𝄞 / .. . ~ | # <unk> <s>".split(),
+    *"</s> null true [] {} [1] ${x} (1,2) %s \\ ' \" /dev/zero /dev/stdin".split(),
+    *(
+        "",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\r\n",
+        "\0",
+        "\x0b",
+        "\x1c",
+        "\x1b[2J",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "\ud800",
+    ),
+    *("a" * 300, "[" * 3000, "../" * 40 + "etc/passwd"),
 )
-WORDS = _WORDS
-TOKENS = tuple(word.encode("utf-8", "surrogatepass") for word in _WORDS)
+TOKENS = tuple(word.encode("utf-8", "surrogatepass") for word in WORDS)
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 _MOST = 1 << 20  # bytes of a file; a longer one is slow and shows nothing new
 

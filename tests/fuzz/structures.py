@@ -127,10 +127,18 @@ def _odd(value: Tree, rng: random.Random) -> Tree:
 
 
 def _tensor(value: torch.Tensor, rng: random.Random) -> Tree:
+    if value.is_meta or value.is_sparse or value.numel() > 1 << 20:
+        return torch.zeros(2)
     flat = value.reshape(-1)
     changes: tuple[Callable[[], Tree], ...] = (
         *(value.double, value.half, value.bfloat16, value.long, value.bool, value.int),
-        *(lambda: flat, lambda: value[None], lambda: flat[:0], lambda: flat[:1], lambda: value.T.contiguous()),
+        *(
+            lambda: flat,
+            lambda: value[None],
+            lambda: flat[:0],
+            lambda: flat[:1],
+            lambda: value.T.contiguous(),
+        ),
         *(lambda: value * float("nan"), lambda: value * 1e30, lambda: torch.full_like(value, float("inf"))),
         *(lambda: torch.zeros_like(value), lambda: flat[:1].expand(1 << 33), lambda: value.to_sparse()),
         *(lambda: torch.cat([value, value]), lambda: value[:-1], lambda: torch.complex(value, value)),
