@@ -45,7 +45,8 @@ class SavedEmissions:
         if not np.isfinite(rows.max(initial=0.0)):  # NaN wins a maximum; -inf is a probability of 0
             where = f"{self.store.folder / self.store.split}.npy"
             raise FeatureError(
-                f"{where}: the emissions of {self.utts[index]!r} are no numbers; did training diverge? save them anew"
+                f"{where}: the emissions of {self.utts[index]!r} are no numbers; did training diverge? save "
+                "them anew"
             )
         return rows
 
