@@ -120,3 +120,14 @@ def test_a_device_in_a_file_s_place_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dev.ids")
     with pytest.raises(OutputError, match=r"dev\.ids: is a pipe"):
         write(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_emissions_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> None:
+    with EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, STEPS) as writer:
+        writer.add("good", rows(3))
+        writer.add("bad", np.where(rows(3) > 0, value, rows(3)))
+    saved = read_emissions(tmp_path, "dev")
+    assert len(saved[0]) == 3
+    with pytest.raises(FeatureError, match=r"dev.npy: the emissions of 'bad' are no numbers"):
+        saved[1]
