@@ -1,26 +1,28 @@
 """What the page's sections share: a run's codes, from tokens or from checkpoints, and what was counted."""
 
+import dataclasses
 import html
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import FIELD, RATE, STRIDE, make_run, make_tokens
+import soundfile
+from small_run import FIELD, RATE, STRIDE, make_run, make_tokens, mark
 
-from vqw2v_plugin.analysis.code_sources import find_sources
-from vqw2v_plugin.analysis.phone_codes import FrameTimes, phone_code_table
-from vqw2v_plugin.analysis.report_page.assemble import _tiles
+from vqw2v_plugin.analysis.code_sources import CodeSource, find_sources
+from vqw2v_plugin.analysis.phone_codes import Codes, FrameTimes, phone_code_table
+from vqw2v_plugin.analysis.report_page.assemble import _stages, _tiles
 from vqw2v_plugin.analysis.report_page.codes import _top_tokens
 from vqw2v_plugin.analysis.report_page.svg import percent
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.recipes.folder import RunFolder, Stamp, finish
+from vqw2v_plugin.recipes.folder import LOG, RunFolder, Stamp, finish
 from vqw2v_plugin.tokenizer import Tokenizer
 
 
@@ -65,6 +67,57 @@ def test_tokens_that_the_dictionary_lacks_are_not_counted(run: Path) -> None:
     assert {token for token, _ in each.ranks} == {"0-0", "1-0", "2-1"}
     assert each.usage.num_frames < 6 * 98
     assert each.table is not None and "3-1" not in each.table.tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Given(CodeSource):
+    """Codes that are known from the start."""
+
+    given: Mapping[str, Codes]
+
+    def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
+        return {row.utt: self.given[row.utt] for row in rows}
+
+
+def test_a_frame_counts_if_every_group_has_a_code(run: Path) -> None:
+    codes = np.array([[0, 1], [-1, 1], [2, -1], [0, 1], [1, 0]])
+    source = Given("given", "", 2, 3, FrameTimes(STRIDE, FIELD, RATE), {"a": codes})
+    rows = [Utterance("", 1000, utt="a")]
+    each = RunView(RunFolder(run), PageOptions())._count(source, "test", rows, {})
+    assert each is not None and each.usage.num_frames == 3
+    assert each.counts.tolist() == [[2, 1, 0], [1, 2, 0]]
+    assert each.ranks == [("0-1", pytest.approx(2 / 3)), ("1-0", pytest.approx(1 / 3))]
+
+
+def test_splits_with_phone_times_come_first_and_the_largest_before_the_others(
+    run: Path, tmp_path: Path
+) -> None:
+    for name, samples, has_phones in (("a", 10, True), ("b", 30, True), ("c", 90, False), ("d", 95, False)):
+        soundfile.write(tmp_path / "x.wav", np.zeros(100), RATE)
+        row = {"path": "x.wav", "samples": samples, "utt": name}
+        write_manifest(tmp_path / f"{name}.tsv", tmp_path, [row], list(row))
+        if has_phones:
+            (tmp_path / f"{name}.phones.ctm").write_text(f"{name} 1 0 0.1 AA\n")
+    view = RunView(RunFolder(run), PageOptions(corpus=str(tmp_path)))
+    assert [split.name for split in view._counted_splits()] == ["b", "a", "d", "c"]
+
+
+def test_a_stage_has_failed_where_its_log_ends_in_an_error(run: Path) -> None:
+    said = {
+        "refused": "one\nvqw2v: error: no such file\n",
+        "broken": "Traceback (most recent call last):\n  File x\nValueError: no such codebook\n",
+        "running": "vqw2v: error: long ago\n" + "and on\n" * 5,
+    }
+    for name, text in said.items():
+        mark(run / name, f"vqw2v {name}")
+        (run / name / LOG).write_text(text)
+    (run / "tokens" / LOG).write_text(said["refused"])  # of an earlier try
+    view = RunView(RunFolder(run), PageOptions())
+    found = {stage.name: (view.state(stage), view.failure(stage)) for stage in view.run.stages}
+    assert found["refused"] == ("failed", "vqw2v: error: no such file")
+    assert found["broken"] == ("failed", "ValueError: no such codebook")
+    assert found["running"] == ("unfinished", "") and found["tokens"] == ("done", "")
+    assert '<span class="state failed">failed</span>' in _stages(view)
 
 
 def test_codes_are_counted_over_the_split_with_phones(run: Path) -> None:
