@@ -15,6 +15,7 @@ from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.features import FeatureError
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
 from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
 
@@ -180,6 +181,24 @@ def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None
     assert source.span(0.0151, 0.016) == (1, 1)
     centres = [round(0.015 + 0.01 * t, 3) for t in range(2000)]  # whatever their products are rounded to
     assert [source.span(at, at + 0.01) for at in centres] == [(t, t + 1) for t in range(2000)]
+
+
+def test_phones_without_a_frame_and_utterances_without_a_speaker_are_counted_and_left_out(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = open_frames(corpus.features(), None, [])
+    num_frames = len(corpus.codes["u00"])
+    last = 0.015 + 0.01 * (num_frames - 1)
+    # between two centres, of one frame, half behind the last frame, and all behind it
+    starts = np.array([0.016, 0.02, last - 0.006, last + 0.02])
+    ends = np.array([0.018, 0.03, last + 0.02, last + 0.09])
+    segments = {"u00": Segments(starts, ends, ("a", "b", "c", "d")), "u01": Segments(*(starts[:0],) * 2, ())}
+    found = find_items(source, segments, {"u00": "s"}, "none")
+    assert [found.phones[i] for i in found.items.phones] == ["b", "c"]
+    assert found.items.sizes.tolist() == [1, 1] and len(found.items.frames) == 2
+    assert (found.num_utterances, found.without_frames, found.without_speaker) == (1, 2, 1)
+    with pytest.raises(FeatureError, match="2 utterances, 2 without a speaker, 0 phones"):
+        find_items(source, segments, {}, "none")
 
 
 def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) -> None:
