@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.bounds import check_workers
 from ..decoding.settings import DECODERS, Effort, Range, Space, Weights
-from ..text.units import Units
 from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
 
 if TYPE_CHECKING:
     from ..decoding.scoring import ErrorScore, Judge
     from ..decoding.trials import DevSet
+    from ..text.units import Units
 
     Best = Sequence[tuple[Weights, ErrorScore]]
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from ..common.targets import beside_output, check_output
     from ..decoding.decoder import make_decoder
     from ..decoding.greedy import GreedyDecoder
-    from ..decoding.trials import Trials, join
+    from ..decoding.trials import Trials, join, units_of
     from ..decoding.tuning import tune
     from ..stores.emissions import read_emissions
 
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     saved = read_emissions(args.emissions, args.split)
     out = Path(args.out or Path(args.emissions) / f"tuned-{args.split}.json")
     check_output(out)
-    units = Units.from_json(saved.units)
+    units = units_of(saved)
     _fill_in(args, units)
     judge, space, settings = _judge(args, units), _space(args, units), decoder_settings(args)
     dev_set = join(saved, args.labels, args.split, units, judge)

@@ -96,7 +96,7 @@ class Manifest:
     def rows_digest(self) -> str:
         """SHA-256 of the columns' names and the rows: the same for a corpus that lies in another folder."""
         begin = int(self._begins[0]) if len(self) else len(self._blob)
-        return hashlib.sha256("\t".join(self.columns).encode() + b"\n" + self._blob[begin:]).hexdigest()
+        return hashlib.sha256(_encode("\t".join(self.columns)) + b"\n" + self._blob[begin:]).hexdigest()
 
     def _read_head(self) -> tuple[str, tuple[str, ...], int]:
         """The root folder, the columns, and where the rows begin."""
@@ -261,3 +261,7 @@ def _shown(value: bytes) -> str:
 def _decode(text: bytes) -> str:
     """File names need not be UTF-8; `surrogateescape` keeps such names openable."""
     return text.decode("utf-8", errors="surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogateescape")

@@ -41,7 +41,13 @@ class SavedEmissions:
         return len(self.utts)
 
     def __getitem__(self, index: int) -> Matrix:
-        return np.array(self.store[index], np.float32)
+        rows = np.array(self.store[index], np.float32)
+        if not np.isfinite(rows.max(initial=0.0)):  # NaN wins a maximum; -inf is a probability of 0
+            where = f"{self.store.folder / self.store.split}.npy"
+            raise FeatureError(
+                f"{where}: the emissions of {self.utts[index]!r} are no numbers; did training diverge? save them anew"
+            )
+        return rows
 
 
 class EmissionWriter:

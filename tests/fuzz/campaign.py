@@ -1,0 +1,274 @@
+"""Fuzzing what reads strangers' bytes: each target in turn, in a process that may crash, hang or swell.
+
+    python tests/fuzz/campaign.py --seconds 600 --seed 0 [TARGET …]
+
+Prints executions and findings of each target, and exits 1 if there are any. A finding is a json in
+`--findings` (runs/fuzz): mend the cause and move the json to tests/fuzz/findings, where a test replays it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import logging
+import mmap
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from cases import Files, Finding, read_files, write_files
+from judge import PACKAGE, judge
+from reached import Reached
+from structures import mutate
+from targets import TARGETS, Target
+
+CPU_SECONDS, WALL_SECONDS = 10, 120  # of one execution; beyond them it hangs
+MEMORY = 1 << 30  # bytes that one may take
+_RSS = 1 if sys.platform == "darwin" else 1024  # bytes of a unit of ru_maxrss
+
+
+def guarded(work: Callable[[Callable[[], None]], None]) -> str:
+    """Runs it in a process of its own; why that died, or "". It calls what it is given before each try."""
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            _silence()
+            _bound_memory()
+            work(_rearm)
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(process, 0)
+    if not os.WIFSIGNALED(status):
+        return "" if os.WEXITSTATUS(status) == 0 else f"exit status {os.WEXITSTATUS(status)}"
+    died = os.WTERMSIG(status)
+    if died == signal.SIGPROF:
+        return f"hangs: more than {CPU_SECONDS} seconds of CPU"
+    return f"hangs: waits for {WALL_SECONDS} s" if died == signal.SIGALRM else signal.Signals(died).name
+
+
+def _rearm() -> None:
+    """The clocks by which the system ends a process that hangs, in C too."""
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
+
+
+def _silence() -> None:
+    faulthandler.disable()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    logging.disable(logging.CRITICAL)
+    for sign in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(sign, signal.SIG_DFL)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """The same for a block."""
+    kept, nothing = [os.dup(descriptor) for descriptor in (1, 2)], os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nothing, 1), os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept[0], 1), os.dup2(kept[1], 2)
+
+
+def _bound_memory() -> None:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:  # not Linux: what was taken is looked at afterwards alone
+        return
+    most = pages * mmap.PAGESIZE + 2 * MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+
+
+def tried(target: Target, files: Files, folder: Path) -> str:
+    """What one execution did wrong, in a process of its own."""
+    write_files(files, folder)
+    said = folder.with_name("said")
+    said.write_text("")
+
+    def work(rearm: Callable[[], None]) -> None:
+        rearm()
+        before = _peak()
+        why = judge(target.read, folder)
+        said.write_text(why or _swollen(before))
+
+    return guarded(work) or said.read_text()
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS
+
+
+def _swollen(before: int) -> str:
+    taken = _peak() - before
+    return f"takes {taken >> 20} MiB" if taken > MEMORY // 2 else ""
+
+
+class Fuzzer:
+    """One target; what its mutants reach first is mutated further."""
+
+    def __init__(self, target: Target, seed: int, home: Path, findings: Path) -> None:
+        self.target, self.seed, self.home, self.findings = target, seed, home, findings
+        self.corpus, self.case = home / "corpus", home / "case"
+        self.known: set[str] = set()
+        self.deaths = self.rounds = 0
+        self.executions = ctypes.c_uint64.from_buffer(mmap.mmap(-1, 8))  # shared with the child
+        made = home / "made"
+        target.make(made)
+        for number, folder in enumerate(sorted(path for path in made.iterdir() if path.is_dir())):
+            shutil.copytree(folder, self.corpus / f"{number:06d}")
+
+    def check_seeds(self) -> None:
+        """Each is read as it is, or there is nothing to learn from mutants."""
+        for folder in sorted(self.corpus.iterdir()):
+            if why := tried(self.target, read_files(folder), self.case):
+                raise SystemExit(f"{self.target.name}: its own seed {folder.name} is not read: {why}")
+            with _silent():
+                self.target.read(_copied(read_files(folder), self.case))
+
+    def run(self, seconds: float) -> None:
+        """Until the time is over, whatever happens."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.rounds += 1
+            why = guarded(lambda rearm: self._work(rearm, end))
+            if why:
+                self.deaths += 1
+                files = read_files(self.case)
+                if again := tried(self.target, files, self.case):  # not slow through being watched alone
+                    self._keep(Finding(self.target.name, again, files, self._seed))
+
+    @property
+    def _seed(self) -> str:
+        return f"{self.seed}/{self.target.name}/{self.rounds}/{self.executions.value}"
+
+    def _work(self, rearm: Callable[[], None], end: float) -> None:
+        rng = random.Random(f"{self.seed}/{self.target.name}/{self.rounds}")
+        corpus = [read_files(folder) for folder in sorted(self.corpus.iterdir())]
+        reached = Reached(PACKAGE)
+        for files in list(corpus):
+            rearm()
+            write_files(files, self.case)
+            reached.new(lambda: judge(self.target.read, self.case))
+        peak = _peak()
+        while time.monotonic() < end:
+            rearm()
+            files = mutant(corpus, rng)
+            write_files(files, self.case)
+            said: list[str] = []
+            rearm()
+            self.executions.value += 1
+            new = reached.new(lambda: said.append(judge(self.target.read, self.case)))  # noqa: B023
+            why = said[0] or _swollen(peak)
+            if why:
+                self._keep(Finding(self.target.name, why, files, self._seed))
+                peak = _peak()
+            elif new:
+                corpus.append(files)
+                write_files(files, self.corpus / f"{len(corpus):06d}")
+
+    def _keep(self, finding: Finding) -> None:
+        """One for each first line, whichever process came upon it."""
+        mark = self.home / "known"
+        first = finding.why.splitlines()[0]
+        known = mark.read_text().split("\n") if mark.exists() else []
+        if first not in known:
+            finding.write(self.findings)
+            mark.write_text("\n".join([*known, first]))
+
+
+def _copied(files: Files, folder: Path) -> Path:
+    write_files(files, folder)
+    return folder
+
+
+def mutant(corpus: list[Files], rng: random.Random) -> Files:
+    """A case with one of its files changed, at times two, or one gone."""
+    files = dict(rng.choice(corpus))
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        if not files:
+            break
+        name = rng.choice(sorted(files))
+        other = rng.choice(corpus).get(name, b"") if rng.random() < 0.7 else files[rng.choice(sorted(files))]
+        if rng.random() < 0.02:
+            del files[name]
+        else:
+            files[name] = mutate(files[name], other, rng)
+    return files
+
+
+def shrink(finding: Finding, folder: Path, tries: int = 60) -> Finding:
+    """The same finding with fewer bytes, as far as so many tries lead."""
+    target, first = TARGETS[finding.target], finding.why.splitlines()[0]
+    files = dict(finding.files)
+    parts = [(name, parts, i) for parts in (2, 4, 8, 16, 32) for name in files for i in range(parts)]
+    for name, num_parts, i in parts[:tries]:
+        size = len(files[name])
+        less = files[name][: size * i // num_parts] + files[name][size * (i + 1) // num_parts :]
+        if len(less) < size and tried(target, {**files, name: less}, folder).splitlines()[:1] == [first]:
+            files[name] = less
+    return Finding(finding.target, finding.why, files, finding.seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}")
+    parser.add_argument("--seconds", type=float, default=600, help="all in all (default: %(default)g)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other mutants")
+    parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"), help="default: %(default)s")
+    args = parser.parse_args()
+    if unknown := set(args.targets) - set(TARGETS):
+        parser.error(f"no target is called {', '.join(sorted(unknown))}; there are: {', '.join(TARGETS)}")
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as home:
+        return _campaign(args, Path(home))
+
+
+def _campaign(args: argparse.Namespace, home: Path) -> int:
+    chosen = [TARGETS[name] for name in args.targets or TARGETS]
+    earlier = set(args.findings.glob("*.json"))
+    begun = time.monotonic()
+    fuzzers = [Fuzzer(target, args.seed, home / target.name, args.findings) for target in chosen]
+    for fuzzer in fuzzers:
+        fuzzer.check_seeds()
+    print(f"{len(fuzzers)} targets are ready after {time.monotonic() - begun:.0f} s", flush=True)
+    shares = sum(target.share for target in chosen)
+    turns = max(1, round(args.seconds / shares / 10))
+    for _ in range(turns):
+        for fuzzer in fuzzers:
+            fuzzer.run(args.seconds * fuzzer.target.share / shares / turns)
+    found = []
+    for path in sorted(set(args.findings.glob("*.json")) - earlier):
+        found.append(shrink(Finding.read(path), home / "shrunk" / "case"))
+        path.unlink()
+        found[-1].write(args.findings)
+    counts = Counter(finding.target for finding in found)
+    print(f"{'target':16}{'executions':>12}{'deaths':>8}{'kept':>6}{'findings':>10}")
+    for fuzzer in fuzzers:
+        kept, name = len(list(fuzzer.corpus.iterdir())), fuzzer.target.name
+        print(f"{name:16}{fuzzer.executions.value:12,}{fuzzer.deaths:8}{kept:6}{counts[name]:10}")
+    total = sum(fuzzer.executions.value for fuzzer in fuzzers)
+    print(f"seed {args.seed}: {total:,} executions, {len(found)} findings")
+    for finding in found:
+        print(f"  {args.findings / finding.name}: {finding.why.splitlines()[0]}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
