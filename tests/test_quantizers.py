@@ -19,7 +19,7 @@ OPTIONS = {"vq_vars": 8, "vq_groups": 2, "vq_dim": 0, "combine_groups": False, "
         ("kmean", "{}", r"'kmean'; expected one of none, gumbel, kmeans.*did you mean 'kmeans'"),
         ("gumbel", "{", "no JSON"),
         ("gumbel", "[1]", "JSON object"),
-        ("gumbel", '{"temp_fractoin": 0.5}', r"knows head_dim, temp_fraction \(did you mean 'temp_fraction'"),
+        ("gumbel", '{"temp_fractoin": 0.5}', r"knows head_dim, temp_.*did you mean 'temp_fraction'"),
         ("gumbel", '{"head_dim": "wide"}', r"`quantizer_args.head_dim` is \"wide\"; expected int"),
         ("gumbel", '{"vq_vars": 3}', "is an option of the model"),
         ("none", '{"head_dim": 3}', "takes none"),

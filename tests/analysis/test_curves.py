@@ -63,6 +63,30 @@ def test_updates_done_again_after_a_kill_count_once() -> None:
     }
 
 
+def test_an_update_that_is_logged_twice_in_a_row_counts_once() -> None:
+    curves = parse_log("\n".join([inner(50, 3.5), inner(100, 3.1), inner(100, 3.11)]))
+    assert curves.series("loss") == {"training": [(50, 3.5), (100, 3.11)]}
+
+
+def test_losses_come_first_then_rates_and_what_only_keeps_books_is_no_curve() -> None:
+    more = ", lr=1, per=1, wer=1, accuracy=1, nll_loss=1, loss_1=1, loss_0=1, zeal=1, extra=1, gnorm=1"
+    books = ", best_loss=1, best_wer=1, _hidden=1, ppl=2, clip=0, skipped_updates=1, train_wall=3"
+    wanted = [
+        "loss",
+        "loss_0",
+        "loss_1",
+        "nll_loss",
+        "accuracy",
+        "wer",
+        "per",
+        "lr",
+        "gnorm",
+        "extra",
+        "zeal",
+    ]
+    assert parse_log(inner(50, 3.5, more + books)).metrics == wanted
+
+
 def test_a_training_and_a_validation_after_the_same_update_are_both_kept() -> None:
     curves = parse_log("\n".join([inner(50, 3.5), valid(50, 3.2)]))
     assert set(curves.series("loss")) == {"training", "valid"}

@@ -15,9 +15,11 @@ from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, ma
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.features import acoustic_front
 from vqw2v_plugin.features.acoustic_front import make_front, rebuild_front
-from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.features.base import FeatureOptions, Features
 from vqw2v_plugin.features.front import AudioFront
+from vqw2v_plugin.features.registry import OptionNames
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import SpecMasks
@@ -144,6 +146,51 @@ def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
     no_bert = replace(acoustic, spec=replace(front.spec, layer="z", bert=None))
     with pytest.raises(CheckpointError, match="features need no bert; leave out"):
         rebuild_front(no_bert, moved["vq.pt"], moved["bert.pt"])
+
+
+def test_a_front_is_looked_for_where_it_lay_then_beside_the_model_then_here(
+    vq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = saved(tmp_path / "model/a.pt", Model(ctc_units(LETTERS), front_of(vq, None, "z").spec, 16))
+    acoustic = load_acoustic(path)
+    built: list[str] = []
+    build = acoustic_front.build_features
+
+    def noted(options: FeatureOptions, names: OptionNames) -> Features:
+        built.append(str(Path(str(options.checkpoint)).resolve()))
+        return build(options, names)
+
+    monkeypatch.setattr(acoustic_front, "build_features", noted)
+    places = [Path(vq), tmp_path / "model/vq.pt", tmp_path / "here/vq.pt"]
+    for place in places[1:]:
+        shutil.copy(vq, place)
+    for place in places:
+        rebuild_front(acoustic)
+        place.write_bytes(b"another file of that name")  # a name alone says nothing
+    assert built == [str(place) for place in places]
+    with pytest.raises(CheckpointError, match=r"neither in .*model nor in this folder"):
+        rebuild_front(acoustic)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("sample_rate", 8_000), ("stride", 7), ("receptive_field", 7), ("dim", 7), ("normalize", True)],
+)
+def test_features_that_are_not_those_of_training_are_refused_by_what_differs(
+    vq: str, tmp_path: Path, name: str, other: object
+) -> None:
+    acoustic = load_acoustic(
+        saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front_of(vq, None, "z").spec, 16))
+    )
+    now = getattr(acoustic.spec, name)
+    wrong = replace(acoustic, spec=replace(acoustic.spec, **{name: other}))
+    with pytest.raises(
+        CheckpointError, match=rf"whose `{name}` is {other!r}; those of .*vq\.pt have {now!r}"
+    ):
+        rebuild_front(wrong)
 
 
 def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -> None:

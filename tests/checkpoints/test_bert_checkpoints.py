@@ -12,6 +12,7 @@ pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel
 
+from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.stock_roberta import bert_settings_of_stock, bert_weights_of_stock
@@ -151,6 +152,22 @@ def test_nothing_but_a_namespace_is_unpickled(tmp_path: Path) -> None:
     globals()["Stranger"], Stranger.__qualname__ = Stranger, "Stranger"
     with pytest.raises(CheckpointError, match=r"stock\.pt is refused and nothing in it was run"):
         load_bert(saved(tmp_path, {"model": stock.state_dict(), "args": Stranger()}))
+
+
+def test_import_takes_the_dictionary_that_it_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock, args = stock_model()
+    path = saved(tmp_path, {"model": stock.state_dict(), "args": args})
+    other = [*LINES[1:], LINES[0]]
+    write_dict(tmp_path / "other.txt", [(symbol, 1) for symbol in other])
+    for out, options, symbols in (("a.pt", [], LINES), ("b.pt", ["--dict", "other.txt"], other)):
+        named = [str(tmp_path / word) if word.endswith(".txt") else word for word in options]
+        assert main(["import", str(path), str(tmp_path / out), *named]) == 0
+        assert load_bert(tmp_path / out).symbols.lines == tuple(symbols)
+    (tmp_path / "dict.txt").unlink()
+    assert main(["import", str(path), str(tmp_path / "c.pt")]) == 2
+    assert "--dict" in capsys.readouterr().err and not (tmp_path / "c.pt").exists()
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:

@@ -193,10 +193,12 @@ def test_weights_change_without_building_anew() -> None:
     pytest.importorskip("flashlight.lib.text.decoder")
     emissions = noise(40, len(CTC), 4)
     one = LexiconDecoder(CTC, WORDS, settings=BeamSettings(beam=50))
+    few = one.decode(emissions)[0]
     many = one.with_settings(word_score=8.0)
     fresh = LexiconDecoder(CTC, WORDS, settings=BeamSettings(beam=50, word_score=8.0))
     assert many.decode(emissions) == fresh.decode(emissions)
-    assert len(many.decode(emissions)[0].words) > len(one.decode(emissions)[0].words)
+    assert len(many.decode(emissions)[0].words) > len(few.words)
+    assert one.decode(emissions)[0] == few
 
 
 def test_without_the_extra_greedy_works_and_the_beam_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,3 +231,84 @@ def test_settings_are_checked_together() -> None:
         GreedyDecoder(ASG)
     with pytest.raises(ValueError, match="CTC model, which has none"):
         GreedyDecoder(CTC, np.zeros((5, 5)))
+    for shape in ((4, 5), (5, 4)):
+        with pytest.raises(ValueError, match=r"expected \[4, 4\]"):
+            GreedyDecoder(ASG, np.zeros(shape))
+
+
+@pytest.mark.parametrize("nbest", [1, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_added_paths_are_all_of_a_text_and_the_likeliest_text_is_first(nbest: int, seed: int) -> None:
+    """`a` and `a|` are one text, so flashlight adds their paths up apart."""
+    pytest.importorskip("flashlight.lib.text.decoder")
+    units = ctc_units(["|", "a"])
+    emissions = noise(5, 3, seed) / 4
+    shares = np.exp(emissions) / np.exp(emissions).sum(1, keepdims=True)
+    totals: dict[str, float] = defaultdict(float)
+    for path in itertools.product(range(3), repeat=5):
+        text = " ".join(units.words(units.decode(column for column, _ in itertools.groupby(path))))
+        totals[text] += float(np.prod(shares[range(5), path]))
+    best = sorted(totals.items(), key=lambda item: -item[1])[:nbest]
+    settings = BeamSettings(beam=1000, beam_threshold=1e9, log_add=True, nbest=nbest)
+    found = FreeDecoder(units, settings=settings).decode(emissions)
+    assert [h.text for h in found] == [text for text, _ in best]
+    assert [math.exp(h.score) for h in found] == pytest.approx([total for _, total in best], rel=1e-4)
+
+
+@pytest.mark.parametrize("narrow", [{"beam": 1}, {"beam_threshold": 0.5}, {"beam_tokens": 1}])
+def test_a_narrow_search_loses_what_begins_as_the_second_best(narrow: dict[str, float]) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    units = ctc_units(list("abcd"), "phones")
+    emissions = np.full((2, 5), -20.0, np.float32)
+    emissions[0, [1, 3]] = 1.0, 0.0  # a, a little before c
+    emissions[1, [2, 4]] = 0.0, 9.0  # d, far before b
+    words = {"AB": [("a", "b")], "CD": [("c", "d")]}
+    assert LexiconDecoder(units, words).decode(emissions)[0].text == "CD"
+    assert LexiconDecoder(units, words, settings=BeamSettings(**narrow)).decode(emissions)[0].text != "CD"
+
+
+def test_one_label_tried_a_frame_is_the_best_one_held_on_too() -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    steps = np.zeros((4, 4), np.float32)
+    settings = BeamSettings(beam=50, beam_tokens=1)
+    free = FreeDecoder(ASG, None, steps, settings).decode(sure(ASG, "||baab|aa"))[0]
+    assert free.labels == list("|bab|a")
+    phones = asg_units(["a", "b"], "phones", num_repeats=1)
+    words = LexiconDecoder(phones, {"ab": [("a", "b")]}, None, np.zeros((3, 3), np.float32), settings)
+    assert words.decode(sure(phones, "aabbab"))[0].text == "ab ab"
+
+
+def test_decoding_leaves_the_emissions_as_they_are(decoder: Decoder) -> None:
+    emissions = emissions_for(decoder, 20)
+    before = emissions.copy()
+    if not isinstance(decoder, GreedyDecoder):
+        decoder = decoder.with_settings(sil_score=1.5, word_score=0.5)
+    assert decoder.decode(emissions) == decoder.decode(emissions)
+    assert (emissions == before).all()
+
+
+def test_labels_without_a_lexicon_have_no_word_score() -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    for units, steps in ((CTC, None), (ASG, noise(4, 4, 1))):
+        emissions = noise(20, len(units), 2)
+        found = [FreeDecoder(units, None, steps, BeamSettings(word_score=s)) for s in (0.0, 5.0)]
+        assert found[0].decode(emissions) == found[1].decode(emissions)
+
+
+def test_a_piece_that_looks_like_a_boundary_is_not_put_between_a_lexicon_s_words() -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    units = ctc_units(["|", "▁a", "b"], "pieces")
+    decoder = LexiconDecoder(units, {"ab": [("▁a", "b")]})
+    columns = [units.symbols.index(s) for s in ["▁a", "b", "|", "|", "▁a", "b"]]
+    emissions = np.eye(4, dtype=np.float32)[columns] * 20
+    emissions[2:4, 0] = 10  # the blank, behind `|`
+    best = decoder.decode(emissions)[0]
+    assert best.text == "ab ab" and best.labels == ["▁a", "b", "▁a", "b"]
+
+
+def test_silence_between_a_lexicon_s_words_is_of_neither() -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    units = ctc_units(["a", "b", "sil"], "phones")
+    columns = [units.symbols.index(s) for s in ["sil", "a", "b", "sil", "sil", "a", "b", "sil"]]
+    best = LexiconDecoder(units, {"ab": [("a", "b")]}).decode(np.eye(4, dtype=np.float32)[columns] * 20)[0]
+    assert [(w.text, w.begin, w.end) for w in best.words] == [("ab", 1, 3), ("ab", 5, 7)]

@@ -45,6 +45,7 @@ def test_the_language_model_decides_between_equals(tmp_path: Path) -> None:
     best = with_lm.decode(emissions)[0]
     assert best.text == "a cab"
     assert best.lm_score == pytest.approx(-1 - 0.1 - 0.1, abs=1e-4)
+    assert best.score == pytest.approx(best.emission_score + 1 * best.lm_score + 2 * 1, abs=1e-4)
 
 
 def test_a_language_model_of_other_words_is_refused(tmp_path: Path) -> None:

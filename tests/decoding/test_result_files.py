@@ -46,3 +46,7 @@ def test_the_most_frequent_confusions_come_first() -> None:
     assert (found["name"], found["errors"], found["reference_length"]) == ("PER", 5, 8)
     assert found["rate"] == 62.5 and found["utterances"] == found["wrong_utterances"] == 5
     assert confusions.most_frequent(1)["substituted"] == [["b", "x", 2]]
+    for reference, hypothesis in [("z", "y"), ("a", "x"), ("z", "b")]:
+        confusions.add(align([reference], [hypothesis]))
+    equals = [["a", "x", 1], ["a", "y", 1], ["z", "b", 1], ["z", "y", 1]]
+    assert confusions.most_frequent(9)["substituted"] == [["b", "x", 2], *equals]

@@ -1,7 +1,11 @@
 """Tuning: what it finds is what decoding everything finds, whatever is given up and however many work."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 from fake_emissions import SENTENCES, UNITS, fake_emissions
+from scipy.stats import qmc
 
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.decoding.scoring import Errors, ErrorScore, Judge, count_errors
@@ -118,3 +122,78 @@ def test_mistakes_are_named(decoder: object) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             wrong()
+
+
+class Told:
+    """A decoder that says what a function of the point and the utterance says; it counts how often."""
+
+    def __init__(self, says: Callable[[Weights, int], str], asked: list[Weights], point: Weights = GRID[0]):
+        self.says, self.asked, self.point = says, asked, point
+
+    def with_settings(self, nbest: int, **weights: float) -> "Told":
+        return Told(self.says, self.asked, Weights(**weights))
+
+    def decode(self, number: int) -> list[Hypothesis]:
+        self.asked.append(self.point)
+        words = enumerate(self.says(self.point, number).split())
+        return [Hypothesis((), tuple(TimedText(word, i, i + 1, 1.0) for i, word in words), 0.0, 0.0)]
+
+
+def told(says: Callable[[Weights, int], str], references: list[str], **options: int) -> Trials:
+    return Trials(Told(says, []), DevSet(lambda i: i, references), Judge(), **options)  # type: ignore[arg-type]
+
+
+def at(lm_weight: float) -> Weights:
+    return Weights(lm_weight, 0.0, 0.0)
+
+
+def test_of_points_with_as_many_errors_that_with_the_nearer_words_is_better() -> None:
+    trials = told(
+        lambda point, _: {0: "ab xx", 1: "ab cx", 2: "ab xx"}[int(point.lm_weight)], ["ab cd"], keep=1
+    )
+    trials.run([at(0), at(1), at(2)], "")
+    assert trials.best()[0][0] == at(1)
+
+
+def test_the_keep_best_are_kept_the_first_asked_for_before_its_equals() -> None:
+    said = {0: "a b c d", 1: "x x x x", 2: "x x c d", 3: "x b c d", 4: "a x c d"}
+    trials = told(lambda point, _: said[int(point.lm_weight)], ["a b c d"] * 9, keep=3)
+    trials.run([at(1), at(0), at(2), at(4), at(3)], "")
+    assert [point for point, _ in trials.best()] == [at(0), at(4), at(3)]
+    assert not trials.given_up & {at(1), at(0), at(2)}
+
+
+def test_a_point_is_decoded_once_and_parts_are_drawn_by_the_seed() -> None:
+    trials = told(lambda point, number: "a", ["a"] * 20)
+    trials.run([at(1), at(1)], "")
+    trials.run([at(1)], "again")
+    assert trials.work.decoder.asked == [at(1)] * 20  # type: ignore[union-attr]
+    drawn = [told(lambda *_: "a", ["a"] * 20, seed=seed).parts for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(sorted(i for part in parts for i in part) == list(range(20)) for parts in drawn)
+
+
+@pytest.mark.parametrize("best", [0.43, 1.19, 2.37, 3.05])
+def test_steps_follow_the_characters_to_the_best_point_and_end_there(best: float) -> None:
+    def says(point: Weights, number: int) -> str:
+        return "a" + "b" * round(100 * abs(point.lm_weight - best)) + "c"
+
+    trials, said = told(says, ["a"]), []
+    space = Space().without("word_score", "sil_score")
+    found = tune(trials, space, at(0.0), Effort(0, 60), lambda what, *_: said.append(what))
+    assert abs(found[0][0].lm_weight - best) <= 0.02
+    assert len(said) < 40
+
+
+def test_points_are_halton_s_shifted() -> None:
+    space, shift = Space(), np.random.default_rng(7).random(3)
+    shares = (qmc.Halton(3, scramble=False).random(12)[1:] + shift) % 1
+    low, width = (np.array([getattr(r, name) for r in space.ranges]) for name in ("low", "width"))
+    assert np.array(spread(space, 11, 7)) == pytest.approx(low + width * shares, abs=0.0051)
+
+
+def test_steps_are_never_smaller_than_a_weight_s_last_digit_nor_minus_nothing() -> None:
+    narrow = Space(Range(1.0, 1.02)).without("word_score", "sil_score")
+    assert set(neighbours(at(1.0), narrow, 1 / 6)) == {at(1.01), at(0.99)}
+    around = neighbours(Weights(0.0, 0.1, 0.0), Space(word_score=Range(0.0, 1.0)), 0.104)
+    assert Weights(0.0, 0.0, 0.0) in around and "-0.0" not in str(around)

@@ -95,6 +95,24 @@ def test_it_learns_after_as_many_updates_as_it_is_told(tiny: Tiny, layer: str) -
         assert (p.grad is not None and bool(p.grad.abs().sum() > 0)) == (name in learning and not head), name
 
 
+@pytest.mark.parametrize(
+    ("quantizer", "settings", "parts"),
+    [
+        ("none", {}, {"encoder", "context"}),
+        ("gumbel", {}, {"context"}),
+        ("gumbel", {"quantizer_position": "context"}, {"encoder", "context"}),
+    ],
+)
+def test_the_context_learns_with_the_encoder_unless_codes_lie_between(
+    tiny: Tiny, quantizer: str, settings: dict[str, object], parts: set[str]
+) -> None:
+    front = AudioFront(features(tiny, "c", quantizer, **settings), freeze_updates=0).train()
+    learning = [name for name, p in front.named_parameters() if p.requires_grad]
+    assert {name.split(".")[2] for name in learning} == parts
+    front(*batch())[0].square().sum().backward()
+    assert {n.split(".")[2] for n, p in front.named_parameters() if p.grad is not None} == parts
+
+
 def test_learning_gives_the_features_that_the_frozen_network_gives(tiny: Tiny) -> None:
     frozen = AudioFront(features(tiny, "c", "none"))(*batch())[0]
     front = AudioFront(features(tiny, "c", "none"), freeze_updates=0).train()

@@ -70,6 +70,7 @@ def test_the_first_cause_is_told(
 
 def test_a_training_that_learns_is_left_in_peace(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     CollapseAlarm(0.05, stop=True).look(100, seen(kmeans(tiny), FINE, FINE, z=0.1, correct=22), INFONCE)
+    CollapseAlarm(0.05, stop=True).look(100, seen(kmeans(tiny), FINE, FINE, z=0.03, c=0.01), INFONCE)
     assert not caplog.records
 
 
@@ -80,6 +81,9 @@ def test_it_reminds_and_says_when_it_is_over(tiny: Tiny, caplog: pytest.LogCaptu
         alarm.look(number, network, INFONCE)
     alarm.look(1250, seen(network, FINE, FINE), INFONCE)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+    alarm.look(1300, network, INFONCE)
+    alarm.look(1350, seen(network, GONE, FINE), INFONCE)
+    assert [record.levelname for record in caplog.records[3:]] == ["WARNING"]
     assert "recovered by update 1250: 100%/100% of the codebook, accuracy 0.5000" in caplog.text
 
 
@@ -140,6 +144,12 @@ ARGS = "`model.quantizer_args='{}'`"
             [ARGS.format('{"ema_decay": 0.9, "start": "frames", "revive_after": 20}')],
             ["centred", "infonce"],
         ),
+        (
+            {"quantizer": "kmeans", "centred": True, "quantizer_args": '{"ema_decay": 0, "revive_after": 9}'},
+            INFONCE,
+            [ARGS.format('{"ema_decay": 0.99, "revive_after": 9, "start": "frames"}')],
+            [],
+        ),
         ({"quantizer": "kmeans", **CURED}, INFONCE, [], ["begin anew", "quantizer_args", "ema_decay"]),
         (
             {"quantizer": "gumbel"},
@@ -169,6 +179,13 @@ def test_what_is_set_is_never_recommended(
     assert "lower the learning rate" in caplog.text
     assert all(words in caplog.text for words in told), caplog.text
     assert not any(words in caplog.text for words in not_told), caplog.text
+
+
+def test_a_quantizer_s_options_are_no_cure_for_what_died_before_it(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    CollapseAlarm(0.05, stop=False).look(100, seen(kmeans(tiny), GONE, GONE, z=0), INFONCE)
+    assert "`model.centred=true`" in caplog.text and "quantizer_args" not in caplog.text
 
 
 def test_options_that_are_recommended_can_be_built(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:

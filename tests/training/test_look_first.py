@@ -21,7 +21,7 @@ from stock_files import stock_model, write_today
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
-from vqw2v_plugin.training.expressions import could_do_harm
+from vqw2v_plugin.training.expressions import could_do_harm, texts
 from vqw2v_plugin.training.look_first import look_at, look_first
 
 vqw2v_plugin.register()
@@ -255,3 +255,22 @@ def test_what_does_more_than_make_a_value_is_told(text: str | bytes) -> None:
 )
 def test_what_stock_s_options_say_is_let_pass(text: str) -> None:
     assert not could_do_harm(text) and copy.copy(text) == text
+
+
+def test_what_no_parser_takes_is_no_expression() -> None:
+    for text in ("[(1, 2", "wav \0 wav", b"\xff\xfe", "a sentence of words"):
+        assert not could_do_harm(text)
+
+
+def test_texts_are_found_however_options_hold_them() -> None:
+    held = {
+        "layers": ["a", ("b", {"c"}, frozenset({"d"}))],
+        "old": Namespace(conv=b"e", inner=Namespace(deep="f")),
+        "number": 3,
+        "omega": OmegaConf.create({"list": ["g", ["h"]], "lost": "${nowhere}", "gone": ["${nowhere}"]}),
+    }
+    found = {text if isinstance(text, str) else text.decode(): where for where, text in texts(held, "o")}
+    assert sorted(found) == list("abcdefgh")
+    assert found["f"] == "o.old.inner.deep" and found["g"] == "o.omega.list"
+    referring = OmegaConf.create({"list": ["g", ["h"]], "whole": "${list}"})
+    assert sorted(text for _, text in texts(referring, "o")) == ["g", "g", "h", "h"]

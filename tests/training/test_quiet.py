@@ -80,8 +80,12 @@ def test_chatter_is_left_out_and_all_else_is_heard(caplog: pytest.LogCaptureFixt
 
 
 def test_loud_shows_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(quiet.LOUD, "")
+    assert not warned(quiet.NEEDLESS[0].begins, UserWarning, "hydra.compose")
+    for name in quiet.CHATTER:
+        logging.getLogger(name).filters.clear()
     monkeypatch.setenv(quiet.LOUD, "1")
-    assert warned(quiet.NEEDLESS[0].begins, UserWarning, "hydra.compose")
+    assert warned(quiet.NEEDLESS[1].begins, UserWarning, "hydra.compose")
     with caplog.at_level(logging.INFO):
         for name, line in CHATTER:
             logging.getLogger(name).info(line)
@@ -118,6 +122,24 @@ def test_a_training_ends_with_its_checkpoint_and_the_next_command(
     first, second, *others = caplog.records[-1].message.splitlines()
     assert (first, second) == ("done training in 5.0 seconds", f"checkpoint: {folder / 'checkpoint_last.pt'}")
     assert says.format(checkpoint=folder / "checkpoint_last.pt") in "\n".join(others)
+
+
+def test_the_best_checkpoint_is_named_by_paths_that_hold_anywhere_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
+        (tmp_path / name).touch()
+    for _ in range(2):
+        next_step.announce()
+    settings = {"_name": "vq_acoustic", "data": "mel", "labels": "said here"}
+    with caplog.at_level(logging.INFO):
+        logger = logging.getLogger(next_step.LOGGER)
+        logger.info(OmegaConf.create({"task": settings, "model": {}, "checkpoint": {"save_dir": "."}}))
+        logger.info("done training in 5.0 seconds")
+    lines = caplog.records[-1].message.splitlines()
+    assert lines[1] == f"checkpoint: {tmp_path / 'checkpoint_best.pt'}" and len(lines) == 4
+    assert f"fairseq-generate {tmp_path}/mel " in lines[2] and f"--labels '{tmp_path}/said here'" in lines[2]
 
 
 def test_another_plugin_s_training_ends_as_it_did(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

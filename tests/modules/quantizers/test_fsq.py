@@ -24,6 +24,8 @@ def test_levels_lie_near_those_of_the_paper(codes: int, levels: list[int]) -> No
 def test_a_number_of_codes_without_such_factors_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`vq_vars` \(34\) is no product"):
         make(vq_vars=34)
+    with pytest.raises(ValueError, match=r"`vq_vars` \(17\) is no product of numbers from 3 to 16"):
+        make(vq_vars=17)  # a level of more than 16 must be asked for
     assert make(vq_vars=34, levels=[34]).num_codes == 34
 
 
@@ -76,3 +78,8 @@ def test_its_gradient_passes_the_rounding_unchanged() -> None:
     )
     (got,) = torch.autograd.grad(quantizer(z).x.sum(), z)
     torch.testing.assert_close(got, wanted)
+
+
+def test_vectors_begin_as_wide_to_either_side() -> None:
+    expand = make(vq_vars=64, vq_groups=2, vq_dim=512).expand
+    assert expand.min() < -0.95 and expand.max() > 0.95 and abs(expand.mean().item()) < 0.1

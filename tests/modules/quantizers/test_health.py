@@ -140,6 +140,19 @@ def test_a_code_is_revived_by_the_update_that_makes_it_idle_so_long(ema_decay: f
     assert quantizer.upkeep.idle[0].tolist() == [0, 0, 3, 3]  # the others wait for a cell
 
 
+def test_a_code_that_moves_once_more_moves_to_the_place_itself() -> None:
+    """What revival adds is counted from the entries, not from where it has put the code before."""
+    quantizer = kmeans(revive_after=1)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.tensor([[99.0], [0.0], [60.0], [70.0]]).expand(1, 4, 4))
+    torch.manual_seed(1)
+    for number, centre in enumerate((0.0, 60.0)):
+        frames = centre + torch.randn(100, 1, 4)
+        step(quantizer, frames, number)
+        apart = (quantizer.codebook.table[0, 0] - frames.mean((0, 1))).abs()
+        torch.testing.assert_close(apart, frames.std((0, 1), correction=0) / 2, atol=1e-2, rtol=0)
+
+
 def test_the_cell_of_most_scatter_is_split_first() -> None:
     quantizer = kmeans(revive_after=1)
     with torch.no_grad():
