@@ -268,7 +268,8 @@ def _campaign(args: argparse.Namespace, home: Path) -> int:
     total = sum(fuzzer.executions.value for fuzzer in fuzzers)
     print(f"seed {args.seed}: {total:,} executions, {len(found)} findings")
     for finding in found:
-        print(f"  {args.findings / finding.name}: {finding.why.splitlines()[0]}")
+        print(f"\n{args.findings / finding.name}: {finding.why}")
+        print(tried(TARGETS[finding.target], finding.files, home / "shrunk" / "case"))
     return 1 if found else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import gzip
 import json
@@ -12,7 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+import torch
 from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
+from fairseq.models.roberta import RobertaModel
 from fake_emissions import SENTENCES, UNITS, fake_emissions
 from feature_folders import write_frames
 from small_run import make_run
@@ -87,6 +91,29 @@ def stock(out: Path) -> None:
             model, options = stock_model(vq_type=kind, vq_groups=2, combine_groups=False)
             path = out / f"{kind}-{name}" / "c.pt"
             write_today(path, model, options) if name == "today" else write_2019(path, model, options, True)
+    (out / "roberta").mkdir()
+    lines = [f"{i}-{i}" for i in range(9)]
+    (out / "roberta" / "dict.txt").write_text("".join(f"{line} 1\n" for line in lines))
+    torch.save(stock_roberta(lines), out / "roberta" / "c.pt")
+
+
+def stock_roberta(lines: list[str]) -> dict[str, object]:
+    """As stock's trainer keeps it."""
+    dictionary = Dictionary()
+    for symbol in [*lines, "<mask>"]:
+        dictionary.add_symbol(symbol)
+    sizes = {"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 8, "max_positions": 9}
+    args = argparse.Namespace(arch="roberta", encoder_attention_heads=2, activation_fn="gelu", **sizes)
+    for name in ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout"):
+        setattr(args, name, 0.1)
+    task = argparse.Namespace(source_dictionary=dictionary, max_positions=lambda: 9)
+    model = RobertaModel.build_model(args, task)
+    return {"args": args, "model": model.state_dict(), "optimizer_history": [{"num_updates": 3}]}
+
+
+def read_stock(folder: Path) -> None:
+    lines = folder / "dict.txt"
+    import_checkpoint(folder / "c.pt", lines if lines.exists() else None)
 
 
 def exported(out: Path) -> None:
@@ -302,7 +329,7 @@ TARGETS = {
     for target in (
         Target("checkpoint", trained, lambda folder: load_any(folder / "c.pt"), 3),
         Target("fairseq", trained, look_and_load, 3),
-        Target("stock", stock, lambda folder: import_checkpoint(folder / "c.pt"), 2),
+        Target("stock", stock, read_stock, 2),
         Target("exported", exported, lambda folder: load_any(folder / "x"), 2),
         Target("manifest", functools.partial(committed, "manifest"), read_manifest),
         Target("audio_lists", audio_lists, read_audio_lists, 2),

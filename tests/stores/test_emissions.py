@@ -96,7 +96,7 @@ def test_emissions_of_other_columns_than_the_units_are_named(tmp_path: Path, col
     about = FEATURES.read_about(tmp_path)
     writer = FeatureWriter(tmp_path, "dev", np.float32, columns)
     writer.add(rows(3, columns=columns))
-    writer.publish([("x", 3)], about)
+    writer.publish([("x", 3)], {**about, "dim": columns})
     with pytest.raises(FeatureError, match=rf"dev\.npy: has {columns} columns, features\.json names others"):
         read_emissions(tmp_path, "dev")
 
