@@ -30,12 +30,12 @@ def check_size(state: Mapping[str, Any]) -> None:
 
 def _size(value: Any, known: dict[int, int], depth: int, where: str) -> int:
     if isinstance(value, Tensor):
-        if where in _SETTINGS:
-            raise ValueError(f"`{where}` holds a tensor; expected settings, which are numbers and texts")
         if is_repeated(value):
             raise ValueError(
                 f"`{where}` holds a tensor that is no plain one; expected its numbers one by one"
             )
+        if where in _SETTINGS:
+            raise ValueError(f"`{where}` holds a tensor; expected settings, which are numbers and texts")
         return 1
     inner = _inner(value)
     if inner is None:
