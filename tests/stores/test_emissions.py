@@ -97,7 +97,7 @@ def test_emissions_of_other_columns_than_the_units_are_named(tmp_path: Path, col
     writer = FeatureWriter(tmp_path, "dev", np.float32, columns)
     writer.add(rows(3, columns=columns))
     writer.publish([("x", 3)], about)
-    with pytest.raises(FeatureError, match=rf"dev\.npy: has {columns} columns, features\.json names others"):
+    with pytest.raises(FeatureError, match=rf"dev\.npy: its `dim` is {columns}, features\.json says 5"):
         read_emissions(tmp_path, "dev")
 
 
