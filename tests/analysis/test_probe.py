@@ -193,7 +193,7 @@ def test_the_script_prints_a_row_for_each_folder(
     (tmp_path / "all.ctm").write_text("".join(times))
     centres = 0.015 + 0.01 * np.arange(40)
     write_store(tmp_path / "names", sizes, np.tile((centres // 0.1) % 2, 12).astype(np.float16))
-    write_store(tmp_path / "noise", sizes, np.random.default_rng(0).standard_normal(480))
+    write_store(tmp_path / "noise", sizes, np.random.default_rng(0).standard_normal(480).astype(np.float32))
     folders = [str(tmp_path / "names"), str(tmp_path / "noise")]
     for which in (["--split", "all"], ["--train", "all", "--test", "all"]):
         options = ["probe.py", *folders, "--phones", str(tmp_path / "all.ctm"), *which]

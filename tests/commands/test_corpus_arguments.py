@@ -80,7 +80,7 @@ def test_tokens_are_made_as_they_were_asked_for(
     asked = ["--dict", "d.txt", "--dtype", "bf16", "--device", "cuda:1", f"--{alone.replace('_', '-')}"]
     assert main(["discretize", "m.pt", manifest, out, *asked, *MANY]) == 2
     assert loaded == [("m.pt", "cuda:1", "bf16")] and seen[0][0] is Model and seen[0][1] == "m.pt"
-    expected = {"dtype": "bf16", "workers": 3, "memory": 0.5, "shard_minutes": 2.5, "dictionary": "d.txt"}
+    expected = {"dtype": "bf16", "workers": 3, "memory": 2**29, "shard_minutes": 2.5, "dictionary": "d.txt"}
     assert seen[0][4] == DiscretizeOptions(**expected, refresh=True, strict=True, **{alone: True})
 
 
@@ -126,7 +126,7 @@ def test_ten_missing_utterances_are_named_and_all_are_counted(
     missing = tuple(Refused(f"u{i}", "a.wav", f"no sound {i}\udcff") for i in range(12))
     assert report_end(Outcome("published", missing), "out/train", Manifest(manifest))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:10] == [f"vqw2v: missing: u{i}: no sound {i}?" for i in range(10)] and len(lines) == 11
+    assert lines[:10] == [f"vqw2v: missing: u{i}: no sound {i}\\xff" for i in range(10)] and len(lines) == 11
     assert lines[10].startswith("vqw2v: 12 of 1 utterances are missing; out/train.refused.tsv names them")
 
 

@@ -39,7 +39,7 @@ def test_encode_goes_on_behind_any_file_and_prints_any_name_on_one_line(
     assert main(["encode", path, *bad, *(str(tmp_path / name) for name in names)]) == 1
     out, err = capsys.readouterr()
     rows = [line.split("\t") for line in out.split("\n")[:-1]]
-    shown = ["tab\\tline\\nend.wav", "latin\\udce9.wav", "esc\\x1b[31m.wav", "sep\\u2028.wav"]
+    shown = ["tab\\tline\\nend.wav", "latin\\xe9.wav", "esc\\x1b[31m.wav", "sep\\u2028.wav"]
     assert [row[0] for row in rows] == [f"{tmp_path}/{name}" for name in shown]
     assert all(len(row) == 2 for row in rows) and len({row[1] for row in rows}) == 1
     assert len(err.splitlines()) == len(bad) + 1 and "no\\nfile.wav: no such file" in err

@@ -54,7 +54,7 @@ def named(folder: Path, utts: list[str]) -> str:
         (["a/", "a"], ["--npy"], "into one file, a.npy"),
         (["a", "a.npy/b"], ["--npy"], "a.npy a file for 'a' and a folder for 'a.npy/b'; rename one"),
         (["a", "b" * 252], ["--npy"], "a NUL or more than 251 bytes between slashes; rename it"),
-        (["a", "b\0"], ["--npy"], "a NUL or more than 251 bytes"),
+        (["a", "b\0"], ["--npy"], "holds a NUL"),
         ([".", "%2E"], ["--npy"], "into one file, %2E.npy"),
     ],
 )
