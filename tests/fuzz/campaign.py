@@ -28,6 +28,7 @@ from structures import mutate
 from targets import TARGETS, Target
 from tries import guarded, peak, rearm, silent, swollen, tried
 
+_LEAST = 10  # tries of a turn, however slow the machine is
 _WATCHED = 0.3  # of the tries: it takes twice the time
 
 
@@ -78,7 +79,8 @@ class Fuzzer:
             write_files(files, self.case)
             reached.new(lambda: judge(self.target.read, self.case))
         before = peak()
-        while time.monotonic() < end:
+        least = self.executions.value + _LEAST
+        while time.monotonic() < end or self.executions.value < least:
             rearm()
             files = mutant(corpus, rng)
             write_files(files, self.case)
@@ -161,10 +163,11 @@ def _campaign(args: argparse.Namespace, home: Path) -> int:
         fuzzer.check_seeds()
     print(f"{len(fuzzers)} targets are ready after {time.monotonic() - begun:.0f} s", flush=True)
     shares = sum(target.share for target in chosen)
-    turns = max(1, round(args.seconds / shares / 10))
-    for _ in range(turns):
-        for fuzzer in fuzzers:
-            fuzzer.run(args.seconds * fuzzer.target.share / shares / turns)
+    turns, end = max(1, round(args.seconds / shares / 10)), time.monotonic() + args.seconds
+    ahead = shares * turns
+    for fuzzer in fuzzers * turns:
+        fuzzer.run(max(0.0, end - time.monotonic()) * fuzzer.target.share / ahead)
+        ahead -= fuzzer.target.share
     found = []
     for path in sorted(set(args.findings.glob("*.json")) - earlier):
         found.append(shrink(Finding.read(path), home / "shrunk" / "case"))
