@@ -55,6 +55,23 @@ def test_a_folder_of_tokens_that_is_broken_is_named(run: Path) -> None:
     assert str(run) not in troubles[0]
 
 
+@pytest.mark.parametrize(
+    "name, value", [("num_groups", 1), ("num_groups", 480), ("num_codes", 3), ("num_codes", 1 << 30)]
+)
+def test_tokens_of_other_codes_than_their_json_s_are_named(run: Path, name: str, value: int) -> None:
+    path = run / "tokens/data/tokens.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    sources, troubles = find_sources(RunFolder(run))
+    assert not sources and f"`{name}` {value}" in troubles[0] and "symbols of 2 codes up to 3" in troubles[0]
+
+
+@pytest.mark.parametrize("symbol", ["99999999999-0", "9" * 5000])
+def test_a_symbol_that_is_no_code_is_named(run: Path, symbol: str) -> None:
+    (run / "tokens/data/dict.txt").write_text(f"{symbol} 1\n")
+    sources, troubles = find_sources(RunFolder(run))
+    assert not sources and "is not a code" in troubles[0]
+
+
 def test_tokens_are_named_for_the_training_that_made_them(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
     path = save_trained(tiny(quantizer="kmeans"), run)
     about = json.loads((run / "tokens/data/tokens.json").read_text())

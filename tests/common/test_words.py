@@ -21,6 +21,14 @@ def test_a_line_ends_in_one_way_alone(end: str) -> None:
     assert len(one_line(text[:-1]).splitlines()) == 1 == len(sentence(text).splitlines())
 
 
+def test_a_message_is_never_longer_than_one_reads_and_ends_in_its_remedy() -> None:
+    said = f"file: `epoch` is {list(range(10_000))}; expected one number: save it anew"
+    shown = sentence(said)
+    assert len(shown) < 3_000 and shown.startswith("file: `epoch` is [0, 1") and " … " in shown
+    assert shown.endswith("9999]; expected one number: save it anew")
+    assert sentence(said[:3_000]) == said[:3_000]
+
+
 def test_names_in_a_column_can_be_told_apart() -> None:
     names = ["a\tb", "a\\tb", "a\nb", "a\\\nb", "a b", "a\udcffb", "zwölf"]
     shown = [one_line(name) for name in names]

@@ -180,3 +180,11 @@ def test_real_tables_read(real_data: Path) -> None:
     manifest = Manifest(real_data / "fsdd" / "train.tsv")
     assert len(manifest) == 2000 and os.path.isfile(manifest[0].path)
     assert set(manifest.column("words")) == {*"zero one two three four five six seven eight nine".split()}
+
+
+def test_columns_that_are_not_utf_8_are_in_the_digest_too(tmp_path: Path) -> None:
+    digests = set()
+    for name in (b"\xff", b"\xfe", b"x"):
+        (tmp_path / "m.tsv").write_bytes(b"/c\n# path\tsamples\t" + name + b"\na.wav\t1\tz\n")
+        digests.add(Manifest(tmp_path / "m.tsv").rows_digest)
+    assert len(digests) == 3

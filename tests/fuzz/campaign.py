@@ -10,20 +10,13 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import faulthandler
-import logging
 import mmap
-import os
 import random
-import resource
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
@@ -33,91 +26,10 @@ from judge import PACKAGE, judge
 from reached import Reached
 from structures import mutate
 from targets import TARGETS, Target
+from tries import guarded, peak, rearm, silent, swollen, tried
 
-CPU_SECONDS, WALL_SECONDS = 10, 120  # of one execution; beyond them it hangs
-MEMORY = 1 << 30  # bytes that one may take
-_RSS = 1 if sys.platform == "darwin" else 1024  # bytes of a unit of ru_maxrss
-
-
-def guarded(work: Callable[[Callable[[], None]], None]) -> str:
-    """Runs it in a process of its own; why that died, or "". It calls what it is given before each try."""
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            _silence()
-            _bound_memory()
-            work(_rearm)
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(process, 0)
-    if not os.WIFSIGNALED(status):
-        return "" if os.WEXITSTATUS(status) == 0 else f"exit status {os.WEXITSTATUS(status)}"
-    died = os.WTERMSIG(status)
-    if died == signal.SIGPROF:
-        return f"hangs: more than {CPU_SECONDS} seconds of CPU"
-    return f"hangs: waits for {WALL_SECONDS} s" if died == signal.SIGALRM else signal.Signals(died).name
-
-
-def _rearm() -> None:
-    """The clocks by which the system ends a process that hangs, in C too."""
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
-
-
-def _silence() -> None:
-    faulthandler.disable()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    logging.disable(logging.CRITICAL)
-    for sign in (signal.SIGPROF, signal.SIGALRM):
-        signal.signal(sign, signal.SIG_DFL)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """The same for a block."""
-    kept, nothing = [os.dup(descriptor) for descriptor in (1, 2)], os.open(os.devnull, os.O_RDWR)
-    try:
-        os.dup2(nothing, 1), os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept[0], 1), os.dup2(kept[1], 2)
-
-
-def _bound_memory() -> None:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:  # not Linux: what was taken is looked at afterwards alone
-        return
-    most = pages * mmap.PAGESIZE + 2 * MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-
-
-def tried(target: Target, files: Files, folder: Path) -> str:
-    """What one execution did wrong, in a process of its own."""
-    write_files(files, folder)
-    said = folder.with_name("said")
-    said.write_text("")
-
-    def work(rearm: Callable[[], None]) -> None:
-        rearm()
-        before = _peak()
-        why = judge(target.read, folder)
-        said.write_text(why or _swollen(before))
-
-    return guarded(work) or said.read_text()
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS
-
-
-def _swollen(before: int) -> str:
-    taken = _peak() - before
-    return f"takes {taken >> 20} MiB" if taken > MEMORY // 2 else ""
+_LEAST = 10  # tries of a turn, however slow the machine is
+_WATCHED = 0.3  # of the tries: it takes twice the time
 
 
 class Fuzzer:
@@ -137,9 +49,9 @@ class Fuzzer:
     def check_seeds(self) -> None:
         """Each is read as it is, or there is nothing to learn from mutants."""
         for folder in sorted(self.corpus.iterdir()):
-            if why := tried(self.target, read_files(folder), self.case):
+            if why := tried(self.target.read, read_files(folder), self.case):
                 raise SystemExit(f"{self.target.name}: its own seed {folder.name} is not read: {why}")
-            with _silent():
+            with silent():
                 self.target.read(_copied(read_files(folder), self.case))
 
     def run(self, seconds: float) -> None:
@@ -147,18 +59,18 @@ class Fuzzer:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.rounds += 1
-            why = guarded(lambda rearm: self._work(rearm, end))
+            why = guarded(lambda: self._work(end))
             if why:
                 self.deaths += 1
                 files = read_files(self.case)
-                if again := tried(self.target, files, self.case):  # not slow through being watched alone
+                if again := tried(self.target.read, files, self.case):  # not slow through being watched alone
                     self._keep(Finding(self.target.name, again, files, self._seed))
 
     @property
     def _seed(self) -> str:
         return f"{self.seed}/{self.target.name}/{self.rounds}/{self.executions.value}"
 
-    def _work(self, rearm: Callable[[], None], end: float) -> None:
+    def _work(self, end: float) -> None:
         rng = random.Random(f"{self.seed}/{self.target.name}/{self.rounds}")
         corpus = [read_files(folder) for folder in sorted(self.corpus.iterdir())]
         reached = Reached(PACKAGE)
@@ -166,19 +78,21 @@ class Fuzzer:
             rearm()
             write_files(files, self.case)
             reached.new(lambda: judge(self.target.read, self.case))
-        peak = _peak()
-        while time.monotonic() < end:
+        before = peak()
+        least = self.executions.value + _LEAST
+        while time.monotonic() < end or self.executions.value < least:
             rearm()
             files = mutant(corpus, rng)
             write_files(files, self.case)
             said: list[str] = []
             rearm()
             self.executions.value += 1
-            new = reached.new(lambda: said.append(judge(self.target.read, self.case)))  # noqa: B023
-            why = said[0] or _swollen(peak)
+            attempt = lambda: said.append(judge(self.target.read, self.case))  # noqa: B023, E731
+            new = reached.new(attempt) if rng.random() < _WATCHED else attempt()
+            why = said[0] or swollen(before)
             if why:
                 self._keep(Finding(self.target.name, why, files, self._seed))
-                peak = _peak()
+                before = peak()
             elif new:
                 corpus.append(files)
                 write_files(files, self.corpus / f"{len(corpus):06d}")
@@ -215,13 +129,13 @@ def mutant(corpus: list[Files], rng: random.Random) -> Files:
 
 def shrink(finding: Finding, folder: Path, tries: int = 60) -> Finding:
     """The same finding with fewer bytes, as far as so many tries lead."""
-    target, first = TARGETS[finding.target], finding.why.splitlines()[0]
+    read, first = TARGETS[finding.target].read, finding.why.splitlines()[0]
     files = dict(finding.files)
     parts = [(name, parts, i) for parts in (2, 4, 8, 16, 32) for name in files for i in range(parts)]
     for name, num_parts, i in parts[:tries]:
         size = len(files[name])
         less = files[name][: size * i // num_parts] + files[name][size * (i + 1) // num_parts :]
-        if len(less) < size and tried(target, {**files, name: less}, folder).splitlines()[:1] == [first]:
+        if len(less) < size and tried(read, {**files, name: less}, folder).splitlines()[:1] == [first]:
             files[name] = less
     return Finding(finding.target, finding.why, files, finding.seed)
 
@@ -249,10 +163,11 @@ def _campaign(args: argparse.Namespace, home: Path) -> int:
         fuzzer.check_seeds()
     print(f"{len(fuzzers)} targets are ready after {time.monotonic() - begun:.0f} s", flush=True)
     shares = sum(target.share for target in chosen)
-    turns = max(1, round(args.seconds / shares / 10))
-    for _ in range(turns):
-        for fuzzer in fuzzers:
-            fuzzer.run(args.seconds * fuzzer.target.share / shares / turns)
+    turns, end = max(1, round(args.seconds / shares / 10)), time.monotonic() + args.seconds
+    ahead = shares * turns
+    for fuzzer in fuzzers * turns:
+        fuzzer.run(max(0.0, end - time.monotonic()) * fuzzer.target.share / ahead)
+        ahead -= fuzzer.target.share
     found = []
     for path in sorted(set(args.findings.glob("*.json")) - earlier):
         found.append(shrink(Finding.read(path), home / "shrunk" / "case"))
@@ -266,7 +181,8 @@ def _campaign(args: argparse.Namespace, home: Path) -> int:
     total = sum(fuzzer.executions.value for fuzzer in fuzzers)
     print(f"seed {args.seed}: {total:,} executions, {len(found)} findings")
     for finding in found:
-        print(f"  {args.findings / finding.name}: {finding.why.splitlines()[0]}")
+        print(f"\n{args.findings / finding.name}: {finding.why}")
+        print(tried(TARGETS[finding.target].read, finding.files, home / "shrunk" / "case"))
     return 1 if found else 0
 
 

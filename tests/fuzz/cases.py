@@ -29,10 +29,10 @@ class Finding:
         return f"{self.target}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.json"
 
     def write(self, folder: Path) -> Path:
-        """A json; what is text stands in it as text."""
+        """A json with the first line of `why`; what is text stands in it as text."""
         folder.mkdir(parents=True, exist_ok=True)
         held = {name: _held(content) for name, content in sorted(self.files.items())}
-        said = {"target": self.target, "why": self.why, "seed": self.seed, "files": held}
+        said = {"target": self.target, "why": self.why.splitlines()[0], "seed": self.seed, "files": held}
         path = folder / self.name
         path.write_text(json.dumps(said, indent=1) + "\n")
         return path

@@ -96,8 +96,8 @@ def test_emissions_of_other_columns_than_the_units_are_named(tmp_path: Path, col
     about = FEATURES.read_about(tmp_path)
     writer = FeatureWriter(tmp_path, "dev", np.float32, columns)
     writer.add(rows(3, columns=columns))
-    writer.publish([("x", 3)], about)
-    with pytest.raises(FeatureError, match=rf"dev\.npy: its `dim` is {columns}, features\.json says 5"):
+    writer.publish([("x", 3)], {**about, "dim": columns})
+    with pytest.raises(FeatureError, match=rf"dev\.npy: has {columns} columns, features\.json names others"):
         read_emissions(tmp_path, "dev")
 
 
@@ -120,3 +120,14 @@ def test_a_device_in_a_file_s_place_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dev.ids")
     with pytest.raises(OutputError, match=r"dev\.ids: is a pipe"):
         write(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_emissions_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> None:
+    with EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, STEPS) as writer:
+        writer.add("good", rows(3))
+        writer.add("bad", np.where(rows(3) > 0, value, rows(3)))
+    saved = read_emissions(tmp_path, "dev")
+    assert len(saved[0]) == 3
+    with pytest.raises(FeatureError, match=r"dev.npy: the emissions of 'bad' are no numbers"):
+        saved[1]

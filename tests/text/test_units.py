@@ -66,3 +66,16 @@ def test_what_cannot_be_is_said_in_a_sentence() -> None:
         Units((BLANK, "a", "1"), blank=0, repeats=("1",), loss=LOSS_KINDS["ctc"])
     with pytest.raises(ValueError, match="`loss` is 'transducer'; expected one of ctc, asg"):
         loss_kind("transducer")
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(("symbols", 5), ("symbols", "ab"), ("symbols", [BLANK, ["a"]]), ("repeats", None), ("kind", ["a"])),
+        *(("blank", 7), ("blank", -1), ("blank", True), ("blank", "0"), ("loss", ["ctc"])),
+    ],
+)
+def test_units_of_a_file_have_their_types(name: str, value: object) -> None:
+    held = {**ctc_units(LETTERS).to_json(), name: value}
+    with pytest.raises(ValueError, match=f"`{name}`.*; expected"):
+        Units.from_json(held)

@@ -55,14 +55,12 @@ class TokenSource(CodeSource):
     @classmethod
     def of(cls, name: str, folder: Path) -> TokenSource:
         about = TOKENS.read_about(folder)
-        return cls(
-            name,
-            str(folder),
-            int(about["num_groups"]),
-            int(about["num_codes"]),
-            FrameTimes(*(int(about[key]) for key in ("stride", "receptive_field", "sample_rate"))),
-            {split: TokenFrames(folder, split) for split in TOKENS.splits(folder)},
-        )
+        num_groups, num_codes = int(about["num_groups"]), int(about["num_codes"])
+        times = FrameTimes(*(int(about[key]) for key in ("stride", "receptive_field", "sample_rate")))
+        frames = {split: TokenFrames(folder, split) for split in TOKENS.splits(folder)}
+        for each in frames.values():
+            each.check_codes(num_groups, num_codes)
+        return cls(name, str(folder), num_groups, num_codes, times, frames)
 
     @property
     def known(self) -> dict[str, list[Utterance]]:

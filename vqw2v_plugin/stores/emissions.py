@@ -42,10 +42,11 @@ class SavedEmissions:
 
     def __getitem__(self, index: int) -> Matrix:
         rows = np.array(self.store[index], np.float32)
-        if not np.isfinite(rows.max(initial=0.0)):  # NaN wins a maximum; -inf is a probability of 0
+        if not np.isfinite(rows.max(1, initial=-np.inf)).all():  # NaN wins a maximum
             where = f"{self.store.folder / self.store.split}.npy"
             raise FeatureError(
-                f"{where}: the emissions of {self.utts[index]!r} are no numbers; did training diverge? save them anew"
+                f"{where}: the emissions of {self.utts[index]!r} are no numbers; did training diverge? save "
+                "them anew"
             )
         return rows
 
