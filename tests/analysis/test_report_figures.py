@@ -1,6 +1,8 @@
 """The page's drawings: pictures, axes, charts; in a browser they are tested by test_report_command."""
 
 import base64
+import json
+import re
 import struct
 import xml.etree.ElementTree as ET
 import zlib
@@ -95,6 +97,55 @@ def test_a_heat_map_tells_each_cell() -> None:
     assert len(images) == 2  # for light and for dark
     shades, _ = read_png(base64.b64decode(images[0].partition(",")[2]))
     assert shades.tolist() == [[63, 45, 0], [0, 45, 0], [0, 0, 63]]  # 63 times the root of the share
+
+
+def test_a_heat_map_tells_each_token_s_share_and_names_what_phones_there_is_room_for() -> None:
+    phones = [f"p{i:03d}" for i in range(200)]
+    codes = np.concatenate([np.zeros(150, int), np.ones(50, int)])[:, None]
+    root = ET.fromstring(figures.heat_map(phone_code_table(codes, phones)))
+    told = json.loads(str(root.get("data-told")))
+    assert dict(zip(told["columns"], told["shares"], strict=True)) == {"0": 75, "1": 25}
+    named = [e for e in root if e.tag == "text"][:-1]
+    assert [e.text for e in named] == told["rows"][::2]
+    few = ET.fromstring(figures.heat_map(phone_code_table(codes[:40], phones[:40])))
+    assert len([e for e in few if e.tag == "text"]) == 40 + 1
+
+
+def test_of_many_ranks_the_first_are_all_there_and_each_has_its_own_tip_and_place() -> None:
+    points = [(float(rank), 0.5 / rank) for rank in range(1, 1001)]
+    root = ET.fromstring(figures.rank_chart({"a": points}, {"a": [str(rank) for rank in range(1, 1001)]}))
+    (told,) = json.loads(str(root.get("data-told")))
+    ranks = np.array([int(tip) for tip in told["tips"]])
+    assert ranks[:9].tolist() == [*range(1, 10)] and ranks[-1] == 1000 and 80 < len(ranks) <= 160
+    wanted = 46 + (928 - 46) * np.log(ranks) / np.log(1000)
+    assert [x for x, _ in told["at"]] == pytest.approx(wanted.tolist(), abs=0.06)
+
+
+def test_bars_are_as_wide_as_there_is_room_and_as_tall_as_their_shares() -> None:
+    root = ET.fromstring(figures.code_bars(np.array([4, 2, 0, 1]), "label"))
+    path = next(str(e.get("d")) for e in root if e.tag == "path")
+    # 75 wide for each code, with a gap of 1
+    bars = [tuple(map(float, bar)) for bar in re.findall(r"M([\d.]+) [\d.]+v-([\d.]+)h([\d.]+)", path)]
+    assert bars == [
+        (0.5, 64.0, 74.0),
+        (75.5, 32.0, 74.0),
+        (225.5, 16.0, 74.0),
+    ]
+
+
+@pytest.mark.parametrize(("number", "dots"), [(2, 2), (40, 40), (41, 0)])
+def test_the_points_of_a_short_curve_are_dots(number: int, dots: int) -> None:
+    points = [(float(i), 1.0 + i) for i in range(number)]
+    root = ET.fromstring(figures.learning_curve("loss", {"a": points}, {}))
+    assert sum(e.tag == "circle" for e in root.iter()) == dots
+
+
+def test_errors_lie_on_one_scale_from_0_to_the_largest() -> None:
+    root = ET.fromstring(figures.spans([("z", 0.1, 0.3), ("c", 0.2, None)]))
+    places = {e.get("class"): float(e.get("cx", 0)) for e in root.iter() if e.get("cy") == "23"}
+    assert 250 < places["within"] < places["across"] < 924
+    assert (places["across"] - 250) / (places["within"] - 250) == pytest.approx(3, abs=0.01)
+    assert "z 10.0\u202f% and 30.0\u202f%; c 20.0\u202f%" in str(root.get("aria-label"))
 
 
 def test_bars_stand_for_codes_and_unused_ones_have_none() -> None:
