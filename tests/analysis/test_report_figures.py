@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.analysis.phone_codes import phone_code_table
-from vqw2v_plugin.analysis.report_page import clips, figures
+from vqw2v_plugin.analysis.report_page import clips, figures, page
 from vqw2v_plugin.analysis.report_page.png import png, ramp
 from vqw2v_plugin.analysis.report_page.svg import Axis, percent, say
 from vqw2v_plugin.corpora.manifest import Utterance
@@ -58,6 +58,27 @@ def test_a_logarithmic_axis_is_even_in_factors() -> None:
     axis = Axis.of([1, 1000], 0, 300, log=True)
     assert [axis(value) for value in (1, 10, 100, 1000)] == pytest.approx([0, 100, 200, 300])
     assert axis.ticks() == pytest.approx([1, 10, 100, 1000])
+
+
+@pytest.mark.parametrize(
+    ("values", "log", "ticks"),
+    [
+        ([0, 9.4], False, [0, 2.5, 5, 7.5]),
+        ([0, 3.7], False, [0, 1, 2, 3]),
+        ([0, 700], False, [0, 200, 400, 600]),
+        ([1, 6], True, [1, 2, 5]),
+        ([0.03, 0.3], True, [0.05, 0.1, 0.2]),
+        ([1, 1e4], True, [1, 10, 100, 1000, 1e4]),
+    ],
+)
+def test_ticks_are_round(values: list[float], log: bool, ticks: list[float]) -> None:
+    assert Axis.of(values, 0, 100, log).ticks() == pytest.approx(ticks)
+
+
+def test_an_axis_of_values_above_0_that_begin_near_it_begins_at_0() -> None:
+    found = {low: Axis.of([low, 10], 0, 100).low for low in (-1, 0, 0.5, 5)}
+    assert found == {-1: pytest.approx(-1.66), 0: 0, 0.5: 0, 5: pytest.approx(4.7)}
+    assert Axis.of([5, 10], 0, 100).high == pytest.approx(10.3)
 
 
 def test_values_are_said_shortly() -> None:
@@ -159,6 +180,29 @@ def test_a_tones_energy_lies_at_its_frequency() -> None:
     shades = clips.spectrogram(wav)
     loudest = shades[:, shades.shape[1] // 2].argmax()
     assert shades.shape[0] - 1 - loudest == pytest.approx(2000 / 8000 * (shades.shape[0] - 1), abs=1)
+
+
+def test_a_spectrogram_shows_fifty_decibels_and_names_its_kilohertz() -> None:
+    seconds = np.arange(clips.RATE) / clips.RATE
+    wav = np.zeros(clips.RATE, np.float32)
+    for hertz, decibels in ((1000, 0), (2000, 25 + 6), (4000, 60 + 12)):  # an octave is tilted by 6 dB
+        wav += (0.5 * 10 ** (-decibels / 20) * np.sin(2 * np.pi * hertz * seconds)).astype(np.float32)
+    middle = clips.spectrogram(wav)[::-1][:, 60].astype(int)
+    assert [int(middle[hertz * 512 // clips.RATE]) for hertz in (1000, 2000, 4000)] == [
+        31,
+        pytest.approx(15.5, abs=1),
+        0,
+    ]
+    figure = clips.ClipView(Utterance("", clips.RATE, utt="u"), wav, ()).figure()
+    places = {e.text: float(e.get("y", 0)) for e in ET.fromstring(figure).iter() if e.tag == "text"}
+    heights = [places[f"{kilohertz} kHz"] for kilohertz in (0, 2, 4, 6, 8)]
+    assert heights == sorted(heights, reverse=True) and heights[2] == pytest.approx(8 + 132 / 2 + 4)
+
+
+def test_columns_of_numbers_stand_to_the_right_and_anchors_are_plain() -> None:
+    markup = page.table(["a", "b"], [["1", "2"]], (1,))
+    assert '<th>a</th><th class="n">b</th>' in markup and '<td>1</td><td class="n">2</td>' in markup
+    assert page.anchor("(ABX) errors!") == "abx--errors"
 
 
 def test_chosen_utterances_are_of_different_speakers_and_fit_the_page() -> None:
