@@ -40,6 +40,20 @@ def test_a_picture_comes_back_from_its_png() -> None:
     assert (back == pixels).all() and palette == bytes([0, 0, 0, 30, 20, 10, 60, 40, 20, 90, 60, 30])
 
 
+def test_a_picture_s_colours_may_let_what_lies_below_through() -> None:
+    colours, pixels = [(0, 0, 0)] * 2, np.zeros((1, 1), np.uint8)
+    plain, clear = png(pixels, colours), png(pixels, colours, [0, 128])
+    chunk = b"tRNS" + bytes([0, 128])
+    assert b"tRNS" not in plain
+    assert struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) in clear
+    read_png(clear)
+
+
+def test_one_value_alone_has_a_logarithmic_axis() -> None:
+    axis = Axis.of([5, 5], 0, 100, log=True)
+    assert (axis(5), axis(50)) == (0, 100)
+
+
 def test_pixels_beyond_the_palette_are_refused() -> None:
     with pytest.raises(ValueError, match="palette"):
         png(np.full((2, 2), 3, np.uint8), [(0, 0, 0)] * 3)
