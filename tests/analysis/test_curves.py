@@ -147,6 +147,13 @@ def test_of_two_logs_the_one_that_goes_further_counts() -> None:
     assert best_log(["", ""]).updates == 0
 
 
+def test_the_last_log_that_failed_says_how_it_ended() -> None:
+    failed = "Traceback (most recent call last):\nValueError: {}\n"
+    texts = [inner(100, 3.1), failed.format("first"), failed.format("second"), ""]
+    assert best_log(texts).failure == "ValueError: second" and best_log(texts).updates == 100
+    assert best_log(texts[:1]).failure == ""
+
+
 @pytest.mark.parametrize("text", ["", "\x00\x01", "[train_inner]", f"{HYDRA}[train_inner][INFO] - {{broken"])
 def test_what_is_no_log_gives_no_points(text: str) -> None:
     assert not parse_log(text).points

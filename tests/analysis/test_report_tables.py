@@ -1,5 +1,6 @@
 """The report's tables of codes, phones and results: each figure in its column, under its head."""
 
+import dataclasses
 import html
 import re
 from pathlib import Path
@@ -80,6 +81,34 @@ def test_a_heat_map_of_many_tokens_says_of_how_many_frames_it_is(
     share = sum(sorted(counts.counts.sum(0).tolist())[-2:]) / counts.num_frames
     wanted = f"the 2 most frequent of 4 tokens, {100 * share:.0f}{NARROW} of the frames"
     assert wanted in codes.phones_section(view).body
+
+
+@pytest.mark.parametrize(("tokens", "note"), [(240, ""), (241, "the 240 most frequent of 241 tokens")])
+def test_a_heat_map_has_as_many_columns_as_can_be_told_apart(run: Path, tokens: int, note: str) -> None:
+    view, many = view_of(run), np.arange(tokens)[:, None]
+    table = phone_code_table(many, ["a"] * tokens)
+    view.__dict__["statistics"] = [dataclasses.replace(view.statistics[0], table=table)]
+    body = codes.phones_section(view).body
+    assert note in body and ("most frequent of" in body) == bool(note)
+
+
+def test_unused_codes_are_counted_group_by_group_and_ranks_begin_at_1(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (each,) = view_of(run).statistics
+    usage = dataclasses.replace(each.usage, used=(4, 1), perplexity=(3.5, 1.0))
+    notes = re.findall("perplexity [^<]*</span>", codes._groups(dataclasses.replace(each, usage=usage)))
+    assert notes == ["perplexity 3.5; all in use</span>", "perplexity 1.0; 3 unused</span>"]
+    drawn: list[Any] = []
+    monkeypatch.setattr(codes, "rank_chart", lambda *told: drawn.append(told) or "")
+    codes._zipf([each])
+    ((series, tips),) = drawn
+    shares = [share for _, share in each.ranks]
+    assert series == {"tokens": list(zip(range(1, 5), shares, strict=True))}
+    assert [tip.partition(" of")[0] for tip in tips["tokens"]] == [
+        f"rank {i}: token {token}, {100 * share:.3f}{NARROW}"
+        for i, (token, share) in enumerate(each.ranks, 1)
+    ]
 
 
 def test_a_phone_has_up_to_six_tokens_the_most_frequent_first() -> None:

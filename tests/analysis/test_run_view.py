@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from small_run import FIELD, RATE, STRIDE, make_run, mark, rows_of, save_trained
 
+from vqw2v_plugin.analysis import run_view
 from vqw2v_plugin.analysis.code_sources import CodeSource, find_sources
 from vqw2v_plugin.analysis.phone_codes import Codes, FrameTimes, phone_code_table
 from vqw2v_plugin.analysis.report_page.assemble import _stages, _tiles
@@ -170,3 +171,26 @@ def test_counts_of_a_long_split_come_from_all_over_it(run: Path, tiny: Callable[
     rows = view._budget(view.sources[0], rows_of(run))
     numbers = [int(row.utt[-2:]) for row in rows]
     assert numbers == sorted(numbers) and np.ptp(numbers) >= 3
+
+
+def test_of_tokens_as_many_frames_are_counted_as_can_be_read_quickly(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most, utterances in ((6 * 100, 6), (2.5 * 100, 3)):  # a hundred frames a second, a second each
+        monkeypatch.setattr(run_view, "_MOST_FRAMES", most)
+        (each,) = RunView(RunFolder(run), PageOptions(encode_minutes=0)).statistics
+        assert each.num_utterances == utterances
+
+
+def test_a_split_that_is_asked_for_is_counted_or_none_is(run: Path) -> None:
+    data = run / "corpus/data"
+    text = (data / "test.tsv").read_text().replace("speaker", "stranger")
+    for i in range(6):
+        (data / f"stranger{i % 3}-{i:02d}.wav").write_bytes(
+            (data / f"speaker{i % 3}-{i:02d}.wav").read_bytes()
+        )
+    (data / "dev.tsv").write_text(text)
+    assert [each.split for each in RunView(RunFolder(run), PageOptions(split="test")).statistics] == ["test"]
+    view = RunView(RunFolder(run), PageOptions(split="dev"))  # its utterances have no tokens
+    assert view.statistics == []
+    assert view.troubles == ["tokens has no codes for dev: is it of another corpus?"]

@@ -19,6 +19,7 @@ from stock_files import SMALL, stock_model, write_2019, write_today
 
 import vqw2v_plugin
 from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.stock_wav2vec import wav2vec_settings_of_stock
 from vqw2v_plugin.checkpoints.travel import export_folder
@@ -129,10 +130,18 @@ def test_what_cannot_be_imported_is_said(tmp_path: Path, changes: dict[str, Any]
     assert says in str(caught.value) and str(tmp_path / "stock.pt") in str(caught.value)
 
 
-def test_foreign_options_are_named_and_foreign_weights_refused(tmp_path: Path) -> None:
+def test_foreign_options_are_named_and_foreign_weights_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model, options = stock_model(vq_type="kmeans")
     write_today(tmp_path / "stock.pt", model, {**options, "my_option": 3})
     assert import_stock(tmp_path / "stock.pt").ignored == ["my_option"]
+    stock, ours = str(tmp_path / "stock.pt"), str(tmp_path / "ours.pt")
+    assert main(["import", stock, ours]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"vqw2v: warning: {stock}: option `my_option` is not stock's; ignored\n"
+    parameters = sum(p.numel() for p in load_network(ours).network.parameters())
+    assert shown.out.startswith(f"{ours}: ") and shown.out.endswith(f", {parameters:,} parameters\n")
     model.extra = torch.nn.Linear(2, 2)
     write_today(tmp_path / "stock.pt", model, options)
     with pytest.raises(CheckpointError, match=r"stock\.pt: weight 'extra\.weight' of stock's has no place"):

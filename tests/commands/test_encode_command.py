@@ -46,6 +46,7 @@ def test_encode_prints_a_line_a_file(
     lines = capsys.readouterr().out.splitlines()
     tokenizer = Tokenizer.load(checkpoint)
     assert [line.split("\t")[0] for line in lines] == good
+    assert {line.count("\t") for line in lines} == {1}
     for path, line in zip(good, lines, strict=True):
         assert torch.equal(tokenizer.parse(line.split("\t")[1]), tokenizer.encode_file(path))
     wav, rate = sf.read(files[4], dtype="float32")
