@@ -169,3 +169,11 @@ def test_settings_at_the_edge_of_what_has_a_meaning_are_refused(settings: dict, 
         VqWav2VecConfig(**settings)
     assert says in str(caught.value)
     VqWav2VecConfig(prediction_gain=0.0)
+
+
+def test_a_quantizer_without_codes_may_have_a_loss(tiny: Tiny) -> None:
+    network = tiny(quantizer="none")
+    assert network.objective(WAV, quantizer_weight=1.0).quantizer is None
+    network.quantizer.loss_weight = 0.5
+    found = network.objective(WAV, quantizer_weight=1.0)
+    assert found.quantizer is not None and found.quantizer == 0
