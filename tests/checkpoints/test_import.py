@@ -105,6 +105,36 @@ def test_a_switch_of_2019_takes_all_negatives_from_the_batch() -> None:
         assert (settings["num_negatives"], settings["cross_sample_negatives"]) == expected
 
 
+def test_a_switch_of_2019_becomes_a_number() -> None:
+    for switch in (True, False):
+        settings = wav2vec_settings_of_stock({"cross_sample_negatives": switch, "num_negatives": 7})
+        assert type(settings["cross_sample_negatives"]) is type(settings["num_negatives"]) is int
+    assert wav2vec_settings_of_stock({"offset": 3})["offset"] == "3"
+    assert (
+        wav2vec_settings_of_stock({"offset": "auto", "dropout": None, "_name": "x"})
+        .keys()
+        .isdisjoint({"dropout", "_name"})
+    )
+
+
+@pytest.mark.parametrize("infonce", [True, False])
+def test_the_loss_the_projection_and_the_name_of_a_stock_file_are_kept(tmp_path: Path, infonce: bool) -> None:
+    model, options = stock_model(
+        vq_type="none", project_features="new", conv_aggregator_layers="[(32, 2, 1)]"
+    )
+    write_today(tmp_path / "stock.pt", model, {**options, "infonce": infonce, "_name": "audio_cpc"})
+    imported = import_stock(tmp_path / "stock.pt")
+    assert imported.infonce is infonce and imported.loaded.network.config.quantizer_position == "encoder"
+    network = imported.loaded.network
+    stock = dict(model.named_parameters())
+    for name, ours in (("feature_aggregator", network.context), ("project_features", network.target_context)):
+        weight = stock[f"{name}.conv_layers.0.1.weight"]
+        assert torch.equal(ours.layers[0].conv.weight, weight)
+    assert not torch.equal(
+        network.context.layers[0].conv.weight, network.target_context.layers[0].conv.weight
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

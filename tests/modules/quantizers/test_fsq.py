@@ -83,3 +83,9 @@ def test_its_gradient_passes_the_rounding_unchanged() -> None:
 def test_vectors_begin_as_wide_to_either_side() -> None:
     expand = make(vq_vars=64, vq_groups=2, vq_dim=512).expand
     assert expand.min() < -0.95 and expand.max() > 0.95 and abs(expand.mean().item()) < 0.1
+
+
+def test_numbers_of_16_bit_are_bounded_in_32() -> None:
+    """Next to where it rounds up and down, bfloat16 cannot tell a number from its neighbour."""
+    quantizer, z = make(vq_vars=64, vq_groups=2).bfloat16(), torch.randn(1, 3, 12).bfloat16()
+    assert quantizer._bounded(z).dtype == torch.float32 and quantizer(z).x.dtype == torch.bfloat16

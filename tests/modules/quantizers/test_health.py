@@ -43,6 +43,13 @@ def test_a_discarded_update_leaves_no_trace() -> None:
     assert all(torch.equal(buffer, before[name]) for name, buffer in health.named_buffers())
 
 
+def test_what_is_counted_is_kept_with_the_weights_of_a_model_that_has_codes() -> None:
+    health, resumed = updates(CodebookHealth(1, 3), [1, 1, 0], [1, 0, 0]), CodebookHealth(1, 3)
+    resumed.load_state_dict(health.state_dict())
+    assert resumed.idle.tolist() == [[0, 1, 2]] and torch.equal(resumed.window, health.window)
+    assert not CodebookHealth(0, 0).state_dict()
+
+
 def test_the_window_forgets() -> None:
     health = updates(CodebookHealth(1, 2), *[[10.0, 0.0]] * 50, *[[0.0, 10.0]] * 300)
     assert health.share().item() < 0.05
