@@ -154,6 +154,10 @@ def test_what_does_not_fit_is_named(store: TokenStore, tmp_path: Path) -> None:
         Masking(stdev=float("nan"))
     with pytest.raises(TokenError, match=r"has ids \d+ to \d+, but dict.txt names 0 to 6"):
         MaskedTokenDataset(store, Symbols(("1", "2")), 1000, Masking())[0]
+    names = Symbols(SYMBOLS.lines[:-2])  # 48 codes and <mask>
+    highest = next(i for i, utt in enumerate(store) if 53 in utt)
+    with pytest.raises(TokenError, match=rf"utterance {highest} has ids 4 to 53, but dict.txt names 0 to 52"):
+        [dataset[i] for dataset in [MaskedTokenDataset(store, names, 1000, Masking())] for i in range(7)]
     with TokenWriter(tmp_path, "none", 100) as writer:
         writer.add("u", 1, [])
     with pytest.raises(TokenError, match="holds no tokens"):
