@@ -66,3 +66,13 @@ def test_what_cannot_be_is_said_in_a_sentence() -> None:
         Units((BLANK, "a", "1"), blank=0, repeats=("1",), loss=LOSS_KINDS["ctc"])
     with pytest.raises(ValueError, match="`loss` is 'transducer'; expected one of ctc, asg"):
         loss_kind("transducer")
+
+
+def test_a_boundary_that_is_there_is_not_put_there_again() -> None:
+    units = asg_units(LETTERS, num_repeats=1)
+    assert units.encode(["|", "a", "|"]) == units.encode(["a", "|"]) == units.columns(["|", "a", "|"])
+
+
+def test_the_boundary_is_the_silence_where_there_is_one() -> None:
+    assert ctc_units(["sil", "a", "|"]).silence == 3 and ctc_units(["a", "SIL", "sil"]).silence == 3
+    assert ctc_units(["a"]).silence == -1
