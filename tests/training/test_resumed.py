@@ -135,7 +135,7 @@ def test_mappings_are_compared_by_what_they_hold() -> None:
         ("model.vq_temp", "(2.0, 0.5)"),
         ("task.normalize", "false"),
         ("task.normalize", "False"),
-        ("model.compile", "FALSE"),
+        ("task.normalize", " FALSE"),
         ("model.an_option_of_later", 3),
     ],
 )
