@@ -53,6 +53,10 @@ def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
         VqContrastiveCriterion(None, loss_weights=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"`loss_weights` is \[nan\]; expected a number"):
         VqContrastiveCriterion(None, loss_weights=[math.nan])
+    with pytest.raises(ValueError, match="expected a number"):
+        VqContrastiveCriterion(None, loss_weights=[math.inf])
+    with pytest.raises(ValueError, match="expected one weight"):
+        VqContrastiveCriterion(None, loss_weights=[])
 
 
 def test_the_objective_is_the_network_s_and_the_criterion_s_options_reach_it(tiny: Build) -> None:
@@ -94,8 +98,19 @@ def test_logs_of_two_batches_are_means_over_predictions(tiny: Build) -> None:
     counts = sum(log["code_counts"] for log in logs)
     assert found["code_perplexity"] == pytest.approx(count_perplexity(counts).mean().item(), abs=2e-3)
     assert found["temp"] == pytest.approx(2.0)
-    assert found["skipped"] == 2
+    softmax = [float(log["prob_perplexity"]) for log in logs]
+    assert all(1 <= perplexity <= counts.size(1) for perplexity in softmax)
+    assert found["prob_perplexity"] == pytest.approx(sum(softmax) / 2, abs=2e-3)
+    assert found["skipped"] == 2 and found["ntokens"] == 4 * 2000 and found["nsentences"] == 4
     assert 0 <= found["accuracy"] <= 1
+
+
+def test_the_means_of_an_epoch_are_over_its_predictions() -> None:
+    with metrics.aggregate(new_root=True) as epoch:
+        for size, loss, correct in ((10, 30.0, 5), (90, 90.0, 90)):
+            VqContrastiveCriterion.reduce_metrics([{"sample_size": size, "loss": loss, "correct": correct}])
+    found = epoch.get_smoothed_values()
+    assert found["loss"] == pytest.approx(1.2 / math.log(2), abs=1e-3) and found["accuracy"] == 0.95
 
 
 def test_infonce_logs_its_chance_level_for_equal_scores(tiny: Build) -> None:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.criterions.vq_error import VqErrorConfig, VqErrorScorer
 
 
 def scorer(**settings: object):
@@ -62,6 +63,26 @@ def test_labels_are_joined_to_words(reference: str, hypothesis: str) -> None:
         built.add_string(reference, hypothesis)
     assert (words.errors.substitutions, words.errors.length) == (1, 2)
     assert (characters.errors.substitutions, characters.errors.length) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis"),
+    [("t h e |", "t h e"), ("t h e", "t h e |"), ("▁t he", "t he"), ("t he", "▁t he")],
+)
+def test_either_side_tells_that_both_are_labels(reference: str, hypothesis: str) -> None:
+    built = scorer()
+    built.add_string(reference, hypothesis)
+    assert (built.errors.total, built.errors.length) == (0, 1)
+
+
+def test_without_fairseq_s_settings_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for built in (build_scorer("vq_error", None), VqErrorScorer(VqErrorConfig()), scorer()):
+        built.add_string("a", "b")
+        assert built.result_string().startswith("WER 100.00 %")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_hypothesis_is_all_deleted() -> None:

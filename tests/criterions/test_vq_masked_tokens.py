@@ -87,6 +87,17 @@ def test_logs_of_two_batches_are_means_over_masked_tokens(model: VqBertModel) ->
     assert found["masked"] == pytest.approx(4 / 24, abs=1e-3)
 
 
+def test_the_means_of_an_epoch_are_over_what_they_count() -> None:
+    first = {"loss": 2.0, "correct": 1, "sample_size": 2, "ntokens": 10, "nsentences": 1}
+    second = {"loss": 2.0, "correct": 8, "sample_size": 8, "ntokens": 30, "nsentences": 1}
+    with metrics.aggregate(new_root=True) as epoch:
+        for log in (first, second):
+            VqMaskedTokensCriterion.reduce_metrics([log])
+    found = epoch.get_smoothed_values()
+    assert found["masked"] == pytest.approx(10 / 40) and found["accuracy"] == pytest.approx(0.9)
+    assert found["loss"] == pytest.approx(0.4 / math.log(2), abs=1e-3)
+
+
 def test_accuracy_counts_what_is_likeliest(model: VqBertModel) -> None:
     batch = sample([2, 3, 7])
     with torch.no_grad():

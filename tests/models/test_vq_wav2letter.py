@@ -16,13 +16,19 @@ from omegaconf import OmegaConf
 
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.features.base import FeatureOptions
 from vqw2v_plugin.features.spectral import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 vqw2v_plugin.register()
-from vqw2v_plugin.models.vq_wav2letter import VqWav2LetterConfig, VqWav2LetterModel
+from vqw2v_plugin.models.vq_wav2letter import (
+    VqWav2LetterConfig,
+    VqWav2LetterModel,
+    front_options,
+    front_settings,
+)
 
 LETTERS = list("abc'|")
 LOGMEL = {"layer": "logmel", "stride": 160, "sample_rate": 16_000, "dim": 20, "splits": {"train": {}}}
@@ -228,3 +234,24 @@ def test_what_does_not_go_together_is_named(front: str, tmp_path: Path) -> None:
     )
     says("log-mels and cepstra have nothing to learn", freeze_updates=0)
     says("features.json says `stride` None", dim=20, stamp={"layer": "own", "sample_rate": 16_000})
+
+
+def test_every_option_of_a_front_reaches_its_features() -> None:
+    cfg = VqWav2LetterConfig(
+        front="vq.pt",
+        front_layer="bert:2",
+        front_bert="bert.pt",
+        front_pieces="pieces",
+        front_run_length=True,
+        front_bands=23,
+    )
+    expected = FeatureOptions(
+        layer="bert:2",
+        checkpoint="vq.pt",
+        bert="bert.pt",
+        pieces="pieces",
+        run_length=True,
+        bands=23,
+        sample_rate=8000,
+    )
+    assert front_options(front_settings(cfg), 8000) == expected

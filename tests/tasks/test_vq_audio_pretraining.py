@@ -150,3 +150,8 @@ def test_task_options_keep_stocks_names() -> None:
         "_name",
     }
     assert set(vars(VqAudioPretrainingConfig())) - own <= set(vars(stock))
+
+
+def test_a_training_may_go_on_with_another_cache_of_its_audio() -> None:
+    assert {"audio_cache", "data", "seed"} <= VqAudioPretrainingTask.may_change
+    assert "normalize" not in VqAudioPretrainingTask.may_change

@@ -141,3 +141,13 @@ def test_task_options_keep_stocks_names() -> None:
     own = {"max_skipped_updates", "resume_changed", "mask_start_prob", "mask_length"}
     own |= {"save_dir", "restore_file", "_name"}
     assert set(vars(VqTokenPretrainingConfig())) - own <= set(vars(stock))
+
+
+def test_the_paper_s_masks_are_the_defaults() -> None:
+    cfg = VqTokenPretrainingConfig()
+    assert (cfg.mask_start_prob, cfg.mask_length, cfg.mask_stdev, cfg.tokens_per_sample) == (
+        0.05,
+        10,
+        0.0,
+        2048,
+    )

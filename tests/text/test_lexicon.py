@@ -32,6 +32,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     spellings = {"ab": [("a", "b"), ("a",)], "l": [("l",)]}
     write_lexicon(tmp_path / "l", spellings)
     assert read_lexicon(tmp_path / "l") == spellings
+    write_lexicon(tmp_path / "turned", dict(reversed(spellings.items())))
+    assert (tmp_path / "turned").read_text() == (tmp_path / "l").read_text() == "ab\ta b\nab\ta\nl\tl\n"
 
 
 def test_spellings_end_with_one_boundary_and_asg_s_are_packed() -> None:

@@ -184,3 +184,17 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space"):
         write_arpa(train_ngram(number_words(random_text(1)), 2), tmp_path / "a.arpa")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_end_of_a_sentence_is_never_pruned() -> None:
+    text = number_words([b"a b a b a b a b c", b"c a b"])
+    (unigrams,) = parse("".join(arpa_blocks(train_ngram(text, 1, [3]))))
+    assert set(unigrams) == {"<unk>", "<s>", "</s>", "a", "b"}
+    assert sum(10**p for word, (p, _) in unigrams.items() if word != "<s>") == pytest.approx(1, abs=1e-5)
+
+
+def test_a_long_file_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = train_ngram(number_words(random_text(1)), 3)
+    whole = "".join(arpa_blocks(model))
+    monkeypatch.setattr("vqw2v_plugin.text.ngram.LINES_AT_ONCE", 3)
+    assert "".join(arpa_blocks(model)) == whole

@@ -94,3 +94,16 @@ def test_an_order_longer_than_every_sentence_is_refused() -> None:
     assert len(count_ngrams(of("a b"), 4)) == 4
     with pytest.raises(ValueError, match=r"`order` 5.*2 words.*at most 4"):
         count_ngrams(of("a b"), 5)
+
+
+def test_empty_lines_and_marks_are_told_from_lines_of_a_word() -> None:
+    mark = "\ufeff".encode()
+    text = number_words([mark + b"a\n", b"\n", mark + b"a\n", b"b\n"])
+    assert (text.num_sentences, text.num_empty, text.num_tokens) == (4, 1, 3)
+    assert text.words[3:] == ("a", "\ufeffa", "b")  # a mark at the beginning of a file is none of its text
+
+
+@pytest.mark.parametrize(("lines", "line"), [(["a b", "<s> c"], 2), (["", "a <s>", "b"], 2), (["<s>"], 1)])
+def test_the_line_of_a_symbol_is_told(lines: list[str], line: int) -> None:
+    with pytest.raises(ValueError, match=f"text, line {line}: `<s>` is a symbol"):
+        number_words([text.encode() for text in lines])

@@ -1,12 +1,20 @@
 """From text to labels: normalization, TIMIT's foldings, spelling, espeak-ng's pronunciations."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vqw2v_plugin.text.normalize import Normalizer
 from vqw2v_plugin.text.phones import FOLD_39, FOLD_48, fold_timit, strip_stress
-from vqw2v_plugin.text.spelling import LetterSpeller, PhonesAsTheyAre, PhoneSpeller
+from vqw2v_plugin.text.spelling import (
+    LetterSpeller,
+    PhonesAsTheyAre,
+    PhoneSpeller,
+    PieceSpeller,
+    train_pieces,
+)
 
 TIMIT_61 = (
     "aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy "
@@ -22,6 +30,7 @@ TIMIT_61 = (
         ("'quoted' dogs' 'tis - ' ", "quoted dogs' 'tis"),
         ("cafe\u0301 co\u00adop STRASSE", "café coop strasse"),
         ("3.5 % of 1,000", "3 5 of 1 000"),
+        ("<b>old [x]y <a>[b]", "b old x y a b"),
         ("हिन्दी العربية", "हिन्दी العربية"),
         ("\u3000...\t", ""),
     ],
@@ -104,3 +113,45 @@ def test_espeak_pronounces_words_without_stress() -> None:
     assert english("nation") == ("n", "eɪ", "ʃ", "ə", "n")
     with pytest.raises(ValueError, match="no voice `zz`"):
         EspeakPhones("zz")
+
+
+def test_unknown_words_among_phones_stay_and_are_counted() -> None:
+    assert fold_timit(["sh", "<unk>", "|"], 48) == ["sh", "<unk>", "|"]
+    speller = PhonesAsTheyAre(list, True)
+    assert speller("IH <unk> | <unk>") == ["IH", "<unk>", "|", "<unk>", "|"]
+    assert speller.unknown == {"<unk>": 2}
+
+
+def test_a_pronunciation_that_is_folded_away_is_none() -> None:
+    variants = {"a": [["q"], ["ax"], ["ah"]], "b": [["q"]]}
+    speller = PhoneSpeller(lambda word: variants[word], fold_timit, boundary=False)
+    assert speller.spellings("a") == [("ah",)] and speller.spellings("b") == []
+    assert speller("a b") == ["ah", "<unk>"] and speller.unknown == {"b": 1}
+
+
+def test_pieces_are_of_the_text_as_it_is() -> None:
+    pytest.importorskip("sentencepiece")
+    texts = ["abab baba abba"] * 3000 + ["Ä ﬁ"]  # rare, not in lower case, a ligature
+    speller = PieceSpeller(train_pieces(texts, 9))
+    assert {"Ä", "ﬁ"} <= {letter for piece in speller.symbols() for letter in piece}
+    assert "".join(speller("Ä ﬁ")) == "▁Ä▁ﬁ" and not speller.unknown
+    assert speller.spellings("abz") == [] and "".join(speller.spellings("ab")[0]) == "▁ab"
+
+
+def test_symbols_of_a_stranger_s_pieces_are_what_is_said() -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["abab baba abba"] * 50), model_writer=written, vocab_size=8, minloglevel=2
+    )
+    speller = PieceSpeller(written.getvalue())
+    assert not {"<unk>", "<s>", "</s>"} & set(speller.symbols()) and len(speller.symbols()) == 5
+
+
+def test_what_espeak_does_not_say_has_no_phones() -> None:
+    pytest.importorskip("espeakng_loader")
+    from vqw2v_plugin.text.phones import EspeakPhones
+
+    speak = EspeakPhones("en-us")
+    assert speak("") == speak("'") == ()
+    assert all(speak("unbelievable-hello"))

@@ -1,5 +1,7 @@
 """What fairseq-generate prints of a hypothesis, words or labels, and what its files are when it fails."""
 
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,11 @@ pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
+from vqw2v_plugin.decoding.settings import BeamSettings, DecoderSettings
 from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.labels import LabelError, Labels
-from vqw2v_plugin.text.units import ctc_units
-from vqw2v_plugin.training.generator import AcousticGenerator, AnswerDictionary
+from vqw2v_plugin.text.units import asg_units, ctc_units
+from vqw2v_plugin.training.generator import AcousticGenerator, AnswerDictionary, _drop, decoder_settings
 
 UNITS = ctc_units(["|", "a", "b"])
 
@@ -36,9 +39,10 @@ class Model(torch.nn.Module):
         return SimpleNamespace(emissions=torch.randn(len(source), source.size(1), 4), lengths=lengths)
 
 
-def generator(folder: Path, model: Model, num_utterances: int) -> AcousticGenerator:
+def generator(folder: Path, model: Model, num_utterances: int, decode_workers: int = 1) -> AcousticGenerator:
     names = ("lexicon", "lm", "beam_tokens")
-    cfg = SimpleNamespace(decoder="greedy", decode_workers=1, gen_subset="test", **dict.fromkeys(names))
+    cfg = SimpleNamespace(decoder="greedy", decode_workers=decode_workers, gen_subset="test")
+    vars(cfg).update(dict.fromkeys(names))
     cfg.results_path, cfg.emissions = str(folder / "results"), str(folder / "emissions")
     cfg.beam_threshold, cfg.word_score, cfg.sil_score, cfg.log_add = 50.0, 0.0, 0.0, False
     generation = SimpleNamespace(beam=5, nbest=1, lm_weight=2.0)
@@ -95,6 +99,9 @@ def test_words_or_labels_are_printed() -> None:
     labels, words = (AnswerDictionary(dictionary, "auto", name) for name in ("greedy", "lexicon"))
     assert dictionary.string(labels.answer_of(found)["tokens"]) == "HH AY |"
     assert dictionary.string(words.answer_of(found)["tokens"]) == "hi"
+    assert not AnswerDictionary(dictionary, "auto", "free").words
+    assert AnswerDictionary(dictionary, "words", "free").words
+    assert not AnswerDictionary(dictionary, "labels", "lexicon").words
     assert dictionary.string(words.target("hi there")) == "hi there"  # the dictionary grows
     assert dictionary.string(labels.target(("HH", "ZZ"))) == "HH <unk>"
     assert labels.answer_of(found)["positional_scores"].exp().tolist() == [0.5, 1.0, 1.0, 1.0]
@@ -103,3 +110,40 @@ def test_words_or_labels_are_printed() -> None:
     assert not words.words  # nothing to compare words with
     with pytest.raises(LabelError, match=r"no SPLIT\.wrd.*`--answer labels`"):
         AnswerDictionary(dictionary, "words", "lexicon").choose(phones_alone)
+
+
+def test_every_option_of_the_search_reaches_it() -> None:
+    said = {"beam": 7, "nbest": 3, "lm_weight": 1.5, "beam_threshold": 9.0, "beam_tokens": 4}
+    said |= {"word_score": -0.5, "sil_score": 0.25, "log_add": True}
+    cfg = SimpleNamespace(decoder="lexicon", lexicon="words.lst", lm="lm.arpa", **said)
+    expected = DecoderSettings("lexicon", "words.lst", "lm.arpa", BeamSettings(**said))
+    assert decoder_settings(cfg, SimpleNamespace(**said)) == expected
+
+
+def test_an_asg_model_s_transitions_are_saved_as_they_are(tmp_path: Path) -> None:
+    model = Model()
+    model.units = asg_units(["|", "a"], num_repeats=1)
+    made = torch.randn(3, 3).requires_grad_()
+    model.network = SimpleNamespace(transitions=made)
+    model.forward = lambda source: SimpleNamespace(  # type: ignore[method-assign]
+        emissions=torch.randn(len(source), 7, 3), lengths=torch.tensor([7, 4])
+    )
+    generator(tmp_path, model, 2).generate(None, batch(0))
+    saved = read_emissions(tmp_path / "emissions", "test")
+    assert saved.transitions is not None and (saved.transitions == made.detach().numpy()).all()
+    assert [len(saved[i]) for i in range(2)] == [7, 4]
+
+
+def test_what_is_half_done_is_left_to_the_process_that_opened_it(tmp_path: Path) -> None:
+    closed: list[int] = []
+    open_now = ExitStack()
+    open_now.callback(closed.append, 1)
+    _drop(open_now, os.getpid() + 1)
+    assert not closed
+    _drop(open_now, os.getpid())
+    assert closed == [1]
+
+
+def test_as_many_processes_search_as_were_asked_for(tmp_path: Path) -> None:
+    assert generator(tmp_path / "one", Model(), 1).pool.workers == 1
+    assert generator(tmp_path / "two", Model(), 1, decode_workers=2).pool.workers == 2

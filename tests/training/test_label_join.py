@@ -20,12 +20,12 @@ def joined(said: dict[str, str], selection: Selection | None = None, frames: np.
 
 
 def test_names_join_in_any_order_and_the_rest_is_named() -> None:
-    found = joined({"u4": "ab", "u1": "ba", "u9": "a", "u2": "", "u3": "aéb"})
+    found = joined({"u4": "ab", "u1": "ba", "u9": "a", "u2": "", "u3": "aébé"})
     assert found.rows.tolist() == [1, 4]
     assert [found.columns[i].tolist() for i in range(2)] == [[2, 1], [1, 2]]
     assert found.left_out == {
         "have no labels": ["u0", "u2"],
-        "have labels that the dictionary lacks ('é' 1 times)": ["u3"],
+        "have labels that the dictionary lacks ('é' 2 times)": ["u3"],
         "have labels but nothing to be heard": ["u9"],
     }
 
@@ -49,6 +49,12 @@ def test_lengths_and_names_can_be_limited() -> None:
     }
     found = joined(said, Selection(chosen=frozenset({"u3", "u0"})))
     assert found.rows.tolist() == [0, 3] and not found.left_out
+    found = joined({"u3": "ab", "u4": "b", "u8": "a", "u9": "a"}, Selection(chosen=frozenset({"u3", "u9"})))
+    assert found.rows.tolist() == [3]
+    assert found.left_out == {
+        "have no labels": ["u0", "u1", "u2"],
+        "have labels but nothing to be heard": ["u9"],
+    }
     with pytest.raises(LabelError, match=r"`max_frames` \(3\) must be at least `min_frames` \(4\)"):
         Selection(shortest=4, longest=3)
 
@@ -64,6 +70,7 @@ def test_a_share_is_one_seed_s_and_holds_the_smaller_shares() -> None:
     assert len(tenth) == 20 and len(fifth) == 40 and tenth < fifth
     assert tenth == share_of(utts[::-1], 0.1, 1)  # whatever the order
     assert tenth != share_of(utts, 0.1, 2)
+    assert len(share_of(utts[:7], 0.4, 1)) == 3 and len(share_of(utts[:7], 0.3, 1)) == 2
     assert len(share_of(utts, 1e-9, 1)) == 1 and share_of(utts, 1.0, 1) == set(utts)
     for wrong in (0.0, 1.5, -1.0):
         with pytest.raises(LabelError, match="`label_fraction` is"):

@@ -1,5 +1,6 @@
 """Batches for acoustic models: little padding, all utterances once, bad files skipped."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureError
-from vqw2v_plugin.training.datasets.base import BatchLimits, cut_padded, pad_batch
+from vqw2v_plugin.training.datasets.base import BatchLimits, cut_padded, digest_of, pad_batch
 from vqw2v_plugin.training.datasets.label_join import UnequalRows
 from vqw2v_plugin.training.datasets.labelled import (
     AudioSource,
@@ -63,6 +64,8 @@ def test_epochs_differ_and_each_is_its_own() -> None:
     assert batches_of(dataset, 1, max_tokens=3000) == batches_of(dataset, 1, max_tokens=3000)
     assert batches_of(dataset, 1, max_tokens=3000) != batches_of(dataset, 2, max_tokens=3000)
     assert not dataset.can_reuse_epoch_itr_across_epochs
+    nearly_equal = learning(np.arange(1000, 1030))
+    assert batches_of(nearly_equal, 1, max_sentences=4) != batches_of(nearly_equal, 2, max_sentences=4)
 
 
 def test_what_is_too_long_for_a_batch_is_named_in_training_and_alone_in_decoding() -> None:
@@ -155,10 +158,18 @@ def test_a_file_that_cannot_be_read_is_skipped_in_training_and_silence_in_decodi
     assert "1 of 3 utterances could not be read" in caplog.text and "2.flac" in caplog.text
     decoded = LabelledDataset(source, np.arange(3), None, [None] * 3)
     assert torch.equal(decoded[2].source, torch.zeros(2400))
+    assert decoded.num_skipped == 1 and caplog.text.count("skipped: ") == 2  # in training once, and here
     with pytest.raises(AudioError):
         LabelledDataset(source, np.arange(3), UnequalRows([[1]] * 3), strict_audio=True)[2]
     with pytest.raises(AudioError, match="none of its 1 utterances could be read"):
         batches_of(LabelledDataset(source, np.array([2]), UnequalRows([[1]])), 1, max_sentences=1)
+    (folder / "1.flac").write_bytes(b"nor this")
+    rest = LabelledDataset(source, np.array([2, 1]), UnequalRows([[1]] * 2))
+    with pytest.raises(AudioError, match=r"the first of these errors: .*2\.flac"):
+        batches_of(rest, 1, max_sentences=1)
+    caplog.clear()
+    rest.set_epoch(2)
+    assert "2 of 2 utterances could not be read so far" in caplog.text
 
 
 def test_a_digest_is_of_what_is_heard_and_what_is_said(tmp_path: Path) -> None:
@@ -176,5 +187,26 @@ def test_a_digest_is_of_what_is_heard_and_what_is_said(tmp_path: Path) -> None:
         digest("c", [[1], [2, 3]], [0, 1]),
         digest("d", [[1, 2]], [0]),
         digest("e", [[1, 2], [3]], [0, 1], layer="c"),
+        digest("f", [[1, 2], [3]], [1, 0]),
     ]
-    assert len({first, *others}) == 5
+    assert len({first, *others}) == 6
+
+
+def test_a_digest_tells_its_parts_apart() -> None:
+    assert digest_of("ab", "c") == sha256(b"2 ab1 c").hexdigest()
+    assert digest_of("ab", "c") != digest_of("a", "bc")
+    assert digest_of("\udcff") != digest_of("\udcfe")  # names of files that are not UTF-8
+
+
+def test_what_is_printed_is_padded_by_the_dictionary_s_pad() -> None:
+    printed = [np.array([5, 6, 2]), np.array([2])]
+    dataset = LabelledDataset(Lengths(np.array([3, 5])), np.arange(2), None, printed, pad=1)
+    assert dataset.collater([dataset[0], dataset[1]])["target"].tolist() == [[5, 6, 2], [2, 1, 1]]
+
+
+def test_audio_is_kept_from_the_precision_of_training(tmp_path: Path) -> None:
+    source = AudioSource(Manifest(manifest_of(tmp_path / "wav", [800, 1600]) / "train.tsv"), 8000)
+    heard = LabelledDataset(source, np.arange(2), UnequalRows([[1]] * 2))
+    assert heard.collater([heard[0], heard[1]])["net_input"]["source"].dtype == torch.float64
+    features = learning(np.array([3, 5]))
+    assert features.collater([features[0]])["net_input"]["source"].dtype == torch.float32

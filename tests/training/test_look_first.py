@@ -22,7 +22,7 @@ import vqw2v_plugin
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
 from vqw2v_plugin.training.expressions import could_do_harm, texts
-from vqw2v_plugin.training.look_first import look_at, look_first
+from vqw2v_plugin.training.look_first import _refuse_harm, _says_ours, look_at, look_first
 
 vqw2v_plugin.register()
 EARLIER = Path(__file__).parents[1] / "checkpoints" / "earlier"
@@ -274,3 +274,38 @@ def test_texts_are_found_however_options_hold_them() -> None:
     assert found["f"] == "o.old.inner.deep" and found["g"] == "o.omega.list"
     referring = OmegaConf.create({"list": ["g", ["h"]], "whole": "${list}"})
     assert sorted(text for _, text in texts(referring, "o")) == ["g", "g", "h", "h"]
+
+
+@pytest.mark.parametrize("part", ["cfg.model", "cfg.task", "cfg.criterion", "args"])
+def test_every_part_of_a_file_s_options_is_looked_at(part: str) -> None:
+    def state(text: str) -> State:
+        options = OmegaConf.create({"model": {"layers": "[1]"}, "task": {"n": 1}, "criterion": None})
+        if part == "args":
+            return {"cfg": options, "args": Namespace(layers=text)}
+        options[part.removeprefix("cfg.")] = {"layers": text}
+        return {"cfg": options, "args": None}
+
+    _refuse_harm(state("[(512, 10, 5)] * 2"), Path("stock.pt"))
+    with pytest.raises(CheckpointError, match=rf"stock\.pt is refused .*`{part}\.layers` is"):
+        _refuse_harm(state("__import__('os').getcwd()"), Path("stock.pt"))
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "ours"),
+    [
+        ("wav2vec", "audio_pretraining", False),
+        ("vq_bert_tiny", "masked_lm", True),
+        ("wav2vec", "vq_audio_pretraining", True),
+    ],
+)
+def test_a_file_is_ours_by_its_model_or_by_its_task(
+    model: str, task: str, ours: bool, tmp_path: Path
+) -> None:
+    cfg = {"model": {"_name": model}, "task": {"_name": task}}
+    torch.save({"model": {}, "cfg": cfg}, tmp_path / "some.pt")
+    assert _says_ours(tmp_path / "some.pt") is ours
+
+
+def test_a_file_without_options_harms_nobody() -> None:
+    for state in ({}, {"cfg": None}, {"cfg": {}}, [1, 2]):
+        _refuse_harm(state, Path("stock.pt"))

@@ -54,6 +54,17 @@ def test_what_makes_another_training_is_told_from_the_rest(name: str, value: obj
     assert found.parts and found.name == name and f"is {value}" in str(found)
 
 
+def test_what_a_task_may_change_is_its_own(tmp_path: Path) -> None:
+    (found,) = changes(THEN, changed("common.seed", 2), {"seed", "data"})
+    assert found.parts and found.name == "common.seed"
+    now = saved(tmp_path, changed("common.seed", 2), cfg=THEN)
+    now["checkpoint"]["reset_dataloader"] = True  # allows other data, and nothing else
+    reset = before(now, may_change=False)
+    assert reset is not None
+    with pytest.raises(ResumeError, match=r"`common\.seed`"):
+        reset.check_settings(now, {"data"})
+
+
 def test_a_schedule_that_is_reset_may_be_another() -> None:
     now = changed("lr_scheduler._name", "cosine")
     assert [change.parts for change in changes(THEN, now, (), {"lr_scheduler._name"})] == [False]
@@ -78,6 +89,38 @@ def test_what_changes_how_it_goes_on_is_told(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *(f"optimization.{name}" for name in ("lr", "clip_norm", "update_freq", "sentence_avg")),
+        *(f"dataset.{name}" for name in ("max_tokens", "batch_size", "required_batch_size_multiple")),
+        *("common.fp16", "common.bf16", "common.amp", "distributed_training.distributed_world_size"),
+        *(f"model.{name}" for name in ("dropout", "dropout_features", "dropout_agg", "freeze_updates")),
+        *(f"model.{name}" for name in ("attention_dropout", "activation_dropout", "front", "front_bert")),
+        *("model.front_pieces", "optimizer.weight_decay", "lr_scheduler.min_lr"),
+    ],
+)
+def test_a_setting_of_how_a_training_goes_is_told_once(name: str) -> None:
+    group, key = name.split(".")
+    (found,) = changes({group: {key: 1}}, {group: {key: 2}}, ())
+    assert found.name == name and not found.parts
+
+
+def test_a_learning_rate_that_fairseq_repeats_is_told_once() -> None:
+    now = copy.deepcopy(THEN)
+    for group in ("optimization", "optimizer", "lr_scheduler"):
+        now[group]["lr"] = [0.2]
+    then = {**THEN, "criterion": {**THEN["criterion"], "sentence_avg": False}}
+    now["criterion"]["sentence_avg"] = True
+    assert [change.name for change in changes(then, now, ())] == ["optimization.lr"]
+
+
+def test_mappings_are_compared_by_what_they_hold() -> None:
+    then = {"model": {"sizes": {"a": "(1, 2)", "b": "True"}}}
+    assert not list(changes(then, {"model": {"sizes": {"b": True, "a": [1, 2]}}}, ()))
+    assert list(changes(then, {"model": {"sizes": {"b": True, "a": [1, 3]}}}, ()))
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("optimization.max_update", 20),
@@ -91,6 +134,8 @@ def test_what_changes_how_it_goes_on_is_told(name: str, value: object) -> None:
         ("task.data", "elsewhere"),
         ("model.vq_temp", "(2.0, 0.5)"),
         ("task.normalize", "false"),
+        ("task.normalize", "False"),
+        ("task.normalize", " FALSE"),
         ("model.an_option_of_later", 3),
     ],
 )
@@ -174,6 +219,7 @@ def test_the_file_is_the_one_that_fairseq_restores(tmp_path: Path) -> None:
         ({}, "checkpoint_last.pt"),
         ({"checkpoint_suffix": "-a"}, "checkpoint_last-a.pt"),
         ({"restore_file": str(tmp_path / "other.pt"), "checkpoint_suffix": "-a"}, "other-a.pt"),
+        ({"continue_once": str(tmp_path / "other-a.pt")}, "checkpoint_last.pt"),  # the run has its own by now
         ({"save_dir": "none", "continue_once": str(tmp_path / "other-a.pt")}, "other-a.pt"),
     ):
         found = before({**now, "checkpoint": {**now["checkpoint"], **told}}, False)

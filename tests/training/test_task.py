@@ -1,6 +1,8 @@
 """What every task does around an update: whoever keeps sums of it hears how it ended, and when."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +12,13 @@ import torch
 pytest.importorskip("fairseq")
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.optim.fp16_optimizer import FP16Optimizer
+from fairseq.tasks import FairseqTask
 
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.training import task as task_module
+from vqw2v_plugin.training.resumed import Before, ResumeError
 from vqw2v_plugin.training.task import TrainingTask
 
 OVERFLOW = "overflow"
@@ -46,7 +51,8 @@ def optimizer(kind: type, *norms: float | str) -> Any:
         return torch.tensor(norm)
 
     made.__dict__.update(clip_grad_norm=clip_grad_norm, steps=0, backward=lambda loss: None)
-    made.__dict__.update(step=lambda: vars(made).update(steps=made.steps + 1), zero_grad=lambda: None)
+    made.__dict__.update(step=lambda: vars(made).update(steps=made.steps + 1))
+    made.__dict__.update(zeroed=0, zero_grad=lambda: vars(made).update(zeroed=made.zeroed + 1))
     return made
 
 
@@ -57,7 +63,7 @@ def update(task: TrainingTask, model: Model, optimizer: Any, number: int) -> Non
         model.told.append("batch")
         return torch.tensor(1.0), 1, {}
 
-    task.train_step({"id": [0]}, model, criterion, optimizer, number)
+    task.train_step({"id": [0], "utts": ["one.wav"]}, model, criterion, optimizer, number)
     try:
         optimizer.clip_grad_norm(0.0)
     except OverflowError:
@@ -82,9 +88,13 @@ def test_a_model_hears_of_an_update_s_end_with_that_update(task: TrainingTask) -
     assert model.told == [0, "batch", 1, 1, "batch", 2] and plain.steps == 2
 
 
-def test_a_skipped_update_is_discarded_before_it_ends(task: TrainingTask) -> None:
+def test_a_skipped_update_is_discarded_before_it_ends(
+    task: TrainingTask, caplog: pytest.LogCaptureFixture
+) -> None:
     model, plain = Model(), optimizer(Plain, math.nan, 1.0)
     update(task, model, plain, 0)
+    assert plain.zeroed == 1
+    assert "of the batch of one.wav" in caplog.text
     update(task, model, plain, 1)
     assert model.told == [0, "batch", "discard", 1, 1, "batch", 2] and plain.steps == 1
 
@@ -109,3 +119,99 @@ def test_a_model_that_keeps_nothing_of_an_update_needs_no_method_for_it(task: Tr
     bare = SimpleNamespace(train=lambda: None, set_num_updates=told.append, told=[])
     update(task, bare, optimizer(Plain, math.nan), 0)  # type: ignore[arg-type]
     assert told == [0, 1]
+
+
+class Held:
+    """A data set of which only the content and the moment of a report matter."""
+
+    def __init__(self, content: str) -> None:
+        self.content, self.reports = content, 0
+
+    def digest(self) -> str:
+        return self.content
+
+    def report_skipped(self) -> None:
+        self.reports += 1
+
+
+@pytest.fixture
+def begins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is looked at before a model is built, in order, with fairseq's own parts left out."""
+    seen: list[str] = []
+
+    def noted(name: str) -> Callable[..., None]:
+        return lambda *_: seen.append(name)
+
+    for name in ("check_ranks", "mend_last_checkpoint", "end_where_finished", "leave_memory_alone"):
+        monkeypatch.setattr(task_module, name, noted(name))
+    monkeypatch.setattr(task_module, "need_our_model", noted("need_our_model"))
+    monkeypatch.setattr(TrainingTask, "check_data", noted("check_data"))
+    monkeypatch.setattr(FairseqTask, "build_model", lambda *_: "model")
+    return seen
+
+
+def test_all_is_looked_at_before_a_training_begins(task: TrainingTask, begins: list[str]) -> None:
+    task.cfg = SimpleNamespace(restore_file="checkpoint_last.pt", save_dir="ck", resume_changed=False)  # type: ignore[assignment]
+    looks = ["check_data", "check_ranks", "mend_last_checkpoint", "end_where_finished", "leave_memory_alone"]
+    assert task.build_model(None) == "model" and begins == looks
+    assert task.trained_on == {"train"}
+    begins.clear()
+    task.cfg.restore_file = "another.pt"  # a file of the user's is not ours to mend
+    task.build_model(None)
+    assert begins == [name for name in looks if name != "mend_last_checkpoint"]
+    begins.clear()
+    assert task.build_model(None, from_checkpoint=True) == "model" and begins == ["need_our_model"]
+
+
+def test_the_checkpoint_s_task_is_compared_when_a_training_goes_on(
+    task: TrainingTask, begins: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[Any] = []
+    settings = {"dataset": {"train_subset": "train,more"}, "checkpoint": {}}
+    earlier = Before(Path("last.pt"), {}, {"symbols": 1}, False, False)
+    monkeypatch.setattr(task_module, "as_mapping", lambda _: settings)
+    monkeypatch.setattr(task_module, "before", lambda now, may: earlier)
+    monkeypatch.setattr(TrainingTask, "check_state", lambda _, state: compared.append(state))
+    task.cfg = SimpleNamespace(restore_file="last.pt", resume_changed=False)  # type: ignore[assignment]
+    task.build_model(None)
+    assert compared == [{"symbols": 1}] and task.trained_on == {"train", "more"}
+    task.load_state_dict({"symbols": 2})
+    assert compared[1:] == [{"symbols": 2}]
+
+
+def test_data_is_noted_where_something_is_trained(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SimpleNamespace(persistent_workers=True)
+    monkeypatch.setattr(FairseqTask, "get_batch_iterator", lambda *_: made)
+    train, valid = Held("a" * 64), Held("b" * 64)
+    task.datasets = {"train": train, "valid": valid}
+    assert task.get_batch_iterator(valid) is made and not made.persistent_workers
+    assert not task.state.state_dict  # of a decoding or a validation alone
+    task.trained_on = frozenset({"train"})
+    task.before = Before(Path("last.pt"), {}, {"data": {"train": "c" * 64, "valid": "c" * 64}}, False, False)
+    task.get_batch_iterator(valid)  # other data to validate on is told
+    with pytest.raises(ResumeError, match=r"train \(its content\)"):
+        task.get_batch_iterator(train)
+    assert task.state.state_dict == {"data": {"valid": "b" * 64, "train": "a" * 64}}
+
+
+def test_validation_tells_what_was_skipped(task: TrainingTask) -> None:
+    task.datasets = {"train": Held(""), "valid": Held("")}
+    task.begin_valid_epoch(1, None)
+    assert [dataset.reports for dataset in task.datasets.values()] == [1, 1]
+
+
+def test_patience_goes_into_a_checkpoint_and_comes_back(task: TrainingTask) -> None:
+    def counter() -> None: ...
+
+    task.patience.follow(counter)
+    counter.best, counter.num_runs = 2.5, 3  # type: ignore[attr-defined]
+    state = task.get_checkpoint_dict()
+    other = TrainingTask(SimpleNamespace(max_skipped_updates=3))  # type: ignore[arg-type]
+    other.set_checkpoint_dict(state["TrainingTask"])
+
+    def another() -> None: ...
+
+    other.patience.follow(another)
+    assert vars(another) == {"best": 2.5, "num_runs": 3}

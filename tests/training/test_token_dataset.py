@@ -154,6 +154,10 @@ def test_what_does_not_fit_is_named(store: TokenStore, tmp_path: Path) -> None:
         Masking(stdev=float("nan"))
     with pytest.raises(TokenError, match=r"has ids \d+ to \d+, but dict.txt names 0 to 6"):
         MaskedTokenDataset(store, Symbols(("1", "2")), 1000, Masking())[0]
+    names = Symbols(SYMBOLS.lines[:-2])  # 48 codes and <mask>
+    highest = next(i for i, utt in enumerate(store) if 53 in utt)
+    with pytest.raises(TokenError, match=rf"utterance {highest} has ids 4 to 53, but dict.txt names 0 to 52"):
+        [dataset[i] for dataset in [MaskedTokenDataset(store, names, 1000, Masking())] for i in range(7)]
     with TokenWriter(tmp_path, "none", 100) as writer:
         writer.add("u", 1, [])
     with pytest.raises(TokenError, match="holds no tokens"):
@@ -171,3 +175,38 @@ def test_a_digest_is_of_what_is_in_the_store_wherever_it_lies(store: TokenStore,
     moved, other, longer = written("a", 0, 333), written("b", 1, 333), written("c", 0, 334)
     assert dataset_of(store).digest() == dataset_of(moved).digest()
     assert len({dataset_of(s).digest() for s in (store, other, longer)}) == 3
+
+
+def test_a_digest_is_of_every_size_and_of_ids_spread_over_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(name: str, *rows: list[int]) -> str:
+        with TokenWriter(tmp_path / name, "train", 100) as writer:
+            for i, row in enumerate(rows):
+                writer.add(f"u{i}", len(row), row)
+        return dataset_of(TokenStore(tmp_path / name, "train")).digest()
+
+    assert digest("a", [4], [5], [6], [7]) != digest("b", [4], [5], [6], [8])
+    monkeypatch.setattr("vqw2v_plugin.training.datasets.tokens._DIGESTED", 2)
+    assert digest("c", [4], [5], [6], [7]) == digest("d", [4], [8], [6], [8])  # the first and the third
+    assert digest("e", [4], [5], [6], [7]) != digest("f", [4], [5, 5], [6], [7])
+
+
+def test_what_stands_in_for_masked_tokens_is_what_was_asked_for(store: TokenStore) -> None:
+    left = dataset_of(store, masking=Masking(leave_prob=1.0, random_prob=0.0))[1]
+    assert left.mask.any() and torch.equal(left.seen, left.tokens)
+    drawn = dataset_of(store, masking=Masking(leave_prob=0.0, random_prob=1.0))[1]
+    codes = drawn.seen[drawn.mask]
+    assert 4 <= codes.min() and codes.max() < SYMBOLS.mask
+    assert (codes != drawn.tokens[drawn.mask]).float().mean() > 0.8
+    spread = dataset_of(store, masking=Masking(stdev=4.0))[1]
+    assert not torch.equal(spread.mask, dataset_of(store)[1].mask)
+
+
+def test_a_batch_may_be_as_large_as_its_limit(tmp_path: Path) -> None:
+    with TokenWriter(tmp_path, "train", 100) as writer:
+        for i in range(7):
+            writer.add(f"u{i}", 8, range(4, 12))
+    dataset = dataset_of(TokenStore(tmp_path, "train"))
+    batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=30)
+    assert [len(batch) for batch in batches] == [3, 3, 1]

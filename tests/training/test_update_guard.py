@@ -1,6 +1,7 @@
 """Updates without a finite gradient: named, skipped, counted, and not skipped for ever."""
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -75,8 +76,19 @@ def test_a_hundred_good_updates_let_earlier_ones_be_forgotten() -> None:
         assert run(guard, optimizer, FINE, ["a"]) is (i in (0, 101))
 
 
+def test_good_updates_with_a_bad_one_between_them_are_not_in_a_row() -> None:
+    guard = UpdateGuard(2)
+    optimizer = Optimizer(*[float("nan"), *[1.0] * 60] * 2, float("nan"))
+    for _ in range(122):
+        run(guard, optimizer, FINE, ["a"])
+    with pytest.raises(NumericalTroubleError, match="3 updates"):
+        run(guard, optimizer, FINE, ["a"])
+
+
 def test_logs_of_a_bad_batch_do_not_spoil_the_means() -> None:
     logs = UpdateGuard(1).note(["a"], NAN, {"loss": NAN, "sample_size": 3, "codes": torch.tensor([1, 2])})
+    endless = torch.tensor([math.inf, -math.inf, 2.0])
+    assert UpdateGuard(1).note(["a"], NAN, {"loss": endless})["loss"].tolist() == [0, 0, 2]
     assert logs["loss"] == 0 and logs["sample_size"] == 3 and logs["codes"].tolist() == [1, 2]
 
 

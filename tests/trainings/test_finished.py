@@ -100,3 +100,12 @@ def test_trainings_of_other_tasks_are_fairseq_s_own(monkeypatch: pytest.MonkeyPa
     ours = SimpleNamespace(patience=Patience())
     assert fairseq_cli.train.train(settings(max_update=1), trainer(9), ours, None) == ([None], True)
     assert len(calls) == 1
+
+
+def test_another_training_of_this_process_begins_with_no_validation_waited_for() -> None:
+    def counter() -> None: ...
+
+    counter.best, counter.num_runs = 1.0, 7  # type: ignore[attr-defined]
+    patience = Patience()
+    patience.follow(counter)
+    assert patience.num_runs == 0 and not vars(counter)

@@ -68,7 +68,7 @@ class VqErrorScorer(BaseScorer):
     def _items(self, ref: str, pred: str) -> List[List[str]]:
         if self.unit == "phones":
             return [self.fold(p for p in side.split() if p != BOUNDARY) for side in (ref, pred)]
-        texts = [_joined(side, ref + pred) for side in (ref, pred)]
+        texts = [_joined(side, f"{ref} {pred}") for side in (ref, pred)]
         return [characters(text) if self.unit == "characters" else text.split() for text in texts]
 
 

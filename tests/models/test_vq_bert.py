@@ -1,0 +1,34 @@
+"""What fairseq sees of BERT: an arch's sizes where none are given."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+import vqw2v_plugin
+
+vqw2v_plugin.register()
+from vqw2v_plugin.models.vq_bert import VqBertModel, VqBertModelConfig
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
+
+TASK = SimpleNamespace(symbols=Symbols(("0", "1", "2")))
+
+
+@pytest.mark.parametrize(
+    ("arch", "layers", "dim", "ffn", "heads"),
+    [
+        ("vq_bert_base", 12, 768, 3072, 12),
+        ("vq_bert_small", 12, 512, 2048, 8),
+        ("vq_bert", 12, 768, 3072, 12),
+    ],
+)
+def test_sizes_follow_from_the_arch_unless_they_are_given(
+    arch: str, layers: int, dim: int, ffn: int, heads: int
+) -> None:
+    with torch.device("meta"):
+        config = VqBertModel.build_model(VqBertModelConfig(_name=arch), TASK).network.config
+        given = VqBertModel.build_model(VqBertModelConfig(_name=arch, encoder_layers=2), TASK).network.config
+    sizes = (config.encoder_embed_dim, config.encoder_ffn_embed_dim, config.encoder_attention_heads)
+    assert (config.encoder_layers, *sizes) == (layers, dim, ffn, heads)
+    assert given.encoder_layers == 2 and given.encoder_embed_dim == dim

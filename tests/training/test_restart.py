@@ -1,0 +1,28 @@
+"""What is looked at before a run begins: the newest whole checkpoint, and ranks that know of each other."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+from vqw2v_plugin.training.restart import check_ranks, mend_last_checkpoint
+
+
+def test_the_newest_whole_checkpoint_is_gone_on_from_whatever_its_name(tmp_path: Path) -> None:
+    for age, name in enumerate(("checkpoint_1_9.pt", "checkpoint_best.pt", "checkpoint9.pt")):
+        torch.save({"name": name}, tmp_path / name)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    (tmp_path / "checkpoint_last.pt").write_bytes((tmp_path / "checkpoint9.pt").read_bytes()[:100])
+    mend_last_checkpoint(tmp_path)
+    assert torch.load(tmp_path / "checkpoint_last.pt", weights_only=True) == {"name": "checkpoint_1_9.pt"}
+
+
+def test_processes_that_run_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for alone in ("", "1"):
+        monkeypatch.setenv("WORLD_SIZE", alone)
+        check_ranks()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="WORLD_SIZE says that 2 processes"):
+        check_ranks()
