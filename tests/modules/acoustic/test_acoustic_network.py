@@ -110,6 +110,8 @@ def test_wrong_input_and_wrong_options_are_named() -> None:
     x, lengths = batch()
     with pytest.raises(ValueError, match=r"`features` are \[2, 40, 4\]; expected \[batch, frames, 5\]"):
         model()(x[..., :4], lengths)
+    with pytest.raises(ValueError, match=r"`features` are \[2, 0, 5\]; expected \[batch, frames, 5\]"):
+        model()(x[:, :0], 0 * lengths)
     with pytest.raises(
         ValueError, match="`normalize_features` is 'speaker'; expected one of utterance, none"
     ):

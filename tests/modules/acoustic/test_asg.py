@@ -270,3 +270,9 @@ def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> N
         assert (seen, torch.get_num_threads()) == ([1, 2], 2)
     finally:
         torch.set_num_threads(before)
+
+
+def test_an_utterance_without_frames_has_a_best_path_of_nothing() -> None:
+    best = ASG(3).best_path(torch.ones(2, 4, 3), torch.tensor([0, 4]))
+    assert best.scores.tolist() == [0.0, 4.0] and best.labels[0].tolist() == [-1] * 4
+    assert best.sequences()[0] == []

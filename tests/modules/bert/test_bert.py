@@ -217,6 +217,10 @@ def test_features_are_the_states_without_special_tokens() -> None:
         found = bert_features(network, [part[1:-1] for part in parts], layer)
         states = network.states(torch.cat(parts), LENGTHS)[layer].split(LENGTHS)
         assert all(torch.equal(a, b[1:-1]) for a, b in zip(found, states, strict=True))
+    (embeddings,), (counted,) = (bert_features(network, [parts[0][1:-1]], layer) for layer in (0, -3))
+    assert torch.equal(embeddings, counted)  # the layers from the end are those from the beginning
+    with pytest.raises(ValueError, match="layer is -4"):
+        bert_features(network, [parts[0][1:-1]], -4)
     assert bert_features(network, []) == []
     with pytest.raises(ValueError, match=r"layer is 3; expected 0 .* to 2"):
         bert_features(network, [parts[0][1:-1]], 3)

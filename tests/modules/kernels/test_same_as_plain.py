@@ -180,3 +180,10 @@ def test_a_clip_in_pieces_is_the_plain_encoder_and_has_its_codes(
         assert z.dtype == torch.float32 and (z - whole).norm() <= limit * whole.norm()
         if dtype == torch.float32 and made.has_codes:
             assert torch.equal(encoder.codes(clip, made.quantizer), made.encode(clip[None])[0])
+
+
+def test_autocast_which_knows_the_plain_layers_is_left_to_them() -> None:
+    module, x = torch.nn.Linear(2, 2).train(), torch.zeros(1, 2)
+    assert cpu_training.takes_over(module, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not cpu_training.takes_over(module, x)
