@@ -9,6 +9,10 @@ TORCH ?= torch==2.13.0
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c $(IS_SUPPORTED) 2>/dev/null && echo $$p && break; done)
 
+# Of `make fuzz`, at each call; another seed makes other files.
+SECONDS ?= 600
+SEED ?= 0
+
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -23,7 +27,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --no-build-isolation
 LOG := .venv/setup.log
 
-.PHONY: help setup demo test lint bench clean named-python
+.PHONY: help setup demo test lint bench fuzz clean named-python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +50,9 @@ lint: setup ## check style and types
 
 bench: setup ## compare speed and memory with stock fairseq, side by side
 	$(PY) benchmarks/pretrain.py
+
+fuzz: setup ## read damaged and malicious files for SECONDS=600; what is found goes to runs/fuzz
+	OMP_NUM_THREADS=1 $(PY) tests/fuzz/campaign.py --seconds $(SECONDS) --seed $(SEED)
 
 clean: ## remove .venv and all that tools left behind; runs/ stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.recipes.folder import LOG, Stamp, begin, finish, hash_of
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, runs, write_dict
-from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
+from vqw2v_plugin.stores.token_extras import TokenExtras
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 STAGES = ("corpus", "pretrain", "tokens", "decode")
 RATE, STRIDE, FIELD = 16_000, 160, 480
@@ -40,6 +43,21 @@ def make_run(run: Path, num_utterances: int = 6, samples: int = 16_000, odd: str
     for name, command in stages.items():
         mark(run / name, command, done=True)
     return run
+
+
+def rows_of(run: Path) -> list[Utterance]:
+    """The utterances of its split."""
+    manifest = Manifest(run / "corpus/data/test.tsv")
+    return [manifest[i] for i in range(len(manifest))]
+
+
+def save_trained(network: VqWav2Vec, run: Path) -> Path:
+    """The network as the checkpoint of the run's training."""
+    path = run / "pretrain/checkpoint_last.pt"
+    save_checkpoint(Imported(Loaded(network.eval(), RATE, False), False, 0, []), path)
+    (run / "pretrain/.hydra").mkdir()
+    (run / "pretrain/.hydra/config.yaml").write_text("model:\n  _name: vq_wav2vec\n")
+    return path
 
 
 def mark(stage: Path, command: str, *needs: str, done: bool = False) -> None:

@@ -140,6 +140,16 @@ def test_our_own_mistakes_keep_their_traceback(error: Exception, monkeypatch: py
         cli.main(["fail"])
 
 
+@pytest.mark.parametrize("arguments", [["toy", "out", "--min", "1"], ["encode", "a.pt", "a.wav", "--time"]])
+def test_an_option_is_not_known_by_its_beginning(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another option may begin so in a later version."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2 and "usage: vqw2v" in capsys.readouterr().err
+
+
 def test_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fake_command(monkeypatch, KeyboardInterrupt())
     assert cli.main(["fail"]) == 130

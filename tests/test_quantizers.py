@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import math
 import subprocess
 import sys
@@ -19,8 +20,9 @@ OPTIONS = {"vq_vars": 8, "vq_groups": 2, "vq_dim": 0, "combine_groups": False, "
         ("kmean", "{}", r"'kmean'; expected one of none, gumbel, kmeans.*did you mean 'kmeans'"),
         ("gumbel", "{", "no JSON"),
         ("gumbel", "[1]", "JSON object"),
-        ("gumbel", '{"temp_fractoin": 0.5}', r"knows head_dim, temp_fraction \(did you mean 'temp_fraction'"),
+        ("gumbel", '{"temp_fractoin": 0.5}', r"knows head_dim, temp_.*did you mean 'temp_fraction'"),
         ("gumbel", '{"head_dim": "wide"}', r"`quantizer_args.head_dim` is \"wide\"; expected int"),
+        ("gumbel", '{"temp_fraction": true}', r"`quantizer_args.temp_fraction` is true; expected float"),
         ("gumbel", '{"vq_vars": 3}', "is an option of the model"),
         ("none", '{"head_dim": 3}', "takes none"),
     ],
@@ -55,6 +57,34 @@ def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="must extend"):
         register_quantizer("not_one")(dict)  # type: ignore[type-var]
     assert "not_one" not in quantizer_names()
+
+
+def test_the_table_where_fairseq_does_not_run_keeps_the_same_promises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "fairseq", raising=False)
+    register, table = quantizers._open_registry()
+    assert register("mine")(quantizers.NoQuantizer) is quantizers.NoQuantizer
+    with pytest.raises(ValueError, match="duplicate"):
+        register("mine")(quantizers.FsqQuantizer)
+    with pytest.raises(ValueError, match="must extend"):
+        register("another")(dict)  # type: ignore[type-var]
+    assert table == {"mine": quantizers.NoQuantizer}
+
+
+def test_what_a_config_makes_itself_is_no_setting() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        width: int = 2
+        area: int = dataclasses.field(default=4, init=False)
+
+    class Mine(quantizers.NoQuantizer):
+        pass
+
+    Mine.Config = Config
+    assert quantizers._config(Mine, "mine", {"area": 9}, {"width": 3}) == Config(3)
+    with pytest.raises(ValueError, match=r"holds 'area'; 'mine' knows width"):
+        quantizers._config(Mine, "mine", {}, {"area": 9})
 
 
 def test_quantizers_need_no_fairseq() -> None:

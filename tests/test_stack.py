@@ -209,6 +209,14 @@ def test_known_import_errors_name_their_remedy(error: Exception, remedy: str) ->
     assert remedy in stack.explain_import_error(error)
 
 
+@pytest.mark.parametrize("module", stack.OPTIONAL_MODULES)
+def test_a_module_that_is_missing_is_installed_by_a_name_that_setup_knows(module: str) -> None:
+    package = stack.OPTIONAL_MODULES[module]
+    error = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    assert stack.explain_import_error(error) == f"this needs the module {module}: `pip install {package}`"
+    assert re.search(rf'"{re.escape(package)}["<>=]', (ROOT / "setup.py").read_text())
+
+
 def test_unknown_errors_pass_unchanged() -> None:
     mistake = ImportError("cannot import name 'Tokeniser' from 'vqw2v_plugin'")
     with pytest.raises(ImportError) as raised, stack.explained_imports():

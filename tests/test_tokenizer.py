@@ -64,6 +64,18 @@ def test_a_clip_s_codes_do_not_depend_on_its_company(network: VqWav2Vec) -> None
 def test_nothing_gives_nothing(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode([], 16_000) == []
     assert tokenizer.encode(np.zeros((0, 4000), dtype=np.float32), 16_000).shape == (0, 98, 2)
+    assert tokenizer.encode(np.zeros((0, 2000), dtype=np.float32), 8_000).shape == (0, 98, 2)
+    assert tokenizer.decode(torch.zeros(0, 2, dtype=torch.int64)).shape[0] == 0
+
+
+def test_whole_numbers_are_the_samples_that_a_file_of_them_has(tmp_path: Path) -> None:
+    from vqw2v_plugin.tokenizer import _mono
+
+    samples = np.array([-32_768, -16_384, -1, 0, 1, 16_384, 32_767], dtype=np.int16)
+    sf.write(tmp_path / "a.wav", samples, 16_000, subtype="PCM_16")
+    heard = _mono(samples, "a")
+    assert heard.dtype == np.float32 and np.array_equal(heard, read_audio(tmp_path / "a.wav", 16_000))
+    assert heard.tolist() == [value / 32_768 for value in samples.tolist()]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +127,9 @@ def test_a_file_s_rate_may_be_said_and_a_clip_says_all_itself(tokenizer: Tokeniz
     assert torch.equal(tokenizer.encode_file(path, 1000, 4000, rate=16_000), tokenizer.encode_file(part))
     with pytest.raises(AudioError, match="8000"):
         tokenizer.encode_file(path, 1000, 4000, rate=8000)
-    with pytest.raises(ValueError, match="leave out the others"):
-        tokenizer.encode_file(part, 1000)
+    for others in ({"start": 1000}, {"samples": 4000}, {"rate": 16_000}):
+        with pytest.raises(ValueError, match="leave out the others"):
+            tokenizer.encode_file(part, **others)
 
 
 def test_normalization_takes_volume_and_offset_away(tiny: Tiny) -> None:

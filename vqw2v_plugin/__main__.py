@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from .common.words import sentence
 from .stack import StackError, explain_import_error
 
 # command: (module in commands/, its help line). A new command is one line here and one file there.
@@ -108,7 +109,7 @@ def _message(error: Exception) -> str:
 
 def _fail(message: str) -> int:
     """One line on stderr."""
-    print(f"vqw2v: error: {message}", file=sys.stderr)
+    print(f"vqw2v: error: {sentence(message)}", file=sys.stderr)
     return 2
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .modules.layers.norm import GroupNorm32, make_activation
-from .modules.layers.ranks import num_ranks, sum_over_ranks
+from .modules.layers.ranks import num_ranks, rank, sum_over_ranks
 from .modules.quantizers.base import (
     CodebookConfig,
     CodeStats,
@@ -40,6 +40,7 @@ from .modules.quantizers.fsq import FsqConfig, FsqQuantizer
 from .modules.quantizers.gumbel import GumbelConfig, GumbelQuantizer
 from .modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
 from .modules.quantizers.none import NoQuantizer
+from .modules.quantizers.seeding import gather_frames, scale_outputs, spread
 
 __all__ = [
     "CodeStats",
@@ -62,11 +63,15 @@ __all__ = [
     "check_divides",
     "code_counts",
     "count_perplexity",
+    "gather_frames",
     "make_activation",
     "num_ranks",
     "perplexity",
     "quantizer_names",
+    "rank",
     "register_quantizer",
+    "scale_outputs",
+    "spread",
     "straight_through",
     "sum_over_ranks",
 ]

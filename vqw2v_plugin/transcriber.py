@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .audio.clip import Clip
-from .audio.cuts import Part, parts_of
+from .audio.cuts import Part, check_limit, parts_of
 from .audio.reading import AudioError
 from .checkpoints.acoustic import Acoustic, load_acoustic
 from .decoding.decoder import make_decoder
@@ -44,6 +44,7 @@ class Transcriber:
         wanted = acoustic.network.config.in_dim
         if front.dim != wanted:
             raise ValueError(f"the features have {front.dim} numbers a frame; the model wants {wanted}")
+        check_limit(limit)
         self.device = usable_device(device)
         self.network, self.front = acoustic.network.to(self.device).eval(), front.to(self.device).eval()
         self.decoder, self.limit = decoder, limit

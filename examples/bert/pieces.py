@@ -26,6 +26,7 @@ from vqw2v_plugin.stores.symbols import (
     runs,
     write_dict,
 )
+from vqw2v_plugin.stores.token_extras import read_durations
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 Ids = npt.NDArray[np.int64]
@@ -35,7 +36,7 @@ UNSEEN = "?"  # for a token that the dictionary lacks
 def utterances(folder: Path, split: str, names: list[str]) -> Iterator[tuple[list[str], Ids]]:
     """The codes of each utterance, runs of equal ones as one, and the frames of each."""
     store, path = TokenStore(folder, split), folder / f"{split}.durations.npy"
-    durations = np.load(path, mmap_mode="r") if path.is_file() else None
+    durations = read_durations(folder, split, store) if path.is_file() else None
     begin = 0
     for i in range(len(store)):
         ids = store[i]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqw2v_plugin.common.words import lines_of
 from vqw2v_plugin.corpora.ctm import read_ctm
 from vqw2v_plugin.decoding.scoring import align
 
@@ -42,7 +43,7 @@ def distances(hypotheses: Path, times: Path) -> tuple[list[float], list[float]]:
     true = read_ctm(times)
     starts: list[float] = []
     ends: list[float] = []
-    for line in hypotheses.read_text(encoding="utf-8").splitlines():
+    for line in lines_of(hypotheses.read_text(encoding="utf-8")):
         said = json.loads(line)
         if said["utt"] not in true:
             raise ValueError(f"{times} has no utterance {said['utt']}; is it of the same split?")

@@ -136,6 +136,14 @@ def test_drawn_triples_are_the_seeds_and_fewer() -> None:
         assert some.error == pytest.approx(all_.error, abs=0.1)
 
 
+def test_the_other_speakers_are_drawn_by_the_seed() -> None:
+    items = random_items(400, seed=3)
+    found = [abx(items, "angular", Plan(1000, 1, seed)) for seed in (1, 1, 2)]
+    within, across = zip(*found, strict=True)
+    assert within[0] == within[1] == within[2]  # all items are there
+    assert across[0] == across[1] != across[2]
+
+
 def test_each_a_meets_no_more_other_speakers_than_asked_for() -> None:
     """4 speakers with 2 items of each of 2 phones: 2 phones · 4 speakers · others · 2 X · 2 A · 2 B."""
     each = np.arange(16)

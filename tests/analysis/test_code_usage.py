@@ -33,6 +33,13 @@ def test_codes_that_name_the_phone_tell_all_of_it() -> None:
     assert found.share == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("frames", [2, 6, 40, 400])
+def test_no_code_tells_more_of_a_phone_than_there_is(frames: int) -> None:
+    phones = [f"p{i % 40}" for i in range(frames)]
+    found = phone_information(np.arange(frames) % 40, phones)  # each phone's own code
+    assert found.bits == found.phone_entropy > 0 and found.share == 1.0
+
+
 def test_codes_unrelated_to_phones_tell_nothing() -> None:
     rng = np.random.default_rng(0)
     ids, phones = rng.integers(0, 100, 20_000), rng.integers(0, 40, 20_000)

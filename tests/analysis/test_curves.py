@@ -63,6 +63,30 @@ def test_updates_done_again_after_a_kill_count_once() -> None:
     }
 
 
+def test_an_update_that_is_logged_twice_in_a_row_counts_once() -> None:
+    curves = parse_log("\n".join([inner(50, 3.5), inner(100, 3.1), inner(100, 3.11)]))
+    assert curves.series("loss") == {"training": [(50, 3.5), (100, 3.11)]}
+
+
+def test_losses_come_first_then_rates_and_what_only_keeps_books_is_no_curve() -> None:
+    more = ", lr=1, per=1, wer=1, accuracy=1, nll_loss=1, loss_1=1, loss_0=1, zeal=1, extra=1, gnorm=1"
+    books = ", best_loss=1, best_wer=1, _hidden=1, ppl=2, clip=0, skipped_updates=1, train_wall=3"
+    wanted = [
+        "loss",
+        "loss_0",
+        "loss_1",
+        "nll_loss",
+        "accuracy",
+        "wer",
+        "per",
+        "lr",
+        "gnorm",
+        "extra",
+        "zeal",
+    ]
+    assert parse_log(inner(50, 3.5, more + books)).metrics == wanted
+
+
 def test_a_training_and_a_validation_after_the_same_update_are_both_kept() -> None:
     curves = parse_log("\n".join([inner(50, 3.5), valid(50, 3.2)]))
     assert set(curves.series("loss")) == {"training", "valid"}
@@ -121,6 +145,13 @@ def test_of_two_logs_the_one_that_goes_further_counts() -> None:
     long, short = "\n".join([inner(50, 3.5), inner(100, 3.1)]), inner(100, 3.1)
     assert best_log([short, long]).points == parse_log(long).points
     assert best_log(["", ""]).updates == 0
+
+
+def test_the_last_log_that_failed_says_how_it_ended() -> None:
+    failed = "Traceback (most recent call last):\nValueError: {}\n"
+    texts = [inner(100, 3.1), failed.format("first"), failed.format("second"), ""]
+    assert best_log(texts).failure == "ValueError: second" and best_log(texts).updates == 100
+    assert best_log(texts[:1]).failure == ""
 
 
 @pytest.mark.parametrize("text", ["", "\x00\x01", "[train_inner]", f"{HYDRA}[train_inner][INFO] - {{broken"])

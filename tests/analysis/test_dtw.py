@@ -68,6 +68,14 @@ def test_frame_distances_are_those_of_the_formula(distance: str) -> None:
     assert found.min() >= 0 and found.max() <= 1
 
 
+@pytest.mark.parametrize("distance", ["angular", "cosine", "euclidean"])
+def test_a_frame_is_no_way_from_itself_however_many_numbers_it_has(distance: str) -> None:
+    frames = np.random.default_rng(1).standard_normal((40, 769))
+    ready = prepare_frames(frames, distance)
+    found = frame_distances(ready[None], ready[None], distance)[0]
+    assert (np.diag(found) == 0).all() and (found + np.eye(40) > 0.1).all()
+
+
 def test_codes_differ_by_the_share_of_groups_and_unknown_ones_from_all() -> None:
     x = np.array([[[1, 2], [3, 4], [-1, -1]]])
     found = frame_distances(x, np.array([[[1, 2], [1, 4], [-1, -1]]]), "codes")

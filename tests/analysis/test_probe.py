@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from feature_folders import write_frames
 
+from vqw2v_plugin.analysis import probe as probes
 from vqw2v_plugin.analysis.probe import Frames, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.stores.features import FeatureError
@@ -57,6 +59,55 @@ def test_many_noise_features_are_held_down_by_the_decay() -> None:
     wide = np.concatenate([frames.x, rng.standard_normal((len(frames), 300)).astype(np.float32)], 1)
     frames = Frames(wide, frames.phones, frames.utterance)
     assert probe(frames[frames.utterance < 16], frames[frames.utterance >= 16]).accuracy > 0.6
+
+
+def test_weights_are_where_cross_entropy_and_decay_are_in_balance() -> None:
+    frames = frames_of(10, spread=0.5)
+    x, y = torch.from_numpy(frames.x), torch.from_numpy(np.searchsorted(PHONES, frames.phones))
+    weights = probes._fit(x, y, torch.zeros(4, 3), 0.1)
+    wrong = torch.softmax(weights[0] + x @ weights[1:], 1) - torch.eye(3)[y]  # the slope by each score
+    torch.testing.assert_close(x.T @ wrong / len(x), -0.1 * weights[1:], atol=1e-4, rtol=0.01)
+    torch.testing.assert_close(wrong.mean(0), torch.zeros(3), atol=1e-4, rtol=0)  # the offsets are free
+
+
+@pytest.mark.parametrize("decays", [(1e4, 1e-3), (1e-3, 1e4)])
+def test_the_decay_that_does_best_on_utterances_kept_apart_is_taken(
+    decays: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "DECAYS", decays)  # under the large one all frames are of one phone
+    assert probe(frames_of(20), frames_of(5, seed=1)).accuracy == 1.0
+
+
+def test_of_decays_that_do_as_well_the_strongest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[int, float]] = []
+    fit = probes._fit
+
+    def noted(x: torch.Tensor, y: torch.Tensor, start: torch.Tensor, decay: float) -> torch.Tensor:
+        tried.append((len(x), decay))
+        return fit(x, y, start, decay)
+
+    monkeypatch.setattr(probes, "_fit", noted)
+    probe(frames_of(20), frames_of(5, seed=1))
+    apart = 18 * 30  # without each tenth utterance
+    assert tried == [(apart, 1e-2), (apart, 1e-3), (apart, 1e-4), (20 * 30, 1e-2)]
+
+
+@pytest.mark.parametrize(("utterances", "apart"), [(20, {9, 19}), (10, {9}), (9, {8}), (2, {1})])
+def test_each_tenth_utterance_is_kept_apart_or_the_last_of_fewer(utterances: int, apart: set[int]) -> None:
+    numbers = np.repeat(np.arange(utterances), 3)
+    kept = probes._kept_apart(5 * numbers)  # in a split of which some have no phones
+    assert set(numbers[kept].tolist()) == apart and kept.sum() == 3 * len(apart)
+
+
+def test_folds_count_by_their_frames() -> None:
+    """A phone that one utterance alone has is missed there, and all others are found."""
+    labels = np.concatenate([np.full(60, 3), *[np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])] * 7])
+    x = (np.eye(4)[labels] + 0.01 * np.random.default_rng(0).standard_normal((130, 4))).astype(np.float32)
+    utterance = np.concatenate([np.zeros(60, np.int64), np.repeat(np.arange(1, 8), 10)])
+    found = cross_probe(Frames(x, np.array([*PHONES, "ZH"])[labels], utterance), folds=4)
+    assert (found.num_frames, found.num_phones) == (130, 4)
+    assert found.accuracy == pytest.approx(70 / 130)
+    assert found.majority == pytest.approx(4 / 130)  # beside it `ZH` is the most frequent, without it AA
 
 
 def test_a_phone_that_training_lacks_is_a_miss() -> None:
@@ -142,7 +193,7 @@ def test_the_script_prints_a_row_for_each_folder(
     (tmp_path / "all.ctm").write_text("".join(times))
     centres = 0.015 + 0.01 * np.arange(40)
     write_store(tmp_path / "names", sizes, np.tile((centres // 0.1) % 2, 12).astype(np.float16))
-    write_store(tmp_path / "noise", sizes, np.random.default_rng(0).standard_normal(480))
+    write_store(tmp_path / "noise", sizes, np.random.default_rng(0).standard_normal(480).astype(np.float32))
     folders = [str(tmp_path / "names"), str(tmp_path / "noise")]
     for which in (["--split", "all"], ["--train", "all", "--test", "all"]):
         options = ["probe.py", *folders, "--phones", str(tmp_path / "all.ctm"), *which]

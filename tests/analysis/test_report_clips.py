@@ -84,6 +84,16 @@ def test_heard_words_have_their_times() -> None:
     assert heard_segments([]) is None
 
 
+@pytest.mark.parametrize(
+    "word", [{"word": "b", "start": 1}, {"word": "b", "start": "x", "end": 2}, ["word"], "word", None, 7]
+)
+def test_heard_words_without_times_are_left_out(word: object) -> None:
+    found = heard_segments([{"word": "a", "start": 0.5, "end": 0.75}, word])
+    assert found is not None and found.labels == ("a",)
+    assert heard_segments([word]) is None and heard_segments(word) is None
+    assert heard_segments([{"word": "b", "start": float("nan"), "end": 1e999}]) is None
+
+
 def test_a_clip_is_cut_at_its_most_seconds(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(8_000), 8_000)
     row = Utterance(str(tmp_path / "a.wav"), 8_000, utt="a")

@@ -1,6 +1,8 @@
 """The page's drawings: pictures, axes, charts; in a browser they are tested by test_report_command."""
 
 import base64
+import json
+import re
 import struct
 import xml.etree.ElementTree as ET
 import zlib
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.analysis.phone_codes import phone_code_table
-from vqw2v_plugin.analysis.report_page import clips, figures
+from vqw2v_plugin.analysis.report_page import clips, figures, page
 from vqw2v_plugin.analysis.report_page.png import png, ramp
 from vqw2v_plugin.analysis.report_page.svg import Axis, percent, say
 from vqw2v_plugin.corpora.manifest import Utterance
@@ -38,6 +40,20 @@ def test_a_picture_comes_back_from_its_png() -> None:
     assert (back == pixels).all() and palette == bytes([0, 0, 0, 30, 20, 10, 60, 40, 20, 90, 60, 30])
 
 
+def test_a_picture_s_colours_may_let_what_lies_below_through() -> None:
+    colours, pixels = [(0, 0, 0)] * 2, np.zeros((1, 1), np.uint8)
+    plain, clear = png(pixels, colours), png(pixels, colours, [0, 128])
+    chunk = b"tRNS" + bytes([0, 128])
+    assert b"tRNS" not in plain
+    assert struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) in clear
+    read_png(clear)
+
+
+def test_one_value_alone_has_a_logarithmic_axis() -> None:
+    axis = Axis.of([5, 5], 0, 100, log=True)
+    assert (axis(5), axis(50)) == (0, 100)
+
+
 def test_pixels_beyond_the_palette_are_refused() -> None:
     with pytest.raises(ValueError, match="palette"):
         png(np.full((2, 2), 3, np.uint8), [(0, 0, 0)] * 3)
@@ -56,6 +72,27 @@ def test_a_logarithmic_axis_is_even_in_factors() -> None:
     axis = Axis.of([1, 1000], 0, 300, log=True)
     assert [axis(value) for value in (1, 10, 100, 1000)] == pytest.approx([0, 100, 200, 300])
     assert axis.ticks() == pytest.approx([1, 10, 100, 1000])
+
+
+@pytest.mark.parametrize(
+    ("values", "log", "ticks"),
+    [
+        ([0, 9.4], False, [0, 2.5, 5, 7.5]),
+        ([0, 3.7], False, [0, 1, 2, 3]),
+        ([0, 700], False, [0, 200, 400, 600]),
+        ([1, 6], True, [1, 2, 5]),
+        ([0.03, 0.3], True, [0.05, 0.1, 0.2]),
+        ([1, 1e4], True, [1, 10, 100, 1000, 1e4]),
+    ],
+)
+def test_ticks_are_round(values: list[float], log: bool, ticks: list[float]) -> None:
+    assert Axis.of(values, 0, 100, log).ticks() == pytest.approx(ticks)
+
+
+def test_an_axis_of_values_above_0_that_begin_near_it_begins_at_0() -> None:
+    found = {low: Axis.of([low, 10], 0, 100).low for low in (-1, 0, 0.5, 5)}
+    assert found == {-1: pytest.approx(-1.66), 0: 0, 0.5: 0, 5: pytest.approx(4.7)}
+    assert Axis.of([5, 10], 0, 100).high == pytest.approx(10.3)
 
 
 def test_values_are_said_shortly() -> None:
@@ -97,6 +134,55 @@ def test_a_heat_map_tells_each_cell() -> None:
     assert shades.tolist() == [[63, 45, 0], [0, 45, 0], [0, 0, 63]]  # 63 times the root of the share
 
 
+def test_a_heat_map_tells_each_token_s_share_and_names_what_phones_there_is_room_for() -> None:
+    phones = [f"p{i:03d}" for i in range(200)]
+    codes = np.concatenate([np.zeros(150, int), np.ones(50, int)])[:, None]
+    root = ET.fromstring(figures.heat_map(phone_code_table(codes, phones)))
+    told = json.loads(str(root.get("data-told")))
+    assert dict(zip(told["columns"], told["shares"], strict=True)) == {"0": 75, "1": 25}
+    named = [e for e in root if e.tag == "text"][:-1]
+    assert [e.text for e in named] == told["rows"][::2]
+    few = ET.fromstring(figures.heat_map(phone_code_table(codes[:40], phones[:40])))
+    assert len([e for e in few if e.tag == "text"]) == 40 + 1
+
+
+def test_of_many_ranks_the_first_are_all_there_and_each_has_its_own_tip_and_place() -> None:
+    points = [(float(rank), 0.5 / rank) for rank in range(1, 1001)]
+    root = ET.fromstring(figures.rank_chart({"a": points}, {"a": [str(rank) for rank in range(1, 1001)]}))
+    (told,) = json.loads(str(root.get("data-told")))
+    ranks = np.array([int(tip) for tip in told["tips"]])
+    assert ranks[:9].tolist() == [*range(1, 10)] and ranks[-1] == 1000 and 80 < len(ranks) <= 160
+    wanted = 46 + (928 - 46) * np.log(ranks) / np.log(1000)
+    assert [x for x, _ in told["at"]] == pytest.approx(wanted.tolist(), abs=0.06)
+
+
+def test_bars_are_as_wide_as_there_is_room_and_as_tall_as_their_shares() -> None:
+    root = ET.fromstring(figures.code_bars(np.array([4, 2, 0, 1]), "label"))
+    path = next(str(e.get("d")) for e in root if e.tag == "path")
+    # 75 wide for each code, with a gap of 1
+    bars = [tuple(map(float, bar)) for bar in re.findall(r"M([\d.]+) [\d.]+v-([\d.]+)h([\d.]+)", path)]
+    assert bars == [
+        (0.5, 64.0, 74.0),
+        (75.5, 32.0, 74.0),
+        (225.5, 16.0, 74.0),
+    ]
+
+
+@pytest.mark.parametrize(("number", "dots"), [(2, 2), (40, 40), (41, 0)])
+def test_the_points_of_a_short_curve_are_dots(number: int, dots: int) -> None:
+    points = [(float(i), 1.0 + i) for i in range(number)]
+    root = ET.fromstring(figures.learning_curve("loss", {"a": points}, {}))
+    assert sum(e.tag == "circle" for e in root.iter()) == dots
+
+
+def test_errors_lie_on_one_scale_from_0_to_the_largest() -> None:
+    root = ET.fromstring(figures.spans([("z", 0.1, 0.3), ("c", 0.2, None)]))
+    places = {e.get("class"): float(e.get("cx", 0)) for e in root.iter() if e.get("cy") == "23"}
+    assert 250 < places["within"] < places["across"] < 924
+    assert (places["across"] - 250) / (places["within"] - 250) == pytest.approx(3, abs=0.01)
+    assert "z 10.0\u202f% and 30.0\u202f%; c 20.0\u202f%" in str(root.get("aria-label"))
+
+
 def test_bars_stand_for_codes_and_unused_ones_have_none() -> None:
     root = ET.fromstring(figures.code_bars(np.array([3, 0, 1]), "label"))
     path = next(str(e.get("d")) for e in root if e.tag == "path")
@@ -108,6 +194,29 @@ def test_a_tones_energy_lies_at_its_frequency() -> None:
     shades = clips.spectrogram(wav)
     loudest = shades[:, shades.shape[1] // 2].argmax()
     assert shades.shape[0] - 1 - loudest == pytest.approx(2000 / 8000 * (shades.shape[0] - 1), abs=1)
+
+
+def test_a_spectrogram_shows_fifty_decibels_and_names_its_kilohertz() -> None:
+    seconds = np.arange(clips.RATE) / clips.RATE
+    wav = np.zeros(clips.RATE, np.float32)
+    for hertz, decibels in ((1000, 0), (2000, 25 + 6), (4000, 60 + 12)):  # an octave is tilted by 6 dB
+        wav += (0.5 * 10 ** (-decibels / 20) * np.sin(2 * np.pi * hertz * seconds)).astype(np.float32)
+    middle = clips.spectrogram(wav)[::-1][:, 60].astype(int)
+    assert [int(middle[hertz * 512 // clips.RATE]) for hertz in (1000, 2000, 4000)] == [
+        31,
+        pytest.approx(15.5, abs=1),
+        0,
+    ]
+    figure = clips.ClipView(Utterance("", clips.RATE, utt="u"), wav, ()).figure()
+    places = {e.text: float(e.get("y", 0)) for e in ET.fromstring(figure).iter() if e.tag == "text"}
+    heights = [places[f"{kilohertz} kHz"] for kilohertz in (0, 2, 4, 6, 8)]
+    assert heights == sorted(heights, reverse=True) and heights[2] == pytest.approx(8 + 132 / 2 + 4)
+
+
+def test_columns_of_numbers_stand_to_the_right_and_anchors_are_plain() -> None:
+    markup = page.table(["a", "b"], [["1", "2"]], (1,))
+    assert '<th>a</th><th class="n">b</th>' in markup and '<td>1</td><td class="n">2</td>' in markup
+    assert page.anchor("(ABX) errors!") == "abx--errors"
 
 
 def test_chosen_utterances_are_of_different_speakers_and_fit_the_page() -> None:

@@ -1,60 +1,34 @@
-"""What the page's sections share: a run's codes, from tokens or from checkpoints, and what was counted."""
+"""What the page's sections share: which splits and codes are counted, what state a stage is in."""
 
+import dataclasses
 import html
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import FIELD, RATE, STRIDE, make_run, make_tokens
+import soundfile
+from small_run import FIELD, RATE, STRIDE, make_run, mark, rows_of, save_trained
 
-from vqw2v_plugin.analysis.code_sources import find_sources
-from vqw2v_plugin.analysis.phone_codes import FrameTimes, phone_code_table
-from vqw2v_plugin.analysis.report_page.assemble import _tiles
+from vqw2v_plugin.analysis import run_view
+from vqw2v_plugin.analysis.code_sources import CodeSource, find_sources
+from vqw2v_plugin.analysis.phone_codes import Codes, FrameTimes, phone_code_table
+from vqw2v_plugin.analysis.report_page.assemble import _stages, _tiles
 from vqw2v_plugin.analysis.report_page.codes import _top_tokens
 from vqw2v_plugin.analysis.report_page.svg import percent
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
-from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.manifest import Utterance, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
-from vqw2v_plugin.recipes.folder import RunFolder, Stamp, finish
+from vqw2v_plugin.recipes.folder import LOG, RunFolder, Stamp, finish
 from vqw2v_plugin.tokenizer import Tokenizer
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run")
-
-
-def rows_of(run: Path) -> list:
-    manifest = Manifest(run / "corpus/data/test.tsv")
-    return [manifest[i] for i in range(len(manifest))]
-
-
-def test_tokens_become_codes_again(run: Path) -> None:
-    (source,), troubles = find_sources(RunFolder(run))
-    assert not troubles and (source.num_groups, source.num_codes) == (2, 4)
-    assert source.times == FrameTimes(STRIDE, FIELD, RATE)
-    codes = source.codes(rows_of(run))
-    assert len(codes) == 6 and all(rows.shape == (98, 2) for rows in codes.values())
-    assert {tuple(row) for rows in codes.values() for row in rows.tolist()} == {
-        (0, 0),
-        (1, 0),
-        (2, 1),
-        (3, 1),
-    }
-
-
-def test_runs_of_equal_tokens_are_expanded_to_frames(run: Path, tmp_path: Path) -> None:
-    rows = rows_of(run)
-    make_tokens(tmp_path / "other/data", [row.utt for row in rows], 16_000, run_length=True)
-    (plain,), _ = find_sources(RunFolder(run))
-    (merged,), _ = find_sources(RunFolder(tmp_path / "other"))
-    for utt, codes in plain.codes(rows).items():
-        assert (merged.codes(rows)[utt] == codes).all()
 
 
 def test_tokens_that_the_dictionary_lacks_are_not_counted(run: Path) -> None:
@@ -65,6 +39,57 @@ def test_tokens_that_the_dictionary_lacks_are_not_counted(run: Path) -> None:
     assert {token for token, _ in each.ranks} == {"0-0", "1-0", "2-1"}
     assert each.usage.num_frames < 6 * 98
     assert each.table is not None and "3-1" not in each.table.tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Given(CodeSource):
+    """Codes that are known from the start."""
+
+    given: Mapping[str, Codes]
+
+    def codes(self, rows: Iterable[Utterance]) -> dict[str, Codes]:
+        return {row.utt: self.given[row.utt] for row in rows}
+
+
+def test_a_frame_counts_if_every_group_has_a_code(run: Path) -> None:
+    codes = np.array([[0, 1], [-1, 1], [2, -1], [0, 1], [1, 0]])
+    source = Given("given", "", 2, 3, FrameTimes(STRIDE, FIELD, RATE), {"a": codes})
+    rows = [Utterance("", 1000, utt="a")]
+    each = RunView(RunFolder(run), PageOptions())._count(source, "test", rows, {})
+    assert each is not None and each.usage.num_frames == 3
+    assert each.counts.tolist() == [[2, 1, 0], [1, 2, 0]]
+    assert each.ranks == [("0-1", pytest.approx(2 / 3)), ("1-0", pytest.approx(1 / 3))]
+
+
+def test_splits_with_phone_times_come_first_and_the_largest_before_the_others(
+    run: Path, tmp_path: Path
+) -> None:
+    for name, samples, has_phones in (("a", 10, True), ("b", 30, True), ("c", 90, False), ("d", 95, False)):
+        soundfile.write(tmp_path / "x.wav", np.zeros(100), RATE)
+        row = {"path": "x.wav", "samples": samples, "utt": name}
+        write_manifest(tmp_path / f"{name}.tsv", tmp_path, [row], list(row))
+        if has_phones:
+            (tmp_path / f"{name}.phones.ctm").write_text(f"{name} 1 0 0.1 AA\n")
+    view = RunView(RunFolder(run), PageOptions(corpus=str(tmp_path)))
+    assert [split.name for split in view._counted_splits()] == ["b", "a", "d", "c"]
+
+
+def test_a_stage_has_failed_where_its_log_ends_in_an_error(run: Path) -> None:
+    said = {
+        "refused": "one\nvqw2v: error: no such file\n",
+        "broken": "Traceback (most recent call last):\n  File x\nValueError: no such codebook\n",
+        "running": "vqw2v: error: long ago\n" + "and on\n" * 5,
+    }
+    for name, text in said.items():
+        mark(run / name, f"vqw2v {name}")
+        (run / name / LOG).write_text(text)
+    (run / "tokens" / LOG).write_text(said["refused"])  # of an earlier try
+    view = RunView(RunFolder(run), PageOptions())
+    found = {stage.name: (view.state(stage), view.failure(stage)) for stage in view.run.stages}
+    assert found["refused"] == ("failed", "vqw2v: error: no such file")
+    assert found["broken"] == ("failed", "ValueError: no such codebook")
+    assert found["running"] == ("unfinished", "") and found["tokens"] == ("done", "")
+    assert '<span class="state failed">failed</span>' in _stages(view)
 
 
 def test_codes_are_counted_over_the_split_with_phones(run: Path) -> None:
@@ -81,22 +106,8 @@ def test_tokens_alone_are_counted_without_their_corpus(run: Path) -> None:
     assert each.table is None and each.usage.num_frames == 6 * 98
 
 
-def test_a_folder_of_tokens_that_is_broken_is_named(run: Path) -> None:
-    (run / "tokens/data/test.bin").write_bytes(b"short")
-    sources, troubles = find_sources(RunFolder(run))
-    assert not sources and "RUN/tokens/data/tokens.json" in troubles[0] and "test.bin" in troubles[0]
-
-
-def save_tiny(network: VqWav2Vec, run: Path) -> Path:
-    path = run / "pretrain/checkpoint_last.pt"
-    save_checkpoint(Imported(Loaded(network.eval(), RATE, False), False, 0, []), path)
-    (run / "pretrain/.hydra").mkdir()
-    (run / "pretrain/.hydra/config.yaml").write_text("model:\n  _name: vq_wav2vec\n")
-    return path
-
-
 def test_without_tokens_the_checkpoint_is_asked(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
-    path = save_tiny(tiny(quantizer="kmeans"), run)
+    path = save_trained(tiny(quantizer="kmeans"), run)
     shutil.rmtree(run / "tokens")
     view = RunView(RunFolder(run), PageOptions(encode_minutes=2.5 / 60))
     (each,) = view.statistics
@@ -107,41 +118,11 @@ def test_without_tokens_the_checkpoint_is_asked(run: Path, tiny: Callable[..., V
     assert not RunView(RunFolder(run), PageOptions(encode_minutes=0)).sources
 
 
-def test_tokens_are_named_for_the_training_that_made_them(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
-    from vqw2v_plugin.checkpoints.files import sha256
-
-    path = save_tiny(tiny(quantizer="kmeans"), run)
-    about = json.loads((run / "tokens/data/tokens.json").read_text())
-    about["checkpoint"]["sha256"] = sha256(path)
-    (run / "tokens/data/tokens.json").write_text(json.dumps(about))
-    (source,) = RunView(RunFolder(run), PageOptions()).sources  # and the checkpoint is not asked again
-    assert source.name == "pretrain" and not source.encodes
-
-
-def test_a_checkpoint_that_breaks_off_is_named(run: Path) -> None:
-    (run / "pretrain/checkpoint_last.pt").write_bytes(b"PK\x03\x04 half")
-    (run / "pretrain/.hydra").mkdir()
-    (run / "pretrain/.hydra/config.yaml").write_text("model:\n  _name: vq_wav2vec\n")
-    sources, troubles = find_sources(RunFolder(run))
-    assert len(sources) == 1 and "RUN/pretrain/checkpoint_last.pt" in troubles[0]
-
-
-def test_a_training_without_a_quantizer_is_no_trouble_whatever_the_error_says(
-    run: Path, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_tiny(tiny(quantizer="none"), run)
-    make = Tokenizer.__init__
-
-    def reworded(self: Tokenizer, *arguments: object) -> None:
-        try:
-            make(self, *arguments)
-        except ValueError as error:
-            error.args = ("it cannot be asked for codes",)
-            raise
-
-    monkeypatch.setattr(Tokenizer, "__init__", reworded)
-    sources, troubles = find_sources(RunFolder(run))
-    assert [source.name for source in sources] == ["tokens"] and not troubles
+def test_utterances_that_gave_no_code_are_not_counted(run: Path) -> None:
+    (source,), _ = find_sources(RunFolder(run))
+    rows = [*rows_of(run), Utterance("", 16_000, utt="nobody")]
+    each = RunView(RunFolder(run), PageOptions())._count(source, "test", rows, {})
+    assert each is not None and each.num_utterances == 6
 
 
 def test_manifests_outside_of_the_run_are_found_through_its_commands(run: Path, tmp_path: Path) -> None:
@@ -154,20 +135,6 @@ def test_manifests_outside_of_the_run_are_found_through_its_commands(run: Path, 
     finish(run / "pretrain", Stamp((f"fairseq-hydra-train task.data={tmp_path / 'elsewhere'}",)))
     view = RunView(RunFolder(run), PageOptions())
     assert [split.name for split in view.splits] == ["test"] and view.statistics[0].table is not None
-
-
-def test_rates_confusions_and_abx_are_read(run: Path) -> None:
-    view = RunView(RunFolder(run), PageOptions())
-    (rates,) = view.errors
-    assert (rates.split, rates.unit, rates.length) == ("test", "words", 18)
-    assert rates.rate == pytest.approx(200 / 3, abs=1e-3)
-    assert rates.counts == {"substitutions": 6, "deletions": 0, "insertions": 6}
-    (confusion,) = rates.frequent["substitutions"]
-    assert (confusion.reference, confusion.hypothesis, confusion.count) == ("high", "sky", 6)
-    assert rates.frequent["insertions"][0].hypothesis == "oh"
-    (abx,) = view.abx
-    assert (abx.name, abx.within, abx.across) == ("tokens: codes", 0.123, 0.234)
-    assert len(view.hypotheses["decode"]) == 6 and not view.troubles
 
 
 def test_the_tiles_show_the_shares_and_the_best_of_each_result(run: Path) -> None:
@@ -197,19 +164,33 @@ def test_a_phone_that_two_tokens_stand_for_as_often_has_a_perplexity_of_two() ->
     assert cells["a"][1:3] == ["2", "2.0"] and cells["b"][1:3] == ["2", "1.0"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]"])
-def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: str) -> None:
-    (run / "decode/errors-test.json").write_text(text)
-    (run / "tokens/data/abx.json").write_text(text)
-    view = RunView(RunFolder(run), PageOptions())
-    assert not view.errors and not view.abx
-    assert any("errors-test.json" in trouble for trouble in view.troubles) or text == "null"
-
-
 def test_counts_of_a_long_split_come_from_all_over_it(run: Path, tiny: Callable[..., VqWav2Vec]) -> None:
-    save_tiny(tiny(quantizer="kmeans"), run)
+    save_trained(tiny(quantizer="kmeans"), run)
     shutil.rmtree(run / "tokens")
     view = RunView(RunFolder(run), PageOptions(encode_minutes=2.5 / 60))
     rows = view._budget(view.sources[0], rows_of(run))
     numbers = [int(row.utt[-2:]) for row in rows]
     assert numbers == sorted(numbers) and np.ptp(numbers) >= 3
+
+
+def test_of_tokens_as_many_frames_are_counted_as_can_be_read_quickly(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most, utterances in ((6 * 100, 6), (2.5 * 100, 3)):  # a hundred frames a second, a second each
+        monkeypatch.setattr(run_view, "_MOST_FRAMES", most)
+        (each,) = RunView(RunFolder(run), PageOptions(encode_minutes=0)).statistics
+        assert each.num_utterances == utterances
+
+
+def test_a_split_that_is_asked_for_is_counted_or_none_is(run: Path) -> None:
+    data = run / "corpus/data"
+    text = (data / "test.tsv").read_text().replace("speaker", "stranger")
+    for i in range(6):
+        (data / f"stranger{i % 3}-{i:02d}.wav").write_bytes(
+            (data / f"speaker{i % 3}-{i:02d}.wav").read_bytes()
+        )
+    (data / "dev.tsv").write_text(text)
+    assert [each.split for each in RunView(RunFolder(run), PageOptions(split="test")).statistics] == ["test"]
+    view = RunView(RunFolder(run), PageOptions(split="dev"))  # its utterances have no tokens
+    assert view.statistics == []
+    assert view.troubles == ["tokens has no codes for dev: is it of another corpus?"]

@@ -41,7 +41,7 @@ def test_parts_are_neither_too_long_nor_too_short(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_cut_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`limit` is 0.5 s; expected 1 s or more"):
+    with pytest.raises(ValueError, match=r"`limit` is 0.5 s; expected 1, as a pause"):
         list(parts_of(tmp_path / "a.wav", 0.5, 0.01))
     with pytest.raises(AudioError, match="no such file"):
         list(parts_of(tmp_path / "none.wav", 2.0, 0.01))

@@ -129,7 +129,7 @@ def unfinished_stream(path: Path) -> None:
     [
         ("x.wav", lambda p: p.unlink(), "no such file, expected an audio file; correct the manifest's root"),
         ("x.wav", lambda p: (p.unlink(), p.mkdir()), "is a folder, expected an audio file"),
-        ("x.wav", lambda p: p.write_bytes(b""), r"cannot be opened as audio \(0 bytes: "),
+        ("x.wav", lambda p: p.write_bytes(b""), "is empty, 0 bytes, expected an audio file"),
         ("x.flac", lambda p: p.write_text("hello"), r"cannot be opened as audio \(5 bytes: "),
         ("x.wav", lambda p: soundfile.write(p, noise(0), 16_000), "holds no samples, expected at least one"),
         ("x.wav", lambda p: p.write_bytes(p.read_bytes()[:1_000]), "has 478 samples, 2000 were expected"),

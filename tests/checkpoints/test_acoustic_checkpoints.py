@@ -11,13 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, make_network
+from vqw2v_plugin.checkpoints.acoustic import KIND, About, describe, load_acoustic, make_network
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.format import load_any
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.features import acoustic_front
 from vqw2v_plugin.features.acoustic_front import make_front, rebuild_front
-from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.features.base import FeatureOptions, Features
 from vqw2v_plugin.features.front import AudioFront
+from vqw2v_plugin.features.registry import OptionNames
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import SpecMasks
@@ -146,6 +149,51 @@ def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
         rebuild_front(no_bert, moved["vq.pt"], moved["bert.pt"])
 
 
+def test_a_front_is_looked_for_where_it_lay_then_beside_the_model_then_here(
+    vq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = saved(tmp_path / "model/a.pt", Model(ctc_units(LETTERS), front_of(vq, None, "z").spec, 16))
+    acoustic = load_acoustic(path)
+    built: list[str] = []
+    build = acoustic_front.build_features
+
+    def noted(options: FeatureOptions, names: OptionNames) -> Features:
+        built.append(str(Path(str(options.checkpoint)).resolve()))
+        return build(options, names)
+
+    monkeypatch.setattr(acoustic_front, "build_features", noted)
+    places = [Path(vq), tmp_path / "model/vq.pt", tmp_path / "here/vq.pt"]
+    for place in places[1:]:
+        shutil.copy(vq, place)
+    for place in places:
+        rebuild_front(acoustic)
+        place.write_bytes(b"another file of that name")  # a name alone says nothing
+    assert built == [str(place) for place in places]
+    with pytest.raises(CheckpointError, match=r"neither in .*model nor in this folder"):
+        rebuild_front(acoustic)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("sample_rate", 8_000), ("stride", 7), ("receptive_field", 7), ("dim", 7), ("normalize", True)],
+)
+def test_features_that_are_not_those_of_training_are_refused_by_what_differs(
+    vq: str, tmp_path: Path, name: str, other: object
+) -> None:
+    acoustic = load_acoustic(
+        saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front_of(vq, None, "z").spec, 16))
+    )
+    now = getattr(acoustic.spec, name)
+    wrong = replace(acoustic, spec=replace(acoustic.spec, **{name: other}))
+    with pytest.raises(
+        CheckpointError, match=rf"whose `{name}` is {other!r}; those of .*vq\.pt have {now!r}"
+    ):
+        rebuild_front(wrong)
+
+
 def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -> None:
     front = front_of(vq, None, "z", freeze_updates=0)
     with torch.no_grad():
@@ -204,3 +252,77 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
         lambda state: state.update({weight: torch.zeros(3)}),
     )
     says("holds NaN or infinity", lambda state: state[weight].fill_(torch.nan))
+
+
+@pytest.mark.parametrize("units", [ctc_units(LETTERS), asg_units(LETTERS)], ids=["ctc", "asg"])
+def test_weights_for_other_words_are_refused_by_what_differs(units: Units) -> None:
+    config = AcousticConfig(12, len(units))
+    content = describe(units, config, 0.02, SPEC)
+    held, own = About(content).state_dict(), About(content)
+    own.load_state_dict(held)
+    other = {
+        "loss": "dtw",
+        "kind": "phones",
+        "symbols": [*units.symbols[1:], units.symbols[0]],
+        "repeats": ["7"],
+    }
+    for name, value in other.items():
+        with pytest.raises(CheckpointError, match=f"the checkpoint's `{name}` are .*, here they are "):
+            own.load_state_dict(About({**content, name: value}).state_dict())
+    features = {**SPEC.to_json(), "dim": 13}
+    with pytest.raises(CheckpointError, match="trained on features whose `bands` is 13, here it is 12"):
+        own.load_state_dict(About({**content, "features": features}).state_dict())
+    with pytest.raises(RuntimeError, match=r"version_1"):
+        own.load_state_dict({})
+    reordered = About(dict(reversed(content.items()))).state_dict()
+    assert torch.equal(reordered["version_1"], held["version_1"])  # so averaging finds the same words
+
+
+@pytest.mark.parametrize("units", [ctc_units(LETTERS), asg_units(LETTERS)], ids=["ctc", "asg"])
+def test_a_trainer_s_file_says_again_what_its_task_and_criterion_are(units: Units, tmp_path: Path) -> None:
+    restored = load_any(saved(tmp_path / "a.pt", Model(units, SPEC, 12)))
+    state = KIND.state(restored.header)
+    assert state["task_state"]["acoustic"] == {
+        "symbols": sorted(LETTERS, key=units.symbols.index),
+        "kind": units.kind,
+        "loss": units.loss.name,
+        "repeats": len(units.repeats),
+    }
+    assert state["cfg"]["criterion"] == {"_name": units.loss.criterion}
+    model = state["cfg"]["model"]
+    assert (model["time_masks"], model["conv_layers"]) == (2, "[(16, 5, 2), (16, 3)]")
+    assert (model["normalize_features"], model["dropout"]) == ("utterance", 0.2)
+    network = load_acoustic(tmp_path / "a.pt").network
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_words_tell_an_acoustic_model_without_a_name(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), SPEC, 12), cfg=None)
+    assert load_acoustic(path).units == ctc_units(LETTERS)
+
+
+def test_options_are_the_network_s_and_those_not_given_the_arch_s(tmp_path: Path) -> None:
+    """fairseq builds from the options; what these do not say its arch does."""
+    header = load_any(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), SPEC, 12))).header
+    said = {"conv_layers": "[(16, 5, 2), (16, 3)]", "activation": "prelu", "norm": "weight", "dropout": 0.2}
+    name = "vq_wav2letter_tiny"
+    KIND.check_options(header, name, said)
+    KIND.check_options(header, name, {**said, "normalize_features": "utterance", "other": 3})
+    for option, value in {"normalize_features": "none", "dropout": 0.0, "norm": "none"}.items():
+        with pytest.raises(ValueError, match=f"`{option}` is {value!r}, and the network has"):
+            KIND.check_options(header, name, {**said, option: value})
+    for option in said:
+        with pytest.raises(ValueError, match=f"`{option}` is .*, and the network has"):
+            KIND.check_options(header, name, {**said, option: None})
+    with pytest.raises(ValueError, match="the model is 'vq_wav2letter_big'; expected one of vq_wav2letter,"):
+        KIND.check_options(header, "vq_wav2letter_big", said)
+    other = replace(header, settings={**header.settings, "normalize": "none"})
+    with pytest.raises(ValueError, match="`normalize_features` is 'utterance', and the network has 'none'"):
+        KIND.check_options(other, name, said)
+
+
+def test_the_first_column_behind_the_last_is_no_blank(tmp_path: Path) -> None:
+    model = Model(ctc_units(LETTERS), SPEC, 12)
+    model.about.content["blank"] = len(ctc_units(LETTERS))
+    with pytest.raises(CheckpointError, match=r"`blank` is 7; expected one of the 7 columns"):
+        load_acoustic(saved(tmp_path / "a.pt", model))

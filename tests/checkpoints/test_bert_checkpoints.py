@@ -1,6 +1,7 @@
 """A stock roberta's weights, imported, give its logits; ours come back as they were saved."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from torch import Tensor
 pytest.importorskip("fairseq")
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel
+from fairseq.models.roberta.model import base_architecture
 
-from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.bert import KIND, build_bert, load_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
-from vqw2v_plugin.checkpoints.stock_roberta import bert_settings_of_stock, bert_weights_of_stock
+from vqw2v_plugin.checkpoints.stock_roberta import bert_settings_of_stock, bert_weights_of_stock, is_roberta
+from vqw2v_plugin.checkpoints.travel import import_checkpoint
+from vqw2v_plugin.modules.bert.config import ARCHS
 from vqw2v_plugin.modules.bert.vocabulary import PAD, Symbols
 from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.stores.symbols import write_dict
@@ -153,6 +158,22 @@ def test_nothing_but_a_namespace_is_unpickled(tmp_path: Path) -> None:
         load_bert(saved(tmp_path, {"model": stock.state_dict(), "args": Stranger()}))
 
 
+def test_import_takes_the_dictionary_that_it_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock, args = stock_model()
+    path = saved(tmp_path, {"model": stock.state_dict(), "args": args})
+    other = [*LINES[1:], LINES[0]]
+    write_dict(tmp_path / "other.txt", [(symbol, 1) for symbol in other])
+    for out, options, symbols in (("a.pt", [], LINES), ("b.pt", ["--dict", "other.txt"], other)):
+        named = [str(tmp_path / word) if word.endswith(".txt") else word for word in options]
+        assert main(["import", str(path), str(tmp_path / out), *named]) == 0
+        assert load_bert(tmp_path / out).symbols.lines == tuple(symbols)
+    (tmp_path / "dict.txt").unlink()
+    assert main(["import", str(path), str(tmp_path / "c.pt")]) == 2
+    assert "--dict" in capsys.readouterr().err and not (tmp_path / "c.pt").exists()
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     stock, args = stock_model()
     path = saved(tmp_path, {"model": stock.state_dict(), "args": args})
@@ -180,3 +201,56 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     assert load_bert(tmp_path / "y.pt", tmp_path / "dict.txt").symbols.lines == tuple(LINES)
     with pytest.raises(CheckpointError, match=r"short\.txt: names 43 symbols"):
         load_bert(tmp_path / "y.pt", tmp_path / "short.txt")
+
+
+def test_an_arch_s_sizes_hold_where_none_is_given_and_nothing_is_a_value_too() -> None:
+    tiny = build_bert(
+        {"_name": "vq_bert_tiny", "dropout": 0.0, "encoder_layers": None}, Symbols(tuple(LINES))
+    )
+    assert tiny.config == dataclasses.replace(ARCHS["vq_bert_tiny"], dropout=0.0)
+    given = {"_name": "vq_bert_tiny", "dropout": 0.0, "encoder_layers": None, "max_positions": 9}
+    header = KIND.header({"cfg": {"model": given}, "task_state": {"symbols": LINES}})
+    expected = dataclasses.replace(ARCHS["vq_bert_tiny"], dropout=0.0, max_positions=9)
+    assert header.settings == dataclasses.asdict(expected) and header.extra == {"symbols": LINES}
+
+
+def test_stock_s_defaults_hold_where_a_file_lacks_an_option() -> None:
+    stock, _ = stock_model()
+    weights = bert_weights_of_stock(stock.state_dict())
+    found = bert_settings_of_stock({}, weights)
+    base = argparse.Namespace()
+    base_architecture(base)
+    assert base.encoder_attention_heads == found["encoder_attention_heads"]
+    for name in ("dropout", "attention_dropout", "activation_dropout", "activation_fn"):
+        assert found[name] == getattr(base, name), name
+    given = {"dropout": 0.3, "attention_dropout": 0.0, "activation_dropout": 0.2}
+    assert given.items() <= bert_settings_of_stock(given, weights).items()
+
+
+def test_a_stock_file_tells_what_it_was_and_how_long_it_was_trained(tmp_path: Path) -> None:
+    stock, args = stock_model()
+    history = [{"num_updates": 3}, {"num_updates": 70}]
+    for held, kind in (({"args": args}, "args of 2019"), ({"cfg": {"model": vars(args)}}, "cfg")):
+        path = saved(tmp_path, {"model": stock.state_dict(), "optimizer_history": history, **held})
+        header = import_checkpoint(path, tmp_path / "dict.txt").header
+        assert header.num_updates == 70 and header.made_from["kind"] == f"stock roberta, {kind}"
+
+
+def test_what_stock_keeps_beside_the_network_is_left_and_layers_may_be_many() -> None:
+    stock, _ = stock_model()
+    state = stock.state_dict()
+    more = {
+        "encoder.sentence_encoder.version": torch.ones(1),
+        "encoder.sentence_encoder.embed_positions._float_tensor": torch.ones(1),
+        "classification_heads.x.dense.weight": torch.ones(1),
+    }
+    assert bert_weights_of_stock({**state, **more}).keys() == bert_weights_of_stock(state).keys()
+    twelve = {name.replace("layers.2.", "layers.11."): value for name, value in state.items()}
+    assert bert_settings_of_stock({}, bert_weights_of_stock(twelve))["encoder_layers"] == 12
+
+
+@pytest.mark.parametrize("name", ["roberta", "roberta_base", "roberta_large"])
+def test_a_roberta_is_known_by_its_name_or_its_weights(name: str) -> None:
+    assert is_roberta(name, {}) and not is_roberta("x", {}) and not is_roberta(None, {"encoder.layers.0": 0})
+    for side in ("encoder", "decoder"):
+        assert is_roberta(None, {"a": torch.ones(1), f"{side}.sentence_encoder.x": torch.ones(1)})

@@ -19,6 +19,7 @@ from stock_files import SMALL, stock_model, write_2019, write_today
 
 import vqw2v_plugin
 from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.stock_wav2vec import wav2vec_settings_of_stock
 from vqw2v_plugin.checkpoints.travel import export_folder
@@ -104,6 +105,36 @@ def test_a_switch_of_2019_takes_all_negatives_from_the_batch() -> None:
         assert (settings["num_negatives"], settings["cross_sample_negatives"]) == expected
 
 
+def test_a_switch_of_2019_becomes_a_number() -> None:
+    for switch in (True, False):
+        settings = wav2vec_settings_of_stock({"cross_sample_negatives": switch, "num_negatives": 7})
+        assert type(settings["cross_sample_negatives"]) is type(settings["num_negatives"]) is int
+    assert wav2vec_settings_of_stock({"offset": 3})["offset"] == "3"
+    assert (
+        wav2vec_settings_of_stock({"offset": "auto", "dropout": None, "_name": "x"})
+        .keys()
+        .isdisjoint({"dropout", "_name"})
+    )
+
+
+@pytest.mark.parametrize("infonce", [True, False])
+def test_the_loss_the_projection_and_the_name_of_a_stock_file_are_kept(tmp_path: Path, infonce: bool) -> None:
+    model, options = stock_model(
+        vq_type="none", project_features="new", conv_aggregator_layers="[(32, 2, 1)]"
+    )
+    write_today(tmp_path / "stock.pt", model, {**options, "infonce": infonce, "_name": "audio_cpc"})
+    imported = import_stock(tmp_path / "stock.pt")
+    assert imported.infonce is infonce and imported.loaded.network.config.quantizer_position == "encoder"
+    network = imported.loaded.network
+    stock = dict(model.named_parameters())
+    for name, ours in (("feature_aggregator", network.context), ("project_features", network.target_context)):
+        weight = stock[f"{name}.conv_layers.0.1.weight"]
+        assert torch.equal(ours.layers[0].conv.weight, weight)
+    assert not torch.equal(
+        network.context.layers[0].conv.weight, network.target_context.layers[0].conv.weight
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -129,10 +160,18 @@ def test_what_cannot_be_imported_is_said(tmp_path: Path, changes: dict[str, Any]
     assert says in str(caught.value) and str(tmp_path / "stock.pt") in str(caught.value)
 
 
-def test_foreign_options_are_named_and_foreign_weights_refused(tmp_path: Path) -> None:
+def test_foreign_options_are_named_and_foreign_weights_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model, options = stock_model(vq_type="kmeans")
     write_today(tmp_path / "stock.pt", model, {**options, "my_option": 3})
     assert import_stock(tmp_path / "stock.pt").ignored == ["my_option"]
+    stock, ours = str(tmp_path / "stock.pt"), str(tmp_path / "ours.pt")
+    assert main(["import", stock, ours]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"vqw2v: warning: {stock}: option `my_option` is not stock's; ignored\n"
+    parameters = sum(p.numel() for p in load_network(ours).network.parameters())
+    assert shown.out.startswith(f"{ours}: ") and shown.out.endswith(f", {parameters:,} parameters\n")
     model.extra = torch.nn.Linear(2, 2)
     write_today(tmp_path / "stock.pt", model, options)
     with pytest.raises(CheckpointError, match=r"stock\.pt: weight 'extra\.weight' of stock's has no place"):

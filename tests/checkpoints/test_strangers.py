@@ -282,6 +282,19 @@ def test_a_few_bytes_that_say_they_are_many_are_refused(
     )
 
 
+@pytest.mark.parametrize("where", ["cfg", "args"])
+@pytest.mark.parametrize("below", [(), ("model",), ("model", "_name")])
+def test_settings_that_are_tensors_are_refused(where: str, below: tuple[str, ...], tmp_path: Path) -> None:
+    state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
+    value: Any = torch.zeros(2)
+    for name in reversed(below):
+        value = {name: value}
+    state[where] = value
+    torch.save(state, tmp_path / "x.pt")
+    for load in (load_any, import_checkpoint):
+        assert f"`{where}` holds a tensor; expected settings" in refused(load, tmp_path / "x.pt")
+
+
 def test_a_weight_that_is_one_number_said_to_be_many_is_refused(tmp_path: Path) -> None:
     state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
     state["model"]["network.x"] = torch.zeros(1).expand(10**6, 10**6)

@@ -222,6 +222,10 @@ def test_export_and_import_say_what_they_wrote(tmp_path: Path, capsys: pytest.Ca
         assert main(["import", folder, out]) == 0
         assert capsys.readouterr().out.startswith(f"{out}: an exported folder; {says}, ")
         assert main(["import", folder, out]) == 2 and "--force" in capsys.readouterr().err
+        assert main(["import", folder, out, "--force"]) == 0 and capsys.readouterr().out
+        assert main(["export", str(EARLIER / f"{name}.pt"), folder]) == 2
+        assert "--force" in capsys.readouterr().err
+        assert main(["export", str(EARLIER / f"{name}.pt"), folder, "--force"]) == 0
         assert main(["import", out, str(tmp_path / "again.pt")]) == 2
         assert "which is ours already; use it as it is" in capsys.readouterr().err
 

@@ -1,22 +1,29 @@
 """`vqw2v abx`: from folders and phone times to errors; what cannot be compared is said."""
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from feature_folders import write_frames
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.analysis.abx_items import find_items, open_frames
+from vqw2v_plugin.analysis.abx import AbxScore
+from vqw2v_plugin.analysis.abx_items import PhoneItems, find_items, open_frames
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.commands import abx as abx_module
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.features import FeatureError
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
-from vqw2v_plugin.stores.tokens import TokenExtras, TokenWriter
+from vqw2v_plugin.stores.token_extras import TokenExtras
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
 PHONES = ("a", "b", "c")
@@ -132,6 +139,48 @@ def test_the_pairs_that_are_told_apart_least_are_shown_first(
     assert "of frequent pairs the worst: a/b 50%, a/c 0%, b/c 0%" in capsys.readouterr().out
 
 
+def test_of_frequent_pairs_the_five_worst_are_shown_in_either_order() -> None:
+    rows = {(0, k): (0.1 * k, 100) for k in range(1, 8)} | {(1, 2): (0.99, 1)}
+    rows |= {(0, 7): (0.7, 50), (7, 0): (0.1, 50)}
+    score = AbxScore(0.3, sum(count for _, count in rows.values()), 1, rows)
+    found = cast(PhoneItems, SimpleNamespace(phones=tuple("abcdefgh")))
+    shown = abx_module._worst(score, found)  # a/h: the mean of 70 % and 10 %; b/c is too rare
+    assert shown == "of frequent pairs the worst: a/g 60%, a/f 50%, a/e 40%, a/h 40%, a/d 30%"
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest", "speakers", "says"),
+    [
+        ("across", None, ("",), "without `--manifest` all utterances are one speaker's"),
+        ("across", "a.tsv", ("s0",), "needs two speakers, and s0 is the only one"),
+        ("across", "a.tsv", ("s0", "s1"), "no phone is there twice beside another"),
+        ("within", None, ("",), "no phone is there twice beside another"),
+        ("within", "a.tsv", ("s0",), "no phone is there twice beside another"),
+    ],
+)
+def test_why_there_is_no_error_is_told(
+    name: str, manifest: str | None, speakers: tuple[str, ...], says: str
+) -> None:
+    found = cast(PhoneItems, SimpleNamespace(speakers=speakers))
+    assert abx_module._why_not(name, argparse.Namespace(manifest=manifest), found).startswith(says)
+
+
+def test_the_result_says_what_was_drawn_and_of_how_many(corpus: Corpus) -> None:
+    folder = corpus.features()
+    options = ["--seed", 4, "--speakers", 3, "--items", 7]
+    assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest, *options) == 0
+    found = result(folder)
+    told = {"seed": 4, "max_items": 7, "max_speakers": 3, "speakers": 2, "items": 36, "split": "train"}
+    assert {name: found[name] for name in told} == told
+
+
+def test_tokens_are_compared_as_vectors_only_with_the_checkpoint_that_has_them(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert abx(corpus.tokens("t"), "--phones", corpus.phones, "--distance", "angular") == 2
+    assert "holds codes; expected codes, or give `--checkpoint`" in capsys.readouterr().err
+
+
 def test_the_order_of_utterances_does_not_matter(corpus: Corpus) -> None:
     arguments = ["--phones", corpus.phones, "--manifest", corpus.manifest, "--context", "none", "--items", 2]
     one, other = corpus.features("one"), corpus.features("other", utts=sorted(corpus.codes, reverse=True))
@@ -180,6 +229,24 @@ def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None
     assert source.span(0.0151, 0.016) == (1, 1)
     centres = [round(0.015 + 0.01 * t, 3) for t in range(2000)]  # whatever their products are rounded to
     assert [source.span(at, at + 0.01) for at in centres] == [(t, t + 1) for t in range(2000)]
+
+
+def test_phones_without_a_frame_and_utterances_without_a_speaker_are_counted_and_left_out(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = open_frames(corpus.features(), None, [])
+    num_frames = len(corpus.codes["u00"])
+    last = 0.015 + 0.01 * (num_frames - 1)
+    # between two centres, of one frame, half behind the last frame, and all behind it
+    starts = np.array([0.016, 0.02, last - 0.006, last + 0.02])
+    ends = np.array([0.018, 0.03, last + 0.02, last + 0.09])
+    segments = {"u00": Segments(starts, ends, ("a", "b", "c", "d")), "u01": Segments(*(starts[:0],) * 2, ())}
+    found = find_items(source, segments, {"u00": "s"}, "none")
+    assert [found.phones[i] for i in found.items.phones] == ["b", "c"]
+    assert found.items.sizes.tolist() == [1, 1] and len(found.items.frames) == 2
+    assert (found.num_utterances, found.without_frames, found.without_speaker) == (1, 2, 1)
+    with pytest.raises(FeatureError, match="2 utterances, 2 without a speaker, 0 phones"):
+        find_items(source, segments, {}, "none")
 
 
 def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) -> None:

@@ -1,17 +1,24 @@
 """What `discretize` and `features` are told reaches the job as it was said."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import torch
 
+from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.commands.corpus_arguments import device_for, num_workers
+from vqw2v_plugin.commands import discretize, features
+from vqw2v_plugin.commands.corpus_arguments import device_for, num_workers, report_end
 from vqw2v_plugin.common.locks import Rank
-from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.features.base import DTYPES, FeatureOptions
 from vqw2v_plugin.jobs.discretize import DiscretizeOptions
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions
+from vqw2v_plugin.jobs.split_job import Outcome, Refused
+from vqw2v_plugin.stores.features import FEATURES
+from vqw2v_plugin.stores.symbols import TOKENS
 
 MANY = ["--memory", "0.5", "--shard-minutes", "2.5", "--workers", "3", "--refresh", "--strict"]
 
@@ -64,8 +71,6 @@ def test_features_are_stored_as_they_were_asked_for(
 def test_tokens_are_made_as_they_were_asked_for(
     monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, alone: str
 ) -> None:
-    import torch
-
     class Model:
         device, dtype = torch.device("cpu"), torch.float32
 
@@ -75,7 +80,7 @@ def test_tokens_are_made_as_they_were_asked_for(
     asked = ["--dict", "d.txt", "--dtype", "bf16", "--device", "cuda:1", f"--{alone.replace('_', '-')}"]
     assert main(["discretize", "m.pt", manifest, out, *asked, *MANY]) == 2
     assert loaded == [("m.pt", "cuda:1", "bf16")] and seen[0][0] is Model and seen[0][1] == "m.pt"
-    expected = {"dtype": "bf16", "workers": 3, "memory": 0.5, "shard_minutes": 2.5, "dictionary": "d.txt"}
+    expected = {"dtype": "bf16", "workers": 3, "memory": 2**29, "shard_minutes": 2.5, "dictionary": "d.txt"}
     assert seen[0][4] == DiscretizeOptions(**expected, refresh=True, strict=True, **{alone: True})
 
 
@@ -96,3 +101,74 @@ def test_each_of_several_processes_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) 
         assert device_for("cuda", Rank(5, 8)) == device
         assert device_for("cuda", Rank()) == "cuda" and device_for("cuda:2", Rank(5, 8)) == "cuda:2"
         assert device_for("cpu", Rank(5, 8)) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("state", "published", "says"),
+    [
+        ("published", True, ""),
+        ("there", False, "out/train: is there already, of this manifest and with these settings\n"),
+        ("waiting", False, "out/train: this process has done its share; the last one to end puts all"),
+    ],
+)
+def test_how_a_run_ended_is_told(
+    state: str, published: bool, says: str, manifest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = Manifest(manifest)
+    assert report_end(Outcome(state), "out/train", listed) == published
+    shown = capsys.readouterr()
+    assert shown.out.startswith(says) and bool(shown.out) == bool(says) and shown.err == ""
+
+
+def test_ten_missing_utterances_are_named_and_all_are_counted(
+    manifest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tuple(Refused(f"u{i}", "a.wav", f"no sound {i}\udcff") for i in range(12))
+    assert report_end(Outcome("published", missing), "out/train", Manifest(manifest))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:10] == [f"vqw2v: missing: u{i}: no sound {i}\\xff" for i in range(10)] and len(lines) == 11
+    assert lines[10].startswith("vqw2v: 12 of 1 utterances are missing; out/train.refused.tsv names them")
+
+
+def test_tokens_outside_the_dictionary_are_told_as_a_share_of_all_tokens(
+    manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"utterances": 1000, "frames": 8000, "tokens": 4000, "unknown": 100}
+    row["unknown_symbols"] = {f"{i}-0": 1 for i in range(7)}  # type: ignore[assignment]
+    for made_by, said in (("train", "made from train"), (None, "given")):
+        about = {"splits": {"train": row}, "dictionary": {"symbols": 1234, "made_by": made_by}}
+        TOKENS.write_about(tmp_path, about)
+        discretize._report(Outcome("published"), str(tmp_path), Manifest(manifest))
+        assert capsys.readouterr().out.splitlines() == [
+            f"{tmp_path}/train: 1,000 utterances, 8,000 frames, 4,000 tokens",
+            f"{tmp_path}/dict.txt: 1,234 symbols, {said}",
+            "  100 tokens (2.50%) are not in the dictionary and became <unk>: 0-0, 1-0, 2-0, 3-0, 4-0 …",
+        ]
+    discretize._report(Outcome("there"), str(tmp_path), Manifest(manifest))
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_features_are_told_with_their_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"utterances": 1000, "frames": 8000}
+    about = {"splits": {"dev": row}, "dim": 80, "store": "fp16", "sample_rate": 16_000, "stride": 160}
+    FEATURES.write_about(tmp_path, about)
+    features._report(str(tmp_path), "dev")
+    said = f"{tmp_path}/dev: 1,000 utterances, 8,000 frames of 80 in fp16, 100 a second\n"
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(("device", "dtype", "asks"), [("cpu", "fp32", False), ("cpu", "bf16", True)])
+def test_codes_are_held_against_fp32_on_a_cpu_where_they_may_differ(
+    device: str,
+    dtype: str,
+    asks: bool,
+    manifest: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = SimpleNamespace(device=torch.device(device), dtype=DTYPES[dtype])
+    monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda path: "exact")
+    monkeypatch.setattr("vqw2v_plugin.jobs.discretize.agreement", lambda *told: (7, 2000, 1999))
+    discretize.print_agreement("m.pt", cast(Tokenizer, model), Manifest(manifest))
+    said = "99.95% of the 2,000 codes of 7 utterances are those of fp32 on the CPU\n"
+    assert capsys.readouterr().out == (said if asks else "")

@@ -1,6 +1,7 @@
 """`encode`, `import` and `export` as they are typed."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def test_encode_prints_a_line_a_file(
     lines = capsys.readouterr().out.splitlines()
     tokenizer = Tokenizer.load(checkpoint)
     assert [line.split("\t")[0] for line in lines] == good
+    assert {line.count("\t") for line in lines} == {1}
     for path, line in zip(good, lines, strict=True):
         assert torch.equal(tokenizer.parse(line.split("\t")[1]), tokenizer.encode_file(path))
     wav, rate = sf.read(files[4], dtype="float32")
@@ -125,3 +127,19 @@ assert "fairseq" not in sys.modules
     assert "new.pt: stock fairseq, cfg; quantizer gumbel, 2 × 8 codes, " in done.stdout
     assert "option `frobnicate` is not stock's; ignored" in done.stderr
     assert f"vqw2v import {tmp_path / 'stock.pt'} OUT.pt" in done.stderr and "new.pt exists" in done.stderr
+
+
+def test_names_with_tabs_and_line_breaks_stay_in_their_column(
+    checkpoint: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a\tb.wav", "a\nb.wav", "a\u2028b.wav", "a\\tb.wav", os.fsdecode(b"a\xffb.wav")]
+    shown = ["a\\tb.wav", "a\\nb.wav", "a\\u2028b.wav", "a\\\\tb.wav", "a\\xffb.wav"]
+    paths = [str(tmp_path / name) for name in names]
+    for path in paths:
+        shutil.copyfile(files[0], path)
+    assert main(["encode", checkpoint, files[0], *paths]) == 0
+    first, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert rows == [[str(tmp_path / name), first[1]] for name in shown]
+    assert main(["encode", checkpoint, str(tmp_path / "no\nfile.wav")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "no\\nfile.wav" in said[0]

@@ -44,6 +44,8 @@ def test_letters_share_the_dictionary_of_training(corpus: Path, capsys: pytest.C
     assert (corpus / "o" / "lexicon.ltr.txt").read_text().splitlines()[2] == "hall\th a l l"
     shown = capsys.readouterr()
     assert "6 letters in dict.ltr.txt (made from train)" in shown.out
+    assert "  train: 2 utterances, 4 words, 17 labels\n" in shown.out
+    assert "  valid: 1 utterances, 3 words, 8 labels\n" in shown.out
     assert "valid: 1 utterances have no text and are left out" in shown.err
     assert "valid: 1 of 1 utterances hold <unk>, for" in shown.err
     assert "'é' 1 times" in shown.err and "'<unk>' 1 times" in shown.err

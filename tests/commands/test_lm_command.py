@@ -111,15 +111,18 @@ def test_a_missing_folder_is_named_before_the_work(text: Path, capsys: pytest.Ca
 
 
 def test_lmplz_gets_the_same_settings(text: Path, bare_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    program(bare_path, "lmplz", 'echo "$@" >&2')
-    arguments = ["--lmplz", "--order", "3", "--prune", "0", "1", "--skip-symbols"]
-    assert cli.main(["lm", str(text), "lm.arpa", *arguments]) == 0
-    shown = capfd.readouterr().err
-    assert f"-o 3 -S 40% --discount_fallback --arpa lm.arpa --text {text}" in shown
-    assert "--prune 0 1 --skip_symbols" in shown
-    program(bare_path, "lmplz", "exit 3")
-    assert cli.main(["lm", str(text), "lm.arpa", "--lmplz"]) == 2
-    assert "failed" in capfd.readouterr().err
+    program(bare_path, "lmplz", 'echo "$@" >&2; echo model >"$7"')
+    out, arguments = (
+        text.with_name("lm.arpa"),
+        ["--lmplz", "--order", "3", "--prune", "0", "1", "--skip-symbols"],
+    )
+    assert cli.main(["lm", str(text), str(out), *arguments]) == 0
+    shown, part = capfd.readouterr().err, out.with_name(".lm.arpa.part")
+    assert f"-o 3 -S 40% --discount_fallback --arpa {part} --text {text}" in shown
+    assert "--prune 0 1 --skip_symbols" in shown and out.read_text() == "model\n"
+    program(bare_path, "lmplz", 'echo half >"$7"; exit 3')
+    assert cli.main(["lm", str(text), str(out), "--lmplz"]) == 2
+    assert "failed" in capfd.readouterr().err and out.read_text() == "model\n" and not part.exists()
 
 
 def test_binary_is_what_build_binary_makes(

@@ -6,13 +6,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from sounds import Sound
 
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.audio.reading import read_audio
+from vqw2v_plugin.commands import manifest as manifest_module
 from vqw2v_plugin.common.locks import Rank, claimed
+from vqw2v_plugin.corpora.collect import Collected, Refusal
 from vqw2v_plugin.corpora.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +177,7 @@ def test_test_sets_get_manifests_of_their_own(
         (["--min", "3", "--max", "2"], "leave no length"),
         (["--min", "nan"], "leave no length"),
         (["--valid", "1.5"], "expected a share"),
-        (["--workers", "0"], "expected 1 or more"),
+        (["--workers", "0"], "expected 1 to 1,024"),
     ],
 )
 def test_wrong_wishes_are_one_sentence(
@@ -226,3 +230,44 @@ def test_it_starts_without_torch_and_fairseq(tmp_path: Path, wav: Sound) -> None
     command = [sys.executable, "-c", code, str(tmp_path / "c"), str(tmp_path / "o")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_hours_speakers_rates_times_and_a_dozen_reasons_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def row(speaker: str, samples: int, rate: int, words: tuple[str, ...] = ()) -> SimpleNamespace:
+        entry = SimpleNamespace(speaker=speaker, words=words, phones=())
+        return SimpleNamespace(samples=samples, rate=rate, entry=entry)
+
+    hour = 3600 * 8000
+    splits = {
+        "train": [row("a", hour, 8000), row("b", hour, 16_000, ("x",)), row("", 0, 8000)],
+        "valid": [row("", hour, 8000)],
+        "test": [],
+    }
+    refused = [Refusal(f"{i}.wav", f"reason {i} (more)") for i in range(14)]
+    told = SimpleNamespace(kind="plain", num_files=4321, header_seconds=1.25, num_known=1234)
+    made = SimpleNamespace(**vars(told), splits=splits, refused=refused)
+    for name in ("train", "old", "refused"):
+        (tmp_path / f"{name}.tsv").touch()
+    manifest_module._report(cast(Collected, made), str(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        "plain: 4,321 files looked at in 1.2 s, 1,234 of them known from the last time",
+        f"  {tmp_path}/train.tsv: 3 utterances, 1.50 h, 2 speakers, 8000/16000 Hz, train.words.ctm",
+        f"  {tmp_path}/valid.tsv: 1 utterances, 1.00 h, 8000 Hz",
+        f"  {tmp_path}/test.tsv: 0 utterances, 0.00 h; EMPTY: see --valid and --resplit",
+        f"  {tmp_path}/refused.tsv: 14",
+    ]
+    assert len([line for line in lines if "the first: " in line]) == 12
+    assert lines[17] == "    and 2 further reasons"
+    assert len(lines) == 19 and lines[18].startswith(f"  {tmp_path}/old.tsv: not of this run")
+
+
+@pytest.mark.parametrize("kind", ["plain", "kaldi"])
+def test_a_kind_that_is_named_is_taken(tmp_path: Path, wav: Sound, kind: str) -> None:
+    for name in ("x", "y"):
+        wav(f"{name}.wav")
+    (tmp_path / "c/wav.scp").write_text("x x.wav\n")  # a table of one of them
+    assert manifest(tmp_path / "c", tmp_path / "o", "--kind", kind) == 0
+    assert sorted(listed(tmp_path / "o")) == ["x.wav", "y.wav"][: 2 if kind == "plain" else 1]

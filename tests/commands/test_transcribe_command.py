@@ -1,6 +1,8 @@
 """`vqw2v transcribe`: words and times of files in every shape; a long one is cut at pauses."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,16 @@ from transcribing import CTC, LOGMEL, by_hand, save, save_with_front, write_file
 from vqw2v_plugin import Transcriber
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.cuts import Part
+from vqw2v_plugin.checkpoints.acoustic import load_acoustic
+from vqw2v_plugin.decoding.greedy import GreedyDecoder
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
+from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.registry import load_features
+from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units
+from vqw2v_plugin.transcriber import _joined, _later
 
 
 @pytest.fixture
@@ -124,6 +133,37 @@ def test_what_the_caller_got_wrong_is_one_sentence(
         assert message in err and len(err.splitlines()) == 1, err
 
 
+def test_parts_are_joined_with_their_times_and_their_scores_add_up() -> None:
+    def said(text: str, begin: int, score: float) -> Hypothesis:
+        words = (TimedText(text, begin, begin + 3, 0.5),)
+        return Hypothesis(
+            (TimedText(text[0], begin, begin + 1, 0.25),), words, score, 10 * score, 100 * score
+        )
+
+    whole = _joined([said("ab", 2, 1.0), _later(said("cd", 4, 2.0), 50)])
+    assert [(w.text, w.begin, w.end) for w in whole.words] == [("ab", 2, 5), ("cd", 54, 57)]
+    assert [(t.text, t.begin, t.end) for t in whole.tokens] == [("a", 2, 3), ("c", 54, 55)]
+    assert (whole.score, whole.emission_score, whole.lm_score) == (3.0, 30.0, 300.0)
+
+
+def test_features_of_another_size_than_the_model_s_are_refused(model: str) -> None:
+    acoustic = load_acoustic(model)
+    front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 21))
+    with pytest.raises(ValueError, match="the features have 21 numbers a frame; the model wants 20"):
+        Transcriber(acoustic, front, GreedyDecoder(acoustic.units, None))
+
+
+def test_what_no_decoder_can_read_is_named_by_its_file(
+    model: str, files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(self: GreedyDecoder, emissions: object) -> None:
+        raise ValueError("too few frames")
+
+    monkeypatch.setattr(GreedyDecoder, "decode", decode)
+    assert main(["transcribe", model, files[0]]) == 1
+    assert capsys.readouterr().err.startswith(f"vqw2v: skipped: {files[0]}: too few frames\n")
+
+
 def test_a_lexicon_may_be_asked(model: str, files: list[str], tmp_path: Path) -> None:
     pytest.importorskip("flashlight.lib.text.decoder")
     (tmp_path / "lexicon").write_text("abe a b e\nhag h a g\n")
@@ -138,3 +178,24 @@ def test_a_lexicon_may_be_asked(model: str, files: list[str], tmp_path: Path) ->
         "5",
     ]
     assert main(["transcribe", model, files[0], *options, "--json"]) == 0
+
+
+@pytest.mark.parametrize("shape", ["", "--text", "--json", "--ctm"])
+def test_names_with_tabs_and_line_breaks_stay_in_their_column(
+    model: str, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: str
+) -> None:
+    assert main(["transcribe", model, files[0], *filter(None, [shape])]) == 0
+    expected = capsys.readouterr().out.splitlines()
+    for name, shown in (("a\t\nb.wav", "a\\t\\nb.wav"), (os.fsdecode(b"a\xffb.wav"), "a\\xffb.wav")):
+        path = str(tmp_path / name)
+        shutil.copyfile(files[0], path)
+        assert main(["transcribe", model, path, *filter(None, [shape])]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        if shape == "--json":
+            assert [{**json.loads(line), "utt": files[0]} for line in lines] == list(
+                map(json.loads, expected)
+            )
+            assert [json.loads(line)["utt"] for line in lines] == [path]
+            continue
+        shown = str(tmp_path / (shown if shape != "--ctm" else shown.replace("\\t\\n", "_")))
+        assert lines == [line.replace(files[0], shown) for line in expected]

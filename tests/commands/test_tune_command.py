@@ -1,6 +1,8 @@
 """`vqw2v tune` as it is typed: from saved emissions to options that make fewer errors."""
 
+import argparse
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,14 @@ import pytest
 from fake_emissions import SENTENCES, UNITS, fake_emissions
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.commands import tune as tune_module
+from vqw2v_plugin.commands.decoder_arguments import WEIGHTS
+from vqw2v_plugin.decoding.settings import Range
 from vqw2v_plugin.stores.emissions import EmissionWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
-from vqw2v_plugin.text.units import Units, asg_units
+from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 
 def save(folder: Path, units: Units = UNITS, noise: float = 2.2, steps: np.ndarray | None = None) -> None:
@@ -123,7 +128,7 @@ def test_mistakes_are_one_sentence(corpus: Path, capsys: pytest.CaptureFixture[s
         (("--sil-score", 1, "--word-score", 2), "nothing is left to tune"),
         (("--sil-score", 3, 1), "3 1 is no range"),
         (("--points", -1), "`points` is -1"),
-        (("--workers", 0), "`workers` is 0"),
+        (("--workers", 0), "`--workers` is 0"),
         (("--error-unit", "phones"), "the model says letters"),
         (("--error-unit", "word"), "expected one of words, characters, phones"),
         (("--lm", corpus / "none.arpa"), "no such file"),
@@ -131,3 +136,67 @@ def test_mistakes_are_one_sentence(corpus: Path, capsys: pytest.CaptureFixture[s
         assert tune(corpus, *arguments) == 2
         shown = capsys.readouterr().err
         assert message in shown and len(shown.splitlines()) == 1, shown
+
+
+def asked(words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    tune_module.add_arguments(parser)
+    return parser.parse_args(["e", *words.split()])
+
+
+def test_what_follows_from_the_model_is_filled_in_where_it_was_not_said(corpus: Path) -> None:
+    phones = ctc_units(["a", "b"], "phones")
+    fixed = f"--labels {corpus / 'l'}"
+    for words, units, lexicon, unit in (
+        ("", UNITS, str(corpus / "l/lexicon.ltr.txt"), "words"),
+        ("--lexicon mine", UNITS, "mine", "words"),
+        ("--decoder free", UNITS, None, "words"),
+        ("--decoder free", phones, None, "phones"),
+        ("", phones, None, "words"),  # there is no lexicon of phones
+        ("--decoder free --error-unit characters", phones, None, "characters"),
+    ):
+        args = asked(f"{fixed} {words}")
+        tune_module._fill_in(args, units)
+        assert (args.lexicon, args.error_unit) == (lexicon, unit)
+        assert args.workers == len(os.sched_getaffinity(0))
+    args = asked(f"{fixed} --workers 3")
+    tune_module._fill_in(args, UNITS)
+    assert args.workers == 3
+
+
+def test_only_weights_that_are_heard_are_searched() -> None:
+    silent, loud = ctc_units(["a", "b"], "phones"), UNITS
+    assert silent.silence < 0 <= loud.silence
+    for words, units, free in (
+        ("--lm x", loud, {"lm_weight", "word_score", "sil_score"}),
+        ("", loud, {"word_score", "sil_score"}),
+        ("--lm x --decoder free", loud, {"lm_weight", "sil_score"}),
+        ("--lm x", silent, {"lm_weight", "word_score"}),
+        ("--lm x --lm-weight 2 --word-score 1 3", loud, {"word_score", "sil_score"}),
+    ):
+        space = tune_module._space(asked(f"--labels l {words}"), units)
+        assert {WEIGHTS[place] for place in space.free} == free
+    space = tune_module._space(asked("--labels l --lm x --lm-weight 1 3 --word-score 2"), loud)
+    assert (space.lm_weight, space.word_score) == (Range(1, 3), Range(2, 2))
+    with pytest.raises(ValueError, match="`--sil-score` is of no use"):
+        tune_module._space(asked("--labels l --sil-score 1"), silent)
+
+
+def test_the_file_says_each_point_s_errors_and_the_start_s_own(corpus: Path) -> None:
+    options = ("--lm", corpus / "lm.arpa", "--points", 6, "--rounds", 1, "--keep", 4)
+    assert tune(corpus, *options, "--out", corpus / "o.json") == 0
+    assert not (corpus / "e/tuned-dev.json").exists()
+    found = json.loads((corpus / "o.json").read_text())
+    num_words = len(" ".join(SENTENCES).split())
+    for row in found["best"]:
+        assert row["errors"] == pytest.approx(row["rate"] * num_words / 100)
+    asked_for = {"split": "dev", "points": 6, "rounds": 1, "seed": 1, "error_unit": "words"}
+    assert {name: found[name] for name in asked_for} == asked_for
+    assert found["others"]["at the start"] >= found["best"][0]["rate"]
+    fixed = ("--lm-weight", 0, "--word-score", -9, "--sil-score", 0, 0.001)
+    assert tune(corpus, *options[:2], *fixed, "--points", 9, "--rounds", 0, "--out", corpus / "p.json") == 0
+    poor = json.loads((corpus / "p.json").read_text())["others"]
+    assert (
+        poor["at the start"] != found["others"]["at the start"]
+        and poor["greedy"] == found["others"]["greedy"]
+    )

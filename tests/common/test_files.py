@@ -154,6 +154,18 @@ def test_what_killed_runs_left_goes_by_its_name_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted(set(kept) - {"x[1].tsv"})
 
 
+def test_a_removal_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: seen.append((os.fstat(descriptor).st_ino, names(tmp_path)))
+    )
+    for name in ("x", "folder"):
+        (tmp_path / "x").touch() if name == "x" else (tmp_path / name / "y").mkdir(parents=True)
+        seen.clear()
+        remove(tmp_path / name)
+        assert seen == [(tmp_path.stat().st_ino, [])]
+
+
 def test_a_folder_s_own_name_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))

@@ -103,6 +103,14 @@ def test_timit_s_broken_files_are_refused_by_name(tmp_path: Path) -> None:
     assert [item.utt for item in items if isinstance(item, Entry)] == ["fcjf0_sx3"]
 
 
+@pytest.mark.parametrize("line", ["1600 0 h#", f"0 {'9' * 400} h#", "0 -1 h#"])
+def test_a_phone_of_timit_that_ends_before_it_begins_or_never_is_refused(tmp_path: Path, line: str) -> None:
+    timit(tmp_path, "train/dr1/fcjf0/sx1")
+    (tmp_path / "TRAIN" / "DR1" / "FCJF0" / "SX1.PHN").write_text(f"0 640 h#\n{line}\n")
+    (refused,) = KINDS["timit"].read(open_folder(str(tmp_path)))
+    assert isinstance(refused, Refusal) and "line 2 is" in refused.reason
+
+
 def test_labels_of_timit_are_folded(tmp_path: Path) -> None:
     timit(tmp_path / "TIMIT", *TIMIT)
     out = tmp_path / "o"

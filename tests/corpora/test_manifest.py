@@ -85,7 +85,10 @@ def test_made_ids_differ(tmp_path: Path, rows: str, ids: list[str]) -> None:
         ("/c\nx.wav\t-5\n", ":2: column samples is '-5'"),
         ("/c\nx.wav\t1.5\n", ":2: column samples is '1.5'"),
         ("/c\n\t5\n", ":2: column path is empty"),
-        ("/c\n# path\tsamples\trate\nx\t1\t0\n", ":3: column rate is '0', expected a whole number from 1 up"),
+        (
+            "/c\n# path\tsamples\trate\nx\t1\t0\n",
+            ":3: column rate is '0', expected a whole number from 1 to 1,000,000",
+        ),
         ("/c\n# path\tsample\nx.wav\t1\n", ":2: got the columns 'path', 'sample', without samples"),
         ("/c\n# path\tsamples\tpath\nx\t1\ty\n", "expected each to have a name of its own"),
         ("x.wav\t100\n", ":1: got the columns 'x.wav', '100', without path and samples"),
@@ -177,3 +180,11 @@ def test_real_tables_read(real_data: Path) -> None:
     manifest = Manifest(real_data / "fsdd" / "train.tsv")
     assert len(manifest) == 2000 and os.path.isfile(manifest[0].path)
     assert set(manifest.column("words")) == {*"zero one two three four five six seven eight nine".split()}
+
+
+def test_columns_that_are_not_utf_8_are_in_the_digest_too(tmp_path: Path) -> None:
+    digests = set()
+    for name in (b"\xff", b"\xfe", b"x"):
+        (tmp_path / "m.tsv").write_bytes(b"/c\n# path\tsamples\t" + name + b"\na.wav\t1\tz\n")
+        digests.add(Manifest(tmp_path / "m.tsv").rows_digest)
+    assert len(digests) == 3

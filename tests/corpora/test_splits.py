@@ -135,3 +135,18 @@ def test_own_splits_that_share_a_speaker_are_refused_when_they_may_not() -> None
 def test_shares_must_leave_something(wrong: dict[str, float]) -> None:
     with pytest.raises(SplitError, match=r"expected a share|leave nothing"):
         SplitPlan(**wrong)
+
+
+def test_places_are_those_of_b2sum() -> None:
+    """`printf '1\\0a' | b2sum -l 64` and so on, of GNU coreutils."""
+    for name, seed, digest in (
+        ("a", 1, "52494de452d10712"),
+        ("b", 1, "480ec9fb211f9963"),
+        ("corpus/x", 7, "44e353db0444e30a"),
+        ("\udce9", 1, "f2c7446d37c91b9c"),
+    ):
+        assert place_of(name, seed) == int(digest, 16) / 2**64
+    # 0x52… is 32.1 % of the way, 0x48… 28.1 %
+    assert divide(["a", "b"], 0.3, 0.0, 1) == {"a": "train", "b": "valid"}
+    assert divide(["a", "b"], 0.1, 0.2, 1) == {"a": "train", "b": "valid"}  # the nearest fills an empty split
+    assert divide(["a", "b", "c"], 0.0, 0.3, 1)["b"] == "test"

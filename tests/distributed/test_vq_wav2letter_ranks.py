@@ -1,14 +1,12 @@
 """Two ranks under DDP get the gradients of one: of ASG's transitions too, and with a front still frozen."""
 
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
+from ranks import on_two_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -48,15 +46,10 @@ def gradients(model: nn.Module, network: AcousticModel, rows: slice) -> dict[str
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
 
 
-def rank(number: int, make: Callable[[], Model], find: bool, port: int, out: Path) -> None:
-    """It ends with its process: torch's `destroy_process_group` waits for a thread that may wait for it."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=number)
-    model = make().train()
-    wrapped: Any = DistributedDataParallel(model, find_unused_parameters=find)
+def on_a_rank(number: int, model: Model, find: bool) -> dict[str, Tensor]:
+    wrapped: Any = DistributedDataParallel(model.train(), find_unused_parameters=find)
     found = gradients(wrapped, model.network, slice(number, number + 1))
-    if number == 0:
-        torch.save({name.removeprefix("module."): grad for name, grad in found.items()}, out)
+    return {name.removeprefix("module."): grad for name, grad in found.items()}
 
 
 @pytest.mark.parametrize("find_unused", [False, True])
@@ -66,24 +59,9 @@ def test_two_ranks_get_the_gradients_of_one(
     def make() -> Model:
         return Model(tiny(quantizer="none"))
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for number in range(2):
-        child = os.fork()
-        if not child:
-            status = 70
-            try:
-                rank(number, make, find_unused, port, tmp_path / "grads.pt")
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(child)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    found, _ = on_two_ranks(lambda number: on_a_rank(number, make(), find_unused), tmp_path)
     model = make().train()
     expected = gradients(model, model.network, slice(0, 2))
-    found = torch.load(tmp_path / "grads.pt")
     assert found.keys() == expected.keys() and "network.sequence_loss.transitions" in found
     assert not any(name.startswith("front.") for name in found)
     for name, grad in expected.items():

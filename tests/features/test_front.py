@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vqw2v_plugin.checkpoints.bert import build_bert
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
+from vqw2v_plugin.features import front as front_module
 from vqw2v_plugin.features.base import Layer
 from vqw2v_plugin.features.bert import BertFeatures
 from vqw2v_plugin.features.front import AudioFront
@@ -93,6 +94,42 @@ def test_it_learns_after_as_many_updates_as_it_is_told(tiny: Tiny, layer: str) -
     for name, p in front.named_parameters():
         head = "vocabulary.bias" in name or "head_" in name  # what BERT's own training needs
         assert (p.grad is not None and bool(p.grad.abs().sum() > 0)) == (name in learning and not head), name
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "settings", "parts"),
+    [
+        ("none", {}, {"encoder", "context"}),
+        ("gumbel", {}, {"context"}),
+        ("gumbel", {"quantizer_position": "context"}, {"encoder", "context"}),
+    ],
+)
+def test_the_context_learns_with_the_encoder_unless_codes_lie_between(
+    tiny: Tiny, quantizer: str, settings: dict[str, object], parts: set[str]
+) -> None:
+    front = AudioFront(features(tiny, "c", quantizer, **settings), freeze_updates=0).train()
+    learning = [name for name, p in front.named_parameters() if p.requires_grad]
+    assert {name.split(".")[2] for name in learning} == parts
+    front(*batch())[0].square().sum().backward()
+    assert {n.split(".")[2] for n, p in front.named_parameters() if p.grad is not None} == parts
+
+
+def test_of_many_ranks_each_has_a_gradient_of_zero_for_what_does_not_learn_yet(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks wait for each other's gradients of every parameter."""
+    front = AudioFront(features(tiny, "c", "none"), freeze_updates=10).train()
+    alone = front(*batch())[0]
+    assert not alone.requires_grad
+    monkeypatch.setattr(front_module, "_is_one_of_many", lambda: True)
+    among_many = front(*batch())[0]
+    assert torch.equal(among_many, alone)
+    among_many.square().sum().backward()
+    learning = [p for p in front.parameters() if p.requires_grad]
+    assert learning and all(p.grad is not None and not p.grad.any() for p in learning)
+    with torch.no_grad():
+        assert not front(*batch())[0].requires_grad
+    assert not AudioFront(features(tiny, "c", "none"))(*batch())[0].requires_grad  # it never learns
 
 
 def test_learning_gives_the_features_that_the_frozen_network_gives(tiny: Tiny) -> None:

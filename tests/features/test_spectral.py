@@ -42,6 +42,12 @@ def test_the_energy_of_a_tone_is_that_of_its_windowed_samples() -> None:
     torch.testing.assert_close(found, torch.full_like(found, math.log(energy)), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize(("rate", "size"), [(8_000, 256), (16_000, 512), (20_480, 512), (44_100, 2048)])
+def test_a_window_is_filled_up_to_the_next_power_of_two(rate: int, size: int) -> None:
+    bands = LogMel(rate, 20)._bands
+    assert torch.equal(bands, mel_bands(20, size, rate)) and LogMel(rate).receptive_field <= size
+
+
 def test_bands_share_each_frequency() -> None:
     bands = mel_bands(20, 512, 16_000)
     middle = bands[bands.argmax(0)[0] : bands.argmax(0)[-1]]  # between the first and the last one's middle

@@ -112,11 +112,11 @@ def test_a_full_disk_is_named_and_gone_on_from(
 ) -> None:
     out, real, writes = tmp_path / "out", shards.ShardWriter.add, []
 
-    def add(writer: shards.ShardWriter, found: object) -> None:
+    def add(writer: shards.ShardWriter, found: object, audio: str) -> None:
         writes.append(1)
         if len(writes) in (3, 4, 11):  # two shards; there is room in between
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(writer, found)  # type: ignore[arg-type]
+        real(writer, found, audio)  # type: ignore[arg-type]
 
     arguments = ["discretize", checkpoint, str(manifest), str(out), *FEW]
     with monkeypatch.context() as patch:

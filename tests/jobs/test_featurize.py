@@ -208,7 +208,7 @@ def test_what_does_not_fit_into_fp16_is_said(
         (["--layer", "z", "--store", "fp8"], "`--store` is 'fp8'; expected fp16 or fp32"),
         (["--layer", "z", "--dtype", "fp8"], "`--dtype` is 'fp8'"),
         (["--layer", "z", "--workers", "0"], "`--workers` is 0"),
-        (["--layer", "z", "--shard-minutes", "0"], "`--shard-minutes` is 0.0"),
+        (["--layer", "z", "--shard-minutes", "0"], "`--shard-minutes` is 0;"),
     ],
 )
 def test_wrong_wishes_are_named(

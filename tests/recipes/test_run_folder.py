@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 from python_code import python
 
-from vqw2v_plugin.recipes.folder import BEGUN, DONE, RunError, RunFolder, Stamp, begin, finish, hash_of
+from vqw2v_plugin.recipes import folder as folder_module
+from vqw2v_plugin.recipes.folder import (
+    BEGUN,
+    DONE,
+    RunError,
+    RunFolder,
+    StageFolder,
+    Stamp,
+    begin,
+    finish,
+    hash_of,
+)
 from vqw2v_plugin.recipes.runner import Stage, run_recipe, stage_stamps
 
 TOY = Stamp(("vqw2v toy X --seed 4",))
@@ -111,6 +122,48 @@ def test_a_trainings_folder_alone_is_a_run(run: Path) -> None:
 def test_a_copied_runs_times_say_nothing(run: Path) -> None:
     os.utime(run / "corpus/begun", (160, 160))
     assert RunFolder(run).stages[0].seconds is None
+
+
+def test_a_stage_began_when_its_first_mark_says(run: Path) -> None:
+    make(run / "late/hydra_train.log", "x", 400)
+    make(run / "late/a.txt", "x", 5)
+    make(run / "bare/checkpoint_last.pt", "x", 350)
+    make(run / "bare/a.txt", "x", 340)
+    began = {stage.name: stage.began for stage in RunFolder(run).stages}
+    assert began == {"corpus": 100, "a_training": 200, "by_hand": 300, "late": 400, "bare": 340}
+
+
+def test_a_training_s_last_checkpoint_is_preferred_to_its_best(run: Path) -> None:
+    training = RunFolder(run / "a_training").stages[0]
+    assert training.checkpoint is None
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
+        make(run / "a_training" / name)
+        found = training.checkpoint
+        assert found is not None and found.name == name
+
+
+def test_commands_that_no_shell_could_read_are_split_at_blanks() -> None:
+    stage = StageFolder("x", Path("/x"), ())
+    stage.__dict__["commands"] = ("it's", "so")
+    assert stage.arguments() == ["it's", "so"]
+
+
+def test_folders_far_down_or_full_of_audio_hold_no_stage(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(run / "1/2/3/4/5/6/tokens.json")
+    make(run / "1/2/3/4/5/6/7/deep/tokens.json")
+    for number in range(9):
+        make(run / f"full/{number}.wav")
+    make(run / "full/corpus.json")
+    monkeypatch.setattr(folder_module, "_MOST_FILES", 9)
+    names = {stage.name for stage in RunFolder(run).stages}
+    assert "1/2/3/4/5/6" in names and not any("deep" in name or name == "full" for name in names)
+    monkeypatch.setattr(folder_module, "_MOST_FILES", 10)
+    assert "full" in {stage.name for stage in RunFolder(run).stages}
+
+
+def test_a_page_that_is_made_in_the_run_itself_hides_no_stage(run: Path) -> None:
+    training = run / "a_training"
+    assert [stage.path for stage in RunFolder(training, without=training).stages] == [training]
 
 
 @pytest.mark.parametrize("name", ["missing", "notes.txt", "empty"])

@@ -1,13 +1,14 @@
 """Recipes: stages are skipped, resumed and run anew as their commands and what they need say."""
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
 from python_code import python
 
 from vqw2v_plugin.recipes.folder import StageError
-from vqw2v_plugin.recipes.runner import Stage, finished, run_recipe, stage_stamps
+from vqw2v_plugin.recipes.runner import Stage, finished, run_or_say, run_recipe, stage_stamps
 
 
 def append(file: Path, word: str) -> list[list[str]]:
@@ -75,6 +76,19 @@ if not product.exists():
     assert words(file) == ["a"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_command_that_a_signal_ended_is_not_done(tmp_path: Path, number: int) -> None:
+    file = tmp_path / "ran"
+    stages = [
+        Stage("killed", python(f"import os; os.kill(os.getpid(), {int(number)})"), "Is killed", 0.1),
+        Stage("next", append(file, "a"), "Next", 0.1, needs=["killed"]),
+    ]
+    for _ in range(2):  # nor when the recipe goes on
+        with pytest.raises(StageError, match=rf"killed failed \(status -{int(number)}\)"):
+            run_recipe(tmp_path / "run", stages)
+    assert finished(tmp_path / "run", stages) == set() and words(file) == []
+
+
 def test_a_stranger_s_folder_is_left_alone(tmp_path: Path) -> None:
     kept = tmp_path / "run" / "one" / "thesis.txt"
     kept.parent.mkdir(parents=True)
@@ -126,6 +140,74 @@ print('| train_inner | epoch 003: 1 / 9 loss=2.5, num_updates=3, lr=1', flush=Tr
         run_recipe(tmp_path, [Stage("train", python(code), "Trains", 0.1, updates=400)])
     speed = re.search(r"3 of 400, ([\d.]+)/s", capsys.readouterr().out)
     assert speed and float(speed[1]) <= 2.0  # three in 1.5 s or more, not in the last half second
+
+
+def test_each_stage_is_told_by_its_number_its_commands_and_where_it_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [
+        Stage("one", [["echo", "a b"], ["echo", "c"]], "First", 3, result="a file"),
+        Stage("two", [["true"]], "Second", 0.5, needs=["one"]),
+    ]
+    run = tmp_path / "run"
+    run_recipe(run, stages)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 stages, about 4 min; a second run goes on where this one stops"
+    assert lines[2:6] == [
+        "[1/2] First",
+        f"    about 3 min; log: {run}/one/log.txt",
+        "    $ echo 'a b'",
+        "    $ echo c",
+    ]
+    assert re.fullmatch(r"    done in \d+ s: a file", lines[6]) and "[2/2] Second" in lines
+    assert (run / "one/log.txt").read_text() == "a b\nc\n"
+    run_recipe(run, stages)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 stages, all of them done before;")
+    assert f"    done before: {run}/two" in lines
+
+
+def test_of_a_stage_that_fails_the_last_lines_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import sys; [print('line', i) for i in range(40)]; sys.exit(1)"
+    with pytest.raises(StageError):
+        run_recipe(tmp_path, [Stage("one", python(code), "", 0.1)])
+    said = capsys.readouterr().out
+    assert [i for i in range(40) if f"line {i}\n" in said] == list(range(25, 40))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (StageError("stage one failed"), "stage one failed"),
+        (ValueError("jobs is 0"), "jobs is 0"),
+        (OSError("no disk"), "no disk"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_a_script_that_fails_says_so_in_a_line_and_by_its_status(
+    error: BaseException, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert run_or_say("recipe.py", fail) == 1
+    assert capsys.readouterr().err == f"recipe.py: {says}; the same command goes on where this one stopped\n"
+    assert run_or_say("recipe.py", lambda: None) == 0
+    with pytest.raises(ZeroDivisionError):
+        run_or_say("recipe.py", lambda: print(1 / 0))
+
+
+def test_only_a_training_s_own_lines_advance_its_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "print('| valid | epoch 001 | loss 2 | num_updates=300'); print('x train_inner y num_updates=100')"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vqw2v_plugin.common.progress._LINE_EVERY", 0.0)
+        run_recipe(tmp_path, [Stage("train", python(code), "Trains", 0.1, updates=400)])
+    said = capsys.readouterr().out
+    assert "100 of 400" in said and "300 of 400" not in said
 
 
 def test_a_changed_file_runs_anew(tmp_path: Path) -> None:

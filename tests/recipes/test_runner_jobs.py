@@ -37,6 +37,20 @@ def test_stages_that_do_not_need_each_other_run_side_by_side(tmp_path: Path) -> 
     assert (tmp_path / "run" / "one" / "done").exists() and (tmp_path / "run" / "two" / "done").exists()
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_stage_is_said_to_run_once_there_is_a_place_for_it(
+    tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [Stage(name, [["true"]], name, 0.1) for name in ("one", "two", "three")]
+    run_recipe(tmp_path / "run", stages, jobs=jobs)
+    lines = capsys.readouterr().out.splitlines()
+    begun = [i for i, line in enumerate(lines) if line.startswith("[")]
+    done = [i for i, line in enumerate(lines) if " done in " in line]
+    assert len(begun) == len(done) == 3
+    for number, line in enumerate(begun):
+        assert sum(end < line for end in done) >= number + 1 - jobs
+
+
 def test_a_stage_waits_for_what_it_needs_and_not_for_its_turn(tmp_path: Path) -> None:
     file = tmp_path / "ran"
 

@@ -112,3 +112,10 @@ def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_shor
     assert left.in_words() == "about 10 min"
     left.end("b", None)
     assert left.in_words() == ""
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(0.5, "less than a minute"), (0.74, "less than a minute"), (0.76, "about 1 min")]
+)
+def test_little_time_is_said_in_words(minutes: float, words: str) -> None:
+    assert time_left([stage("a", minutes)], 1).in_words() == words

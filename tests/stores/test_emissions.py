@@ -1,11 +1,14 @@
 """Saved emissions: what was written is read, and what does not belong together is refused."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vqw2v_plugin.common.locks import LockedError, Rank, claimed
+from vqw2v_plugin.common.targets import OutputError
 from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
 from vqw2v_plugin.stores.features import FEATURES, FeatureError, FeatureWriter
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
@@ -93,7 +96,7 @@ def test_emissions_of_other_columns_than_the_units_are_named(tmp_path: Path, col
     about = FEATURES.read_about(tmp_path)
     writer = FeatureWriter(tmp_path, "dev", np.float32, columns)
     writer.add(rows(3, columns=columns))
-    writer.publish([("x", 3)], about)
+    writer.publish([("x", 3)], {**about, "dim": columns})
     with pytest.raises(FeatureError, match=rf"dev\.npy: has {columns} columns, features\.json names others"):
         read_emissions(tmp_path, "dev")
 
@@ -105,3 +108,26 @@ def test_a_folder_of_features_that_its_json_does_not_list_is_kept(tmp_path: Path
     with pytest.raises(FeatureError, match="its split train is of another model"):
         write(tmp_path)
     assert FEATURES.read_about(tmp_path) == {"layer": "z"} and FEATURES.splits(tmp_path) == ["train"]
+
+
+def test_a_folder_that_another_run_writes_is_left_alone(tmp_path: Path) -> None:
+    with claimed(tmp_path, Rank()), pytest.raises(LockedError, match="is being written by another run"):
+        write(tmp_path)
+    write(tmp_path)
+
+
+def test_a_device_in_a_file_s_place_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dev.ids")
+    with pytest.raises(OutputError, match=r"dev\.ids: is a pipe"):
+        write(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_emissions_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> None:
+    with EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, STEPS) as writer:
+        writer.add("good", rows(3))
+        writer.add("bad", np.where(rows(3) > 0, value, rows(3)))
+    saved = read_emissions(tmp_path, "dev")
+    assert len(saved[0]) == 3
+    with pytest.raises(FeatureError, match=r"dev.npy: the emissions of 'bad' are no numbers"):
+        saved[1]

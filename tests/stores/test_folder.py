@@ -1,6 +1,7 @@
 """Folders of splits: one set of rules for tokens, features and labels, each with errors of its own kind."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,27 @@ def test_a_cleared_split_leaves_the_others(tmp_path: Path, kind: SplitFormat) ->
     assert kind.read_about(tmp_path)["splits"] == {"valid": {"frames": 3}}
     assert {path.name for path in tmp_path.iterdir()} - {"train.codes"} == left
     assert (tmp_path / "train.codes").exists() == (kind is FEATURES)
+
+
+@ALL
+def test_a_split_is_hidden_on_the_disk_too(
+    tmp_path: Path, kind: SplitFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could show it while its files are exchanged."""
+    make(tmp_path, kind)
+    seen: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: seen.append((os.fstat(descriptor).st_ino, kind.splits(tmp_path)))
+    )
+    kind.hide(tmp_path, "train")
+    assert seen == [(tmp_path.stat().st_ino, [])]
+
+
+@ALL
+def test_a_link_to_nothing_is_no_split(tmp_path: Path, kind: SplitFormat) -> None:
+    (tmp_path / f"train.{kind.files[0]}").symlink_to(tmp_path / "far")
+    assert kind.splits(tmp_path) == []
+    (tmp_path / "far").touch()
+    assert kind.splits(tmp_path) == ["train"]
+    kind.hide(tmp_path, "train")
+    assert not (tmp_path / "far").exists() and (tmp_path / f"train.{kind.files[0]}").is_symlink()

@@ -76,6 +76,10 @@ def test_what_cannot_be_is_named(tmp_path: Path) -> None:
         Pieces.load(tmp_path)
     with pytest.raises(TokenError, match=r"pieces.model: is no sentencepiece model"):
         Pieces(b"something else", CODES)
+    with pytest.raises(TokenError, match=r"pieces.model: is no sentencepiece model"):
+        Pieces(b"", CODES)
+    with pytest.raises(TokenError, match=r"has pieces of 12 codes, pieces.codes.txt has 3; the two are not"):
+        Pieces(train_pieces(speech(5), CODES, 20).model, CODES[:3])
 
 
 def write_tokens(folder: Path, run_length: bool) -> dict[str, list[int]]:

@@ -1,13 +1,14 @@
 """Shards are whole or not there, and only runs that agree share a folder."""
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vqw2v_plugin.stores.folder import SettingsError
-from vqw2v_plugin.stores.shards import MOST_ROWS, ShardFolder, plan
+from vqw2v_plugin.stores.folder import SettingsError, StoreError
+from vqw2v_plugin.stores.shards import MOST_ROWS, DamagedShardError, ShardFolder, plan
 
 
 def test_a_plan_covers_each_row_once() -> None:
@@ -52,3 +53,70 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
         again.open({"dtype": "bf16", "manifest": "x"})
     again.remove()
     again.open({"dtype": "bf16"})
+
+
+def parts(folder: Path) -> ShardFolder:
+    """Three shards."""
+    made = ShardFolder(folder, np.uint16, 2, gathers=False)
+    made.open({"a": 1})
+    for i in range(3):
+        with made.writing(i) as writer:
+            writer.add(np.array([[i, 2], [3, 4]]), "9 9")
+            writer.add("b.wav: breaks off", "")
+            writer.add(np.array([[5 + i, 6]]), "9 9")
+    return made
+
+
+def test_each_byte_of_a_shard_is_accounted_for(tmp_path: Path) -> None:
+    made = parts(tmp_path / "parts")
+    shard = made.read(1)
+    assert shard is not None and shard.audio == ["9 9", "", "9 9"]
+    rows = made.rows(1, shard).copy()
+    for suffix in ("json", "rows"):
+        path = made.folder / f"000001.{suffix}"
+        whole = path.read_bytes()
+        changes = [whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(len(whole))]
+        others = [(made.folder / f"000002.{suffix}").read_bytes(), b"[1]", b"", whole[:-2], whole + b"00"]
+        for damaged in (*changes, *others):
+            path.write_bytes(damaged)
+            found = made.read(1)
+            assert (found is None) == made.is_damaged(1) or not path.exists()
+            if found is None:
+                continue
+            assert suffix == "rows" and found == shard  # the json is no other one's
+            kept = (made.folder / "000001.json").read_bytes()
+            with pytest.raises(
+                DamagedShardError, match=r"000001\.rows: is damaged.*run the same command again"
+            ):
+                made.rows(1, found)
+            assert made.read(1) is None
+            (made.folder / "000001.json").write_bytes(kept)
+        path.unlink()
+        assert made.read(1) is None
+        path.write_bytes(whole)
+    assert np.array_equal(made.rows(1, shard), rows)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[1]", b'{"a": 1', b"\xff"])
+def test_settings_that_are_damaged_are_no_settings(tmp_path: Path, damaged: bytes) -> None:
+    made = parts(tmp_path / "parts")
+    (made.folder / "settings.json").write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"settings\.json: .*expected a JSON object.*--refresh"):
+        made.open({"a": 1})
+
+
+def test_shards_are_gone_by_their_name_before_any_of_them_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of them under their name would be taken for a run that is under way."""
+    made = parts(tmp_path / "parts")
+    synced: list[tuple[int, list[str]]] = []
+
+    def fsync(descriptor: int) -> None:
+        held = sorted(path.name for path in tmp_path.glob("parts.done/*"))
+        synced.append((os.fstat(descriptor).st_ino, held))
+
+    held = sorted(path.name for path in made.folder.iterdir())
+    monkeypatch.setattr(os, "fsync", fsync)
+    made.remove()
+    assert synced == [(tmp_path.stat().st_ino, held)] and not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.stores.symbols import runs
-from vqw2v_plugin.stores.tokens import TokenExtras
+from vqw2v_plugin.stores.token_extras import TokenExtras
 
 CODES = {
     "a": np.array([[1, 2], [1, 2], [3, 0]], dtype=np.uint16),

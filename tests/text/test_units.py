@@ -76,3 +76,16 @@ def test_a_boundary_that_is_there_is_not_put_there_again() -> None:
 def test_the_boundary_is_the_silence_where_there_is_one() -> None:
     assert ctc_units(["sil", "a", "|"]).silence == 3 and ctc_units(["a", "SIL", "sil"]).silence == 3
     assert ctc_units(["a"]).silence == -1
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(("symbols", 5), ("symbols", "ab"), ("symbols", [BLANK, ["a"]]), ("repeats", None), ("kind", ["a"])),
+        *(("blank", 7), ("blank", -1), ("blank", True), ("blank", "0"), ("loss", ["ctc"])),
+    ],
+)
+def test_units_of_a_file_have_their_types(name: str, value: object) -> None:
+    held = {**ctc_units(LETTERS).to_json(), name: value}
+    with pytest.raises(ValueError, match=f"`{name}`.*; expected"):
+        Units.from_json(held)

@@ -13,7 +13,7 @@ pytest.importorskip("espeakng_loader")
 
 from vqw2v_plugin.toy.align import SILENCE, align, clean_label, spoken_text
 from vqw2v_plugin.toy.espeak import Espeak, Event, Speech, variants
-from vqw2v_plugin.toy.grammar import GRAMMARS, MAX_WORDS, MIN_WORDS, draw_sentence, vocabulary
+from vqw2v_plugin.toy.grammar import GRAMMARS, draw_sentence, vocabulary
 from vqw2v_plugin.toy.speakers import VOICES, make_speakers
 
 
@@ -74,6 +74,24 @@ def test_silences_are_silent_and_phones_are_not(espeak: Espeak) -> None:
     assert [phone.label for phone in phones].count(SILENCE) == 2  # at the comma and at the end
 
 
+def test_pitch_its_range_and_the_rate_are_what_they_are_called(espeak: Espeak) -> None:
+    def spoken(**settings: int) -> tuple[float, float, int]:
+        """The voice's period, how much longer a long one is than a short one, and how many samples."""
+        speech = espeak.speak("the doctor paints a big yellow boat near the river", "en-us+m3", **settings)
+        samples, periods = speech.samples.astype(float), []
+        for start in range(0, len(samples) - 1600, 400):
+            part = samples[start : start + 1600]
+            if part.std() > 1500:
+                echo = np.correlate(part, part, "full")[1600:]  # from a shift of 1 on
+                periods.append(61 + int(echo[60:400].argmax()))
+        short, middle, long = np.percentile(periods, (10, 50, 90))
+        return float(middle), float(long / short), len(samples)
+
+    assert spoken(pitch=5)[0] > 2 * spoken(pitch=99)[0]
+    assert spoken(pitch_range=0)[1] < 1.1 < 1.3 < spoken(pitch_range=99)[1]
+    assert spoken(rate=140)[2] > 1.2 * spoken(rate=200)[2]
+
+
 def test_closure_belongs_to_its_stop() -> None:
     samples = np.concatenate([np.ones(1000), np.zeros(500), np.ones(500)]).astype(np.int16)
     events = (Event(True, 0, 0, ""), Event(False, 0, 0, "a"), Event(False, 1500, 0, "t"))
@@ -112,7 +130,7 @@ def test_sentences_depend_on_the_seed_alone(language: str) -> None:
     assert first == again != other
     for tokens in first:
         words = [token for token in tokens if token != ","]
-        assert MIN_WORDS <= len(words) <= MAX_WORDS
+        assert 3 <= len(words) <= 9
         assert all(word == word.lower() and word.isalpha() for word in words)
 
 

@@ -17,11 +17,13 @@ import numpy.typing as npt
 from ..corpora.ctm import Segments
 from ..stores.features import FEATURES, FeatureError, FeatureStore
 from ..stores.symbols import DICT, NUM_SPECIAL, TOKENS, read_dict
+from ..stores.token_extras import read_durations
 from ..stores.tokens import TokenStore
 from .abx import Items
 from .abx_choices import SILENCES
 
 _SILENCE = "SIL"  # the neighbour of a phone at an utterance's end or a gap, and the name of every silence
+_MOST_CODES = 1 << 24  # of a group; a table has as many columns
 _GAP = 0.005  # seconds between two segments that rounding may explain
 
 
@@ -80,7 +82,16 @@ class TokenFrames(FrameSource):
         self._table = np.array([unknown] * NUM_SPECIAL + symbols, dtype=np.int32)  # [ids, G]
         self._lengths, self._ends = None, np.cumsum(self.store.sizes)
         if self.about.get("run_length"):
-            self._lengths = np.load(folder / f"{split}.durations.npy", mmap_mode="r", allow_pickle=False)
+            self._lengths = read_durations(folder, split, self.store)
+
+    def check_codes(self, num_groups: int, num_codes: int) -> None:
+        """A FeatureError where the dictionary has other codes than these."""
+        groups, last = self._table.shape[1], int(self._table.max())
+        if groups != num_groups or not last < num_codes <= _MOST_CODES:
+            raise FeatureError(
+                f"{self.store.folder / DICT}: has symbols of {groups} codes up to {last}, {TOKENS.about} "
+                f"says `num_groups` {num_groups} and `num_codes` {num_codes}; the two are not of one run"
+            )
 
     def __getitem__(self, utt: str) -> npt.NDArray[Any]:
         place = self.places[utt]
@@ -213,6 +224,6 @@ def _numbered(names: list[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]
 
 def _codes(symbol: str, folder: Path) -> list[int]:
     parts = symbol.split("-")
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) < 9 for part in parts):
         raise FeatureError(f"{folder / DICT}: symbol {symbol!r} is not a code; expected one such as '12-207'")
     return [int(part) for part in parts]

@@ -20,7 +20,6 @@ from .abx_items import TokenFrames
 from .phone_codes import Codes, FrameTimes
 
 if TYPE_CHECKING:
-    from ..audio.reading import AudioError
     from ..tokenizer import Tokenizer
 
 _MODEL = "vq_wav2vec"
@@ -56,14 +55,12 @@ class TokenSource(CodeSource):
     @classmethod
     def of(cls, name: str, folder: Path) -> TokenSource:
         about = TOKENS.read_about(folder)
-        return cls(
-            name,
-            str(folder),
-            int(about["num_groups"]),
-            int(about["num_codes"]),
-            FrameTimes(*(int(about[key]) for key in ("stride", "receptive_field", "sample_rate"))),
-            {split: TokenFrames(folder, split) for split in TOKENS.splits(folder)},
-        )
+        num_groups, num_codes = int(about["num_groups"]), int(about["num_codes"])
+        times = FrameTimes(*(int(about[key]) for key in ("stride", "receptive_field", "sample_rate")))
+        frames = {split: TokenFrames(folder, split) for split in TOKENS.splits(folder)}
+        for each in frames.values():
+            each.check_codes(num_groups, num_codes)
+        return cls(name, str(folder), num_groups, num_codes, times, frames)
 
     @property
     def known(self) -> dict[str, list[Utterance]]:
@@ -102,17 +99,19 @@ class CheckpointSource(CodeSource):
 
 
 def encode_each(
-    tokenizer: Tokenizer, rows: Iterable[Utterance], skip: Callable[[AudioError], object] = lambda error: None
+    tokenizer: Tokenizer, rows: Iterable[Utterance], skip: Callable[[str], object] = lambda reason: None
 ) -> dict[str, Codes]:
-    """[T, G] of each utterance, encoded alone; `skip` gets the error of each that cannot be read."""
-    from ..audio.reading import AudioError
+    """[T, G] of each utterance, encoded alone; `skip` is told why one cannot be."""
+    from ..features.failures import FILE_ERRORS, reason_of
 
     found: dict[str, Codes] = {}
     for row in rows:
         try:
             found[row.utt] = tokenizer.encode_file(row).numpy()
-        except AudioError as error:
-            skip(error)
+        except FILE_ERRORS as error:
+            if (reason := reason_of(error, row.path)) is None:
+                raise
+            skip(reason)
     return found
 
 
@@ -131,7 +130,7 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
             source = TokenSource.of(name, path.parent)
             if not (source.times.rate and source.frames):
                 continue
-        except (OSError, KeyError, ValueError, ZeroDivisionError) as error:
+        except (OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")
             continue
         hashes.add(digest)

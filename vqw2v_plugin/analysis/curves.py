@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..common.inputs import parse_json
+from ..common.words import lines_of
 
 # `[time][train_inner][INFO] - …` of hydra's, `time | INFO | train_inner | …` of fairseq-train's
 _LINE = re.compile(r"^(?:\[[^]]*\]\[([\w.]+)\]\[(\w+)\] - |[\d :,-]+ \| (\w+) \| ([\w.]+) \| )(.*)$")
@@ -99,7 +101,7 @@ def parse_log(text: str) -> Curves:
     rows: list[tuple[str, Point]] = []
     settings: dict[str, Any] = {}
     warnings: dict[str, None] = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         found = _LINE.match(line)
         if not found:
             continue
@@ -128,7 +130,7 @@ def _point(tag: str, body: str) -> Point | None:
     """The numbers of a line; None if it has none."""
     if body.startswith("{"):
         try:
-            logged = json.loads(body)
+            logged = parse_json(body)
         except ValueError:
             return None
         pairs = [(name.removeprefix(f"{tag}_"), str(value)) for name, value in logged.items()]
@@ -187,10 +189,10 @@ def _failure(text: str) -> str:
     _, traceback, tail = text.rpartition("Traceback (most recent call last):")
     if not traceback:  # hydra hides the traceback where settings do not fit
         before, hydra, _ = text.rpartition(_HYDRA_ERROR)
-        lines = before.rstrip().splitlines()[-12:]
+        lines = lines_of(before.rstrip())[-12:]
         said = [line for line in lines if line.strip() and not _NOISE.match(line) and not _LINE.match(line)]
         return " ".join(said[-3:]) if hydra else ""
-    lines = [line for line in tail.splitlines() if line.strip()]
+    lines = [line for line in lines_of(tail) if line.strip()]
     if any(_LINE.match(line) for line in lines):
         return ""
     said = [line for line in lines if not line.startswith((" ", _HYDRA_ERROR))]

@@ -199,7 +199,10 @@ class PhoneInformation:
 
 
 def phone_information(ids: Codes, phones: Sequence[str]) -> PhoneInformation:
-    """Mutual information, with Miller's correction: many codes over few frames do not look informative."""
+    """Mutual information, with Miller's correction: many codes over few frames do not look informative.
+
+    The correction adds where codes leave cells empty; more than H(phone) no code can tell.
+    """
     if len(ids) != len(phones) or not len(ids):
         raise ValueError(f"{len(ids)} codes stand against {len(phones)} phones; expected one phone a frame")
     names, labels = np.unique(np.asarray(phones), return_inverse=True)
@@ -209,7 +212,8 @@ def phone_information(ids: Codes, phones: Sequence[str]) -> PhoneInformation:
     bits = _entropy(phone) + _entropy(code) - _entropy(both)
     cells = int((both > 0).sum()) - int((phone > 0).sum()) - int((code > 0).sum()) + 1
     bits -= cells / (2 * len(ids) * np.log(2))
-    return PhoneInformation(len(ids), len(names), max(0.0, float(bits)), _entropy(phone))
+    most = _entropy(phone)
+    return PhoneInformation(len(ids), len(names), min(max(0.0, float(bits)), most), most)
 
 
 def _entropy(counts: npt.NDArray[np.int64]) -> float:

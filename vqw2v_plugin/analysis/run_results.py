@@ -5,12 +5,13 @@ A file that is cut short or of another format is named and left out: a page with
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.inputs import parse_json, read_json, read_text
+from ..common.words import lines_of
 from ..recipes.folder import RunFolder, StageFolder
 
 # what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
@@ -69,7 +70,7 @@ def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
             continue
         try:
             found.append(_rates(stage, path.stem.removeprefix("errors-"), about))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             troubles.append(f"{run.short(str(path))} is not what `--scoring vq_error` writes: {error!r}")
     return found
 
@@ -96,13 +97,13 @@ def read_hypotheses(run: RunFolder, troubles: list[str]) -> dict[str, dict[str, 
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for stage, path in run.find("hypotheses-*.jsonl"):
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = lines_of(read_text(path))
         except (OSError, UnicodeDecodeError) as error:
             troubles.append(f"{run.short(str(path))} cannot be read: {error}")
             continue
         for line in lines:
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 continue
             if isinstance(row, Mapping) and "utt" in row:
@@ -124,7 +125,7 @@ def _rates(stage: StageFolder, split: str, about: Any) -> ErrorRates:
 
 def _json(path: Path, run: RunFolder, troubles: list[str]) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         troubles.append(f"{run.short(str(path))} cannot be read: {error}")
         return None

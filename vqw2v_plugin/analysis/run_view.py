@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.words import lines_of
 from ..corpora.ctm import Segments
 from ..corpora.manifest import Utterance
 from ..recipes.folder import HYDRA_LOG, LOG, RunFolder, StageFolder, read_text
@@ -128,9 +129,7 @@ class RunView:
         if stage.state == "done":
             return ""
         text = read_text(stage.path / LOG)
-        own = next(
-            (line for line in reversed(text.splitlines()[-5:]) if line.startswith("vqw2v: error:")), ""
-        )
+        own = next((line for line in reversed(lines_of(text)[-5:]) if line.startswith("vqw2v: error:")), "")
         return own or best_log([text]).failure
 
     def _counted_splits(self) -> list[Split]:

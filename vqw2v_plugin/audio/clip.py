@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Hz; beyond these a header is wrong, and resampling would make hours of seconds.
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -13,6 +13,7 @@ from .reading import audio_info, read_audio
 
 _HOP = 0.01  # seconds, between two energies
 _ROUNDING = 1e-6  # error of a quotient that should be whole
+_LONGEST = 86_400  # seconds; more than memory has for a model's outputs
 _PAUSE = 20  # consecutive hops that have to be quiet
 
 
@@ -25,15 +26,20 @@ class Part:
     tick: int
 
 
+def check_limit(limit: float) -> None:
+    """Refuses lengths that no part can have."""
+    if not 1 <= limit <= _LONGEST:
+        raise ValueError(
+            f"`limit` is {limit:g} s; expected 1, as a pause must be found in half of it, to {_LONGEST:,}"
+        )
+
+
 def parts_of(path: str | os.PathLike[str], limit: float, tick_seconds: float) -> Iterator[Part]:
     """A file of up to `limit` seconds as it is; a longer one in parts of a quarter of `limit` up to `limit`.
 
     Each cut is in the middle of the quietest 0.2 s of a part's second half, on a multiple of `tick_seconds`.
     """
-    if not limit >= 1:
-        raise ValueError(
-            f"`limit` is {limit:g} s; expected 1 s or more, as a pause must be found in half of it"
-        )
+    check_limit(limit)
     info = audio_info(path)
     rate, longest = info.sample_rate, int(limit * info.sample_rate)
     start = tick = 0

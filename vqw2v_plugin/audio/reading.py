@@ -13,13 +13,16 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from .clip import Clip, Crop
+from ..common.inputs import check_file
+from .clip import HIGHEST_RATE, LOWEST_RATE, Clip, Crop
 from .sphere import shorten_refusal
 
 # Samples at the slower of the two rates; the filter of soxr's HQ setting reaches less than 128 of them.
 _CONTEXT = 256
 # What libsndfile reports if a header gives no length.
 _UNKNOWN_LENGTH = 1 << 62
+# A byte of FLAC holds 65,535 samples of silence in 10 bytes at best; all other formats hold fewer.
+_SAMPLES_A_BYTE = 8192
 
 Samples = npt.NDArray[np.float32]
 
@@ -72,10 +75,13 @@ def read_audio(source: str | os.PathLike[str] | Clip, sample_rate: int, crop: Cr
 
 
 def _open(path: str) -> soundfile.SoundFile:
+    size = 0
     try:
-        size = os.stat(path).st_size
-        if os.path.isdir(path):
-            raise AudioError(f"{path}: is a folder, expected an audio file; correct the manifest's path")
+        size = check_file(path).st_size
+        if not size:
+            raise AudioError(
+                f"{path}: is empty, 0 bytes, expected an audio file; write it anew or leave it out"
+            )
         file = soundfile.SoundFile(os.fsencode(path))  # soundfile cannot take a name that is not UTF-8 as str
     except FileNotFoundError:
         raise AudioError(
@@ -90,17 +96,38 @@ def _open(path: str) -> soundfile.SoundFile:
             f"{path}: cannot be opened as audio ({got.rstrip('.')}); expected FLAC, WAV, OGG or another "
             f"format of libsndfile: convert it or leave it out"
         ) from error
-    except (OSError, TypeError) as error:  # soundfile raises TypeError for the suffixes of headerless audio
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise AudioError(f"{path}: {said}, expected an audio file; correct the path") from error
+    except TypeError as error:  # soundfile's, for the suffixes of headerless audio
         raise AudioError(
             f"{path}: cannot be opened ({error}); expected an audio file that states its format: convert it"
         ) from error
-    if file.frames >= _UNKNOWN_LENGTH:
+    try:
+        _check_header(path, file, size)
+    except AudioError:
         file.close()
+        raise
+    return file
+
+
+def _check_header(path: str, file: soundfile.SoundFile, size: int) -> None:
+    """Refuses what no file of `size` bytes can be, before anything is allocated for it."""
+    if file.frames >= _UNKNOWN_LENGTH:
         raise AudioError(
             f"{path}: its header gives no length (a stream that was never finished?), expected one; "
             f"write the file anew"
         )
-    return file
+    if not 0 <= file.frames <= _SAMPLES_A_BYTE * size:
+        raise AudioError(
+            f"{path}: its header says {file.frames:,} samples, which its {size:,} bytes cannot hold; "
+            f"restore the file or leave it out"
+        )
+    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+        raise AudioError(
+            f"{path}: its header says {file.samplerate:,} Hz, expected {LOWEST_RATE:,} to {HIGHEST_RATE:,}; "
+            f"write the file anew with its true rate"
+        )
 
 
 def _segment_length(path: str, file: soundfile.SoundFile, start: int, samples: int | None) -> int:
@@ -118,10 +145,14 @@ def _segment_length(path: str, file: soundfile.SoundFile, start: int, samples: i
 
 def _decode(path: str, file: soundfile.SoundFile, start: int, samples: int) -> Samples:
     """`samples` samples from `start`, channels averaged."""
+    if 4 * samples * file.channels > _memory():
+        raise _too_long(path, file, samples)
     try:
         if start:
             file.seek(start)
         wav = file.read(samples, dtype="float32", always_2d=True)  # [S, channels]
+    except MemoryError:
+        raise _too_long(path, file, samples) from None
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: breaks off or is corrupt between samples {start} and {start + samples} of "
@@ -144,6 +175,18 @@ def _decode(path: str, file: soundfile.SoundFile, start: int, samples: int) -> S
                 f"{start + bad[0]}; expected finite numbers: write the file anew or leave it out"
             )
     return np.ascontiguousarray(mono)
+
+
+def _memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _too_long(path: str, file: soundfile.SoundFile, samples: int) -> AudioError:
+    return AudioError(
+        f"{path}: its {samples:,} samples ({samples / file.samplerate / 3600:.1f} h) need more memory than "
+        f"there is; cut it, or list parts of it in a manifest with a column start"
+    )
 
 
 def _resample_piece(

@@ -1,5 +1,7 @@
 """NIST SPHERE wavs, as in LDC's older corpora: libsndfile reads them, except those packed by `shorten`."""
 
+from ..common.inputs import check_file
+
 _HEADER = 1024  # bytes, as `NIST_1A` says in its second line
 _SHORTENED = (
     "is NIST SPHERE packed by shorten: unpack it beside it, with `sph2pipe -f wav X.wv1 X.wav` "
@@ -10,6 +12,7 @@ _SHORTENED = (
 def shorten_refusal(path: str) -> str | None:
     """Why a SPHERE file cannot be read; None if its samples are not packed, or it is not such a file."""
     try:
+        check_file(path)
         with open(path, "rb") as file:
             head = file.read(_HEADER)
     except OSError:

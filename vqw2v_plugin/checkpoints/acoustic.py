@@ -115,10 +115,7 @@ def _extra(header: Header) -> _Extra:
 
 
 def _units(extra: _Extra) -> Units:
-    units = Units.from_json(dataclasses.asdict(extra))
-    if units.blank is not None and not 0 <= units.blank < len(units):
-        raise ValueError(f"`blank` is {units.blank}; expected one of the {len(units)} columns")
-    return units
+    return Units.from_json(dataclasses.asdict(extra))
 
 
 def _spec(extra: _Extra) -> FeatureSpec:

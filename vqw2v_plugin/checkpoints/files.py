@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common.files import beside
+from ..common.files import beside, make_folder, part_of, remove
 from ..common.words import shortened
 from ..stack import torch_problem
 from .archive import CheckpointError as CheckpointError
@@ -128,21 +128,26 @@ def write_pickle(path: Path, state: Mapping[str, Any], force: bool = False) -> N
 def write_folder(
     folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], force: bool = False
 ) -> None:
-    """`model.safetensors` and, when that is there, `config.json`."""
+    """`model.safetensors` and, when that is there, `config.json`; a killed run is gone on with."""
     from safetensors.torch import save
 
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; expected a folder to make or to write into")
-    for name in (WEIGHTS_NAME, CONFIG_NAME):
-        _refuse_existing(folder / name, force)
-    folder.mkdir(parents=True, exist_ok=True)
+    weights_path, config_path = folder / WEIGHTS_NAME, folder / CONFIG_NAME
+    was_killed = part_of(config_path).exists() and not config_path.exists()
+    _refuse_existing(weights_path, force or was_killed)
+    _refuse_existing(config_path, force)
+    make_folder(folder)
+    remove(config_path)  # without it there is no checkpoint while its weights are exchanged
     # each tensor with memory of its own, as the format wants it
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
     content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others
-    _write_whole(folder / WEIGHTS_NAME, lambda part: part.write_bytes(content))
     said = {**config, DIGEST: hashlib.sha256(content).hexdigest()}
     text = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
-    _write_whole(folder / CONFIG_NAME, lambda part: part.write_bytes(text.encode()))
+    with beside(config_path) as config_part:  # there before the weights have their name, named after them
+        config_part.write_bytes(text.encode())
+        with beside(weights_path) as weights_part:
+            weights_part.write_bytes(content)
 
 
 def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:

@@ -17,6 +17,7 @@ from .checks import is_repeated, shown
 _MOST = 5_000_000  # values, what is named twice counted twice
 _DEEPEST = 100  # lists in lists
 _LARGEST = 1 << 53  # of counters
+_SETTINGS = ("cfg", "args")  # a tensor has no truth of its own, and would be asked for it
 _REFERENCE = "${"  # how omegaconf names another value, or the environment's
 
 
@@ -33,6 +34,8 @@ def _size(value: Any, known: dict[int, int], depth: int, where: str) -> int:
             raise ValueError(
                 f"`{where}` holds a tensor that is no plain one; expected its numbers one by one"
             )
+        if where in _SETTINGS:
+            raise ValueError(f"`{where}` holds a tensor; expected settings, which are numbers and texts")
         return 1
     inner = _inner(value)
     if inner is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,12 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.abx import Plan, abx
     from ..analysis.abx_items import find_items, open_frames, with_vectors
     from ..common.files import write_whole
+    from ..common.targets import beside_output, check_output
     from ..corpora.ctm import read_ctm
 
     most = _MOST_ITEMS[args.context] if args.items is None else args.items
+    out = Path(args.out) if args.out else Path(args.folder) / RESULT
+    check_output(out)
     plan = Plan(most, args.speakers, args.seed)
     hints = [Path(args.manifest).stem] if args.manifest else []
     source = open_frames(args.folder, args.split, [*hints, Path(args.phones).name.partition(".")[0]])
@@ -92,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
     about = {"layer": layer, "distance": distance, "context": args.context, "split": source.split}
     result = about | _figures(within, across) | {"seed": args.seed, "max_items": most}
     result |= {"speakers": len(found.speakers), "max_speakers": args.speakers, "items": len(found.items)}
-    out = Path(args.out) if args.out else Path(args.folder) / RESULT
     write_whole(out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    _report(args, source, found, (within, across), result)
-    print(f"  {out}")
+    with redirect_stdout(beside_output(out)):
+        _report(args, source, found, (within, across), result)
+        print(f"  {out}")
     return 0
 
 

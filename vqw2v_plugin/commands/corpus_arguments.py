@@ -7,11 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ..common.bounds import check_between, check_workers
+
 if TYPE_CHECKING:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
     from ..jobs.split_job import Outcome
 
+_MOST_MEMORY = 2.0**20  # GiB
 _NAMED = 10  # at most so many of the missing utterances
 
 
@@ -49,10 +52,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def memory_bytes(gibibytes: float) -> int:
+    """`--memory`, of which a part of a byte is none."""
+    check_between("--memory", gibibytes, 0, _MOST_MEMORY)
+    return int(gibibytes * 2**30)
+
+
 def num_workers(asked: int | None, device: str, rank: Rank) -> int:
     """All cores for a lone process, one for each of several; a few threads feed a GPU."""
-    if asked is not None and asked < 1:
-        raise ValueError(f"`--workers` is {asked}; expected 1 or more")
+    check_workers(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return asked or ((cores if rank.total == 1 else 1) if device == "cpu" else min(4, cores))
 
@@ -68,15 +76,14 @@ def device_for(asked: str, rank: Rank) -> str:
 
 def report_end(outcome: Outcome, what: str, manifest: Manifest) -> bool:
     """Tells how this process ended and which utterances are missing; returns whether it has published."""
+    from ..common.words import sentence
+
     if outcome.state == "there":
         print(f"{what}: is there already, of this manifest and with these settings")
     elif outcome.state == "waiting":
         print(f"{what}: this process has done its share; the last one to end puts all together")
     for refused in outcome.refused[:_NAMED]:
-        print(
-            f"vqw2v: missing: {refused.utt}: {refused.reason}".encode("utf-8", "replace").decode(),
-            file=sys.stderr,
-        )
+        print(sentence(f"vqw2v: missing: {refused.utt}: {refused.reason}"), file=sys.stderr)
     if outcome.refused:
         print(
             f"vqw2v: {len(outcome.refused)} of {len(manifest)} utterances are missing; {what}.refused.tsv "

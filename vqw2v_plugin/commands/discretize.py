@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from .corpus_arguments import add_run_arguments, device_for, num_workers, report_end
+from .corpus_arguments import add_run_arguments, device_for, memory_bytes, num_workers, report_end
 
 if TYPE_CHECKING:
     from ..corpora.manifest import Manifest
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     options = DiscretizeOptions(
         dtype=args.dtype,
         workers=num_workers(args.workers, tokenizer.device.type, rank),
-        memory=args.memory,
+        memory=memory_bytes(args.memory),
         shard_minutes=args.shard_minutes,
         dictionary=args.dict,
         run_length=args.run_length,

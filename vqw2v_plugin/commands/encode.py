@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
+    from ..common.words import one_line, sentence
+    from ..features.failures import FILE_ERRORS, reason_of
     from ..tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(args.checkpoint, args.device, args.dtype)
@@ -36,13 +38,16 @@ def run(args: argparse.Namespace) -> int:
     for path in args.files:
         try:
             codes = tokenizer.encode_file(path)
-        except AudioError as error:
-            if args.strict:
+        except FILE_ERRORS as error:
+            reason = reason_of(error, path)
+            if reason is None:
                 raise
+            if args.strict:
+                raise AudioError(reason) from error
             failed += 1
-            print(f"vqw2v: skipped: {error}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(reason)}", file=sys.stderr)
             continue
-        columns = [path, tokenizer.tokens(codes)]
+        columns = [one_line(path), tokenizer.tokens(codes)]
         if args.times:
             columns.append(" ".join(f"{second:.4f}" for second in tokenizer.times(len(codes)).tolist()))
         print(*columns, sep="\t", flush=True)

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..stores.layers import layer_names, spectral_names
-from .corpus_arguments import add_run_arguments, device_for, num_workers, report_end
+from .corpus_arguments import add_run_arguments, device_for, memory_bytes, num_workers, report_end
 
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         args.bands,
         args.sample_rate,
         args.dtype,
-        int(args.memory * 2**30),
+        memory_bytes(args.memory),
     )
     device = usable_device(device_for(args.device, rank))
     features = make_features(asked).to(device)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..common.targets import beside_output, check_output, stream_behind
     from ..text.kenlm import find_program, make_binary, run_lmplz
     from ..text.ngram import check_order, pruning, train_ngram, write_arpa
     from ..text.ngram_counts import read_text
@@ -61,18 +63,22 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.order == 1:
             raise ValueError("--binary: KenLM reads no model of order 1; expected --order 2 or more")
+        if stream_behind(out) is not None:
+            raise ValueError(f"--binary: OUT is {out}, beside which no file is written; name a file")
     if not out.parent.is_dir():
         raise ValueError(f"{out.parent}: no such folder; make it first")
+    check_output(out)
     if args.lmplz:
         lmplz = find_program("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")
         run_lmplz(lmplz, args.text, out, args.order, args.prune, args.skip_symbols)
-        print(f"{out}: written by {lmplz} in {time.monotonic() - began:.1f} s")
+        print(f"{out}: written by {lmplz} in {time.monotonic() - began:.1f} s", file=beside_output(out))
     else:
         text = read_text(args.text, args.skip_symbols)
         model = train_ngram(text, args.order, args.prune)
         _warn(text, model)
         write_arpa(model, out)
-        _print_summary(out, text, model, time.monotonic() - began)
+        with redirect_stdout(beside_output(out)):
+            _print_summary(out, text, model, time.monotonic() - began)
     if args.binary:
         make_binary(builder, out, binary)
         print(f"{binary}: {os.path.getsize(binary):,} bytes")

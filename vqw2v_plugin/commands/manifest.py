@@ -52,12 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..common.bounds import check_workers
     from ..corpora.collect import CollectOptions, collect
     from ..corpora.rows import Limits
     from ..corpora.splits import SplitPlan
 
-    if args.workers is not None and args.workers < 1:
-        raise ValueError(f"`--workers` is {args.workers}; expected 1 or more")
+    check_workers(args.workers)
     collected = collect(
         args.folder,
         args.out,
@@ -83,6 +83,7 @@ def _suffixes(text: str) -> tuple[str, ...]:
 
 
 def _report(collected: Collected, out: str) -> None:
+    from ..common.words import sentence
     from ..corpora.collect import count_reasons
 
     print(
@@ -106,15 +107,10 @@ def _report(collected: Collected, out: str) -> None:
     print(f"  {out}/refused.tsv: {len(collected.refused):,}")
     reasons = count_reasons(collected.refused)
     for group, count, first in reasons[:_MOST_REASONS]:
-        print(f"    {count:>7,}  {group}; the first: {_shown(first)}")
+        print(f"    {count:>7,}  {group}; the first: {sentence(first)}")
     if len(reasons) > _MOST_REASONS:
         print(f"    and {len(reasons) - _MOST_REASONS} further reasons")
     written = {*collected.splits, "refused"}
     for path in sorted(Path(out).glob("*.tsv")):
         if path.stem not in written:
             print(f"  {path}: not of this run, left as it is; its utterances may be in the files above, too")
-
-
-def _shown(name: str) -> str:
-    """A name that any terminal can print."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

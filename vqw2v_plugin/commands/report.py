@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+_MOST_CLIPS, _LONGEST_CLIP, _LONGEST_ENCODING = 1_000, 3_600.0, 1e6
 HELP = "make one HTML page of a run: curves, codes, phones, errors, sound"
 
 
@@ -46,17 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..analysis.report_page.assemble import make_report
     from ..analysis.run_view import PageOptions, RunView
+    from ..common.bounds import check_between
     from ..common.files import write_whole
+    from ..common.targets import check_output
     from ..recipes.folder import RunFolder
 
-    if args.clips < 0 or not args.clip_seconds > 0 or args.encode_minutes < 0:
-        raise ValueError(
-            f"`--clips` is {args.clips}, `--clip-seconds` {args.clip_seconds:g}, `--encode-minutes` "
-            f"{args.encode_minutes:g}; expected 0 or more, more than 0, 0 or more"
-        )
+    check_between("--clips", args.clips, 0, _MOST_CLIPS)
+    check_between("--clip-seconds", args.clip_seconds, 0.01, _LONGEST_CLIP)
+    check_between("--encode-minutes", args.encode_minutes, 0, _LONGEST_ENCODING)
     out = Path(args.out)
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"OUT is {args.out!r}; expected the name of a page, such as report.html")
+    check_output(out)
     options = PageOptions(
         utts=tuple(args.utt),
         num_clips=args.clips,

@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
+    from ..common.words import sentence
+    from ..features.failures import FILE_ERRORS, reason_of
     from ..transcriber import Transcriber
 
     settings = decoder_settings(args)
@@ -62,11 +64,14 @@ def run(args: argparse.Namespace) -> int:
     for path in args.files:
         try:
             best = transcriber(path)
-        except AudioError as error:
-            if args.strict:
+        except FILE_ERRORS as error:
+            reason = reason_of(error, path)
+            if reason is None:
                 raise
+            if args.strict:
+                raise AudioError(reason) from error
             failed += 1
-            print(f"vqw2v: skipped: {error}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(reason)}", file=sys.stderr)
             continue
         for line in _lines(args, path, best, transcriber.frame_seconds):
             print(line, flush=True)
@@ -76,15 +81,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(args: argparse.Namespace, path: str, best: Hypothesis, seconds: float) -> list[str]:
+    from ..common.words import one_line
     from ..decoding.results import ctm_lines, json_line
 
+    name = one_line(path)
     if args.text:
-        return [f"{path}\t{best.text}"]
+        return [f"{name}\t{best.text}"]
     if args.json:
-        return [json_line(path, [best], seconds)]
+        return [json_line(path, [best], seconds).encode("utf-8", "backslashreplace").decode()]
     if args.ctm:
-        return ctm_lines("_".join(path.split()), best, seconds)
+        return ctm_lines(one_line("_".join(path.split())), best, seconds)
     return [
-        f"{path}\t{word.begin * seconds:.3f}\t{word.end * seconds:.3f}\t{word.text}\t{word.confidence:.4f}"
+        f"{name}\t{word.begin * seconds:.3f}\t{word.end * seconds:.3f}\t{word.text}\t{word.confidence:.4f}"
         for word in best.words
     ]

@@ -9,16 +9,18 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.bounds import check_workers
 from ..decoding.settings import DECODERS, Effort, Range, Space, Weights
-from ..text.units import Units
 from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
 
 if TYPE_CHECKING:
     from ..decoding.scoring import ErrorScore, Judge
     from ..decoding.trials import DevSet
+    from ..text.units import Units
 
     Best = Sequence[tuple[Weights, ErrorScore]]
 
@@ -58,15 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..common.targets import beside_output, check_output
     from ..decoding.decoder import make_decoder
     from ..decoding.greedy import GreedyDecoder
-    from ..decoding.trials import Trials, join
+    from ..decoding.trials import Trials, join, units_of
     from ..decoding.tuning import tune
     from ..stores.emissions import read_emissions
 
+    check_workers(args.workers)
     began, effort = time.monotonic(), Effort(args.points, args.rounds, args.keep, args.seed)
     saved = read_emissions(args.emissions, args.split)
-    units = Units.from_json(saved.units)
+    out = Path(args.out or Path(args.emissions) / f"tuned-{args.split}.json")
+    check_output(out)
+    units = units_of(saved)
     _fill_in(args, units)
     judge, space, settings = _judge(args, units), _space(args, units), decoder_settings(args)
     dev_set = join(saved, args.labels, args.split, units, judge)
@@ -78,13 +84,13 @@ def run(args: argparse.Namespace) -> int:
     others["greedy"] = _greedy(GreedyDecoder(units, saved.transitions), dev_set, judge)
     lost, seconds = len(trials.given_up), time.monotonic() - began
     points = f"{len(trials.scores) + lost} points, {lost} of them given up early"
-    print(f"{args.split}: {len(dev_set):,} utterances under {points}, in {seconds:.1f} s")
-    _print_table(judge, best, others)
     options = _options(args, best[0][0])
-    print(f"best: {best[0][1].errors.describe(judge.unit)}\noptions: {shlex.join(options)}")
-    out = Path(args.out or Path(args.emissions) / f"tuned-{args.split}.json")
-    _write(out, args, best, others, options)
-    print(f"{out}: written")
+    with redirect_stdout(beside_output(out)):
+        print(f"{args.split}: {len(dev_set):,} utterances under {points}, in {seconds:.1f} s")
+        _print_table(judge, best, others)
+        print(f"best: {best[0][1].errors.describe(judge.unit)}\noptions: {shlex.join(options)}")
+        _write(out, args, best, others, options)
+        print(f"{out}: written")
     return 0
 
 

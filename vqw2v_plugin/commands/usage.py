@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..analysis.code_sources import encode_each
     from ..checkpoints.wav2vec import build_network, load_network
+    from ..common.words import sentence
     from ..corpora.manifest import Manifest
     from ..tokenizer import Tokenizer
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.manifest}: {len(manifest)} utterances")
     utterances = [manifest[i] for i in range(len(manifest))]
     for name, tokenizer in rows.items():
-        codes = encode_each(tokenizer, utterances, lambda error: print(f"skipped: {error}"))
+        codes = encode_each(tokenizer, utterances, lambda reason: print(f"skipped: {sentence(reason)}"))
         if not codes:
             raise ValueError(f"{args.manifest}: none of its {len(manifest)} utterances gave a code")
         _print_usage(name, tokenizer, codes)

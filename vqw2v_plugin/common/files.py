@@ -2,7 +2,7 @@
 
 While it is being written, `NAME` is called `.NAME.part`; what a killed run left there is overwritten by
 whoever writes `NAME` next. A name is on the disk only after all bytes of its file are, so that no power cut
-leaves one that stands for half a file.
+leaves one that stands for half a file. A link stays, and what it points to is written (`targets.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import fcntl
 import glob
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+from .targets import followed, for_a_file, pour, stream_behind, target_of
 
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
@@ -60,9 +63,22 @@ def writing_text(path: Path, errors: str = "strict", sync: bool = True) -> Itera
 
 @contextmanager
 def beside(path: Path, sync: bool = True) -> Iterator[Path]:
-    """The name to write under, for a block or program that opens the file itself."""
+    """The name to write under, for a block or program that opens the file itself.
+
+    What goes to a stream, such as /dev/stdout, goes there when the block has ended well.
+    """
+    if (stream := stream_behind(path)) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder) / "part"
+            part.touch()
+            yield part
+            pour(part, stream)
+        return
+    path = for_a_file(path)
     make_folder(path.parent)
     part, claim = _claim(path)
+    if sync and part == part_of(path):
+        _sweep_own(path)
     with claim:
         try:
             yield part
@@ -83,15 +99,34 @@ def _claim(path: Path) -> tuple[Path, BinaryIO]:
     """
     part = part_of(path)
     with suppress(OSError):
-        file = open(part, "ab")
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(part)):  # not renamed in between
-                file.truncate(0)
-                return part, file
-        file.close()
+        return part, _locked(part)
     part = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
+    for _ in range(3):  # somebody may take it for a killed one's until it is locked
+        with suppress(OSError):
+            return part, _locked(part)
     return part, open(part, "ab")
+
+
+def _sweep_own(path: Path) -> None:
+    """Names of their own that killed writers of the same file left go."""
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if other.name.removeprefix(f".{path.name}.").removesuffix(".part").isdecimal():
+            with suppress(OSError), _locked(other):
+                other.unlink()
+
+
+def _locked(part: Path) -> BinaryIO:
+    """The file, emptied and locked; an error where another is at it, or where there are no locks."""
+    file = open(part, "ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(file.fileno()), os.stat(part)):
+            raise BlockingIOError(errno.EAGAIN, "was renamed in between", str(part))
+        file.truncate(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def publish_in_order(parts: Iterable[tuple[Path, Path]]) -> None:
@@ -99,14 +134,25 @@ def publish_in_order(parts: Iterable[tuple[Path, Path]]) -> None:
 
     Each name is on the disk before the next file gets its own, so the last one may vouch for all.
     """
-    pairs = list(parts)
+    pairs = [(part, target_of(path)) for part, path in parts]
     for part, _ in pairs:
         sync_tree(part)
     for part, path in pairs:
         if part.is_dir() and path.is_dir():  # a folder does not give way to another by itself
             shutil.rmtree(path)
-        os.replace(part, path)
+        _rename(part, path)
         sync_folder(path.parent)
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Onto another disk, where a link may point, by way of a copy there."""
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV or part.is_dir():
+            raise
+        copy_whole(part, path)
+        part.unlink()
 
 
 @contextmanager
@@ -123,7 +169,11 @@ def scratch_folder(out: Path, name: str) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """The file or folder of that name and what a killed run was writing under it, on the disk too."""
+    """The file or folder of that name and what a killed run was writing under it, on the disk too.
+
+    A link stays, and what it points to goes.
+    """
+    path = followed(path)
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -143,9 +193,10 @@ def sweep(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """With those above it, their names on the disk."""
+    """With those above it, their names on the disk; where a link points to, if it is one."""
     if folder.is_dir():
         return
+    folder = followed(folder)
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)

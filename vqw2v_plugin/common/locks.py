@@ -89,9 +89,14 @@ def lock_file(out: Path, name: str) -> Iterator[int]:
         yield _take(stack, out, name, fcntl.LOCK_EX)
 
 
-def _make_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Refuses what is there and no folder."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file, expected a folder to write into; name another")
+
+
+def _make_folder(out: Path) -> None:
+    check_folder(out)
     make_folder(out)
 
 

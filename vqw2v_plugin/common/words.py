@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from itertools import islice
 
+_LONGEST = 3000  # characters of a message
+
 
 def some_of(names: Collection[object], limit: int = 8) -> str:
     """The first of many, for a sentence: `a, b, c and 12 more`."""
@@ -13,3 +15,27 @@ def some_of(names: Collection[object], limit: int = 8) -> str:
 def shortened(text: str, most: int = 120) -> str:
     """What a file says, for a message: a line of any length is not read."""
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as we write them: \\n ends them and nothing else, as names may hold what others break at."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def one_line(name: str) -> str:
+    """A name as a table holds it: `\\t` for a tab, `\\\\` for a backslash, `\\xff` for what is no UTF-8."""
+    return _printable(name.replace("\\", "\\\\"))
+
+
+def sentence(message: str) -> str:
+    """A message with names in it, on one line that any terminal can print.
+
+    Of a long one the middle is left out: a file may say anything of any length, and the end is the remedy.
+    """
+    said = _printable(message)
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST // 2]} … {said[-_LONGEST // 3 :]}"
+
+
+def _printable(message: str) -> str:
+    plain = message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

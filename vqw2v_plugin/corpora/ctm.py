@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from ..common.inputs import read_text
+from ..common.words import lines_of
+
+_BLANKS = re.compile(r"[ \t\r]+")  # and no others: names may hold what Unicode counts as one
 
 
 @dataclass(frozen=True)
@@ -28,19 +35,24 @@ def read_ctm(path: str | Path) -> dict[str, Segments]:
     """Every utterance's segments."""
     rows: dict[str, list[tuple[float, float, str]]] = {}
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path, "surrogateescape")  # as manifests have names
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected a CTM file") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = line.split()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    for number, line in enumerate(lines_of(text), 1):
+        fields = [field for field in _BLANKS.split(line) if field]
         if not fields or line.startswith(";;"):
             continue
         try:
             utt, _, start, duration, label = fields[:5]
-            rows.setdefault(utt, []).append((float(start), float(start) + float(duration), label))
+            begin, end = float(start), float(start) + float(duration)
+            if not 0 <= begin <= end < math.inf:
+                raise ValueError
+            rows.setdefault(utt, []).append((begin, end, label))
         except ValueError:
             raise ValueError(
-                f"{path}:{number}: {line!r} is no CTM line; expected `utt channel start duration label`"
+                f"{path}:{number}: {line[:80]!r} is no CTM line; expected `utt channel start duration label`"
             ) from None
     return {utt: _segments(sorted(found)) for utt, found in rows.items()}
 

@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.clip import Clip
+from ..audio.clip import HIGHEST_RATE, Clip
 from ..common.files import writing_text
+from ..common.inputs import UTF8_MARK, read_bytes
 
+_SHOWN, _MOST_NAMED = 60, 12  # bytes of a value and columns, in messages
 PLAIN_COLUMNS = ("path", "samples")
 _ALIASES = {"n_samples": "samples"}
 _OWN_COLUMNS = ("path", "samples", "utt", "start", "rate", "speaker", "lang")
-_LEAST = {"samples": 0, "start": 0, "rate": 1}  # columns of whole numbers
+_MOST = 10**12  # samples: at any rate, what is counted fits into 64 bits
+_BOUNDS = {"samples": (0, _MOST), "start": (0, _MOST), "rate": (1, HIGHEST_RATE)}  # whole numbers
 
 
 class ManifestError(ValueError):
@@ -93,7 +96,7 @@ class Manifest:
     def rows_digest(self) -> str:
         """SHA-256 of the columns' names and the rows: the same for a corpus that lies in another folder."""
         begin = int(self._begins[0]) if len(self) else len(self._blob)
-        return hashlib.sha256("\t".join(self.columns).encode() + b"\n" + self._blob[begin:]).hexdigest()
+        return hashlib.sha256(_encode("\t".join(self.columns)) + b"\n" + self._blob[begin:]).hexdigest()
 
     def _read_head(self) -> tuple[str, tuple[str, ...], int]:
         """The root folder, the columns, and where the rows begin."""
@@ -128,7 +131,7 @@ class Manifest:
 
     def _read_numbers(self) -> dict[str, npt.NDArray[np.int64]]:
         """The columns of whole numbers; checks every row on the way."""
-        positions = [(name, self.columns.index(name)) for name in _LEAST if name in self.columns]
+        positions = [(name, self.columns.index(name)) for name in _BOUNDS if name in self.columns]
         path_position = self.columns.index("path")
         numbers = {name: np.empty(len(self), dtype=np.int64) for name, _ in positions}
         for i in range(len(self)):
@@ -145,10 +148,11 @@ class Manifest:
                 )
             for name, position in positions:
                 value = fields[position]
-                if not value.isdigit() or len(value) > 18 or int(value) < _LEAST[name]:
+                least, most = _BOUNDS[name]
+                if not value.isdigit() or len(value) > 18 or not least <= int(value) <= most:
                     raise ManifestError(
-                        f"{self._where(i)}: column {name} is {_decode(value)!r}, expected a whole number "
-                        f"from {_LEAST[name]} up; is the order of the columns {', '.join(self.columns)}?"
+                        f"{self._where(i)}: column {name} is {_shown(value)}, expected a whole number from "
+                        f"{least:,} to {most:,}; is the order of the columns {', '.join(self.columns)}?"
                     )
                 numbers[name][i] = int(value)
         return numbers
@@ -214,7 +218,8 @@ def _field(row: Mapping[str, object], name: str, where: str) -> str:
 
 def _parse_header(names: list[str], where: str) -> tuple[str, ...]:
     columns = tuple(_ALIASES.get(name.strip(), name.strip()) for name in names)
-    got = ", ".join(repr(name.strip()) for name in names)
+    got = ", ".join(repr(name.strip()[:_SHOWN]) for name in names[:_MOST_NAMED])
+    got += f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     missing = [name for name in PLAIN_COLUMNS if name not in columns]
     if missing:
         raise ManifestError(
@@ -234,14 +239,29 @@ def _find_root(line: str, folder: str) -> str:
 
 def _read_bytes(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        blob = read_bytes(path).removeprefix(UTF8_MARK)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ManifestError(
             f"{path}: {reason}, expected a manifest; correct the path, or make one with `vqw2v manifest`"
         ) from error
+    if b"\0" in blob:
+        line = blob.count(b"\n", 0, blob.find(b"\0")) + 1
+        raise ManifestError(
+            f"{path}:{line}: holds a NUL, as text in UTF-16 does, expected a manifest in UTF-8; convert it"
+        )
+    return blob
+
+
+def _shown(value: bytes) -> str:
+    """For a message: the beginning, if it is long."""
+    return repr(_decode(value[:_SHOWN])) + ("…" if len(value) > _SHOWN else "")
 
 
 def _decode(text: bytes) -> str:
     """File names need not be UTF-8; `surrogateescape` keeps such names openable."""
     return text.decode("utf-8", errors="surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogateescape")

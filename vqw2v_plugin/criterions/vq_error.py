@@ -56,8 +56,7 @@ class VqErrorScorer(BaseScorer):
     def result_string(self) -> str:
         """The line that fairseq prints; what goes into files is written now that all is counted."""
         if self.cfg.error_alignment:
-            with open(self.cfg.error_alignment, "w", encoding="utf-8") as file:
-                file.write("\n".join(self._alignments))
+            write_whole(Path(self.cfg.error_alignment), "\n".join(self._alignments))
         folder, split = _outside(self.cfg, "results_path"), _outside(self.cfg, "gen_subset")
         if folder and split:
             counted = json.dumps(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..common.words import some_of
 from ..stack import StackError
+from ..text.model_file import check_model
 from ..text.units import UNKNOWN
 
 logger = logging.getLogger(__name__)
@@ -45,17 +46,22 @@ def load_language_model(path: str | os.PathLike[str] | None, words: Sequence[str
         raise StackError(
             f"a language model needs kenlm, which cannot be imported ({error}): `{EXTRA}`"
         ) from error
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file, expected an n-gram model; `vqw2v lm` trains one")
+    check_model(path)
     dictionary = Dictionary([*words, UNKNOWN])
     dictionary.set_default_index(len(words))
     try:
         return KenLM(os.fspath(path), dictionary)
     except Exception as error:
         raise ValueError(
-            f"{path}: KenLM cannot read it ({' '.join(str(error).split())[:300]}); expected ARPA of order 2 "
-            "or more, or KenLM's binary"
+            f"{path}: KenLM cannot read it ({_reason(error)}); expected ARPA of order 2 or more, or KenLM's "
+            "binary"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What KenLM says, without the places in its own files."""
+    said = " ".join(str(error).split())
+    return re.sub(r"^\S+ in .*? threw \w+?(Exception)?( because `.*?'(?=[.:]))?[.:]* ", "", said)[:200]
 
 
 def make_trie(spelled: Iterable[tuple[str, Sequence[int]]], words: Sequence[str], lm: Any, width: int) -> Any:

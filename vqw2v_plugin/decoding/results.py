@@ -17,7 +17,8 @@ def json_line(utt: str, hypotheses: Sequence[Hypothesis], frame_seconds: float, 
     """One utterance a line: the best hypothesis, and the others under `nbest`; `labels` with times too."""
     best, *others = (_answer(hypothesis, frame_seconds, labels) for hypothesis in hypotheses)
     line = {"utt": utt, **best, **({"nbest": others} if others else {})}
-    return json.dumps(line, ensure_ascii=False)
+    # a name that is not UTF-8 stands in it with json's own escapes
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def ctm_lines(utt: str, hypothesis: Hypothesis, frame_seconds: float, channel: str = "1") -> list[str]:
@@ -68,4 +69,7 @@ class ResultFiles:
         ctm = (line for number in order for line in self._ctm[number])
         name = f"hypotheses-{self.split}"
         write_whole(self.folder / f"{name}.jsonl", "".join(f"{self._json[number]}\n" for number in order))
-        write_whole(self.folder / f"{name}.ctm", "".join(f"{line}\n" for line in ctm))
+        write_whole(
+            self.folder / f"{name}.ctm",
+            "".join(f"{line}\n" for line in ctm).encode("utf-8", "surrogateescape"),
+        )

@@ -1,6 +1,6 @@
 """letters ──decoder──▶ text: the settings of decoders, of `tune` and of `transcribe`, with their defaults.
 
-Commands read these for their help, so nothing is imported here but the standard library.
+Commands read these for their help, so neither torch nor numpy is imported here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
+from ..common.bounds import check_between
+
+_WIDEST = 1_000_000  # hypotheses a frame, or an utterance
+_MOST_POINTS = 1_000_000  # of `tune`
 DECODERS = ("greedy", "lexicon", "free")
 PART_SECONDS = 60.0  # of a file that are transcribed at once, at most
 
@@ -29,8 +33,8 @@ class BeamSettings:
     def __post_init__(self) -> None:
         for name in ("beam", "nbest", "beam_tokens"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` is {value}; expected 1 or more")
+            if value is not None:
+                check_between(name, value, 1, _WIDEST)
         if not self.beam_threshold > 0:
             raise ValueError(f"`beam_threshold` is {self.beam_threshold:g}; expected more than 0")
         for name in Weights._fields:
@@ -126,7 +130,9 @@ class Effort:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.points < 0 or self.rounds < 0 or self.points + self.rounds == 0:
+        check_between("points", self.points, 0, _MOST_POINTS)
+        check_between("keep", self.keep, 1, _MOST_POINTS)
+        if self.rounds < 0 or self.points + self.rounds == 0:
             raise ValueError(
                 f"`points` is {self.points}, `rounds` {self.rounds}; expected 0 or more, and not both 0"
             )

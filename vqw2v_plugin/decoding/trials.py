@@ -20,7 +20,7 @@ import numpy as np
 
 from ..common.progress import Progress
 from ..common.words import some_of
-from ..stores.emissions import SavedEmissions
+from ..stores.emissions import ABOUT, SavedEmissions
 from ..stores.labels import read_labels
 from ..text.units import Units
 from .beam import FreeDecoder, LexiconDecoder
@@ -190,6 +190,14 @@ class DevSet:
 
     def __len__(self) -> int:
         return len(self.references)
+
+
+def units_of(saved: SavedEmissions) -> Units:
+    """What the emissions' columns stand for."""
+    try:
+        return Units.from_json(saved.units)
+    except ValueError as error:
+        raise ValueError(f"{saved.store.folder / ABOUT}: {error}") from None
 
 
 def join(

@@ -11,10 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..audio.clip import HIGHEST_RATE
+from ..common.bounds import check_between
 from ..modules.layers.conv_spec import ConvGeometry
 from .base import DEFAULT_BANDS, FeatureOptions, Features, Layer
 
-_MOST_BANDS, _HIGHEST_RATE = 10_000, 1_000_000  # beyond these a file's word alone would take all memory
+_MOST_BANDS = 4_096  # beyond it a file's word alone would take all memory
 _FLOOR = 1e-10  # of an energy, before the logarithm
 _FRAMES = 1 << 14  # at a time
 
@@ -33,11 +35,8 @@ class LogMel:
         device: torch.device | str = "cpu",
         num_cepstra: int | None = None,
     ) -> None:
-        if not (1 <= num_bands <= _MOST_BANDS and 400 <= sample_rate <= _HIGHEST_RATE):
-            raise ValueError(
-                f"`num_bands` is {num_bands}, `sample_rate` {sample_rate}; expected 1 to "
-                f"{_MOST_BANDS:,} and 400 to {_HIGHEST_RATE:,}"
-            )
+        check_between("num_bands", num_bands, 1, _MOST_BANDS)
+        check_between("sample_rate", sample_rate, 400, HIGHEST_RATE)
         if num_cepstra is not None and not 1 <= num_cepstra <= num_bands:
             raise ValueError(
                 f"{num_cepstra} cepstra of {num_bands} bands; expected 1 at least, and no more than bands"

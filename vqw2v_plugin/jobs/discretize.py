@@ -6,6 +6,7 @@ threads, processes or machines share the work. Shapes: T frames, G groups, N tok
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ..checkpoints.files import checkpoint_hash, sha256
 from ..common.files import copy_whole, remove, sweep
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
+from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.symbols import (
     DICT,
     TOKENS,
@@ -30,7 +32,8 @@ from ..stores.symbols import (
     runs,
     write_dict,
 )
-from ..stores.tokens import TokenExtras, TokenWriter
+from ..stores.token_extras import TokenExtras, check_code_files
+from ..stores.tokens import TokenWriter
 from ..tokenizer import Tokenizer
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
 
@@ -40,7 +43,7 @@ class DiscretizeOptions(JobOptions):
     """What may be asked for beside checkpoint, manifest and folder."""
 
     dtype: str = "fp32"
-    memory: float = 1.0  # GiB of one layer's outputs, for each worker
+    memory: int = MEMORY  # bytes of one layer's outputs, for each worker
     dictionary: str | None = None
     run_length: bool = False
     text: bool = False
@@ -56,7 +59,7 @@ def discretize(
     rank: Rank,
 ) -> Outcome:
     """Makes OUT/SPLIT.bin, .idx and .ids, dict.txt and tokens.json, or this rank's share of them."""
-    tokenizer.clips.memory = int(options.memory * 2**30)
+    tokenizer.clips.memory = options.memory
     return DiscretizeJob(tokenizer, checkpoint, manifest, Path(out), options).run(rank)
 
 
@@ -110,6 +113,8 @@ class DiscretizeJob(SplitJob):
     def check(self, rank: Rank) -> None:
         """All splits of a folder are of one dictionary, too."""
         super().check(rank)
+        if self.options.npy:
+            check_code_files([self.name(row) for row in range(len(self.manifest))], self.manifest.path)
         given, own = self.options.dictionary, self.out / DICT
         if given is None:
             return
@@ -118,6 +123,13 @@ class DiscretizeJob(SplitJob):
             raise TokenError(
                 f"{own} is there and differs from `--dict` {given}; leave that out, or name another folder"
             )
+
+    def begun_with(self) -> dict[str, Any]:
+        """With the dictionary that was given."""
+        given = self.options.dictionary
+        symbols = None if given is None else "\n".join(read_dict(given))
+        digest = None if symbols is None else hashlib.sha256(symbols.encode()).hexdigest()
+        return {**super().begun_with(), "dict": digest}
 
     def clear(self) -> None:
         """With the dictionary, where it was made of this split and no other uses it."""

@@ -44,6 +44,7 @@ class FeaturizeJob(SplitJob):
     """Shards of features → the split's files."""
 
     format = FEATURES
+    gathers = True
 
     def __init__(self, features: Features, manifest: Manifest, out: Path, options: FeaturizeOptions) -> None:
         self._features, self._kind = features, STORES[options.store]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..common.inputs import read_text
+from ..common.words import lines_of
 from ..corpora.manifest import Manifest
 from ..stores.labels import PIECES, Labels, dict_name, lexicon_name, read_symbol_file, write_labels
 from ..text import spelling
@@ -172,7 +174,7 @@ def read_transcripts(path: str, source: str, normalize: Normalizer) -> Transcrip
 def _read_texts(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = lines_of(read_text(path))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
     for number, line in enumerate(lines, 1):

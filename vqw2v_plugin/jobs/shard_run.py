@@ -5,24 +5,27 @@ What an utterance becomes is the caller's; here is who does which, in what order
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar, Union
 
-import torch
+import numpy as np
 
-from ..audio.reading import AudioError
 from ..common.locks import Rank
 from ..common.progress import Progress
+from ..common.words import sentence, some_of
 from ..corpora.manifest import Manifest, Utterance
+from ..features.failures import FILE_ERRORS, reason_of
 from ..stores.shards import Rows, Shard, ShardFolder, Span
 
 Encode = Callable[[Utterance], Rows]  # [T, D]
 _PATIENCE = 3  # shards in a row that cannot be written
+_Found = tuple[Union[Rows, str, None], str]  # frames, or why there are none, or as they are; what the file is
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -40,26 +43,33 @@ class Work:
     prepare: Callable[[], None] = lambda: None  # what each thread calls first
 
 
+class _Todo(NamedTuple):
+    """A shard to make: all of it, or of an old one the utterances at these places."""
+
+    span: Span
+    old: Shard | None
+    again: frozenset[int]
+
+
 def make_shards(
     manifest: Manifest, folder: ShardFolder, spans: Sequence[Span], work: Work, rank: Rank
 ) -> None:
-    """Makes this rank's shards that are not there, and tries again what failed."""
-    todo: list[tuple[Span, Shard | None]] = []
-    for span in spans[rank.number :: rank.total]:
-        shard = folder.read(span.index)
-        if shard is None or shard.failed:
-            todo.append((span, shard))
-    rows = ((span, old, i) for span, old in todo for i in range(span.first, span.stop))
+    """Makes this rank's shards that are not there, and again what failed or was replaced since."""
+    todo = _to_do(manifest, folder, spans[rank.number :: rank.total])
+    rows = ((job, i) for job in todo for i in range(job.span.first, job.span.stop))
 
-    def attempt(item: tuple[Span, Shard | None, int]) -> Rows | str | None:
-        span, old, i = item
-        known = old is not None and folder.has_rows(span.index) and i - span.first not in old.failed
-        return None if known else _try(work.encode, manifest[i])
+    def attempt(item: tuple[_Todo, int]) -> _Found:
+        job, i = item
+        if job.old is not None and folder.has_rows(job.span.index) and i - job.span.first not in job.again:
+            return None, job.old.audio[i - job.span.first]
+        utterance = manifest[i]
+        audio = _known_by(utterance.path)  # before it is read: what replaces it then is noticed later
+        return _try(work.encode, utterance), audio
 
     results = in_order(attempt, rows, work)
     lost = in_a_row = 0
-    with Progress("utterances", sum(span.stop - span.first for span, _ in todo)) as progress:
-        for span, old in todo:
+    with Progress("utterances", sum(job.span.stop - job.span.first for job in todo)) as progress:
+        for span, old, _ in todo:
             found = _advancing(islice(results, span.stop - span.first), progress)
             try:
                 _write(folder, span, old, found)
@@ -75,6 +85,40 @@ def make_shards(
             f"{folder.folder}: {lost} shards were not written ({reason}); what was is kept: make room, and "
             f"run the same command again"
         )
+
+
+def _to_do(manifest: Manifest, folder: ShardFolder, spans: Sequence[Span]) -> list[_Todo]:
+    """Shards that are not there, are damaged, or hold what failed or was replaced."""
+    todo, replaced = [], []
+    for span in spans:
+        shard = folder.read(span.index)
+        if shard is None:
+            if folder.is_damaged(span.index):
+                _say(f"shard {span.index} of {folder.folder} is damaged and is made anew")
+            todo.append(_Todo(span, None, frozenset()))
+            continue
+        paths = [manifest[i].path for i in range(span.first, span.stop)]
+        now = zip(paths, shard.audio, strict=True)
+        changed = [i for i, (path, audio) in enumerate(now) if _known_by(path) != audio]
+        changed = [i for i in changed if i not in shard.failed]
+        replaced += [paths[i] for i in changed]
+        if shard.failed or changed:
+            todo.append(_Todo(span, shard, frozenset({*shard.failed, *changed})))
+    if replaced:
+        _say(
+            f"{len(replaced)} utterances are of audio that was replaced since this run was begun, and are "
+            f"made anew: {some_of(dict.fromkeys(replaced))}"
+        )
+    return todo
+
+
+def _known_by(path: str) -> str:
+    """What tells a file from another under its name: its size and when it was written."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def complete(folder: ShardFolder, spans: Sequence[Span]) -> bool:
@@ -104,39 +148,30 @@ def in_order(work: Callable[[_In], _Out], items: Iterable[_In], how: Work) -> It
 def _try(encode: Encode, utterance: Utterance) -> Rows | str:
     try:
         return encode(utterance)
-    except AudioError as error:
-        return str(error)
-    except OSError as error:
-        return f"{utterance.path}: {error.strerror or error}"
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except FILE_ERRORS as error:
+        if (reason := reason_of(error, utterance.path)) is None:
             raise
-        return f"{utterance.path}: needs more memory than there is; cut it, or give fewer `--workers`"
+        return reason
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """By its type; for its CPU allocator and for CUDA's own calls torch has none, but fixed sentences."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    said = ("DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, RuntimeError) and any(sentence in str(error) for sentence in said)
-
-
-def _write(folder: ShardFolder, span: Span, old: Shard | None, found: Iterator[Rows | str | None]) -> None:
+def _write(folder: ShardFolder, span: Span, old: Shard | None, found: Iterator[_Found]) -> None:
     """Writes the shard if anything of it is new; what was there already comes from the old one."""
-    results = list(found) if old is not None else found
-    if isinstance(results, list) and old is not None:
-        if all(result is None or result == old.failed.get(i) for i, result in enumerate(map(_text, results))):
+    results: Iterable[_Found] = found
+    if old is not None:
+        results = list(found)
+        texts = (_text(result) for result, _ in results)
+        if all(text is None or text == old.failed.get(i) for i, text in enumerate(texts)):
             return
-        rows, begin = folder.rows(span.index, old), 0
-        for i, frames in enumerate(old.frames):
-            if results[i] is None:
-                results[i] = rows[begin : begin + frames]
-            begin += frames
+        ends = np.cumsum(old.frames)
+        if any(result is None for result, _ in results):
+            rows = folder.rows(span.index, old)
+            for i, (result, audio) in enumerate(results):
+                if result is None:
+                    results[i] = rows[ends[i] - old.frames[i] : ends[i]], audio
     with folder.writing(span.index) as writer:
-        for result in results:
+        for result, audio in results:
             assert result is not None
-            writer.add(result)
+            writer.add(result, audio)
             if isinstance(result, str):
                 _say(f"skipped: {result}")
 
@@ -153,5 +188,4 @@ def _advancing(results: Iterator[_Out], progress: Progress) -> Iterator[_Out]:
 
 
 def _say(message: str) -> None:
-    """A line on stderr that any terminal can print."""
-    print("vqw2v:", message.encode("utf-8", "backslashreplace").decode("utf-8"), file=sys.stderr)
+    print("vqw2v:", sentence(message), file=sys.stderr)

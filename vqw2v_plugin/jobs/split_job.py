@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from ..common.files import remove, sweep, writing_text
-from ..common.locks import Rank, claimed, one_at_a_time
+from ..common.locks import Rank, check_folder, claimed, one_at_a_time
+from ..common.words import sentence
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.folder import SplitFormat
 from ..stores.shards import MissingShardError, Rows, ShardFolder, plan
@@ -63,6 +64,7 @@ class SplitJob(ABC):
     """
 
     format: ClassVar[SplitFormat]
+    gathers: ClassVar[bool] = False  # shards are moved to where they stay, one after the other
     options: JobOptions
 
     def __init__(
@@ -78,7 +80,7 @@ class SplitJob(ABC):
         self.split = split_name(manifest)
         self.model, self.of_split = dict(model), dict(of_split)
         self.settings = {**self.model, **self.of_split}
-        self.shards = ShardFolder(out / f".{self.split}.parts", encoder.dtype, encoder.width)
+        self.shards = ShardFolder(out / f".{self.split}.parts", encoder.dtype, encoder.width, self.gathers)
         self.spans = plan(manifest.sizes, shard_samples(manifest, options.shard_minutes, encoder.sample_rate))
         prepare = one_thread if encoder.device.type == "cpu" else lambda: None
         self._work = Work(self.encode, options.workers, prepare)
@@ -101,8 +103,7 @@ class SplitJob(ABC):
             elif self.is_published() and not self.shards.folder.exists():
                 self.shards.remove()  # what a killed removal left
                 return Outcome("there")
-            begun = {k: v for k, v in self.settings.items() if k not in self.format.later}
-            self.shards.open({**begun, "shard_minutes": self.options.shard_minutes})
+            self.shards.open(self.begun_with())
             make_shards(self.manifest, self.shards, self.spans, self._work, rank)
             with one_at_a_time(self.out):
                 if not self.shards.folder.exists():
@@ -118,15 +119,35 @@ class SplitJob(ABC):
 
     def check(self, rank: Rank) -> None:
         """Refuses what cannot go well, before anything is encoded."""
+        check_folder(self.out)
         self.format.check_one_model(self.out, self.split, self.model)
         if not self.shards.folder.exists():  # else a run of ours is on its way
             self.format.check_own(self.out, self.split)
         if not len(self.manifest):
             raise ValueError(f"{self.manifest.path}: has no utterances, expected at least one; make it anew")
+        self.format.check_outputs(self.out, self.split)
+        self.check_names()
         if self.options.refresh and rank.total > 1:
             raise ValueError(
                 "`--refresh` is for one process alone: run it once without torchrun, or delete the split"
             )
+
+    def check_names(self) -> None:
+        """Each utterance is to have a name of its own, on one line."""
+        seen: dict[str, int] = {}
+        for row in range(len(self.manifest)):
+            utt = self.name(row)
+            if not utt or "\r" in utt or seen.setdefault(utt, row) != row:
+                fault = "" if not utt or "\r" in utt else f", as in row {seen[utt] + 1}"
+                raise ValueError(
+                    f"{self.manifest.path}: row {row + 1} names the utterance {utt!r}{fault}; expected "
+                    f"names that differ, not empty and without line breaks: mend the column utt"
+                )
+
+    def begun_with(self) -> dict[str, Any]:
+        """What a run that was begun goes on with alone."""
+        begun = {k: v for k, v in self.settings.items() if k not in self.format.later}
+        return {**begun, "shard_minutes": self.options.shard_minutes}
 
     def is_published(self) -> bool:
         return self.format.is_published(self.out, self.split, self.settings)
@@ -190,10 +211,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+_MOST_MINUTES = 10_000_000  # twenty years
+
+
 def shard_samples(manifest: Manifest, minutes: float, sample_rate: int) -> int:
     """Samples of a shard; where a file's rate is not in the manifest it counts as the model's."""
-    if not minutes > 0:
-        raise ValueError(f"`--shard-minutes` is {minutes}; expected a number of minutes above 0")
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise ValueError(
+            f"`--shard-minutes` is {minutes:g}; expected a number of minutes above 0, up to {_MOST_MINUTES:,}"
+        )
     rate = sample_rate if manifest.rates is None or not len(manifest) else int(manifest.rates[0])
     return max(1, int(minutes * 60 * rate))
 
@@ -205,9 +231,7 @@ def _write_refused(path: Path, refused: list[Refused]) -> None:
     with writing_text(path) as file:
         file.write("utt\tpath\treason\n")
         for row in refused:
-            file.write(
-                "\t".join(readable(field).replace("\t", " ").replace("\n", " ") for field in row) + "\n"
-            )
+            file.write("\t".join(map(sentence, row)) + "\n")
 
 
 def readable(name: str) -> str:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..common.files import write_whole
+from ..common import inputs
+from ..common.files import make_folder, write_whole
 
 LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
 HYDRA_LOG, HYDRA = "hydra_train.log", ".hydra"
@@ -82,7 +83,7 @@ def is_done(folder: Path, stamp: Stamp) -> bool:
 
 def begin(folder: Path, stamp: Stamp) -> None:
     """Marks a stage as begun; what lies there under another stamp is removed first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     begun = folder / BEGUN
     ours = (LOCK, BEGUN)
     if not begun.is_file():
@@ -199,10 +200,10 @@ class RunFolder:
 
 
 def read_text(path: Path) -> str:
-    """A file's text; empty if there is no such file, and never an error about its bytes."""
+    """A file's text; empty if there is no such file, and never an error about what it is."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return inputs.read_text(path, errors="replace")
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

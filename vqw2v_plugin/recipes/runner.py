@@ -17,7 +17,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.files import make_folder
 from ..common.locks import LockedError, lock_file
+from ..common.words import lines_of
 from .folder import LOCK, LOG, StageError, Stamp, begin, finish, hash_of, is_done
 from .processes import Processes, ended_by_signals
 from .screen import Screen, StageBar, TimeLeft
@@ -59,7 +61,7 @@ def run_recipe(
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected how many stages may run side by side, from 1 on")
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     runner = _StageRunner(run, stages, jobs, threads)
     waiting = list(runner.waiting)
     ready = {stage.name for stage in stages} - {stage.name for stage in waiting}
@@ -217,7 +219,7 @@ class _StageRunner:
         """The lines of a finished stage's output that the user is to see."""
         if not stage.shown:
             return []
-        said = (self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        said = lines_of((self._run / stage.name / LOG).read_text(encoding="utf-8", errors="replace"))
         return [f"    {line}" for line in said if re.search(stage.shown, line)]
 
     def _line_watcher(self, stage: Stage) -> Callable[[str], None]:
@@ -241,6 +243,6 @@ class _StageRunner:
 
     def _failure(self, stage: Stage, status: int, log: Path) -> StageError:
         """Shows the user its last lines."""
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        tail = lines_of(log.read_text(encoding="utf-8", errors="replace"))[-15:]
         self._screen.say(f"    {stage.name} said last:", *tail)
         return StageError(f"stage {stage.name} failed (status {status}); all it said is in {log}")

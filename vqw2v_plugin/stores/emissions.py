@@ -41,7 +41,14 @@ class SavedEmissions:
         return len(self.utts)
 
     def __getitem__(self, index: int) -> Matrix:
-        return np.array(self.store[index], np.float32)
+        rows = np.array(self.store[index], np.float32)
+        if not np.isfinite(rows.max(1, initial=-np.inf)).all():  # NaN wins a maximum
+            where = f"{self.store.folder / self.store.split}.npy"
+            raise FeatureError(
+                f"{where}: the emissions of {self.utts[index]!r} are no numbers; did training diverge? save "
+                "them anew"
+            )
+        return rows
 
 
 class EmissionWriter:
@@ -81,6 +88,7 @@ class EmissionWriter:
     def __enter__(self) -> EmissionWriter:
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder, Rank()))
+            EMISSIONS.check_outputs(self.folder, self.split)
             EMISSIONS.check_one_model(self.folder, self.split, self.about, unlisted=True)
             self._writer = FeatureWriter(self.folder, self.split, np.float32, self.num_columns, EMISSIONS)
             self._lock = stack.pop_all()
@@ -140,15 +148,26 @@ def read_emissions(folder: str | os.PathLike[str], split: str) -> SavedEmissions
     return SavedEmissions(store, utts, about["units"], about["frame_seconds"], transitions)
 
 
+def _are_names(names: object) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+
+
 def _parse(about: Mapping[str, Any], folder: Path) -> Matrix | None:
     """The transitions, once all that decoding needs has been looked at."""
     units, seconds, steps = about.get("units"), about.get("frame_seconds"), about.get("transitions")
     if not isinstance(units, dict) or set(units) - {"loss"} != {"symbols", "kind", "blank", "repeats"}:
         raise FeatureError(f"{folder / ABOUT}: its `units` are {units!r:.80}; expected those of a model")
+    if not _are_names(units["symbols"]) or not _are_names(units["repeats"]):
+        raise FeatureError(f"{folder / ABOUT}: its `units` are {units!r:.80}; expected symbols and repeats")
+    if not (units["blank"] is None or type(units["blank"]) is int):
+        raise FeatureError(f"{folder / ABOUT}: its `blank` is {units['blank']!r:.80}; expected a column")
     if not isinstance(seconds, float) or not 0 < seconds < math.inf:
         raise FeatureError(f"{folder / ABOUT}: `frame_seconds` is {seconds!r}; expected more than 0")
     size = len(units["symbols"])
-    matrix = None if steps is None else np.array(steps, np.float32)
+    try:
+        matrix = None if steps is None else np.array(steps, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FeatureError(f"{folder / ABOUT}: `transitions` are no matrix ({error})") from None
     if matrix is not None and matrix.shape != (size, size):
         raise FeatureError(
             f"{folder / ABOUT}: `transitions` are {list(matrix.shape)}; expected [{size}, {size}]"

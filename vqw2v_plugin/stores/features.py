@@ -7,6 +7,7 @@ SPLIT.npy holds all frames [N, D] (fp16 or fp32), SPLIT.ends.npy where each utte
 from __future__ import annotations
 
 import os
+import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order, sync_file, sync_folder
 from .folder import SplitFormat, StoreError, ids_line
+from .numbers import map_numbers
 from .shards import Rows, ShardFolder, Span
 
 
@@ -40,9 +42,16 @@ class FeatureStore:
 
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
         self.folder, self.split = Path(folder), split
-        self.frames, self.ends = self._map("npy"), self._map("ends.npy")  # [N, D], [utterances]
+        self.frames = self._map("npy", (np.float16, np.float32), 2)  # [N, D]
+        self.ends = self._map("ends.npy", (np.int64,), 1)  # [utterances]
+        self._check_kind()
         last = int(self.ends[-1]) if len(self.ends) else 0
-        if self.frames.ndim != 2 or last != len(self.frames):
+        if (np.diff(self.ends, prepend=0) < 0).any():
+            raise FeatureError(
+                f"{self.folder / split}.ends.npy: an utterance ends before it begins; the file is damaged: "
+                f"make the split anew"
+            )
+        if last != len(self.frames):
             raise FeatureError(
                 f"{self.folder / split}.npy: has the shape {list(self.frames.shape)}, {split}.ends.npy "
                 f"expects {last} frames; the two are not of one run: make both anew"
@@ -70,7 +79,9 @@ class FeatureStore:
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """(utterance, frames) of each, from SPLIT.ids."""
-        return FEATURES.read_ids(self.folder, self.split, len(self))
+        rows = FEATURES.read_ids(self.folder, self.split, len(self))
+        FEATURES.check_frames(self.folder, self.split, rows, self.sizes.tolist())
+        return rows
 
     def __getstate__(self) -> tuple[Path, str]:
         return self.folder, self.split  # maps are opened anew in another process, not copied into it
@@ -78,14 +89,24 @@ class FeatureStore:
     def __setstate__(self, state: tuple[Path, str]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    def _map(self, suffix: str) -> npt.NDArray[Any]:
+    def _check_kind(self) -> None:
+        """The json names the numbers' type and how many a frame has, too."""
+        about = FEATURES.read_about(self.folder)
+        got = {"dim": self.dim, "store": "fp16" if self.frames.dtype == np.float16 else "fp32"}
+        if found := [name for name in got if about.get(name, got[name]) != got[name]]:
+            raise FeatureError(
+                f"{self.folder / self.split}.npy: its `{found[0]}` is {got[found[0]]}, {FEATURES.about} says "
+                f"{about[found[0]]}; the two are not of one run: make the split anew"
+            )
+
+    def _map(self, suffix: str, kinds: Sequence[type[np.generic]], num_axes: int) -> npt.NDArray[Any]:
         path = self.folder / f"{self.split}.{suffix}"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+            return map_numbers(path, kinds, num_axes)
         except FileNotFoundError:
             raise FEATURES.missing(path) from None
-        except (ValueError, EOFError) as error:
-            raise FeatureError(f"{path}: {error}; expected a whole file of numpy's: make it anew") from error
+        except ValueError as error:
+            raise FeatureError(f"{path}: {error}; make the split anew") from None
 
 
 class FeatureWriter:
@@ -111,21 +132,21 @@ class FeatureWriter:
         make_folder(self.folder)
         part = part_of(self._npy)
         self._file: BinaryIO = open(part, "r+b" if resume and part.exists() else "w+b")
-        self._held = self._file.seek(0, os.SEEK_END)
         self._write_header(0)
         sync_folder(self.folder)  # once its name is there, `sync` makes what is in it safe
 
     def add(self, rows: Rows) -> None:  # [T, D]
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
 
-    def skip(self, num_frames: int) -> None:
+    def skip(self, num_frames: int, checksum: int) -> None:
         """Passes over frames that a killed writer has written and synced."""
-        end = self._file.tell() + num_frames * self._dim * self._dtype.itemsize
-        if self._held < end:
+        left, found = num_frames * self._dim * self._dtype.itemsize, 0
+        while left and (block := self._file.read(min(left, 1 << 20))):
+            left, found = left - len(block), zlib.crc32(block, found)
+        if left or found != checksum:
             raise FeatureError(
                 f"{part_of(self._npy)}: lacks frames that were in it; make it anew with --refresh"
             )
-        self._file.seek(end)
 
     def sync(self) -> None:
         """What was added may be deleted elsewhere."""
@@ -190,7 +211,7 @@ def gather_features(
     try:
         for span, shard, is_there in zip(spans, held, gathered, strict=True):
             if is_there:
-                writer.skip(sum(shard.frames))
+                writer.skip(sum(shard.frames), shard.checksum)
                 continue
             writer.add(shards.rows(span.index, shard))
             if is_spare:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..common.files import remove, sync_folder, write_whole
+from ..common.inputs import read_bytes, read_json
+from ..common.targets import followed, target_of
+from ..common.words import lines_of
 
 Folder = str | os.PathLike[str]
+_COUNTS = ("stride", "receptive_field", "sample_rate", "num_groups", "num_codes")  # where the json has them
 
 
 class StoreError(ValueError):
@@ -41,7 +45,8 @@ class SplitFormat:
     def splits(self, folder: Folder) -> list[str]:
         """Those that are whole."""
         suffix = f".{self.files[0]}"
-        return sorted(path.name.removesuffix(suffix) for path in Path(folder).glob(f"*{suffix}"))
+        files = (path for path in Path(folder).glob(f"*{suffix}") if path.is_file())
+        return sorted(path.name.removesuffix(suffix) for path in files)
 
     def missing(self, path: Path) -> StoreError:
         """The error for a file of a split that is not there."""
@@ -55,11 +60,20 @@ class SplitFormat:
         """What the json says; empty where there is none."""
         path = Path(folder) / self.about
         try:
-            about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            about = read_json(path) if path.exists() else {}
+        except OSError as error:
+            raise self.error(f"{path}: {error.strerror}; expected a JSON object") from error
         except ValueError as error:
             raise self.error(f"{path}: {error}; expected a JSON object") from error
         if not isinstance(about, dict):
             raise self.error(f"{path}: holds a {type(about).__name__}, expected a JSON object")
+        for name in _COUNTS:
+            value = about.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 2**31:
+                raise self.error(f"{path}: `{name}` is {value!r:.80}; expected a whole number from 1 up")
+        splits = about.get("splits", {})
+        if not isinstance(splits, dict) or not all(isinstance(row, dict) for row in splits.values()):
+            raise self.error(f"{path}: its `splits` are {splits!r:.80}; expected an object for each split")
         return about
 
     def write_about(self, folder: Folder, about: Mapping[str, Any]) -> None:
@@ -74,13 +88,14 @@ class SplitFormat:
         """(utterance, frames) of each line of SPLIT.ids."""
         path = Path(folder) / f"{split}.ids"
         try:
-            text = path.read_text(encoding="utf-8")
-            lines = text.removesuffix("\n").split("\n") if text else []
-            rows = [(utt, int(frames)) for utt, frames in (line.split("\t") for line in lines)]
+            lines = text_lines(path)
+            rows = [(utt, _count(frames)) for utt, frames in (line.split("\t") for line in lines)]
         except FileNotFoundError:
             raise self.error(
                 f"{path}: is missing; expected a line 'utterance<TAB>frames' for each utterance"
             ) from None
+        except OSError as error:
+            raise self.error(f"{path}: {error.strerror}; expected lines 'utterance<TAB>frames'") from error
         except ValueError as error:
             raise self.error(f"{path}: {error}; expected lines 'utterance<TAB>frames'") from error
         if len(rows) != expected:
@@ -88,6 +103,17 @@ class SplitFormat:
                 f"{path}: has {len(rows)} lines, its .{self.files[0]} {expected} utterances; make both anew"
             )
         return rows
+
+    def check_frames(
+        self, folder: Folder, split: str, rows: Sequence[tuple[str, int]], sizes: Sequence[int]
+    ) -> None:
+        """SPLIT.ids says of each utterance what the other files do."""
+        for number, ((utt, frames), size) in enumerate(zip(rows, sizes, strict=True), 1):
+            if frames != size:
+                raise self.error(
+                    f"{Path(folder) / split}.ids:{number}: {utt!r} has {frames} frames, {size} in the other "
+                    f"files of the split; they are not of one run: make all anew"
+                )
 
     def is_published(self, folder: Folder, split: str, settings: Mapping[str, Any]) -> bool:
         """Whether the split is there, made with these settings; with others that is an error."""
@@ -131,10 +157,16 @@ class SplitFormat:
                     "folder, or move it away"
                 )
 
+    def check_outputs(self, folder: Folder, split: str) -> None:
+        """Refuses devices in the places of its files, before there is anything to write."""
+        for name in (self.about, *(f"{split}.{suffix}" for suffix in self.files)):
+            target_of(Path(folder) / name)
+
     def hide(self, folder: Folder, split: str) -> None:
         """The split is not there, for as long as its files are exchanged."""
-        (Path(folder) / f"{split}.{self.files[0]}").unlink(missing_ok=True)
-        sync_folder(Path(folder))
+        path = followed(Path(folder) / f"{split}.{self.files[0]}")
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
     def clear(self, folder: Folder, split: str) -> None:
         """Removes the split, with what killed runs left of it."""
@@ -143,6 +175,17 @@ class SplitFormat:
         about = self.read_about(folder)
         if about.get("splits", {}).pop(split, None) is not None:
             self.write_about(folder, about)
+
+
+def text_lines(path: Path, errors: str = "strict") -> list[str]:
+    """Of a file of ours, byte by byte: no line end is taken for another."""
+    return lines_of(read_bytes(path).decode("utf-8", errors))
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"got {text!r} frames")
+    return int(text)
 
 
 def ids_line(utt: str, frames: int) -> str:

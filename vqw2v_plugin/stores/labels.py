@@ -14,7 +14,7 @@ from typing import Any
 
 from ..common.files import publish_in_order, scratch_folder
 from ..common.locks import Rank, claimed
-from .folder import SplitFormat, StoreError
+from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
 EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
@@ -117,7 +117,12 @@ def write_labels(
 def _merged_about(folder: Path, kind: str, about: Mapping[str, Any]) -> bytes:
     """What other runs said of other kinds and other splits stays."""
     known = LABELS.read_about(folder)
-    before = known.get(kind, {}).get("splits", {})
+    held = known.get(kind, {})
+    before = held.get("splits", {}) if isinstance(held, dict) else None
+    if not isinstance(before, dict):
+        raise LabelError(
+            f"{folder / LABELS.about}: its `{kind}` are {held!r:.80}; expected an object with splits"
+        )
     known[kind] = {**about, "splits": {**before, **about.get("splits", {})}}
     return LABELS.about_bytes(known)
 
@@ -138,11 +143,10 @@ def _text(lines: Any) -> bytes:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        return text_lines(path, "surrogateescape")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LabelError(f"{path}: {reason}; `vqw2v labels` writes it") from error
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _extension(kind: str) -> str:

@@ -33,15 +33,31 @@ class Pieces:
 
         self.model, self.codes = model, tuple(codes)
         try:
+            if not model:
+                raise ValueError  # which sentencepiece takes for a model that is loaded later
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError):
             raise TokenError(
                 f"{MODEL}: is no sentencepiece model; make it anew with examples/bert/pieces.py"
             ) from None
         self._chars = _chars(self.codes)
-        made = (self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size()))
-        self._pieces = [piece for piece in made if all(_is_code(char) for char in piece)]  # not its <unk>
+        self._pieces = self._made()
         self._ids = {piece: i for i, piece in enumerate(self._pieces, NUM_SPECIAL)}
+
+    def _made(self) -> list[str]:
+        """The model's pieces but for its <unk>; each of codes that are there."""
+        try:
+            named = [self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size())]
+        except UnicodeDecodeError as error:
+            raise TokenError(f"{MODEL}: a piece of it is no UTF-8 ({error.reason}); make it anew") from None
+        made = [piece for piece in named if all(_is_code(char) for char in piece)]
+        last = max((ord(char) - _FIRST for piece in made for char in piece), default=-1)
+        if last >= len(self.codes):
+            raise TokenError(
+                f"{MODEL}: has pieces of {last + 1:,} codes, {CODES} has {len(self.codes):,}; the two are "
+                "not of one run: make both anew"
+            )
+        return made
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Pieces:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import write_whole
-from .folder import SplitFormat, StoreError
+from .folder import SplitFormat, StoreError, text_lines
 
 # fairseq's <s> <pad> </s> <unk> come before the first line of dict.txt (also in modules/bert/vocabulary.py)
 EOS, UNK, NUM_SPECIAL = 2, 3, 4
@@ -38,16 +38,22 @@ TOKENS = SplitFormat(
 def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The symbols of a dict.txt (`symbol count` a line) in their order; the first one's id is 4."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = text_lines(Path(path))
     except FileNotFoundError:
         raise TokenError(
             f"{path}: is missing; expected the tokens' dictionary, a line 'symbol count' each"
         ) from None
+    except OSError as error:
+        raise TokenError(f"{path}: {error.strerror}, expected a dictionary; name another") from None
+    except UnicodeDecodeError as error:
+        raise TokenError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
     symbols: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         symbol, _, count = line.rstrip().rpartition(" ")
-        if not symbol or not count.isdecimal():
-            raise TokenError(f"{path}:{number}: got {line!r}, expected 'symbol count' such as '12-207 1402'")
+        if not symbol or not (count.isascii() and count.isdecimal()):
+            raise TokenError(
+                f"{path}:{number}: got {line[:80]!r}, expected 'symbol count' such as '12-207 1402'"
+            )
         if symbol in symbols:
             raise TokenError(f"{path}:{number}: symbol {symbol!r} is there a second time; expected each once")
         symbols[symbol] = None

@@ -2,13 +2,12 @@
 
 `.idx` holds, behind a header of 26 bytes, each utterance's number of ids (int32) and its place in `.bin`
 (int64); `.bin` holds the ids, each utterance's followed by </s> as fairseq-preprocess writes it. Opening maps
-these files and reads none of them; neither torch nor fairseq is needed.
+these files and reads but the index; neither torch nor fairseq is needed.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 from array import array
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
 from .folder import ids_line
-from .symbols import EOS, TOKENS, Codes, Ids, TokenError, symbols_of
+from .symbols import EOS, TOKENS, Ids, TokenError
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")  # magic, version, type of the ids, number of utterances
@@ -48,7 +47,7 @@ class TokenStore:
         self._raw_sizes = _map(index, np.int32, count, _HEADER.size)
         self._places = _map(index, np.int64, count, _HEADER.size + 4 * count)
         width = np.dtype(self._kind).itemsize
-        end = int(self._places[-1]) + int(self._raw_sizes[-1]) * width if count else 0
+        end = _check_places(index, self._raw_sizes, self._places, width)
         held = self.path.stat().st_size if self.path.is_file() else -1
         if held != end:
             got = "is missing" if held < 0 else f"has {held} bytes"
@@ -64,7 +63,14 @@ class TokenStore:
 
     def __getitem__(self, index: int) -> Ids:
         begin = int(self._places[index]) // np.dtype(self._kind).itemsize
-        return self._ids[begin : begin + int(self.sizes[index])].astype(np.int64)
+        end = begin + int(self._raw_sizes[index])
+        ids = self._ids[begin:end].astype(np.int64)
+        if (int(ids[-1]) == EOS if len(ids) else 0) != self._tail or (len(ids) and ids.min() < 0):
+            raise TokenError(
+                f"{self.path}: ids of utterance {index} are below 0, or one of it and the first alone ends "
+                f"in </s>; the file is damaged or not of its index's run: make both anew"
+            )
+        return ids[: len(ids) - self._tail]
 
     @cached_property
     def sizes(self) -> Ids:
@@ -74,7 +80,11 @@ class TokenStore:
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """(utterance, frames) of each, from SPLIT.ids."""
-        return TOKENS.read_ids(self.folder, self.split, len(self))
+        rows = TOKENS.read_ids(self.folder, self.split, len(self))
+        about = TOKENS.read_about(self.folder)
+        if about.get("run_length") is False and self.split in about.get("splits", {}):
+            TOKENS.check_frames(self.folder, self.split, rows, self.sizes.tolist())
+        return rows
 
     def __getstate__(self) -> tuple[Path, str]:
         return self.folder, self.split  # maps are opened anew in another process, not copied into it
@@ -165,6 +175,21 @@ def _read_header(path: Path) -> tuple[type[np.generic], int]:
     return _TYPES[kind], int(count)
 
 
+def _check_places(
+    index: Path, sizes: npt.NDArray[np.int32], places: npt.NDArray[np.int64], width: int
+) -> int:
+    """Where `.bin` ends; each utterance is to begin where the one before it ends."""
+    ends = np.cumsum(sizes, dtype=np.int64) * width
+    wrong = (sizes < 0) | (places != ends - np.asarray(sizes, np.int64) * width)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise TokenError(
+            f"{index}: utterance {first} has {int(sizes[first])} ids from byte {int(places[first])} on, "
+            f"expected it to begin where the one before it ends; the file is damaged: make the split anew"
+        )
+    return int(ends[-1]) if len(ends) else 0
+
+
 def _map(path: Path, kind: type[np.generic], count: int, offset: int) -> npt.NDArray[Any]:
     if not count:  # an empty range cannot be mapped
         return np.zeros(0, dtype=kind)
@@ -174,48 +199,3 @@ def _map(path: Path, kind: type[np.generic], count: int, offset: int) -> npt.NDA
 def _fitting_type(num_symbols: int | None) -> type[np.generic]:
     """As fairseq chooses it; unsigned 32 bits where the number of symbols is not known."""
     return np.uint16 if num_symbols is not None and num_symbols < 65_500 else np.uint32
-
-
-_NPY_HEADER = 128  # bytes of a .npy file before its numbers
-
-
-class TokenExtras:
-    """Takes each utterance of a split in turn; what it writes gets its names on `publish`."""
-
-    def __init__(self, out: Path, split: str, run_length: bool, text: bool, npy: bool) -> None:
-        names = {"txt": text, "durations.npy": run_length, "codes": npy}
-        self._paths = {name: out / f"{split}.{name}" for name, is_wanted in names.items() if is_wanted}
-        parts = {name: part_of(path) for name, path in self._paths.items()}
-        self._text = open(parts["txt"], "w", encoding="utf-8", newline="\n") if text else None
-        self._durations = open(parts["durations.npy"], "wb") if run_length else None
-        if self._durations is not None:
-            self._durations.seek(_NPY_HEADER)
-        self._codes = parts.get("codes")
-        if self._codes is not None:
-            shutil.rmtree(self._codes, ignore_errors=True)  # a killed run's
-            self._codes.mkdir()
-
-    def add(self, utt: str, codes: Codes, kept: Codes, lengths: Ids) -> None:
-        """`codes` [T, G] of all frames, `kept` [N, G] of the tokens, `lengths` [N] the frames of each."""
-        if self._durations is not None:
-            self._durations.write(lengths.astype("<i4").tobytes())
-        if self._text is not None:
-            symbols, inverse = symbols_of(kept)
-            self._text.write(" ".join(symbols[i] for i in inverse.tolist()) + "\n")
-        if self._codes is not None:
-            steps = [step if step.strip(".") else step.replace(".", "%2E") for step in utt.split("/") if step]
-            path = self._codes.joinpath(*steps[:-1], (steps[-1] if steps else "%2F") + ".npy")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, codes)
-
-    def publish(self) -> None:
-        if self._text is not None:
-            self._text.close()
-        if self._durations is not None:
-            count = (self._durations.tell() - _NPY_HEADER) // 4
-            self._durations.seek(0)
-            header = {"descr": "<i4", "fortran_order": False, "shape": (count,)}
-            np.lib.format.write_array_header_1_0(self._durations, header)
-            assert self._durations.tell() == _NPY_HEADER
-            self._durations.close()
-        publish_in_order((part_of(path), path) for path in self._paths.values())

@@ -24,12 +24,13 @@ def run_lmplz(
     program: str, text: str, arpa: Path, order: int, prune: Sequence[int] = (), skip_symbols: bool = False
 ) -> None:
     """The same model by KenLM's own program, which sorts on disk: for texts larger than memory."""
-    command = [program, "-o", str(order), "-S", _LMPLZ_MEMORY, "--discount_fallback", "--arpa", str(arpa)]
-    command += [] if text == "-" else ["--text", text]
-    command += ["--prune", *map(str, prune)] if prune else []
-    command += ["--skip_symbols"] if skip_symbols else []
-    if subprocess.run(command, check=False).returncode:
-        raise ValueError(f"{text}: `{' '.join(command)}` failed; what it said stands above")
+    with beside(arpa) as part:
+        command = [program, "-o", str(order), "-S", _LMPLZ_MEMORY, "--discount_fallback", "--arpa", str(part)]
+        command += [] if text == "-" else ["--text", text]
+        command += ["--prune", *map(str, prune)] if prune else []
+        command += ["--skip_symbols"] if skip_symbols else []
+        if subprocess.run(command, check=False).returncode:
+            raise ValueError(f"{text}: `{' '.join(command)}` failed; what it said stands above")
 
 
 def make_binary(program: str, arpa: Path, binary: Path) -> None:

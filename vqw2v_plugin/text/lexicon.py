@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..common.files import write_whole
+from ..common.inputs import read_text
 from .units import BOUNDARY, PIECE_BEGIN, UNKNOWN, Units
 
 Spellings = dict[str, list[tuple[str, ...]]]  # word: its spellings, the first the usual one
+MOST_LABELS = 1_000  # of a word; a search takes a step of recursion for each
 _VARIANT = re.compile(r"\(\d+\)$")  # the `(2)` of a second pronunciation
 
 
@@ -20,10 +22,15 @@ def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] |
     `word_form` is what transcripts went through too, so that both spell `IT'S` alike.
     """
     spellings: Spellings = {}
-    for line in _lines(Path(path)):
+    for number, line in enumerate(_lines(Path(path)), 1):
         fields = line.split()
         if not fields or line.startswith(";;;"):
             continue
+        if len(fields) > MOST_LABELS or len(fields[0]) > MOST_LABELS:
+            raise ValueError(
+                f"{path}:{number}: a word of {len(fields[0]):,} letters and {len(fields) - 1:,} labels; "
+                f"expected fewer than {MOST_LABELS:,} of both: is it a line for each word?"
+            )
         word = _VARIANT.sub("", fields[0])
         word = word_form(word) if word_form else word
         found = spellings.setdefault(word, [])
@@ -79,7 +86,7 @@ def _letters(word: str, units: Units) -> list[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return read_text(path).split("\n")
     except OSError as error:
         raise ValueError(
             f"{path}: {(error.strerror or str(error)).lower()}, expected a lexicon; `vqw2v labels` writes one"

@@ -64,6 +64,6 @@ LOSS_KINDS = {
 
 def loss_kind(name: str) -> LossKind:
     """The kind that a checkpoint names."""
-    if name not in LOSS_KINDS:
+    if not isinstance(name, str) or name not in LOSS_KINDS:
         raise ValueError(f"`loss` is {name!r}; expected one of {', '.join(LOSS_KINDS)}")
     return LOSS_KINDS[name]

@@ -8,7 +8,10 @@ Word ids: 0 `<unk>`, 1 `<s>`, 2 `</s>`, then the words as they first appear.
 from __future__ import annotations
 
 import gzip
+import os
+import stat
 import sys
+import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -20,12 +23,13 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from ..common.inputs import UTF8_MARK, check_file, lines_of
+
 Ints = npt.NDArray[np.int32]
 
 SPECIAL = (b"<unk>", b"<s>", b"</s>")
 UNK, BOS, EOS = range(3)
 MAX_TOKENS = 2**30  # counts and rows have 32 bits
-UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,10 @@ def open_text(path: str) -> Iterator[IO[bytes]]:
     """A file, a gzipped file, or `-` for standard input."""
     if path == "-":
         yield sys.stdin.buffer
-    elif Path(path).suffix == ".gz":
+        return
+    if not _is_open_pipe(path):
+        check_file(path)
+    if Path(path).suffix == ".gz":
         with gzip.open(path) as packed:
             yield packed  # type: ignore[misc]
     else:
@@ -69,10 +76,21 @@ def open_text(path: str) -> Iterator[IO[bytes]]:
             yield plain
 
 
+def _is_open_pipe(path: str) -> bool:
+    """A shell's `<(command)`, which somebody is writing to: a pipe of a name may have no writer."""
+    return path.startswith("/dev/fd/") and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
 def read_text(path: str, skip_symbols: bool = False) -> Text:
     """One sentence a line, words between blanks; `skip_symbols` drops `<s>`, `</s>` and `<unk>`."""
-    with open_text(path) as lines:
-        return number_words(lines, "standard input" if path == "-" else path, skip_symbols)
+    name = "standard input" if path == "-" else path
+    try:
+        with open_text(path) as file:
+            return number_words(lines_of(file, name), name, skip_symbols)
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{name}: is no whole gzipped text ({error}); pack it anew") from None
+    except OSError as error:
+        raise ValueError(f"{name}: {error.strerror or error}, expected a text; name another") from None
 
 
 def number_words(lines: Iterable[bytes], name: str = "text", skip_symbols: bool = False) -> Text:
@@ -88,8 +106,10 @@ def number_words(lines: Iterable[bytes], name: str = "text", skip_symbols: bool 
             words = [word for word in words if word not in SPECIAL]
         ids.extend(map(numbers.__getitem__, words))
         lengths.append(len(words))
-    if len(ids) > MAX_TOKENS:
-        raise ValueError(f"{name} has {len(ids):,} words; expected at most {MAX_TOKENS:,}: use --lmplz")
+        if len(ids) > MAX_TOKENS or len(lengths) > MAX_TOKENS:
+            raise ValueError(
+                f"{name} has more than {MAX_TOKENS:,} words or lines; expected at most so many: use --lmplz"
+            )
     if not ids:
         raise ValueError(f"{name} holds no words; expected one sentence a line, its words between blanks")
     flat, length = np.frombuffer(ids, dtype=np.int32), np.frombuffer(lengths, dtype=np.int64)

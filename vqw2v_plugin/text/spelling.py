@@ -6,9 +6,9 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
+from ..common.inputs import read_bytes
 from .lexicon import Spellings
 from .units import BOUNDARY, UNKNOWN
 
@@ -151,7 +151,7 @@ def train_pieces(texts: Iterable[str], vocab_size: int) -> bytes:
 def read_pieces(path: str | os.PathLike[str]) -> PieceSpeller:
     """A sentencepiece model from its file."""
     try:
-        return PieceSpeller(Path(path).read_bytes())
+        return PieceSpeller(read_bytes(path))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"{path}: {reason}, expected a sentencepiece model") from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from ..common.words import shortened
 from .loss_kinds import LOSS_KINDS, LossKind, loss_kind
 
 KINDS = ("letters", "phones", "pieces")
@@ -39,6 +40,8 @@ class Units:
         if (self.blank is not None) != self.loss.has_blank:
             wanted = "the column of one" if self.loss.has_blank else "none"
             raise ValueError(f"`blank` is {self.blank}; {self.loss.title} has {wanted}")
+        if self.blank is not None and (type(self.blank) is not int or not 0 <= self.blank < len(self)):
+            raise ValueError(f"`blank` is {self.blank!r}; expected one of the {len(self)} columns")
         if self.repeats and not self.loss.has_repeats:
             raise ValueError(f"`repeats` are {' '.join(self.repeats)}; {self.loss.title} has none")
         seen: set[str] = set()
@@ -54,9 +57,13 @@ class Units:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> Units:
         """Of what a file holds; those that name no loss are ASG's or, with a blank, CTC's."""
-        symbols, blank = tuple(held["symbols"]), held["blank"]
+        for name in ("symbols", "repeats"):
+            texts = held[name]
+            if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"`{name}` of units are {shortened(repr(texts))}; expected a list of texts")
+        blank = held["blank"]
         loss = loss_kind(held.get("loss") or _loss_told_by(blank))
-        return cls(symbols, held["kind"], blank, tuple(held["repeats"]), loss=loss)
+        return cls(tuple(held["symbols"]), held["kind"], blank, tuple(held["repeats"]), loss=loss)
 
     def to_json(self) -> dict[str, Any]:
         """What a file holds; it names the loss where `blank` does not tell it."""

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.bounds import check_workers
 from ..common.files import part_of, publish_in_order, sync_tree, write_whole
+from ..common.inputs import read_json
 from .chunk import SAMPLE_RATE, Chunk, ToyUtterance, make_chunk_apart
 from .espeak import check_voice
 from .grammar import check_language
@@ -91,8 +93,7 @@ def _check(minutes: float, speakers: int, languages: tuple[str, ...], workers: i
             f"`--speakers` is {speakers}, too many for {minutes:g} minutes; "
             f"expected at most {MAX_SPEAKERS_PER_MINUTE} a minute, or more `--minutes`"
         )
-    if workers is not None and workers < 1:
-        raise ValueError(f"`--workers` is {workers}; expected 1 or more")
+    check_workers(workers)
 
 
 def _claim(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
@@ -102,7 +103,14 @@ def _claim(out: Path, arguments: dict[str, Any]) -> dict[str, Any] | None:
     for name in (FINISHED, UNFINISHED):
         if not (out / name).is_file():
             continue
-        found = json.loads((out / name).read_text(encoding="utf-8"))
+        try:
+            found = read_json(out / name)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{out / name}: cannot be read ({error}); delete the folder, or name another"
+            ) from None
+        if not isinstance(found, dict):
+            raise ValueError(f"{out / name}: is no JSON object; delete the folder, or name another")
         if found.get("arguments") != arguments:
             raise ValueError(
                 f"`{out}` holds a corpus made with {json.dumps(found.get('arguments'))}, "

@@ -43,6 +43,11 @@ def test_plus_and_times_between_lists_are_read() -> None:
     )
 
 
+def test_a_thousand_layers_are_read_and_no_frames_need_no_samples() -> None:
+    assert len(parse_conv_layers("[(4, 3, 2)] * 1000")) == 1000
+    assert ConvGeometry(10, 5).samples(0) == 0 and ConvGeometry(10, 5).samples(-1) == 0
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -50,6 +55,9 @@ def test_plus_and_times_between_lists_are_read() -> None:
         "[]",
         "[(4, 3, 0)]",
         "[(4, 3, 2.5)]",
+        "[(4, 3, True)]",
+        "[(4, 3, 2)] * 1001",
+        "[(4, 3, 2)]" + " " * 100_000,
         "__import__('os').getcwd()",
         "[(4,3,2)",
         "[(4,3,2)] * -1",

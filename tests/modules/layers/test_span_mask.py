@@ -66,7 +66,20 @@ def test_masked_tokens_stay_change_or_become_mask_in_the_given_shares() -> None:
     assert corrupt(tokens, mask, 1004, codes, 0.0, 0.0)[mask].eq(1004).all()
 
 
-@pytest.mark.parametrize(("p", "length", "stdev"), [(0, 10, 0), (1.5, 10, 0), (0.05, 0, 0), (0.05, 10, -1)])
+def test_what_is_hidden_is_hidden_in_a_copy_and_every_code_may_be_drawn() -> None:
+    tokens, codes = torch.full((400,), 9), torch.tensor([4, 5])
+    seen = corrupt(tokens, torch.ones(400, dtype=torch.bool), 6, codes, 0.0, 1.0)
+    assert tokens.eq(9).all() and seen.unique().tolist() == [4, 5]
+
+
+def test_the_widest_masks_are_taken() -> None:
+    check_spans(1.0, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("p", "length", "stdev"),
+    [(0, 10, 0), (1.5, 10, 0), (0.05, 0, 0), (0.05, 10, -1), (0.05, 10, float("inf"))],
+)
 def test_what_cannot_be_drawn_is_refused(p: float, length: int, stdev: float) -> None:
     with pytest.raises(ValueError, match="`mask_"):
         check_spans(p, length, stdev)

@@ -63,3 +63,12 @@ def test_wrong_masks_are_refused_by_name() -> None:
         SpecMasks(time_masks=-1)
     with pytest.raises(ValueError, match=r"`time_mask_share` is 1.5; expected a share in \[0, 1\]"):
         SpecMasks(time_mask_share=1.5)
+    for name in ("time_masks", "time_mask_width", "feature_masks", "feature_mask_width"):
+        with pytest.raises(ValueError, match=f"`{name}` is -1; expected at least 0"):
+            SpecMasks(**{name: -1})
+    assert SpecMasks() == SpecMasks(0, 50, 0.2, 0, 16) and SpecMasks(time_mask_share=1.0)
+
+
+def test_the_default_masks_at_most_a_fifth_of_an_utterance_at_once() -> None:
+    times = masked(SpecMasks(time_masks=1), [100] * 500).any(2)
+    assert int(times.sum(1).max()) == 20

@@ -10,6 +10,7 @@ from vqw2v_plugin.quantizers import (
     GumbelQuantizer,
     KmeansConfig,
     Quantizer,
+    SplitEncode,
     build_quantizer,
     code_counts,
     count_perplexity,
@@ -200,6 +201,17 @@ def test_codebooks_begin_as_stock_s() -> None:
     gumbel = build_quantizer("gumbel", 64, {"vq_vars": 320, "max_update": 1}).codebook.entries
     assert 0 <= gumbel.min() and 0.99 < gumbel.max() <= 1
     assert gumbel.mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_head_of_one_layer_begins_wide_as_stock_s() -> None:
+    head = make("gumbel", vq_depth=1, vq_vars=320).head
+    assert len(head) == 1 and not head[0].bias.any()
+    assert head[0].weight.std().item() == pytest.approx(1, rel=0.05)
+
+
+def test_steps_that_cannot_follow_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="with `norm` lacks `project`"):
+        SplitEncode(torch.Tensor.long, norm=torch.nn.GroupNorm(1, 4))
 
 
 def test_gumbel_samples_in_training_and_decides_in_evaluation() -> None:

@@ -24,6 +24,8 @@ def test_levels_lie_near_those_of_the_paper(codes: int, levels: list[int]) -> No
 def test_a_number_of_codes_without_such_factors_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`vq_vars` \(34\) is no product"):
         make(vq_vars=34)
+    with pytest.raises(ValueError, match=r"`vq_vars` \(17\) is no product of numbers from 3 to 16"):
+        make(vq_vars=17)  # a level of more than 16 must be asked for
     assert make(vq_vars=34, levels=[34]).num_codes == 34
 
 
@@ -76,3 +78,14 @@ def test_its_gradient_passes_the_rounding_unchanged() -> None:
     )
     (got,) = torch.autograd.grad(quantizer(z).x.sum(), z)
     torch.testing.assert_close(got, wanted)
+
+
+def test_vectors_begin_as_wide_to_either_side() -> None:
+    expand = make(vq_vars=64, vq_groups=2, vq_dim=512).expand
+    assert expand.min() < -0.95 and expand.max() > 0.95 and abs(expand.mean().item()) < 0.1
+
+
+def test_numbers_of_16_bit_are_bounded_in_32() -> None:
+    """Next to where it rounds up and down, bfloat16 cannot tell a number from its neighbour."""
+    quantizer, z = make(vq_vars=64, vq_groups=2).bfloat16(), torch.randn(1, 3, 12).bfloat16()
+    assert quantizer._bounded(z).dtype == torch.float32 and quantizer(z).x.dtype == torch.bfloat16

@@ -43,6 +43,13 @@ def test_a_discarded_update_leaves_no_trace() -> None:
     assert all(torch.equal(buffer, before[name]) for name, buffer in health.named_buffers())
 
 
+def test_what_is_counted_is_kept_with_the_weights_of_a_model_that_has_codes() -> None:
+    health, resumed = updates(CodebookHealth(1, 3), [1, 1, 0], [1, 0, 0]), CodebookHealth(1, 3)
+    resumed.load_state_dict(health.state_dict())
+    assert resumed.idle.tolist() == [[0, 1, 2]] and torch.equal(resumed.window, health.window)
+    assert not CodebookHealth(0, 0).state_dict()
+
+
 def test_the_window_forgets() -> None:
     health = updates(CodebookHealth(1, 2), *[[10.0, 0.0]] * 50, *[[0.0, 10.0]] * 300)
     assert health.share().item() < 0.05
@@ -138,6 +145,19 @@ def test_a_code_is_revived_by_the_update_that_makes_it_idle_so_long(ema_decay: f
     torch.testing.assert_close((moved - frames.mean((0, 1))).abs(), frames.std((0, 1), correction=0) / 2)
     assert quantizer.codebook.table[0, 2:, 0].tolist() == [60.0, 70.0]  # one code a cell
     assert quantizer.upkeep.idle[0].tolist() == [0, 0, 3, 3]  # the others wait for a cell
+
+
+def test_a_code_that_moves_once_more_moves_to_the_place_itself() -> None:
+    """What revival adds is counted from the entries, not from where it has put the code before."""
+    quantizer = kmeans(revive_after=1)
+    with torch.no_grad():
+        quantizer.codebook.entries.copy_(torch.tensor([[99.0], [0.0], [60.0], [70.0]]).expand(1, 4, 4))
+    torch.manual_seed(1)
+    for number, centre in enumerate((0.0, 60.0)):
+        frames = centre + torch.randn(100, 1, 4)
+        step(quantizer, frames, number)
+        apart = (quantizer.codebook.table[0, 0] - frames.mean((0, 1))).abs()
+        torch.testing.assert_close(apart, frames.std((0, 1), correction=0) / 2, atol=1e-2, rtol=0)
 
 
 def test_the_cell_of_most_scatter_is_split_first() -> None:

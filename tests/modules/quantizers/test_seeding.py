@@ -6,7 +6,7 @@ import torch
 from vqw2v_plugin.modules.quantizers.fsq import FsqConfig, FsqQuantizer
 from vqw2v_plugin.modules.quantizers.gumbel import GumbelConfig, GumbelQuantizer
 from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
-from vqw2v_plugin.modules.quantizers.seeding import gather_frames, spread
+from vqw2v_plugin.modules.quantizers.seeding import gather_frames, scale_outputs, spread
 
 
 def clusters(num: int, each: int, dim: int = 4) -> torch.Tensor:
@@ -33,6 +33,34 @@ def test_entries_are_frames_and_a_seed_fixes_them() -> None:
 def test_more_codes_than_frames_gives_different_entries() -> None:
     entries = spread(torch.randn(3, 4), 8, 1)
     assert entries.isfinite().all() and len({tuple(row) for row in entries.tolist()}) == 8
+
+
+def test_the_second_entry_is_drawn_by_its_squared_distance_to_the_first() -> None:
+    """Arthur and Vassilvitskii, 2007: seen from 0, a frame at 3 is drawn nine times as often as one at 1."""
+    frames = torch.tensor([[0.0], [1.0], [3.0]])
+    drawn = [spread(frames, 2, seed).flatten().tolist() for seed in range(1500)]
+    seconds = [second for first, second in drawn if first == 0]
+    assert len(seconds) / 1500 == pytest.approx(1 / 3, abs=0.05)  # the first one evenly
+    assert seconds.count(3.0) / len(seconds) == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_frame_that_is_drawn_again_lies_a_little_beside_itself() -> None:
+    frames = 10 * torch.randn(3, 4)
+    apart = torch.cdist(spread(frames, 9, 1), frames).min(1).values
+    assert (apart < 1e-4).sum() == 3 and apart.max() < 0.05 * frames.std()
+
+
+def test_frames_are_gathered_from_the_whole_batch() -> None:
+    gathered = gather_frames(torch.arange(1000.0)[:, None], 4).flatten()
+    assert len(gathered) == 128 and gathered[0] == 0 and gathered[-1] == 999 and gathered.diff().max() <= 8
+
+
+def test_groups_begin_with_draws_of_their_own() -> None:
+    quantizer = KmeansQuantizer(4, KmeansConfig(vq_vars=6, start="frames"))
+    assert quantizer.upkeep is not None
+    quantizer.upkeep.begin(torch.randn(50, 1, 2).expand(-1, 2, -1), quantizer.codebook)
+    first, second = quantizer.codebook.table
+    assert not torch.equal(first.sort(0).values, second.sort(0).values)
 
 
 def test_frames_that_are_not_finite_are_not_gathered() -> None:
@@ -89,6 +117,44 @@ class TestKmeansFromFrames:
 def test_an_unknown_start_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`start` is 'zeros'; expected noise or frames"):
         KmeansConfig(start="zeros")
+
+
+def test_what_all_inputs_have_in_common_is_not_heard_at_the_start() -> None:
+    quantizer = GumbelQuantizer(16, GumbelConfig(vq_vars=6, max_update=9, start_dim=3))
+    assert quantizer.head[-1].weight.sum(1).abs().max() < 1e-3 * quantizer.head[-1].weight.abs().max()
+    z = torch.rand(1, 4, 16)
+    torch.testing.assert_close(quantizer.head[0](z), quantizer.head[0](z + 5), atol=1e-4, rtol=1e-4)
+    assert not quantizer.head[0].bias.any() and not quantizer.head[-1].bias.any()
+
+
+def test_the_scale_is_of_what_varies_and_draws_no_random_numbers() -> None:
+    torch.manual_seed(1)
+    last = torch.nn.Linear(64, 32)
+    layers = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.ReLU(), last)
+    before = torch.random.get_rng_state()
+    scale_outputs(layers, last, 16, 7.0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    z = torch.randn(4000, 16).relu().log1p()
+    outputs = layers(z)
+    assert (outputs - outputs.mean(0)).std().item() == pytest.approx(7, rel=0.05)
+
+
+def test_entries_of_a_space_are_images_of_points_on_a_sphere_half_as_wide_as_one() -> None:
+    torch.manual_seed(1)
+    config = GumbelConfig(vq_vars=40, vq_groups=2, max_update=9, start_dim=1)
+    entries = GumbelQuantizer(16, config).codebook.entries
+    assert entries.std().item() == pytest.approx(0.5, rel=1e-3)
+    for book in entries:  # on a line the sphere is two points
+        assert len({tuple(row) for row in (book * 1e4).round().tolist()}) == 2
+
+
+def test_the_logits_begin_with_the_spread_that_is_asked_for() -> None:
+    torch.manual_seed(1)
+    config = GumbelConfig(vq_vars=40, max_update=9, start_dim=8, start_logits=3.0)
+    logits = GumbelQuantizer(64, config).logits(real_z())
+    assert (logits - logits.mean((0, 1))).std().item() == pytest.approx(3, rel=0.15)
+    numbers = FsqQuantizer(64, FsqConfig(vq_vars=8, start_spread=0.2)).squeeze(real_z())
+    assert (numbers - numbers.mean((0, 1))).std().item() == pytest.approx(0.2, rel=0.2)
 
 
 def real_z() -> torch.Tensor:

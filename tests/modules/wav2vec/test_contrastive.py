@@ -102,3 +102,34 @@ def test_too_few_frames_for_a_prediction_are_refused() -> None:
 def test_settings_without_a_meaning_are_refused(steps: int, offset: int, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         StepPredictor(4, 4, steps, offset)
+
+
+def test_steps_beyond_the_clip_count_as_no_predictions() -> None:
+    head = StepPredictor(4, 4, steps=5, offset=2)
+    scored = head(torch.zeros(2, 4, 4), torch.zeros(2, 4, 4), torch.zeros(2, 4, 1, dtype=torch.long))
+    assert scored.num_predictions == 2 * (2 + 1) == 2 * int(scored.valid.sum())
+
+
+def test_gradients_of_16_bit_targets_are_summed_in_32() -> None:
+    """Of a frame that is a candidate three thousand times; in bfloat16 sums of ones end at 256."""
+    predictions = torch.ones(1, 3001, 1, 1, dtype=torch.bfloat16)
+    targets = torch.zeros(1, 3001, 1, dtype=torch.bfloat16, requires_grad=True)
+    rows = torch.zeros(1, 3001, 1, dtype=torch.long)
+    _Score.apply(predictions, targets, rows, 1).sum().backward()
+    assert targets.grad is not None and targets.grad[0, 0].item() == 3008  # 3000 in bfloat16
+
+
+def test_losses_of_16_bit_scores_are_summed_in_32() -> None:
+    scores = torch.full((1, 3000, 1, 2), 0.5, dtype=torch.bfloat16)
+    scored = Scores(scores, torch.ones(3000, 1, dtype=torch.bool), 3000)
+    for infonce in (False, True):
+        loss = contrastive_loss(scored, infonce)
+        assert loss.dtype == torch.float32
+        wide = Scores(scores.float(), scored.valid, 3000)
+        torch.testing.assert_close(loss, contrastive_loss(wide, infonce))
+
+
+def test_the_smallest_batch_with_negatives_from_the_whole_batch_has_two_frames() -> None:
+    assert sample_negatives(2, 1, 0, 3).flatten().tolist() == [1, 1, 1, 0, 0, 0]
+    with pytest.raises(ValueError, match="holds no negative; use larger batches"):
+        sample_negatives(1, 1, 0, 3)

@@ -90,3 +90,90 @@ def test_a_discarded_update_leaves_no_trace(tiny: Tiny) -> None:
     network.set_num_updates(2)
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert {"health.window", "quantizer.codebook.entries", "quantizer.upkeep.ema_counts"} <= changed
+
+
+@pytest.mark.parametrize("project", ["none", "new"])
+def test_a_centred_network_is_centred_from_encoder_to_predictions(tiny: Tiny, project: str) -> None:
+    network = tiny(quantizer="kmeans", centred=True, project_features=project)
+    network.objective(WAV).loss.backward()
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv1d) and m.weight.size(1) > 1]
+    assert len(layers) > 4 and network.predictor.weight.grad is not None
+    held = [(m.weight, m.weight.grad, 1) for m in layers] + [
+        (network.predictor.weight, network.predictor.weight.grad, 2)
+    ]
+    for weight, grad, inputs in held:
+        assert weight.std() > 1e-3 and weight.sum(inputs).abs().max() < 1e-4
+        assert grad is not None and grad.sum(inputs).abs().max() < 1e-3 * grad.abs().sum(inputs).max()
+    plain = tiny(quantizer="kmeans", project_features=project)
+    assert plain.predictor.weight.sum(2).abs().max() > 1e-2  # so the test can fail
+
+
+def test_predictions_begin_as_small_as_their_gain_says(tiny: Tiny) -> None:
+    whole, tenth = tiny().predictor, tiny(prediction_gain=0.1).predictor
+    torch.testing.assert_close(tenth.weight, 0.1 * whole.weight)
+    torch.testing.assert_close(tenth.bias, 0.1 * whole.bias)
+    assert whole.bias.min() < 0 < whole.bias.max()
+
+
+def test_settings_of_the_network_reach_its_parts(tiny: Tiny) -> None:
+    assert tiny(offset="4").predictor.offset == 4
+    recurrent = tiny(aggregator="gru", gru_dim=24)
+    assert recurrent.context.dim == 24 and recurrent.features(WAV).c.size(2) == 24
+    assert tiny(no_conv_bias=True).context.layers[0].conv.bias is None
+    assert tiny(agg_zero_pad=True).context.layers[0].pad_mode == "constant"
+    assert not tiny(skip_connections_agg=False).context.layers[0].skip
+    bare = tiny(non_affine_group_norm=True)
+    assert bare.encoder.blocks[0].norm.weight is None and bare.context.layers[0].norm.weight is None
+    scaled = tiny(residual_scale=0.25, skip_connections_feat=True, log_compression=False)
+    assert scaled.encoder.residual_scale == scaled.context.layers[0].residual_scale == 0.5
+    assert scaled.encoder.skip_connections and not scaled.encoder.log_compression
+    smooth = tiny(activation="gelu")
+    for block in (smooth.encoder.blocks[0], smooth.context.layers[0]):
+        assert isinstance(block.activation, torch.nn.GELU)
+    dropped = tiny(dropout=0.25, project_features="new")
+    assert dropped.context.layers[0].dropout.p == dropped.predictor.dropout.p == 0.25
+    assert dropped.target_context.layers[0].dropout.p == 0.25
+
+
+def test_targets_through_the_context_network_teach_it_too(tiny: Tiny) -> None:
+    network = tiny(quantizer="none", project_features="same").train()
+    targets = torch.randn(1, 9, network.quantizer.out_dim, requires_grad=True)
+    assert torch.equal(network._project(targets), network.context(targets)) and network.target_context is None
+    network._project(targets).sum().backward()
+    assert targets.grad is not None
+
+
+def test_the_end_of_an_update_is_told_its_number(tiny: Tiny) -> None:
+    """A run that is resumed after it draws the same, which only the number decides."""
+    network, told = tiny(quantizer="kmeans"), []
+    network.quantizer.end_update = told.append  # type: ignore[method-assign]
+    for number in (0, 3, 3, 4):
+        network.set_num_updates(number)
+    assert told == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        *[({name: 1.0}, f"`{name}` is 1.0") for name in ("dropout", "dropout_features", "dropout_agg")],
+        ({"prediction_gain": 1.5}, "`prediction_gain` is 1.5"),
+        ({"prediction_gain": -0.1}, "`prediction_gain` is -0.1"),
+        ({"residual_scale": 0.0}, "`residual_scale` is 0.0"),
+        ({"offset": "-1"}, "`offset` is '-1'; expected 'auto' or a number of frames"),
+        ({"cross_sample_negatives": -1}, "must not be negative"),
+        ({"num_negatives": -1, "cross_sample_negatives": 3}, "must not be negative"),
+    ],
+)
+def test_settings_at_the_edge_of_what_has_a_meaning_are_refused(settings: dict, says: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        VqWav2VecConfig(**settings)
+    assert says in str(caught.value)
+    VqWav2VecConfig(prediction_gain=0.0)
+
+
+def test_a_quantizer_without_codes_may_have_a_loss(tiny: Tiny) -> None:
+    network = tiny(quantizer="none")
+    assert network.objective(WAV, quantizer_weight=1.0).quantizer is None
+    network.quantizer.loss_weight = 0.5
+    found = network.objective(WAV, quantizer_weight=1.0)
+    assert found.quantizer is not None and found.quantizer == 0

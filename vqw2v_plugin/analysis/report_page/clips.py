@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -192,10 +193,20 @@ def _draw_codes(
         svg.add("path", f"code h{hue}", d="".join(parts))
 
 
-def heard_segments(words: Sequence[Mapping[str, Any]]) -> Segments | None:
-    """The words of a hypothesis (a line of hypotheses-SPLIT.jsonl), with their times."""
-    rows = [(float(w["start"]), float(w["end"]), str(w["word"])) for w in words if "word" in w]
+def heard_segments(words: Any) -> Segments | None:
+    """The words of a hypothesis (a line of hypotheses-SPLIT.jsonl) that have times."""
+    listed = words if isinstance(words, list) else ()
+    rows = [row for word in listed if (row := _timed(word)) is not None]
     if not rows:
         return None
     starts, ends, labels = zip(*rows, strict=True)
     return Segments(np.array(starts), np.array(ends), tuple(labels))
+
+
+def _timed(word: Any) -> tuple[float, float, str] | None:
+    """Start, end and text; None for what no decoder of ours writes."""
+    try:
+        start, end, text = float(word["start"]), float(word["end"]), str(word["word"])
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return None
+    return (start, end, text) if math.isfinite(start) and math.isfinite(end) else None

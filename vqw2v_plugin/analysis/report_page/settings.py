@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import sys
@@ -10,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from ...common.inputs import parse_json
+from ...common.words import lines_of
 from ...recipes.folder import HYDRA, LOG, RunFolder, StageFolder, read_text
 from ...stack import distribution_version
 from ..run_view import RunView
@@ -45,7 +46,7 @@ def settings_section(view: RunView) -> Section:
         if text:
             body += folded("All settings", code(view.run.short(text)))
         elif curves is None:
-            printed = view.run.short(read_text(stage.path / LOG)).strip().splitlines()[-_PRINTED:]
+            printed = lines_of(view.run.short(read_text(stage.path / LOG)).strip())[-_PRINTED:]
             body += folded("What it printed", code("\n".join(printed))) if printed else ""
     if not body:
         text = "No stage has written down its command; recipes (`vqw2v_plugin.recipes.runner`) and hydra do."
@@ -94,7 +95,7 @@ def _seeds_of_files(run: RunFolder, stage: StageFolder) -> Iterator[tuple[str, s
     for pattern in ("corpus.json", "abx*.json"):
         for path in stage.find(pattern):
             try:
-                about = json.loads(read_text(path))
+                about = parse_json(read_text(path))
             except ValueError:
                 continue
             named = about.get("arguments", about) if isinstance(about, Mapping) else {}

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ...common.inputs import UTF8_MARK, check_file, lines_of
+
 _SPLIT_WORD = re.compile(r"(?<![a-z])(train|dev|valid|validation|val|test|eval)(?![a-z])", re.IGNORECASE)
 _TABLE_WORD = re.compile(r"[_.-]?(?<![a-z])(manifest|cuts|recordings|supervisions)(?![a-z])", re.IGNORECASE)
 
@@ -73,10 +75,12 @@ def place(root: str, folder: str, path: str) -> str:
 def table_lines(path: str) -> Iterator[tuple[int, str]]:
     """The lines of a text table that are not blank, with their numbers; names in it need not be UTF-8."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
+        check_file(path)
+        with open(path, "rb") as file:
+            for number, blob in enumerate(lines_of(file, path), start=1):
+                line = blob.removeprefix(UTF8_MARK if number == 1 else b"").decode("utf-8", "surrogateescape")
                 if line.strip():
-                    yield number, line.rstrip("\r\n").removeprefix("\ufeff" if number == 1 else "")
+                    yield number, line.rstrip("\r\n")
     except OSError as error:
         raise SourceError(
             f"{path}: {(error.strerror or str(error)).lower()}, expected a readable table; make it readable"

@@ -1,18 +1,20 @@
 """Tables with a JSON object a line, plain or gzipped, as lhotse and NeMo write them."""
 
 import gzip
-import io
-import json
 import math
+import os
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
+from ...common.inputs import UTF8_MARK, check_file, lines_of, parse_json
 from .entry import Refusal
 from .folder import Folder
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _LONGEST_FIRST_LINE = 1 << 20
+_LEAST_BOUND, _DENSEST = 1 << 27, 200  # bytes of a table, and those that one byte of it may stand for
+_MOST_BROKEN = 10_000  # lines
 _LONGEST_SECONDS = 1e12  # JSON's integers may be larger than any float
 
 Row = dict[str, Any]
@@ -26,14 +28,27 @@ def tables(folder: Folder) -> list[tuple[str, frozenset[str]]]:
 
 def rows(folder: Folder, name: str) -> Iterator[tuple[str, Row] | Refusal]:
     """(`file:line`, object) of each line; a line that is not JSON is refused, and so is a broken end."""
-    number = 0
+    number, broken, path = 0, 0, folder.join(name)
     try:
-        with _open(folder.join(name)) as file:
-            for number, line in enumerate(file, start=1):
+        with _open(path) as file:
+            most = _LEAST_BOUND + _DENSEST * os.stat(path).st_size
+            for number, line in enumerate(lines_of(file, path), start=1):
+                most -= len(line)
+                if most < 0:
+                    yield Refusal(
+                        f"{name}:{number}", "table holds far more than its size promises; unpack it"
+                    )
+                    return
                 if line.strip():
-                    yield _parse(f"{name}:{number}", line)
+                    item = _parse(f"{name}:{number}", line)
+                    broken += isinstance(item, Refusal)
+                    yield item
+                if broken > _MOST_BROKEN:
+                    yield Refusal(f"{name}:{number}", "table is none of JSON objects; the rest is left out")
+                    return
     except (OSError, EOFError, zlib.error) as error:
-        yield Refusal(f"{name}:{number + 1}", f"table breaks off ({error}); restore it")
+        said = getattr(error, "strerror", None) or error
+        yield Refusal(f"{name}:{number + 1}", f"table breaks off ({said}); restore it")
 
 
 def stem(name: str) -> str:
@@ -56,15 +71,16 @@ def string(row: Row, *keys: str) -> str:
     return next((str(value) for value in values if isinstance(value, (str, int))), "")
 
 
-def _open(path: str) -> io.TextIOWrapper:
+def _open(path: str) -> IO[bytes]:
+    check_file(path)
     file: Any = gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb")
-    return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
+    return file  # type: ignore[no-any-return]
 
 
-def _parse(where: str, line: str) -> tuple[str, Row] | Refusal:
+def _parse(where: str, line: bytes) -> tuple[str, Row] | Refusal:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = parse_json(line.removeprefix(UTF8_MARK).decode("utf-8", "surrogateescape"))
+    except ValueError as error:
         return Refusal(where, f"is not JSON ({error}); expected an object a line")
     if not isinstance(row, dict):
         return Refusal(where, f"is not a JSON object ({type(row).__name__}); expected an object a line")

@@ -47,7 +47,7 @@ def _joined(folder: Folder, recordings: list[str], supervisions: list[str]) -> I
     for item, split in _rows(folder, recordings):
         if isinstance(item, Refusal):
             yield item
-        elif item[1].get("id") in known:
+        elif str(item[1].get("id")) in known:
             yield Refusal(item[0], f"recording is listed already ({item[1]['id']}); rename one")
         else:
             name = str(item[1].get("id"))
@@ -134,7 +134,8 @@ def _cut(folder: Folder, where: str, row: Row, split: str) -> Entry | Refusal:
 def _num_channels(recording: Row) -> int:
     """The channels of all its files; 1 for a malformed row, which is refused elsewhere."""
     sources = recording.get("sources")
-    channels = [source.get("channels") for source in sources] if isinstance(sources, list) else []
+    found = [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
+    channels = [source.get("channels") for source in found]
     return max(1, sum(len(some) for some in channels if isinstance(some, list)))
 
 

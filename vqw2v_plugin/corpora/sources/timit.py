@@ -117,9 +117,12 @@ def _times(path: str) -> Iterator[Timed]:
     """Lines `first sample, sample after the last, label`."""
     for number, line in table_lines(path):
         fields = line.split()
-        if len(fields) != 3 or not (fields[0].isdecimal() and fields[1].isdecimal()):
+        if len(fields) != 3 or not all(text.isdecimal() and len(text) < 16 for text in fields[:2]):
             raise ValueError(f"line {number} is {line!r}, expected `begin end label`")
-        yield Timed(int(fields[0]) / RATE, int(fields[1]) / RATE, fields[2])
+        begin, end = map(int, fields[:2])
+        if end < begin:
+            raise ValueError(f"line {number} is {line!r}, which ends before it begins")
+        yield Timed(begin / RATE, end / RATE, fields[2])
 
 
 def _sentence(folder: Folder, name: str | None) -> str:

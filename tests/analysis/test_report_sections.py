@@ -1,0 +1,238 @@
+"""The report's settings, seeds, clips, stages and curves say what the run's files say."""
+
+import html
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from report_tables import table_of
+from small_run import make_run, make_training, mark
+
+from vqw2v_plugin.analysis.report_page import assemble, settings, speech, training
+from vqw2v_plugin.analysis.run_view import PageOptions, RunView
+from vqw2v_plugin.corpora.manifest import Utterance
+from vqw2v_plugin.recipes.folder import BEGUN, DONE, LOG, RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+def view_of(run: Path, **options: Any) -> RunView:
+    return RunView(RunFolder(run), PageOptions(**options))
+
+
+def seeds_of(run: Path) -> list[tuple[str, str, int]]:
+    return list(settings._seeds(view_of(run)))
+
+
+def test_every_seed_is_named_with_where_it_stands(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mark(run / "a", "vqw2v toy --seed 12 --other-seed=3")
+    mark(run / "b", "fairseq-hydra-train common.seed=45 task.data=x")
+    mark(run / "c", "vqw2v abx")
+    (run / "c/abx-z.json").write_text('{"seed": 67}')
+    (run / "c/corpus.json").write_text('{"arguments": {"seed": 89}, "seed": 1}')
+    make_training(run / "d")
+    assert sorted(seeds_of(run)) == [
+        ("a", "its command", 12),
+        ("b", "its command", 45),
+        ("c", "c/abx-z.json", 67),
+        ("c", "c/corpus.json", 89),
+        ("d", "common.seed", 3),
+    ]
+
+
+def test_settings_are_shown_by_section_without_what_is_not_set(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "d/.hydra").mkdir(parents=True)
+    (run / "d/.hydra/overrides.yaml").write_text(f"- task.data={run}/corpus\n")
+    said = {
+        "model": {"_name": "m", "dim": 3, "skip": None},
+        "odd": {"x": 1},
+        "task": {"data": f"{run}/corpus"},
+    }
+    (run / "d/hydra_train.log").write_text(f"[now][fairseq_cli.train][INFO] - {said}\n")
+    body = settings.settings_section(view_of(run)).body
+    assert "<pre>task:\n  data: RUN/corpus\nmodel: m\n  dim: 3</pre>" in body
+    assert "Its command was not written down." in body and "<pre>- task.data=RUN/corpus</pre>" in body
+
+
+def test_a_command_is_shown_without_its_program_s_folder_and_without_overrides(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mark(run / "d", f"/some/bin/fairseq-hydra-train --config-dir /x/y task.data={run}/corpus")
+    (run / "d/.hydra").mkdir()
+    (run / "d/.hydra/overrides.yaml").write_text("- common.seed=5\n")
+    (run / "d" / LOG).write_text("".join(f"line {i}\n" for i in range(50)))
+    body = settings.settings_section(view_of(run)).body
+    shell = body.partition('<pre class="shell">')[2].partition("</pre>")[0]
+    shell = html.unescape(re.sub("<[^>]*>", "", shell))
+    assert shell == "fairseq-hydra-train --config-dir /x/y task.data=RUN/corpus"
+    assert "common.seed=5" not in body
+    printed = body.partition("What it printed")[2]
+    assert "line 10\n" in printed and "line 49" in printed and "line 9\n" not in printed  # the last 40
+
+
+def test_a_version_that_nobody_recorded_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"torch": "2.6.0", "soxr": "1.0"}
+    monkeypatch.setattr(settings, "distribution_version", lambda name: known.get(name, ""))
+    found = dict(settings._versions())
+    assert {"Python", "vqw2v_plugin", "torch", "soxr", "system"} == set(found)
+    assert found["torch"] == "2.6.0"
+
+
+def split_of(name: str, words: bool = True, phones: bool = True, number: int = 1) -> Any:
+    rows = {f"{name}{i}": Utterance("", 48_000, utt=f"{name}{i}", speaker=str(i)) for i in range(number)}
+    return SimpleNamespace(
+        name=name,
+        is_held_out=name.startswith(("test", "dev", "valid")),
+        words={"": 1} if words else {},
+        phones={"": 1} if phones else {},
+        utterances=rows,
+    )
+
+
+def chosen(splits: list[Any], **fields: Any) -> list[str]:
+    view = SimpleNamespace(splits=splits, options=PageOptions(), hypotheses={}, **fields)
+    return [row.utt for _, row in speech._rows(cast(RunView, view))]
+
+
+def test_clips_come_from_a_held_out_split_with_words_then_phones_then_from_test() -> None:
+    train, dev, test = split_of("train"), split_of("dev"), split_of("test")
+    assert chosen([train, dev, test]) == ["test0"]
+    assert chosen([train, dev, split_of("test", words=False)]) == ["dev0"]
+    assert chosen([train, dev, split_of("test", phones=False)]) == ["dev0"]
+    assert chosen([train, split_of("valid", words=False, phones=False)]) == ["valid0"]
+    assert chosen([split_of("train", phones=False), split_of("other")]) == ["other0"]
+
+
+def test_clips_that_were_decoded_are_preferred() -> None:
+    view = SimpleNamespace(
+        splits=[split_of("test", number=9)],
+        options=PageOptions(),
+        hypotheses={"a": {"test7": {}}, "b": {"test5": {}, "gone": {}}},
+    )
+    assert [row.utt for _, row in speech._rows(cast(RunView, view))] == ["test5", "test7"]
+
+
+def test_words_are_compared_without_regard_to_case_and_places_without_one_are_marked() -> None:
+    assert speech._marked("The Cat sat", "the cat SAT") == "the cat sat"
+    marked = speech._marked("the cat sat", "a cat down")
+    assert marked.startswith('<mark title="said: the">a</mark> cat ')
+    assert speech._marked("the cat", "cat") == '<del title="not heard">the</del> cat'
+    assert speech._marked("", "cat") == "cat"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a" * 15, "a" * 15), ("a" * 16, "a" * 14 + "…"), ("pretrain", "pretrain")],
+)
+def test_a_long_name_is_cut_to_fit_beside_its_lane(name: str, shown: str) -> None:
+    assert speech._short(name) == shown
+
+
+def test_a_clip_has_lanes_of_words_what_was_heard_phones_and_codes(run: Path) -> None:
+    view = view_of(run)
+    (split,) = view.splits
+    row = split.utterances["speaker0-00"]
+    heard = view.hypotheses["decode"]["speaker0-00"]
+    view.__dict__["hypotheses"] = {f"decoder{i}": {"speaker0-00": heard} for i in range(6)}
+    view.__dict__["sources"] = [view.sources[0]] * 5
+    lanes = [(lane.name, lane.kind) for lane in speech._lanes(view, split, row)]
+    assert lanes == [
+        ("words", "words"),
+        *((f"decoder{i}", "heard") for i in (2, 3, 4, 5)),  # the last four
+        ("phones", "phones"),
+        *[("tokens", "codes")] * 3,
+    ]
+
+
+def test_what_was_said_is_the_transcript_or_the_words_that_have_times(run: Path) -> None:
+    view = view_of(run)
+    (split,) = view.splits
+    row = split.utterances["speaker0-00"]
+    for extra, said in (({"text": "other words"}, "other words"), ({}, "low high low")):
+        told = Utterance(row.path, row.samples, utt=row.utt, speaker=row.speaker, extra=extra)
+        assert f'<td class="lead">said</td><td>{said}</td>' in speech._article(view, split, told)
+
+
+def made_of(run: Path) -> dict[str, tuple[str, str, str]]:
+    rows = table_of(assemble._stages(view_of(run)))
+    return {row["stage"]: (row["state"], row["took"], row["made"]) for row in rows}
+
+
+def test_a_stage_s_row_says_its_state_its_time_and_what_it_made(run: Path) -> None:
+    files = {
+        "labels.json": "labels",
+        "features.json": "features",
+        "lm.arpa": "a language model",
+        "abx-z.json": "ABX errors",
+        "train.tsv": "manifests",
+        "errors-x.json": "hypotheses and error rates",
+        "other.txt": "a log",
+    }
+    for number, name in enumerate(files):
+        mark(run / f"s{number}", "x", done=number == 0)
+        (run / f"s{number}" / name).write_text("")
+    os.utime(run / "s0" / BEGUN, (1000, 1000))
+    os.utime(run / "s0" / DONE, (1300, 1300))
+    (run / "bare").mkdir()
+    (run / "bare/lm.arpa").write_text("")
+    found = made_of(run)
+    assert found["s0"] == ("done", "5 min", "labels")
+    for number, what in enumerate(files.values()):
+        assert found[f"s{number}"][2] == what
+    assert found["s1"] == ("unfinished", "–", "features") and found["bare"][0] == "no recipe's"
+    assert found["pretrain"][2] == "vq_wav2vec, 100 updates" and found["tokens"][2] == "ABX errors, tokens"
+
+
+def test_an_unfinished_run_says_that_it_goes_on_and_a_finished_one_does_not(run: Path) -> None:
+    assert "goes on where it stopped" not in assemble._stages(view_of(run))
+    mark(run / "later", "x")
+    assert "goes on where it stopped" in assemble._stages(view_of(run))
+
+
+def test_only_sections_with_nothing_to_show_are_named(run: Path) -> None:
+    assert assemble.make_report(view_of(run))[1] == []
+    shutil.rmtree(run / "decode")
+    assert assemble.make_report(view_of(run))[1] == ["Error rates"]
+
+
+def test_a_training_shows_valid_s_change_its_last_sign_of_life_and_eight_warnings(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mark(run / "t", "fairseq-hydra-train")
+    make_training(run / "t", last=50)
+    log = run / "t/hydra_train.log"
+    more = "".join(f"[now][vqw2v_plugin.training][WARNING] - beware {i}\n" for i in range(10))
+    log.write_text(log.read_text() + more)
+    for number, file in enumerate(sorted((run / "t").iterdir())):
+        os.utime(file, (86_400 * 365 * (number + 1), 86_400 * 365 * (number + 1)))
+    latest = max(file.stat().st_mtime for file in log.parent.iterdir())
+    last = time.strftime("%Y", time.localtime(latest))
+    section = training.training_section(view_of(run))
+    assert "vq_wav2vec with" not in section.body and "50 of 100 updates" in section.body
+    assert f"unfinished; last sign of life {last}" in section.body
+    assert '<b>loss</b> <span class="s1">7.5 → 7.5</span>' in section.body
+    assert "What the log warns of (10)" in section.body
+    assert [f"beware {i}<" in section.body for i in range(10)] == [True] * 8 + [False] * 2
+    assert section.parts == ()
+
+
+def test_several_trainings_are_parts_of_the_contents(run: Path) -> None:
+    make_training(run / "again")
+    assert sorted(training.training_section(view_of(run)).parts) == ["again", "pretrain"]
+
+
+def test_no_more_than_twelve_curves_of_a_training_are_drawn(tmp_path: Path) -> None:
+    values = ", ".join(f"m{i:02d}={i}" for i in range(20))
+    (tmp_path / "t").mkdir()
+    line = f"[now][train_inner][INFO] - epoch 001: 1 / 99 loss=1, {values}, num_updates=1\n"
+    (tmp_path / "t/hydra_train.log").write_text(line)
+    body = training.training_section(view_of(tmp_path)).body
+    assert re.findall("<figcaption><b>(.*?)</b>", body) == ["loss", *(f"m{i:02d}" for i in range(11))]

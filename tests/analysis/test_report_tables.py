@@ -1,0 +1,200 @@
+"""The report's tables of codes, phones and results: each figure in its column, under its head."""
+
+import dataclasses
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from report_tables import NARROW, table_of
+from small_run import make_run
+
+from vqw2v_plugin.analysis.phone_codes import phone_code_table
+from vqw2v_plugin.analysis.report_page import codes, results
+from vqw2v_plugin.analysis.run_results import Abx, Confusion, ErrorRates
+from vqw2v_plugin.analysis.run_view import PageOptions, RunView
+from vqw2v_plugin.recipes.folder import RunFolder, StageFolder, Stamp, begin
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+def view_of(run: Path, **options: Any) -> RunView:
+    return RunView(RunFolder(run), PageOptions(**options))
+
+
+def test_the_codebook_s_table_has_each_figure_in_its_column(run: Path) -> None:
+    view = view_of(run)
+    (each,), usage = view.statistics, view.statistics[0].usage
+    markup = codes.codebook_section(view).body
+    assert table_of(markup) == [
+        {
+            "codes of": "tokens",
+            "groups × codes": "2 × 4",
+            "in use": f"75{NARROW}",
+            "perplexity, by group": f"{usage.perplexity[0]:.1f}, {usage.perplexity[1]:.1f}",
+            "tokens in use": "4",
+            "their perplexity": f"{usage.joint_perplexity:.1f}",
+            "nominal bit/s": "400",
+            "entropy bit/s": f"{each.bitrate.entropy:.0f}",
+            "tokens/s, runs merged": f"{each.bitrate.tokens_per_second:.1f}",
+        }
+    ]
+    assert "588 frames of 6 utterances of test" in markup
+    assert "rank 1: token 1-0, " in html.unescape(markup)
+    assert f"perplexity {usage.perplexity[0]:.1f}; all in use" in markup
+    assert f"perplexity {usage.perplexity[1]:.1f}; 2 unused" in markup
+
+
+def test_the_phones_table_has_each_figure_in_its_column(run: Path) -> None:
+    view = view_of(run)
+    counts = view.statistics[0].table
+    assert counts is not None
+    (row,) = table_of(codes.phones_section(view).body)
+    told = counts.information
+    assert row == {
+        "codes of": "tokens",
+        "split": "test",
+        "frames": f"{counts.num_frames:,}",
+        "phones": "3",
+        "told, bits": f"{told.bits:.2f}",
+        "of, bits": f"{told.phone_entropy:.2f}",
+        "normalised": f"{100 * told.share:.1f}{NARROW}",
+        "phone purity": f"{100 * counts.phone_purity:.1f}{NARROW}",
+        "chance": f"{100 * counts.chance:.1f}{NARROW}",
+        "code purity": f"{100 * counts.code_purity:.1f}{NARROW}",
+    }
+    assert len(set(row.values())) == len(row)
+
+
+def test_a_heat_map_of_many_tokens_says_of_how_many_frames_it_is(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = view_of(run)
+    counts = view.statistics[0].table
+    assert counts is not None and "most frequent of" not in codes.phones_section(view).body
+    monkeypatch.setattr(codes, "_COLUMNS", 2)
+    share = sum(sorted(counts.counts.sum(0).tolist())[-2:]) / counts.num_frames
+    wanted = f"the 2 most frequent of 4 tokens, {100 * share:.0f}{NARROW} of the frames"
+    assert wanted in codes.phones_section(view).body
+
+
+@pytest.mark.parametrize(("tokens", "note"), [(240, ""), (241, "the 240 most frequent of 241 tokens")])
+def test_a_heat_map_has_as_many_columns_as_can_be_told_apart(run: Path, tokens: int, note: str) -> None:
+    view, many = view_of(run), np.arange(tokens)[:, None]
+    table = phone_code_table(many, ["a"] * tokens)
+    view.__dict__["statistics"] = [dataclasses.replace(view.statistics[0], table=table)]
+    body = codes.phones_section(view).body
+    assert note in body and ("most frequent of" in body) == bool(note)
+
+
+def test_unused_codes_are_counted_group_by_group_and_ranks_begin_at_1(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (each,) = view_of(run).statistics
+    usage = dataclasses.replace(each.usage, used=(4, 1), perplexity=(3.5, 1.0))
+    notes = re.findall("perplexity [^<]*</span>", codes._groups(dataclasses.replace(each, usage=usage)))
+    assert notes == ["perplexity 3.5; all in use</span>", "perplexity 1.0; 3 unused</span>"]
+    drawn: list[Any] = []
+    monkeypatch.setattr(codes, "rank_chart", lambda *told: drawn.append(told) or "")
+    codes._zipf([each])
+    ((series, tips),) = drawn
+    shares = [share for _, share in each.ranks]
+    assert series == {"tokens": list(zip(range(1, 5), shares, strict=True))}
+    assert [tip.partition(" of")[0] for tip in tips["tokens"]] == [
+        f"rank {i}: token {token}, {100 * share:.3f}{NARROW}"
+        for i, (token, share) in enumerate(each.ranks, 1)
+    ]
+
+
+def test_a_phone_has_up_to_six_tokens_the_most_frequent_first() -> None:
+    ids = np.repeat(np.arange(8), np.arange(8, 0, -1))[:, None]
+    (row,) = table_of(codes._top_tokens(phone_code_table(ids, ["a"] * len(ids))))
+    assert row["frames"] == "36"
+    tokens = row["most frequent tokens"].split(", ")
+    assert [token.partition(" ")[0] for token in tokens] == list("012345")
+    assert tokens[0] == f"0 (22{NARROW})"
+
+
+def test_times_of_phones_that_are_missing_are_named_for_their_split(run: Path) -> None:
+    (run / "corpus/data/test.phones.ctm").unlink()
+    assert "test.phones.ctm beside the manifest" in codes.phones_section(view_of(run)).body
+
+
+def rates_of(run: Path, *words: str, **changes: Any) -> ErrorRates:
+    stage = run / f"other{len(list(run.iterdir()))}"
+    begin(stage, Stamp((" ".join(["fairseq-generate", *words]),)))
+    found = {
+        "stage": StageFolder(stage.name, stage, ()),
+        "split": "dev",
+        "unit": "phones",
+        "rate": 12.34,
+        "counts": {"substitutions": 1234, "deletions": 2, "insertions": 3},
+        "length": 5678,
+        "frequent": {"substitutions": (), "deletions": (), "insertions": ()},
+    }
+    return ErrorRates(**{**found, **changes})
+
+
+def test_the_rates_table_has_each_figure_in_its_column(run: Path) -> None:
+    view = view_of(run)
+    view.__dict__["errors"] = [
+        rates_of(run, "--decoder", "lexicon", "--lm", "a.arpa"),
+        rates_of(run, "--decoder", "free"),
+        rates_of(run),
+    ]
+    rows = table_of(results.errors_section(view).body)
+    assert [row["decoder"] for row in rows] == ["lexicon and language model", "free", "–"]
+    rows[0].pop("decoder")
+    assert rows[0] == {
+        "decoded by": view.errors[0].stage.name,
+        "split": "dev",
+        "rate": f"12.3{NARROW}",
+        "counted": "PER, phones",
+        "substituted": "1,234",
+        "deleted": "2",
+        "inserted": "3",
+        "of": "5,678",
+    }
+
+
+def test_confusions_stand_under_their_kinds_the_most_frequent_first(run: Path) -> None:
+    frequent = {
+        "substitutions": (Confusion("a", "b", 4), Confusion("c", "d", 1)),
+        "deletions": (Confusion("e", "", 2),),
+        "insertions": tuple(Confusion("", f"x{i}", 20 - i) for i in range(15)),
+    }
+    view = view_of(run)
+    view.__dict__["errors"] = [rates_of(run, frequent=frequent)]
+    markup = results.errors_section(view).body
+    first, second, third = (table_of(markup, i) for i in (1, 2, 3))
+    assert [(row["said → heard"], row["times"]) for row in first] == [("a → b", "4"), ("c → d", "1")]
+    assert [(row["not heard"], row["times"]) for row in second] == [("e", "2")]
+    assert [row["heard, not said"] for row in third] == [f"x{i}" for i in range(12)]
+    assert re.findall(r"width:([\d.]+)em", markup)[:3] == ["4.00", "1.00", "4.00"]
+
+
+def test_the_abx_table_has_each_figure_in_its_column(run: Path) -> None:
+    stage = StageFolder("tokens", run / "tokens", ())
+    about = {"layer": "z", "split": "dev", "distance": "angular", "context": "none"}
+    both = Abx(stage, {**about, "within": 0.1, "across": 0.25, "triples_within": 1000, "triples_across": 2})
+    across = Abx(stage, {**about, "layer": "c", "within": True, "across": 0.5, "triples": 7})
+    view = view_of(run)
+    view.__dict__["abx"] = [both, across]
+    section = results.abx_section(view)
+    names = ["frames of", "split", "compared by", "context", "within", "across"]
+    rows = table_of(section.body)
+    assert [row[name] for row in rows[:1] for name in names] == [
+        *("tokens: z", "dev", "angular", "none", f"10.0{NARROW}", f"25.0{NARROW}")
+    ]
+    assert [rows[0][f"triples {side}"] for side in ("within", "across")] == ["1,000", "2"]
+    assert list(rows[1].values())[4:] == ["–", f"50.0{NARROW}", "7", "7"]  # True is no number
+    drawn = section.body.partition("<svg")[2].partition("</svg>")[0]
+    assert "tokens: z" in drawn and "tokens: c" not in drawn  # within is where its span begins
+    assert drawn.count('class="across"') == drawn.count('class="within"') == 1
+    places = {kind: float(x) for kind, x in re.findall('class="(within|across)" cx="([^"]*)"', drawn)}
+    assert 250 < places["within"] < places["across"] < 940

@@ -1,0 +1,75 @@
+"""A run's error rates, ABX errors and hypotheses, from files that may be broken."""
+
+import json
+from pathlib import Path
+
+import pytest
+from small_run import make_run
+
+from vqw2v_plugin.analysis.run_results import Confusion
+from vqw2v_plugin.analysis.run_view import PageOptions, RunView
+from vqw2v_plugin.recipes.folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+def test_rates_confusions_and_abx_are_read(run: Path) -> None:
+    view = RunView(RunFolder(run), PageOptions())
+    (rates,) = view.errors
+    assert (rates.split, rates.unit, rates.length) == ("test", "words", 18)
+    assert rates.rate == pytest.approx(200 / 3, abs=1e-3)
+    assert rates.counts == {"substitutions": 6, "deletions": 0, "insertions": 6}
+    (confusion,) = rates.frequent["substitutions"]
+    assert (confusion.reference, confusion.hypothesis, confusion.count) == ("high", "sky", 6)
+    assert rates.frequent["insertions"][0].hypothesis == "oh"
+    (abx,) = view.abx
+    assert (abx.name, abx.within, abx.across) == ("tokens: codes", 0.123, 0.234)
+    assert len(view.hypotheses["decode"]) == 6 and not view.troubles
+
+
+def test_insertions_and_deletions_have_one_side_each_and_the_reference_its_length(run: Path) -> None:
+    path = run / "decode/errors-test.json"
+    frequent = {"inserted": [["uh", 3]], "deleted": [["the", 2]], "substituted": [["a", "b", 1]]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "most_frequent": frequent}))
+    (rates,) = RunView(RunFolder(run), PageOptions()).errors
+    assert rates.frequent == {
+        "substitutions": (Confusion("a", "b", 1),),
+        "deletions": (Confusion("the", "", 2),),
+        "insertions": (Confusion("", "uh", 3),),
+    }
+
+
+def test_every_row_of_an_abx_file_counts_that_has_an_error(run: Path) -> None:
+    rows = [
+        {"layer": "z", "within": 0.1},
+        {"layer": "c", "across": 0.2},
+        {"layer": "none", "within": None, "across": True},
+        3,
+    ]
+    (run / "tokens/data/abx.json").write_text(json.dumps(rows))
+    view = RunView(RunFolder(run), PageOptions())
+    assert [(abx.name, abx.within, abx.across) for abx in view.abx] == [
+        ("tokens: z", 0.1, None),
+        ("tokens: c", None, 0.2),
+    ]
+    assert view.troubles == ["RUN/tokens/data/abx.json has no error within or across speakers"] * 2
+
+
+def test_of_two_hypotheses_the_later_counts_and_broken_lines_are_passed_over(run: Path) -> None:
+    lines = ['{"utt": "a", "text": "one"}', "{broken", "[]", '{"text": "x"}', '{"utt": "a", "text": "two"}']
+    (run / "decode/hypotheses-test.jsonl").write_text("\n".join([*lines, '{"utt": "b"}']))
+    assert RunView(RunFolder(run), PageOptions()).hypotheses == {
+        "decode": {"a": {"utt": "a", "text": "two"}, "b": {"utt": "b"}}
+    }
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]"])
+def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: str) -> None:
+    (run / "decode/errors-test.json").write_text(text)
+    (run / "tokens/data/abx.json").write_text(text)
+    view = RunView(RunFolder(run), PageOptions())
+    assert not view.errors and not view.abx
+    assert any("errors-test.json" in trouble for trouble in view.troubles) or text == "null"

@@ -1,0 +1,192 @@
+"""Checkpoints as bytes: what is written is whole, nothing is replaced, a hash is of what features need."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vqw2v_plugin.checkpoints import bounds, files
+from vqw2v_plugin.checkpoints.archive import special_file
+from vqw2v_plugin.checkpoints.checks import check_finite, load_weights
+from vqw2v_plugin.checkpoints.files import (
+    CheckpointError,
+    checkpoint_hash,
+    read_folder,
+    sha256,
+    write_folder,
+    write_pickle,
+)
+from vqw2v_plugin.checkpoints.format import load_any, num_updates, write_checkpoint
+from vqw2v_plugin.checkpoints.kinds import HIGHEST_RATE, Audio
+from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, import_stock, load_network, save_checkpoint
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+EARLIER = Path(__file__).parent / "earlier"
+Tiny = Callable[..., VqWav2Vec]
+
+
+def changed(folder: Path, **fields: Any) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    for name, value in fields.items():
+        config[name] = {**config[name], **value} if isinstance(value, dict) else value
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(CheckpointError, match=r"a exists; name another, or say --force"):
+        write_pickle(tmp_path / "a", {})
+    (tmp_path / "a" / "config.json").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"config\.json exists; name another"):
+        write_folder(tmp_path / "a", {}, {})
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["config.json"]
+    with pytest.raises(CheckpointError, match=r"nowhere is no folder; expected one to write b\.pt into"):
+        write_pickle(tmp_path / "nowhere" / "b.pt", {})
+
+
+def test_weights_that_share_memory_are_written_each_for_itself(tmp_path: Path) -> None:
+    weight = torch.arange(6.0).view(2, 3).requires_grad_()
+    write_folder(tmp_path / "a", {"word": "é"}, {"w": weight, "same": weight, "turned": weight.T})
+    said, held, _ = read_folder(tmp_path / "a")
+    assert said["word"] == "é" and "é" in (tmp_path / "a" / "config.json").read_text(encoding="utf-8")
+    assert torch.equal(held["w"], held["same"]) and torch.equal(held["turned"], weight.T)
+
+
+def test_an_empty_sum_is_no_sum(tmp_path: Path) -> None:
+    write_folder(tmp_path / "a", {}, {"w": torch.zeros(2)})
+    with pytest.raises(CheckpointError, match="is not the file that was written"):
+        read_folder(changed(tmp_path / "a", weights_sha256=""))
+    read_folder(changed(tmp_path / "a", weights_sha256=None))
+
+
+def test_a_json_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "a", {"x": "y" * 3000}, {"w": torch.zeros(2)})
+    monkeypatch.setattr(files, "_LONGEST_JSON", 1000)
+    with pytest.raises(CheckpointError, match=r"config\.json has 3,\d\d\d bytes; expected the few"):
+        read_folder(tmp_path / "a")
+
+
+def test_a_folder_s_hash_is_of_all_that_features_depend_on(tmp_path: Path) -> None:
+    export_folder(EARLIER / "bert.pt", tmp_path / "bert")
+    before = checkpoint_hash(tmp_path / "bert")
+    config = json.loads((tmp_path / "bert" / "config.json").read_text())
+    config["settings"] = dict(reversed(config["settings"].items()))
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(config))
+    assert checkpoint_hash(changed(tmp_path / "bert", num_updates=3, made_from={"x": 1})) == before
+    assert checkpoint_hash(changed(tmp_path / "bert", settings={"activation_fn": "relu"})) != before
+    export_folder(EARLIER / "gumbel.pt", tmp_path / "vq")
+    weights = sha256(tmp_path / "vq" / "model.safetensors")
+    for extra in ({"infonce": True}, {"infonce": False}):
+        assert checkpoint_hash(changed(tmp_path / "vq", extra=extra)) == weights
+
+
+def test_a_socket_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind("s.pt")
+        assert special_file("s.pt") == "a socket"
+    assert special_file(tmp_path) == special_file(tmp_path / "nothing") == special_file("a\0b") == ""
+
+
+def test_memory_that_weights_share_counts_once() -> None:
+    weight = torch.zeros(10, 10)
+    assert bounds.bytes_held([weight, weight[2:], weight.T, torch.zeros(5)]) == 420
+    assert bounds.bytes_held([torch.zeros(3).to_sparse(), torch.zeros(3, device="meta")]) == 0
+
+
+def test_modules_and_buffers_count_towards_the_bounds() -> None:
+    with bounds.no_larger_than([]), pytest.raises(bounds.TooLargeError, match="more than 1,000 modules"):
+        torch.nn.Sequential(*[torch.nn.Identity() for _ in range(1001)])
+    with bounds.no_larger_than([]), pytest.raises(bounds.TooLargeError, match="more than 1,048,576 numbers"):
+        torch.nn.Module().register_buffer("x", torch.zeros(1025, 1024))
+    torch.nn.Module().register_buffer("x", torch.zeros(1025, 1024))  # no longer within bounds
+
+
+def test_exactly_as_many_problems_as_are_named_have_no_others() -> None:
+    network = torch.nn.Linear(2, 2)
+    weights = {**network.state_dict(), "a": torch.zeros(1), "b": torch.zeros(1), "c": torch.zeros(1)}
+    for more, ends in (({}, "in the network"), ({"d": torch.zeros(1)}, "; and 1 more")):
+        with pytest.raises(CheckpointError) as caught:
+            load_weights(network, {**weights, **more}, "x.pt")
+        assert str(caught.value).endswith(ends) and str(caught.value).count("has no place") == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_tensors_and_infinities_among_numbers_are_refused() -> None:
+    packed = torch.quantize_per_tensor(torch.rand(4), 0.1, 0, torch.qint8)
+    with pytest.raises(CheckpointError, match=r"`w` is no plain tensor"):
+        check_finite({"w": packed}, "x.pt")
+    for number in (torch.inf, -torch.inf, torch.nan):
+        with pytest.raises(CheckpointError, match=r"x\.pt: .*`w` holds NaN or infinity"):
+            check_finite({"v": torch.ones(2), "w": torch.tensor([0.0, number])}, "x.pt")
+
+
+def test_a_trainer_s_file_holds_no_weight_outside_of_the_network(tmp_path: Path) -> None:
+    state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
+    state["model"]["other"] = torch.zeros(1)
+    torch.save(state, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt: its weights do not fit: `other` has no place"):
+        load_any(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("made_from", [{"x": float("nan")}, {"x": "\ud800"}])
+def test_words_that_json_cannot_say_are_refused(made_from: dict[str, Any], tmp_path: Path) -> None:
+    state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
+    torch.save({**state, "made_from": made_from}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt: `made_from` is no plain data"):
+        load_any(tmp_path / "x.pt")
+
+
+def test_updates_are_those_of_the_last_run() -> None:
+    def of(*numbers: Any) -> int:
+        return num_updates({"optimizer_history": [{"num_updates": number} for number in numbers]})
+
+    assert (of(3, 7), of(7, 3), of(True), of(-1), of(2.0), of()) == (7, 3, 0, 0, 0, 0)
+
+
+def test_a_rate_that_nothing_has_is_refused() -> None:
+    assert Audio(HIGHEST_RATE).sample_rate == 10_000_000 and Audio(1).sample_rate == 1
+    with pytest.raises(ValueError, match=r"`sample_rate` is 10000001; expected a number of Hz, 10,000,000"):
+        Audio(HIGHEST_RATE + 1)
+
+
+@pytest.mark.parametrize("infonce", [True, False])
+def test_loss_updates_and_a_quantizer_s_own_arguments_come_back(
+    infonce: bool, tiny: Tiny, tmp_path: Path
+) -> None:
+    args = '{"temp_fraction": 0.5, "head_dim": 6}'
+    loaded = Loaded(tiny(quantizer="gumbel", quantizer_args=args).eval(), 16_000, True, {"file": "b.pt"})
+    save_checkpoint(Imported(loaded, infonce, 9, []), tmp_path / "a.pt")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert state["extra_state"]["train_iterator"] == {"epoch": 1, "iterations_in_epoch": 0}
+    assert state["optimizer_history"][0]["criterion_name"] == "vq_contrastive"
+    export_folder(tmp_path / "a.pt", tmp_path / "out")
+    again = import_checkpoint(tmp_path / "out")
+    write_checkpoint(tmp_path / "b.pt", again.header, again.weights)
+    for place in (tmp_path / "a.pt", tmp_path / "out", tmp_path / "b.pt"):
+        found = load_any(place)
+        assert found.header.extra == {"infonce": infonce} and found.header.num_updates == 9
+        assert found.network.quantizer.config.temp_fraction == 0.5
+        assert found.network.quantizer.head[0].out_features == 6
+    assert load_network(tmp_path / "a.pt").made_from == {"file": "b.pt"}
+    assert import_stock(tmp_path / "out").infonce is infonce
+
+
+def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:
+    export_folder(EARLIER / "bert.pt", tmp_path / "bert")
+    with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*is an exported folder"):
+        import_checkpoint(tmp_path / "bert", tmp_path / "dict.txt")
+    with pytest.raises(CheckpointError, match=r"holds the model 'vq_bert'; expected stock's 'wav2vec'"):
+        import_stock(tmp_path / "bert")
+    torch.save({"model": {}, "cfg": {"model": {"_name": "wav2vec"}}}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*is a wav2vec"):
+        import_checkpoint(tmp_path / "w.pt", tmp_path / "dict.txt")
+    torch.save({"model": {}}, tmp_path / "n.pt")
+    with pytest.raises(CheckpointError, match="in neither `cfg` nor `args` how its model was made"):
+        import_checkpoint(tmp_path / "n.pt")

@@ -1,0 +1,60 @@
+"""Files of strangers: what is no file of bytes is refused before anybody waits for it."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.common.bounds import check_between, check_workers
+from vqw2v_plugin.common.inputs import LONGEST_LINE, check_file, lines_of, parse_json, read_json, read_text
+
+
+def strange(folder: Path) -> dict[str, str]:
+    """What may lie under a name, and how an error says it."""
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    os.symlink("/dev/zero", folder / "endless")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / "socket"))
+    kinds = {"folder": "is a folder", "pipe": "is a pipe", "endless": "is a device", "socket": "is a socket"}
+    return {str(folder / name): said for name, said in kinds.items()} | {
+        "/dev/null": "is a device",
+        "x\0y": "is no name of a file",
+    }
+
+
+def test_what_is_no_file_is_said_and_never_waited_for(tmp_path: Path) -> None:
+    for path, said in strange(tmp_path).items():
+        for read in (check_file, read_text, read_json):
+            with pytest.raises(OSError) as error:
+                read(path)
+            assert str(error.value.strerror).startswith(said), path
+
+
+def test_text_has_a_mark_or_none_and_any_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfa\r\nb\n")
+    assert read_text(tmp_path / "x") == "a\nb\n"
+    (tmp_path / "x").write_bytes("a\n".encode("utf-16"))
+    with pytest.raises(UnicodeDecodeError, match="a mark of UTF-16"):
+        read_text(tmp_path / "x")
+
+
+def test_json_that_is_nested_too_deep_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json("[" * 200_000)
+    assert parse_json('{"a": 1}') == {"a": 1}
+
+
+def test_a_line_that_never_ends_is_refused(tmp_path: Path) -> None:
+    with open("/dev/zero", "rb") as file, pytest.raises(OSError) as error:
+        list(lines_of(file, "zeros"))
+    assert f"has more than {LONGEST_LINE:,} bytes in line 1" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 2**31, 10**30])
+def test_numbers_out_of_bounds_are_told_with_their_bounds(value: float) -> None:
+    with pytest.raises(ValueError, match=r"`--x` is .*; expected 0 to 1,000"):
+        check_between("--x", value, 0, 1_000)
+    check_between("--x", 7, 0, 1_000)
+    check_workers(None)

@@ -1,0 +1,62 @@
+"""Signs of learning: sums over an update's batches and over the last updates; what varies of a state."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from vqw2v_plugin.modules.wav2vec.signs import LearningSigns
+
+STILL = torch.ones(1, 4, 2)
+MOVES = torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 4, 1).expand(1, 4, 2)
+
+
+def add(signs: LearningSigns, correct: int, made: int, z: Tensor = STILL, c: Tensor = STILL) -> None:
+    signs.add(torch.tensor(correct), made, z, c)
+
+
+def test_batches_of_one_update_count_together() -> None:
+    signs = LearningSigns()
+    add(signs, 1, 10)
+    add(signs, 5, 10, MOVES)
+    signs.end_update()
+    assert signs.shares() == pytest.approx((6 / 20, 0.5, 0.0))
+
+
+def test_an_update_counts_98_of_100_one_later() -> None:
+    signs = LearningSigns()
+    add(signs, 10, 10, MOVES)
+    signs.end_update()
+    for _ in range(2):
+        add(signs, 0, 10)
+        signs.end_update()
+    kept = 0.98**2
+    expected = kept / (kept + 0.98 + 1)
+    assert signs.shares() == pytest.approx((expected, expected, 0.0))
+
+
+def test_an_update_that_ends_without_a_batch_changes_nothing() -> None:
+    signs = LearningSigns()
+    signs.end_update()
+    assert signs.shares() is None
+    add(signs, 1, 2, c=MOVES)
+    signs.end_update()
+    before = signs.shares()
+    signs.end_update()
+    assert signs.shares() == before == pytest.approx((0.5, 0.0, 1.0))
+
+
+def test_what_differs_from_clip_to_clip_alone_does_not_vary_over_time() -> None:
+    signs = LearningSigns()
+    add(signs, 0, 1, torch.cat([STILL, -3 * STILL]), torch.cat([STILL, MOVES]))
+    signs.end_update()
+    assert signs.shares() == pytest.approx((0.0, 0.0, 0.5))
+
+
+def test_states_of_16_bit_are_summed_in_32() -> None:
+    x = (1 + 0.01 * torch.randn(1, 4000, 8, generator=torch.Generator().manual_seed(1))).bfloat16()
+    signs, expected = LearningSigns(), LearningSigns()
+    add(signs, 0, 1, x, x)
+    add(expected, 0, 1, x.float(), x.float())
+    for each in (signs, expected):
+        each.end_update()
+    assert signs.shares() == pytest.approx(expected.shares(), rel=1e-6)

@@ -1,0 +1,147 @@
+"""The toy corpus' tables and times, of utterances made by hand: no voice is needed."""
+
+import itertools
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.toy import chunk
+from vqw2v_plugin.toy.align import Interval, SentenceTimes, _absorb_short_pauses, _Phone
+from vqw2v_plugin.toy.chunk import ToyUtterance
+from vqw2v_plugin.toy.corpus import make_corpus
+from vqw2v_plugin.toy.speakers import FEMALE, VOICES, Speaker, make_speakers
+from vqw2v_plugin.toy.writer import Tables, ctm_line, split_of
+
+SPEAKER = Speaker("en000-m3", "en", "en-us+m3", 170, 50, 50, 0.5, 0.002)
+
+
+@pytest.mark.parametrize("speakers", [1, 2, 4, 7])
+def test_of_a_speaker_s_every_ten_utterances_one_is_for_valid_and_one_for_test(speakers: int) -> None:
+    for speaker in range(speakers):
+        own = [split_of(speaker + speakers * turn, speakers) for turn in range(30)]
+        for first in (0, 10, 20):
+            assert Counter(own[first : first + 10]) == {"train": 8, "valid": 1, "test": 1}
+
+
+def test_speakers_take_turns_so_that_a_short_corpus_has_every_split() -> None:
+    first = [split_of(index, 4) for index in range(12)]  # three of each of four speakers
+    turns = {tuple(first[speaker::4]) for speaker in range(4)}
+    assert len(turns) > 1 and {"valid", "test"} < set(first) and first.count("train") >= 8
+
+
+def utterance(index: int, text: str, *said: str, language: str = "en") -> ToyUtterance:
+    words = tuple(Interval(160 * i, 160 * (i + 1), word) for i, word in enumerate(text.split()))
+    phones = (Interval(0, 80, "SIL"), Interval(80, 240, "a"), Interval(240, 400, "b"))
+    speaker = Speaker("s", language, "v", 1, 1, 1, 1.0, 0.0)
+    sounds = tuple(tuple(each) for each in said)
+    return ToyUtterance(index, f"u{index}", f"s/u{index}.flac", 400, speaker, phones, words, sounds)
+
+
+def test_the_lexicon_has_each_language_s_most_frequent_pronunciation(tmp_path: Path) -> None:
+    with Tables(tmp_path, tmp_path / "flac") as tables:
+        tables.add(utterance(0, "the cat", "xy", "ab"), "train")
+        tables.add(utterance(1, "the the", "z", "xy"), "valid")
+        tables.add(utterance(2, "cat", "c", language="de"), "test")
+        tables.add(utterance(3, "cat", "ac"), "train")  # as often as `ab`, which comes first
+        assert tables.write_lexicon() == 2
+        assert tables.num_utterances == {"train": 2, "valid": 1, "test": 1}
+        assert (tables.num_samples, tables.phones) == (1600, {"a", "b"})
+    assert (tmp_path / "lexicon.txt").read_text() == "cat\ta b\ncat\tc\nthe\tx y\n"
+    rows = (tmp_path / "train.tsv").read_text().splitlines()
+    assert rows[:2] == [str(tmp_path / "flac"), "# path\tsamples\tspeaker\tlang\tutt\ttext"]
+    assert rows[2] == "s/u0.flac\t400\ts\ten\tu0\tthe cat"
+    times = (tmp_path / "train.phones.ctm").read_text().splitlines()
+    assert times[1] == "u0 1 0.00500 0.01000 a"
+    assert (tmp_path / "test.words.ctm").read_text() == "u2 1 0.00000 0.01000 cat\n"
+
+
+def test_a_time_names_its_sample() -> None:
+    for start in (1, 12_345, 16_000 * 600 + 7):
+        _, _, begin, seconds, label = ctm_line("u", Interval(start, start + 33, "x")).split()
+        assert (round(float(begin) * 16_000), round(float(seconds) * 16_000), label) == (start, 33, "x")
+
+
+def test_a_pause_of_a_twentieth_of_a_second_is_silence_and_a_shorter_one_an_onset() -> None:
+    def kept(*phones: tuple[str, int, int]) -> list[tuple[str, int]]:
+        found = _absorb_short_pauses([_Phone(*phone) for phone in phones], 50)
+        return [(phone.label, phone.start) for phone in found]
+
+    assert kept(("a", 0, 0), ("SIL", 100, -1), ("b", 150, 1)) == [("a", 0), ("SIL", 100), ("b", 150)]
+    assert kept(("a", 0, 0), ("SIL", 100, -1), ("b", 149, 1)) == [("a", 0), ("b", 100)]
+    assert kept(("a", 0, 0), ("SIL", 9, -1), ("SIL", 40, -1), ("b", 60, 1)) == [
+        ("a", 0),
+        ("SIL", 9),
+        ("b", 60),
+    ]
+
+
+def test_times_are_moved_to_the_corpus_rate_and_phones_cover_all_of_it() -> None:
+    phones = (
+        Interval(0, 2205, "SIL"),
+        Interval(2205, 4410, "a"),
+        Interval(4410, 6615, "b"),
+        Interval(6615, 8820, "SIL"),
+    )
+    words = (Interval(2205, 6615, "ab"),)
+    times = SentenceTimes(phones, words, (("a", "b"),))
+    tiled, moved = chunk._retime(times, 22_050, 1000, 9000)
+    assert tiled == (
+        Interval(0, 2600, "SIL"),
+        Interval(2600, 4200, "a"),
+        Interval(4200, 5800, "b"),
+        Interval(5800, 9000, "SIL"),
+    )
+    assert moved == (Interval(2600, 5800, "ab"),)
+    bare = SentenceTimes(phones[1:3], words, times.pronunciations)
+    assert chunk._retime(bare, 22_050, 1000, 9000)[0] == tiled
+
+
+def test_a_recording_has_its_speaker_s_level_and_noise() -> None:
+    wave = np.sin(np.arange(16_000) / 5).astype(np.float32) * 123
+    wave[:4000] = 0
+    found = chunk._record(wave, SPEAKER, random.Random(1))
+    assert found.dtype == np.int16
+    assert np.abs(found).max() == pytest.approx(0.8 * 0.5 * 32_767, rel=0.02)
+    assert found[:4000].std() == pytest.approx(0.002 * 0.8 * 0.5 * 32_767, rel=0.1)
+    again, other = (chunk._record(wave, SPEAKER, random.Random(seed)) for seed in (1, 2))
+    assert (again == found).all() and not (other == found).all()
+    loud = Speaker("x", "en", "v", 1, 1, 1, 10.0, 0.0)
+    assert np.abs(chunk._record(wave, loud, random.Random(1)).astype(int)).max() <= 32_768
+
+
+def test_speakers_are_women_and_men_in_turn_and_no_two_are_equally_loud() -> None:
+    for languages in (("en",), ("en", "de"), ("en", "de", "fr")):
+        cast = make_speakers(24, languages, 5)
+        for language in languages:
+            own = [s.voice.split("+")[1] in FEMALE for s in cast if s.language == language]
+            assert all(one != other for one, other in itertools.pairwise(own))
+        assert {s.voice.split("+")[1] in FEMALE for s in cast[: max(2, len(languages))]} == {True, False}
+        assert all(s.voice.startswith(f"{VOICES[s.language]}+") for s in cast)
+        gains, noises = {s.gain for s in cast}, {s.noise for s in cast}
+        assert len(gains) == len(noises) == 24 and 0.3 < min(gains) <= max(gains) <= 1
+        assert 1e-3 <= min(noises) <= max(noises) <= 10**-2.5
+        assert all(140 <= s.rate <= 200 and 35 <= s.pitch <= 65 for s in cast)
+        assert [s.name[:5] for s in cast[:2]] == [f"{languages[i % len(languages)]}{i:03d}" for i in (0, 1)]
+    assert make_speakers(9, ("en",), 1) == make_speakers(9, ("en",), 1) != make_speakers(9, ("en",), 2)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "speakers", "languages", "says"),
+    [
+        (1, 13, ("en",), "expected at most 12 a minute"),
+        (1, 1, ("en", "de"), "at least one a language"),
+        (6001, 1, ("en",), "at most 6000"),
+        (0, 1, ("en",), "more than 0"),
+        (1, 2, ("en", "en"), "each language once"),
+        (1, 1, (), "`--languages` is empty"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is(
+    minutes: float, speakers: int, languages: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        make_corpus(tmp_path / "out", minutes, speakers, languages)
+    assert not (tmp_path / "out").exists()
