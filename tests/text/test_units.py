@@ -68,6 +68,16 @@ def test_what_cannot_be_is_said_in_a_sentence() -> None:
         loss_kind("transducer")
 
 
+def test_a_boundary_that_is_there_is_not_put_there_again() -> None:
+    units = asg_units(LETTERS, num_repeats=1)
+    assert units.encode(["|", "a", "|"]) == units.encode(["a", "|"]) == units.columns(["|", "a", "|"])
+
+
+def test_the_boundary_is_the_silence_where_there_is_one() -> None:
+    assert ctc_units(["sil", "a", "|"]).silence == 3 and ctc_units(["a", "SIL", "sil"]).silence == 3
+    assert ctc_units(["a"]).silence == -1
+
+
 @pytest.mark.parametrize(
     "name, value",
     [
@@ -79,13 +89,3 @@ def test_units_of_a_file_have_their_types(name: str, value: object) -> None:
     held = {**ctc_units(LETTERS).to_json(), name: value}
     with pytest.raises(ValueError, match=f"`{name}`.*; expected"):
         Units.from_json(held)
-
-
-def test_a_boundary_that_is_there_is_not_put_there_again() -> None:
-    units = asg_units(LETTERS, num_repeats=1)
-    assert units.encode(["|", "a", "|"]) == units.encode(["a", "|"]) == units.columns(["|", "a", "|"])
-
-
-def test_the_boundary_is_the_silence_where_there_is_one() -> None:
-    assert ctc_units(["sil", "a", "|"]).silence == 3 and ctc_units(["a", "SIL", "sil"]).silence == 3
-    assert ctc_units(["a"]).silence == -1

@@ -160,6 +160,10 @@ def test_short_utterances_are_left_out_and_counted(corpus: Corpus, caplog: pytes
     )
     with pytest.raises(AudioError, match="none of its 4 utterances has min_sample_size=20000"):
         dataset_of(corpus(4), min_sample_size=20_000, max_sample_size=20_000)
+    named = corpus(4)
+    named.sizes[:] = named.sizes[::-1].copy()
+    dataset_of(named, min_sample_size=7_500, max_sample_size=8_000)
+    assert "clip3 (6000)" in caplog.text  # those that are short, not the first ones
 
 
 def test_long_crops_come_first_and_ties_are_shuffled(corpus: Corpus) -> None:
@@ -272,3 +276,11 @@ def test_a_rate_that_is_none_is_named(tmp_path: Path, rate: int) -> None:
     write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
     with pytest.raises(ValueError, match=f"`sample_rate` is {rate}; expected a number of Hz"):
         sizes_at(Manifest(tmp_path / "train.tsv"), rate)
+
+
+def test_a_clip_s_two_crops_are_drawn_apart(corpus: Corpus) -> None:
+    dataset = dataset_of(corpus(2))
+    clip = dataset[0]
+    assert isinstance(clip, LoadedClip)
+    first, second = np.random.default_rng(dataset.draw_key(0)).random(2)
+    assert clip.position == second != first
