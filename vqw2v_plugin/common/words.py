@@ -1,7 +1,11 @@
 """Phrases that messages about any arrow share."""
 
+import re
 from collections.abc import Collection
 from itertools import islice
+
+# Halves of characters, which json and pickles may say, but for those by which Python spells stray bytes.
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def some_of(names: Collection[object], limit: int = 8) -> str:
@@ -27,5 +31,6 @@ def one_line(name: str) -> str:
 
 def sentence(message: str) -> str:
     """A message with names in it, on one line that any terminal can print."""
-    plain = message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    whole = _HALVES.sub(lambda half: ascii(half[0])[1:-1], message)
+    plain = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
