@@ -154,3 +154,12 @@ def test_a_closed_pipe_is_quiet() -> None:
     os.close(write_end)
     assert finished.returncode == 1
     assert finished.stderr == b""
+
+
+def test_two_dashes_are_no_value_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["features", "-", "a", "b", "--layer", "z", "--memory=--"],
+        ["encode", "a", "b", "--device=--"],
+    ):
+        assert cli.main(words) == 2
+        assert f"`{words[-1][:-3]}` is '--'; expected a value" in capsys.readouterr().err

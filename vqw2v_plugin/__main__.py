@@ -6,6 +6,7 @@ import argparse
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -89,6 +90,8 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
+    if empty := next((word[:-3] for word in arguments if re.fullmatch(r"--[\w-]+=--", word)), ""):
+        return _fail(f"`{empty}` is '--'; expected a value")  # argparse would take it for an empty list
     args = parser.parse_args(arguments)
     return int(args.run(args))
 
