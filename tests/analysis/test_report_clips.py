@@ -84,6 +84,20 @@ def test_heard_words_have_their_times() -> None:
     assert heard_segments([]) is None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        5,
+        "word",
+        {"word": "a"},
+        [5, None, "word"],
+        [{"word": "a", "start": 0.1}, {"word": "a", "start": "x", "end": 1}],
+    ],
+)
+def test_words_of_another_shape_are_left_out(words: object) -> None:
+    assert heard_segments(words) is None
+
+
 def test_a_clip_is_cut_at_its_most_seconds(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(8_000), 8_000)
     row = Utterance(str(tmp_path / "a.wav"), 8_000, utt="a")

@@ -49,9 +49,10 @@ def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
         raise
     except Exception as error:
         raise CheckpointError(_refusal(path, error, admitted)) from error
-    if not isinstance(state, dict) or not isinstance(dict.get(state, "model"), dict):
+    held = dict.get(state, "model") if isinstance(state, dict) else None  # by way of its type: see plain.py
+    if not isinstance(held, dict):
         raise CheckpointError(f"{path} holds no model; expected a checkpoint that fairseq's trainer wrote")
-    for name, value in dict.items(dict.get(state, "model")):
+    for name, value in dict.items(held):
         if not isinstance(name, str) or not name.isprintable():
             raise CheckpointError(f"{path}: a weight is called {shown(name)}; expected a name")
         if not isinstance(value, Tensor) or is_repeated(value):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -192,9 +192,20 @@ def _draw_codes(
         svg.add("path", f"code h{hue}", d="".join(parts))
 
 
-def heard_segments(words: Sequence[Mapping[str, Any]]) -> Segments | None:
+def _list(words: Any) -> list[Any]:
+    return words if isinstance(words, list) else []
+
+
+def _is_timed(word: Any) -> bool:
+    """A word between two times, in a file that may have been cut or changed."""
+    if not isinstance(word, Mapping) or "word" not in word:
+        return False
+    return all(type(word.get(end)) in (int, float) and abs(word[end]) < 1e9 for end in ("start", "end"))
+
+
+def heard_segments(words: Any) -> Segments | None:
     """The words of a hypothesis (a line of hypotheses-SPLIT.jsonl), with their times."""
-    rows = [(float(w["start"]), float(w["end"]), str(w["word"])) for w in words if "word" in w]
+    rows = [(float(w["start"]), float(w["end"]), str(w["word"])) for w in _list(words) if _is_timed(w)]
     if not rows:
         return None
     starts, ends, labels = zip(*rows, strict=True)
