@@ -44,7 +44,7 @@ def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickles, which end in an error of ours anyway
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
     except Exception as error:
