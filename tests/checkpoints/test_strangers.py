@@ -256,6 +256,7 @@ def test_safetensors_that_ask_for_hours_are_refused_at_once(
     (path / "model.safetensors").touch()
     os.truncate(path / "model.safetensors", 1 << 42)  # all holes
     assert "cannot be read as safetensors" in refused(load_network, path)
+    assert "holds next to none; copy it anew" in refused(checkpoint_hash, path / "model.safetensors")
 
 
 def test_a_compressed_archive_is_not_unpacked(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 DIGEST = "weights_sha256"  # of config.json: safetensors have no sums of their own
 _LONGEST_JSON = 256 << 20  # bytes; a dictionary of a million symbols has a tenth of that
 _MOST_DIMENSIONS = 16  # of a weight; torch takes minutes for a hundred thousand
+_LARGE = 1 << 30
 _TORCH_ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
 
 
@@ -171,7 +172,7 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
             return settings, {name: file.get_tensor(name) for name in names}, config
     except CheckpointError:
         raise
-    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+    except (SafetensorError, ValueError, RuntimeError, KeyError, MemoryError) as error:
         raise CheckpointError(
             f"{weights} cannot be read as safetensors ({error}); expected a whole file: copy it anew"
         ) from error
@@ -204,6 +205,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def sha256(path: Path) -> str:
     if special := special_file(path):
         raise CheckpointError(f"{path} is {special}; expected a file")
+    state = path.stat()
+    if state.st_size > _LARGE and state.st_blocks * 512 < state.st_size // 16:  # would be read for hours
+        raise CheckpointError(f"{path} says {state.st_size:,} bytes and holds next to none; copy it anew")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
