@@ -164,3 +164,19 @@ def test_a_closed_pipe_is_quiet() -> None:
     os.close(write_end)
     assert finished.returncode == 1
     assert finished.stderr == b""
+
+
+def test_two_dashes_are_no_value_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["features", "-", "a", "b", "--layer", "z", "--memory=--"],
+        ["encode", "a", "b", "--device=--"],
+    ):
+        assert cli.main(words) == 2
+        assert f"`{words[-1][:-3]}` is '--'; expected a value" in capsys.readouterr().err
+
+
+def test_an_argument_of_no_letters_is_not_the_folder_one_stands_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["export", "a.pt", ""]) == 2
+    assert "OUT is empty; expected a name" in capsys.readouterr().err

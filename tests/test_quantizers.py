@@ -133,3 +133,9 @@ def test_a_network_s_wrong_setting_is_named(setting: dict, says: str) -> None:
 @pytest.mark.parametrize("value", ["true", "True", True])
 def test_on_off_options_take_words_and_bools(value: object) -> None:
     assert build_network({"log_compression": value, "skip_connections_agg": False}).encoder.log_compression
+
+
+@pytest.mark.parametrize("args", ["[" * 100_000, '{"x": ' + "9" * 5_000 + "}", "{"])
+def test_arguments_that_cannot_be_read_are_one_sentence(args: str) -> None:
+    with pytest.raises(ValueError, match=r"^`quantizer_args` \(.{1,140}\) is no JSON: .{1,200}$"):
+        build_quantizer("kmeans", 8, {}, args)

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -89,8 +90,19 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
+    if empty := next((word[:-3] for word in arguments if re.fullmatch(r"--[\w-]+=--", word)), ""):
+        return _fail(f"`{empty}` is '--'; expected a value")  # argparse would take it for an empty list
     args = parser.parse_args(arguments)
+    if "" in vars(args).values() and (nameless := _empty(parser, chosen, args)):
+        return _fail(f"{nameless} is empty; expected a name")  # as of a variable that is not set
     return int(args.run(args))
+
+
+def _empty(parser: argparse.ArgumentParser, chosen: str, args: argparse.Namespace) -> str:
+    """The first argument without a dash that is an empty word: it would be the folder one stands in."""
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    named = (a for a in commands.choices[chosen]._actions if not a.option_strings)
+    return next((str(a.metavar or a.dest) for a in named if getattr(args, a.dest, None) == ""), "")
 
 
 def _unknown(name: str) -> str:

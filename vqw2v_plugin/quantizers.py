@@ -130,8 +130,8 @@ def build_quantizer(name: str, dim: int, options: Mapping[str, Any], args: str =
 def _parse_args(args: str) -> dict[str, Any]:
     try:
         own = json.loads(args)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"`quantizer_args` ({args!r}) is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"`quantizer_args` ({args[:120]!r}) is no JSON: {error}") from None
     if not isinstance(own, dict):
         raise ValueError(f"`quantizer_args` is {args!r}; expected a JSON object such as {{}}")
     return own

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from vqw2v_plugin.checkpoints import bounds
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
+from vqw2v_plugin.checkpoints.archive import unsound_pickle
 from vqw2v_plugin.checkpoints.bert import load_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash, sha256
 from vqw2v_plugin.checkpoints.format import load_any
@@ -230,13 +232,31 @@ def test_flipped_bits_of_safetensors_are_told(exported: dict[str, Path], tmp_pat
         (path / "model.safetensors").write_bytes(
             whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
         )
-        assert "is not the file that was written; copy it anew" in refused(load_network, path)
+        said = refused(load_network, path)
+        assert "is not the file that was written; copy it anew" in said or "as safetensors (" in said
     config = json.loads((path / "config.json").read_text())
     del config["weights_sha256"]  # as folders from before it was written
     (path / "config.json").write_text(json.dumps(config))
     (path / "model.safetensors").write_bytes(whole)
     load_network(path)
     assert load_file(path / "model.safetensors")
+
+
+def test_safetensors_that_ask_for_hours_are_refused_at_once(
+    exported: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copied(exported["gumbel"], tmp_path / "a", lambda config: config.pop("weights_sha256"))
+    (path / "model.safetensors").unlink()
+    shape = {"dtype": "F32", "shape": [0] * 100_000, "data_offsets": [0, 0]}
+    header = json.dumps({"a": shape}).encode()
+    (path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "'a' has more than 16 dimensions" in refused(load_network, path)
+    path = copied(exported["gumbel"], tmp_path / "b", lambda _: None)
+    (path / "model.safetensors").unlink()
+    (path / "model.safetensors").touch()
+    os.truncate(path / "model.safetensors", 1 << 42)  # all holes
+    assert "cannot be read as safetensors" in refused(load_network, path)
+    assert "holds next to none; copy it anew" in refused(checkpoint_hash, path / "model.safetensors")
 
 
 def test_a_compressed_archive_is_not_unpacked(tmp_path: Path) -> None:
@@ -260,6 +280,64 @@ def endless() -> list[Any]:
     found: list[Any] = []
     found.append(found)
     return found
+
+
+TUPLES = b"\x85" * 300_000  # around what lies on the stack
+HANDMADE = {
+    "a key": (b"\x80\x02}K\x01" + TUPLES + b"K\x01s.", "tuples in tuples"),
+    "in a set": (b"\x80\x02cbuiltins\nset\n]K\x01" + TUPLES + b"a\x85R.", "tuples in tuples"),
+    "remembered": (b"\x80\x02)q\x01" + b"0h\x01\x85q\x01" * 101 + b".", "tuples in tuples"),
+    "from a mark": (b"\x80\x02" + b"(" * 101 + b"t" * 101 + b".", "tuples in tuples"),
+    "doubled": (b"\x80\x02)" + b"2\x86" * 101 + b".", "tuples in tuples"),
+    "lists": (b"\x80\x02" + b"]" * 10_001 + b"a" * 10_000 + b".", "lists in lists"),
+    "dicts": (b"\x80\x02" + b"}K\x01" * 10_001 + b"K\x01" + b"s" * 10_001 + b".", "lists in lists"),
+    "filled lists": (b"\x80\x02" + b"]K\x01a" * 10_001 + b"a" * 10_000 + b".", "lists in lists"),
+    "its methods": (
+        b"\x80\x02}X\x05\x00\x00\x00modelccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsK\x01sbs.",
+        "an attribute 'items'",
+    ),
+    "half a character": (
+        b"\x80\x02}X\x05\x00\x00\x00model}X\x03\x00\x00\x00\xed\xa0\x80K\x01ss.",
+        "is called",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HANDMADE)
+@pytest.mark.parametrize("packed", [True, False])
+def test_pickles_that_no_program_writes_are_refused(name: str, packed: bool, tmp_path: Path) -> None:
+    """Tuples in tuples without end are followed by their hash until the stack is spent."""
+    blob, said = HANDMADE[name]
+    if packed:
+        with (
+            zipfile.ZipFile(EARLIER / "gumbel.pt") as archive,
+            zipfile.ZipFile(tmp_path / "x.pt", "w") as changed,
+        ):
+            for member in archive.namelist():
+                changed.writestr(member, blob if member.endswith("data.pkl") else archive.read(member))
+    else:
+        parts = [pickle.dumps(part, 2) for part in legacy_header()]
+        (tmp_path / "x.pt").write_bytes(b"".join(parts) + blob + pickle.dumps([], 2))
+    assert said in refused(load_network, tmp_path / "x.pt")
+
+
+def legacy_header() -> tuple[object, ...]:
+    """What torch wrote in front of the content until 2020."""
+    system = {"protocol_version": 1001, "little_endian": True}
+    return 0x1950A86A20F9469CFC6C, 1001, {**system, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_s_own_tuples_are_not_too_deep(name: str) -> None:
+    assert unsound_pickle(EARLIER / f"{name}.pt") == ""
+
+
+def test_a_long_name_of_a_model_is_shown_in_part(tmp_path: Path) -> None:
+    state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
+    state["cfg"]["model"]["_name"] = "x" * 100_000
+    torch.save(state, tmp_path / "x.pt")
+    for load in (load_network, load_bert, load_any, import_checkpoint):
+        assert len(refused(load, tmp_path / "x.pt")) < 1_000
 
 
 @pytest.mark.parametrize("where", ["made_from", "cfg", "extra_state", "optimizer_history", "task_state"])

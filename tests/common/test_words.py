@@ -36,6 +36,10 @@ def test_names_in_a_column_can_be_told_apart() -> None:
     assert len(set(shown)) == len(names) and not any("\t" in name for name in shown)
 
 
+def test_halves_of_characters_are_shown() -> None:
+    assert sentence("a\ud800b\udfffc\udce9") == "a\\ud800b\\udfffc\\xe9" == one_line("a\ud800b\udfffc\udce9")
+
+
 def test_no_text_of_ours_is_cut_where_unicode_ends_lines() -> None:
     """`str.splitlines` is for the reasons of errors alone."""
     for path in Path(vqw2v_plugin.__file__).parent.rglob("*.py"):

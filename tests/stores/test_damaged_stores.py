@@ -1,5 +1,6 @@
 """A damaged store is a clear error, or gives what the whole one gives: no other data, no traceback."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,19 @@ def read_run_length(folder: Path) -> list[Any]:
 def read_features(folder: Path) -> list[Any]:
     store = FeatureStore(folder, "a")
     return [store.rows, [store[i].tobytes() for i in range(len(store))], store.frames.dtype, store.dim]
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.ends.npy", "a.ids", "a.idx", "a.bin", "a.durations.npy"])
+def test_a_pipe_in_a_store_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    write, read = (features, read_features) if name.endswith((".npy", ".ids")) else (tokens, read_tokens)
+    if name == "a.durations.npy":
+        write, read = run_length, read_run_length
+    write(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises((StoreError, OSError)) as error:
+        read(tmp_path)
+    assert name in str(error.value)
 
 
 def damages(whole: bytes, seed: int, flips: int) -> Iterator[bytes]:

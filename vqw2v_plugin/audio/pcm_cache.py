@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import writing
+from ..common.inputs import check_file
 from .clip import Clip, Crop
 from .reading import AudioError, Samples, read_audio
 
@@ -72,6 +73,7 @@ class PcmCache:
     def _load(self, clip: Clip) -> npt.NDArray[np.int16]:
         file = self.file_of(clip)
         try:
+            check_file(file)
             pcm = np.load(file, mmap_mode="r", allow_pickle=False)
             if pcm.dtype == np.int16 and pcm.ndim == 1 and len(pcm):
                 return np.asarray(pcm)

@@ -136,7 +136,7 @@ class AcousticKind(Kind[AcousticModel]):
         about = _parse(state["model"][_ABOUT])
         network = about.pop("network", None)
         if not isinstance(network, dict):
-            raise CheckpointError(f"its `network` is {network!r}; expected the network's settings")
+            raise CheckpointError(f"its `network` is {shown(network)}; expected the network's settings")
         options = model_options(state)
         front = {
             name: options[name] for name in options if name.startswith("front") or name == "freeze_updates"
@@ -166,7 +166,7 @@ class AcousticKind(Kind[AcousticModel]):
 
     def check_options(self, header: Header, name: str, options: Mapping[str, Any]) -> None:
         if name not in ARCHS:
-            raise ValueError(f"the model is {name!r}; expected one of {', '.join(ARCHS)}")
+            raise ValueError(f"the model is {shown(name)}; expected one of {', '.join(ARCHS)}")
         asked = {"normalize_features": "utterance", **ARCHS[name]._asdict()}
         asked |= {option: options[option] for option in asked if options.get(option) is not None}
         for option, value in asked.items():
@@ -207,7 +207,7 @@ def _parse(held: Tensor) -> dict[str, Any]:
             f"what the checkpoint says of its model is no json ({error}); expected a whole one"
         ) from error
     if not isinstance(about, dict):
-        raise CheckpointError(f"what the checkpoint says of its model is {about!r}; expected an object")
+        raise CheckpointError(f"what the checkpoint says of its model is {shown(about)}; expected an object")
     return about
 
 
@@ -216,13 +216,13 @@ def _check_same(held: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     for name in ("loss", "kind", "symbols", "repeats"):
         if held.get(name) != own[name]:
             raise CheckpointError(
-                f"the checkpoint's `{name}` are {held.get(name)!r}, here they are {own[name]!r}; use the "
-                f"labels and the criterion that it was trained with"
+                f"the checkpoint's `{name}` are {shown(held.get(name))}, here they are "
+                f"{shown(own[name])}; use the labels and the criterion that it was trained with"
             )
     specs = [FeatureSpec.from_json(about.get("features") or {}) for about in (held, own)]
     if (found := first_difference(*specs)) is not None:
         name, before, now = found
         raise CheckpointError(
-            f"the checkpoint was trained on features whose `{name}` is {before!r}, here it is {now!r}; "
-            f"use the features that it was trained on"
+            f"the checkpoint was trained on features whose `{name}` is {shown(before)}, here it is "
+            f"{shown(now)}; use the features that it was trained on"
         )

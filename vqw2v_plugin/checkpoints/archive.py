@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import IO
 
 _BLOCK = 1 << 20
+_MARK, _OPEN = -1, -2  # on the stack: a mark; a list, dict or set that may be filled
+_FILLED = {"EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "LIST", "DICT"}  # and what fills them
+_FILLED |= {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS"}
+_DEEPEST_TUPLE, _DEEPEST = 100, 10_000
+_MOST_STEPS = 30_000_000  # minutes, and more values than a checkpoint may hold
+_PICKLES_OF_2018 = 5  # one after the other: a number, a version, a system, the content, its storages
 _PLAIN = ("torch", "collections", "_codecs")  # modules that a checkpoint of weights may well name
 
 
@@ -74,6 +80,71 @@ def foreign_globals(path: Path) -> Iterator[str]:
                     yield from _globals(stream)
     except Exception:  # whatever is wrong with it, the file is refused anyway, only with a vaguer sentence
         return
+
+
+def unsound_pickle(path: Path) -> str:
+    """Why reading its pickles might end the process, or never end; "" if nothing speaks against it.
+
+    Whoever hashes a tuple follows it as deep as it goes, unguarded: too deep is a segmentation fault.
+    """
+    try:
+        if not is_archive(path):
+            with path.open("rb") as stream:
+                return next(filter(None, (_unsound(stream) for _ in range(_PICKLES_OF_2018))), "")
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            return next(filter(None, (_unsound(archive.open(name)) for name in names)), "")
+    except Exception:  # no pickle: whoever reads it says so
+        return ""
+
+
+def _unsound(stream: IO[bytes]) -> str:
+    """Goes through one pickle with nothing but how deep the tuples are that would lie on its stack.
+
+    Lists and dicts are filled from inside out: as many lie there as they are deep.
+    """
+    stack: list[int] = []
+    memo: dict[int, int] = {}
+    open_ones = 0
+    for number, (opcode, value, _) in enumerate(pickletools.genops(stream)):
+        if number > _MOST_STEPS:
+            return f"its pickle has more than {_MOST_STEPS:,} steps"
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if opcode.name == "MEMOIZE" else int(value or 0)] = stack[-1]
+            continue
+        taken = _take(stack, opcode)
+        open_ones -= taken.count(_OPEN)
+        if opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo.get(int(value or 0), 0))
+        elif opcode.name == "MARK":
+            stack.append(_MARK)
+        elif opcode.name == "DUP":
+            stack += taken * 2
+        elif opcode.name.endswith(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")):
+            stack.append(1 + max(0, 0, *taken))
+            if stack[-1] > _DEEPEST_TUPLE:
+                return f"it holds tuples in tuples, more than {_DEEPEST_TUPLE} deep"
+        elif opcode.name in _FILLED:
+            stack.append(_OPEN)
+            open_ones += 1
+            if open_ones > _DEEPEST:
+                return f"it holds lists in lists, more than {_DEEPEST:,} deep"
+        else:
+            stack += [0] * len(opcode.stack_after)
+    return ""
+
+
+def _take(stack: list[int], opcode: pickletools.OpcodeInfo) -> list[int]:
+    """What an instruction takes from the stack: a few values, or all above a mark and the next."""
+    below = list(opcode.stack_before)
+    taken: list[int] = []
+    if pickletools.markobject in below:
+        while stack and (top := stack.pop()) != _MARK:
+            taken.append(top)
+        below = below[: below.index(pickletools.markobject)]
+    for _ in below:
+        taken.append(stack.pop())
+    return taken
 
 
 def _globals(stream: IO[bytes]) -> Iterator[str]:

@@ -21,13 +21,15 @@ from ..common.files import beside, make_folder, part_of, remove
 from ..common.words import shortened
 from ..stack import torch_problem
 from .archive import CheckpointError as CheckpointError
-from .archive import damage, foreign_globals, is_archive, special_file
-from .checks import is_repeated
+from .archive import damage, foreign_globals, is_archive, special_file, unsound_pickle
+from .checks import is_repeated, shown
 from .plain import check_size
 
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 DIGEST = "weights_sha256"  # of config.json: safetensors have no sums of their own
 _LONGEST_JSON = 256 << 20  # bytes; a dictionary of a million symbols has a tenth of that
+_MOST_DIMENSIONS = 16  # of a weight; torch takes minutes for a hundred thousand
+_LARGE = 1 << 30
 _TORCH_ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
 
 
@@ -38,26 +40,27 @@ def read_pickle(path: Path, admitted: Sequence[type] = ()) -> dict[str, Any]:
     _need_file(path, "is no file; expected a checkpoint such as checkpoints/checkpoint_best.pt")
     if gap := torch_problem():
         raise CheckpointError(f"{path} is not read: {gap}")
-    if broken := damage(path):
+    if broken := damage(path) or unsound_pickle(path):
         raise CheckpointError(_unreadable(path, broken))
     try:
         with torch.serialization.safe_globals(list(admitted)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickles, which end in an error of ours anyway
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
     except Exception as error:
         raise CheckpointError(_refusal(path, error, admitted)) from error
-    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
+    held = dict.get(state, "model") if isinstance(state, dict) else None  # by way of its type: see plain.py
+    if not isinstance(held, dict):
         raise CheckpointError(f"{path} holds no model; expected a checkpoint that fairseq's trainer wrote")
-    for name, value in state["model"].items():
-        if not isinstance(name, str):
-            raise CheckpointError(f"{path}: a weight is called {name!r}; expected a name")
+    for name, value in dict.items(held):
+        if not isinstance(name, str) or not name.isprintable():
+            raise CheckpointError(f"{path}: a weight is called {shown(name)}; expected a name")
         if not isinstance(value, Tensor) or is_repeated(value):
             kind = (
                 "a tensor of less memory than numbers" if isinstance(value, Tensor) else type(value).__name__
             )
-            raise CheckpointError(f"{path}: weight {name!r} is of type {kind}; expected a plain tensor")
+            raise CheckpointError(f"{path}: weight {shown(name)} is of type {kind}; expected a plain tensor")
     try:
         check_size(state)
     except ValueError as error:
@@ -152,14 +155,30 @@ def write_folder(
 
 def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
     """The json, the tensors and where the json lies; `path` is the folder or the safetensors file in it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     weights = path / WEIGHTS_NAME if path.is_dir() else path
     config = weights.parent / CONFIG_NAME
     for file in (weights, config):
         _need_file(file, f"is missing; expected {WEIGHTS_NAME} and {CONFIG_NAME} side by side")
     settings = _read_json(config)
+    try:
+        with safe_open(weights, "pt") as file:  # which looks at the whole header, and at the file's size
+            names = file.keys()
+            too_deep = [name for name in names if len(file.get_slice(name).get_shape()) > _MOST_DIMENSIONS]
+            _check_digest(weights, settings)
+            if too_deep:
+                raise ValueError(f"{shown(too_deep[0])} has more than {_MOST_DIMENSIONS} dimensions")
+            return settings, {name: file.get_tensor(name) for name in names}, config
+    except CheckpointError:
+        raise
+    except (SafetensorError, ValueError, RuntimeError, KeyError, MemoryError) as error:
+        raise CheckpointError(
+            f"{weights} cannot be read as safetensors ({error}); expected a whole file: copy it anew"
+        ) from error
+
+
+def _check_digest(weights: Path, settings: Mapping[str, Any]) -> None:
     digest = settings.get(DIGEST)
     if digest is not None and digest != (found := sha256(weights)):
         raise CheckpointError(
@@ -167,12 +186,6 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
             f"it is not the file that was written; copy it anew, or take `{DIGEST}` out of {CONFIG_NAME} "
             f"if you have changed the weights yourself"
         )
-    try:
-        return settings, load_file(weights), config
-    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise CheckpointError(
-            f"{weights} cannot be read as safetensors ({error}); expected a whole file: copy it anew"
-        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -192,6 +205,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def sha256(path: Path) -> str:
     if special := special_file(path):
         raise CheckpointError(f"{path} is {special}; expected a file")
+    state = path.stat()
+    if state.st_size > _LARGE and state.st_blocks * 512 < state.st_size // 16:  # would be read for hours
+        raise CheckpointError(f"{path} says {state.st_size:,} bytes and holds next to none; copy it anew")
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

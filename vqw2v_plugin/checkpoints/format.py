@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from .checks import shown
 from .files import CheckpointError, read_folder, read_pickle, write_folder, write_pickle
 from .kinds import AUDIO, KINDS, Audio, Header, Kind, Restored, State, Weights
 
@@ -67,12 +68,13 @@ def _read_folder(path: Path, wanted: Kind[Any] | None) -> tuple[Header, Weights]
     name, version = config.get("model", config.get("model_type")), config.get("format_version")
     if config.get("format") != FORMAT:
         raise CheckpointError(
-            f"{where} is of the format {config.get('format')!r} and holds the model {name!r}; expected the "
-            f"format {FORMAT!r}, as `vqw2v export` writes it"
+            f"{where} is of the format {shown(config.get('format'))} and holds the model {shown(name)}; "
+            f"expected the format {FORMAT!r}, as `vqw2v export` writes it"
         )
     if type(version) is not int or version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{where}: `format_version` is {version!r}; expected {FORMAT_VERSION}, or a newer vqw2v_plugin"
+            f"{where}: `format_version` is {shown(version)}; expected {FORMAT_VERSION}, or a newer "
+            f"vqw2v_plugin"
         )
     kind = _as_wanted(KINDS.get(name) if isinstance(name, str) else None, name, weights, path, wanted)
     for field in ("settings", *(AUDIO if kind.hears_audio else ())):
@@ -102,7 +104,7 @@ def _as_wanted(
     """The kind of a file's model, if it is known and the one that is wanted."""
     if kind is not None and wanted in (None, kind):
         return kind
-    holds = "no model that is known" if name is None else f"the model {name!r}"
+    holds = "no model that is known" if name is None else f"the model {shown(name)}"
     holds = f"the model {kind.model!r}" if kind is not None else holds
     expected = wanted.expected if wanted else f"one of {', '.join(map(repr, KINDS))}"
     remedy = f"; this one {kind.destination}" if kind is not None else ""

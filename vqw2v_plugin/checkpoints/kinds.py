@@ -39,7 +39,7 @@ class Audio:
                 f"{HIGHEST_RATE:,} at most"
             )
         if type(self.normalize) is not bool:
-            raise ValueError(f"`normalize` is {self.normalize!r}; expected true or false")
+            raise ValueError(f"`normalize` is {shown(self.normalize)}; expected true or false")
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Audio:

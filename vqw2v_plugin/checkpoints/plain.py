@@ -23,6 +23,7 @@ _REFERENCE = "${"  # how omegaconf names another value, or the environment's
 
 def check_size(state: Mapping[str, Any]) -> None:
     """A ValueError where reading all values would never end."""
+    _refuse_attributes(state, "the file")
     for name, value in state.items():
         if _size(value, {}, 0, str(name)) > _MOST:
             raise ValueError(f"`{name}` holds more than {_MOST:,} values; expected what a trainer writes")
@@ -37,6 +38,7 @@ def _size(value: Any, known: dict[int, int], depth: int, where: str) -> int:
         if where in _SETTINGS:
             raise ValueError(f"`{where}` holds a tensor; expected settings, which are numbers and texts")
         return 1
+    _refuse_attributes(value, f"`{where}`")
     inner = _inner(value)
     if inner is None:
         return 1
@@ -45,6 +47,15 @@ def _size(value: Any, known: dict[int, int], depth: int, where: str) -> int:
     if id(value) not in known:  # and will not be while it is looked at: a list in itself is too deep
         known[id(value)] = 1 + sum(_size(item, known, depth + 1, where) for item in inner)
     return known[id(value)]
+
+
+def _refuse_attributes(value: Any, where: str) -> None:
+    """An OrderedDict may say that its own `items` is a number; torch gives state dicts one attribute."""
+    own = vars(value) if isinstance(value, dict) and type(value) is not dict else {}
+    if strange := own.keys() - {"_metadata"}:
+        raise ValueError(
+            f"{where} holds names with an attribute {shown(min(strange, key=str))}; expected none"
+        )
 
 
 def _inner(value: Any) -> Iterable[Any] | None:

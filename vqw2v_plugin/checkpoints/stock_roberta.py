@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..modules.bert.vocabulary import PAD
+from .checks import shown
 from .files import CheckpointError
 
 _ENCODERS = ("encoder.sentence_encoder.", "decoder.sentence_encoder.")
@@ -67,7 +68,7 @@ def _our_name(name: str, full: str, path: str | Path) -> str:
         if re.match(pattern, name):
             return re.sub(pattern, ours, name)
     raise CheckpointError(
-        f"{path}: stock weight {full!r} has no place in vq_bert; is it a `roberta` checkpoint?"
+        f"{path}: stock weight {shown(full)} has no place in vq_bert; is it a `roberta` checkpoint?"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..modules.wav2vec.network import VqWav2Vec
+from .checks import shown
 from .files import CheckpointError
 from .format import mapping, model_options, whole
 
@@ -84,7 +85,7 @@ def _numbers(name: str, value: Any) -> list[float]:
         return [float(number) for number in row]
     except (ValueError, TypeError, SyntaxError):
         raise CheckpointError(
-            f"`{name}` is {value!r}; expected numbers such as (2.0, 0.5, 0.999995)"
+            f"`{name}` is {shown(value)}; expected numbers such as (2.0, 0.5, 0.999995)"
         ) from None
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .checks import shown
 from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle
 from .format import is_exported, load_any, model_name, model_options, read_checkpoint, write_exported
 from .kinds import KINDS, Header, Restored
@@ -38,13 +39,13 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
     if stock is not None:
         return stock.from_stock(state, path, dict_path)
     if any(kind.is_of(name, weights) for kind in KINDS.values()):
-        raise CheckpointError(f"{path} holds the model {name!r}, which is ours already; use it as it is")
+        raise CheckpointError(f"{path} holds the model {shown(name)}, which is ours already; use it as it is")
     if not model_options(state):
         raise CheckpointError(
             f"{path} says in neither `cfg` nor `args` how its model was made; expected stock fairseq's file"
         )
     raise CheckpointError(
-        f"{path} holds the model {name!r}; expected stock's 'wav2vec' or 'roberta', or a folder of "
+        f"{path} holds the model {shown(name)}; expected stock's 'wav2vec' or 'roberta', or a folder of "
         f"`vqw2v export`"
     )
 

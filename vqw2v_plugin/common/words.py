@@ -1,9 +1,12 @@
 """Phrases that messages about any arrow share."""
 
+import re
 from collections.abc import Collection
 from itertools import islice
 
 _LONGEST = 3000  # characters of a message
+# Halves of characters, which json and pickles may say, but for those by which Python spells stray bytes.
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def some_of(names: Collection[object], limit: int = 8) -> str:
@@ -37,5 +40,6 @@ def sentence(message: str) -> str:
 
 
 def _printable(message: str) -> str:
-    plain = message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    whole = _HALVES.sub(lambda half: ascii(half[0])[1:-1], message)
+    plain = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..common.inputs import check_file
+
 
 def map_numbers(path: Path, kinds: Sequence[type[np.generic]], num_axes: int) -> npt.NDArray[Any]:
     """A whole file of numpy's, of one of these types, row after row; ValueError says what it is instead."""
+    check_file(path)
     with open(path, "rb") as file:
         try:
             if np.lib.format.read_magic(file) != (1, 0):

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order, remove, sync_file, sync_folder, write_whole
+from ..common.inputs import read_bytes
 from .folder import StoreError, check_same
 
 Rows = npt.NDArray[Any]  # [T, D]
@@ -102,7 +103,7 @@ class ShardFolder:
     def read(self, index: int) -> Shard | None:
         """What the shard holds, if it is there and whole."""
         try:
-            shard = _parse(self._path(index, "json").read_bytes(), index)
+            shard = _parse(read_bytes(self._path(index, "json")), index)
         except (FileNotFoundError, ValueError):
             return None
         try:

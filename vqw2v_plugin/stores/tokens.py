@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
+from ..common.inputs import check_file
 from .folder import ids_line
 from .symbols import EOS, TOKENS, Ids, TokenError
 
@@ -160,6 +161,7 @@ class TokenWriter:
 
 def _read_header(path: Path) -> tuple[type[np.generic], int]:
     try:
+        check_file(path)
         with open(path, "rb") as file:
             magic, version, kind, count = _HEADER.unpack(file.read(_HEADER.size))
     except FileNotFoundError:

@@ -23,6 +23,8 @@ from .restart import need_folder
 
 logger = logging.getLogger(__name__)
 
+_MOST_REPEATS = 100
+
 
 def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats: int) -> dict[str, Any]:
     """What a checkpoint says of its labels: those of the folder, and the loss of the criterion's name."""
@@ -32,9 +34,10 @@ def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats:
     need_folder("labels", labels, "SPLIT.utt and dict.*.txt files (`vqw2v labels`)")
     loss, kind = by_criterion[criterion], unit or _only_kind(labels)
     symbols = list(read_symbols(labels, kind))
-    if loss.has_repeats and num_repeats < 1:
+    if loss.has_repeats and not 1 <= num_repeats <= _MOST_REPEATS:
         raise LabelError(
-            f"`asg_repeats` is {num_repeats}; expected 1 or more, {loss.title} tells equal neighbours by them"
+            f"`asg_repeats` is {num_repeats}; expected 1 to {_MOST_REPEATS}, "
+            f"{loss.title} tells equal neighbours by them"
         )
     repeats = num_repeats if loss.has_repeats else 0
     return {"symbols": symbols, "kind": kind, "loss": loss.name, "repeats": repeats}

@@ -108,7 +108,7 @@ def _lanes(view: RunView, split: Split, row: Utterance) -> Iterator[Lane]:
     if row.utt in split.words:
         yield Lane("words", "words", split.words[row.utt])
     for name, line in _heard(view, row):
-        segments = heard_segments(line.get("words") or ())
+        segments = heard_segments(line.get("words"))
         if segments is not None:
             yield Lane(_short(name), "heard", segments)
     if row.utt in split.phones:
