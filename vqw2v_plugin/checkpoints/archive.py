@@ -110,7 +110,7 @@ def _unsound(stream: IO[bytes]) -> str:
         if number > _MOST_STEPS:
             return f"its pickle has more than {_MOST_STEPS:,} steps"
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if opcode.name == "MEMOIZE" else int(value or 0)] = stack[-1]
+            memo[len(memo) if opcode.name == "MEMOIZE" else int(value or 0)] = max(0, stack[-1])
             continue
         taken = _take(stack, opcode)
         open_ones -= taken.count(_OPEN)
@@ -119,9 +119,9 @@ def _unsound(stream: IO[bytes]) -> str:
         elif opcode.name == "MARK":
             stack.append(_MARK)
         elif opcode.name == "DUP":
-            stack += taken * 2
+            stack += [max(0, *taken, 0)] * 2
         elif opcode.name.endswith(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")):
-            stack.append(1 + max(0, 0, *taken))
+            stack.append(1 + max(0, *taken, 0))
             if stack[-1] > _DEEPEST_TUPLE:
                 return f"it holds tuples in tuples, more than {_DEEPEST_TUPLE} deep"
         elif opcode.name in _FILLED:
