@@ -17,6 +17,7 @@ from fairseq.tasks import FairseqTask
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.checkpoints.bounds import TooLargeError, fits_memory
 from vqw2v_plugin.training import task as task_module
 from vqw2v_plugin.training.resumed import Before, ResumeError
 from vqw2v_plugin.training.task import TrainingTask
@@ -215,3 +216,23 @@ def test_patience_goes_into_a_checkpoint_and_comes_back(task: TrainingTask) -> N
 
     other.patience.follow(another)
     assert vars(another) == {"best": 2.5, "num_runs": 3}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: torch.nn.ModuleList(torch.nn.Identity() for _ in range(10**9)),
+        lambda: torch.nn.Linear(10**6, 10**7),
+        lambda: torch.nn.Linear(10**12, 10**12),
+        lambda: torch.nn.Embedding(2**62, 2**62),
+    ],
+)
+def test_a_model_that_no_memory_holds_is_one_sentence(build: Callable[[], torch.nn.Module]) -> None:
+    with pytest.raises(TooLargeError, match=r"settings ask for more than .* GiB, .*; make the model smaller"):
+        with fits_memory():
+            build()
+
+
+def test_other_errors_of_a_model_are_told_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match=r"^mat1 and mat2"), fits_memory():
+        torch.nn.Linear(2, 3)(torch.ones(1, 5))

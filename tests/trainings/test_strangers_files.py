@@ -87,8 +87,10 @@ def test_nothing_of_a_stranger_s_checkpoint_is_run(name: str, folder: Path) -> N
     )
     said = done.stdout + done.stderr
     assert not (folder / "marker").exists()
-    assert done.returncode and "CheckpointError: " in said, said[-3000:]
+    assert done.returncode, said[-3000:]
     refusals = (
+        "theirs.pt is of another training: ",  # told before, where a training would go on from it
+        "checkpoint_last.pt is of another training: ",
         ".pt: `cfg.model._name` is 'wav2vec'; expected one of",
         "is refused and nothing in it was run",
     )

@@ -1,10 +1,11 @@
-"""How large a network may become that a file describes: hardly larger than the weights that the file holds.
+"""How large a network may become: hardly larger than the weights of the file that describes it, or as memory.
 
 Settings are a few bytes and may ask for any size; building ends as soon as it is too large.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,16 @@ from torch.overrides import TorchFunctionMode
 
 _MORE = 1 << 20  # numbers beside those that a file holds: what earlier files lack, tables that are computed
 _MODULES_A_WEIGHT, _MORE_MODULES = 20, 1000  # activations and dropouts have no weights
+_BYTES_TRAINED = 16  # a number, its gradient and what Adam keeps of it
+_MOST_MODULES = 50_000
+_NO_ROOM = (
+    "allocate memory",
+    "out of memory",
+    "overflow",
+    "Overflow",
+    "too large",
+    "too big",
+)  # as torch says it
 
 
 class TooLargeError(ValueError):
@@ -49,8 +60,38 @@ class WithoutMemory(TorchFunctionMode):
 @contextmanager
 def no_larger_than(weights: Collection[Tensor]) -> Iterator[None]:
     """Within it, modules that this thread builds raise TooLargeError once they outgrow these weights."""
-    held, thread = bytes_held(weights), threading.get_ident()
-    most = {"numbers": held + _MORE, "modules": _MODULES_A_WEIGHT * len(weights) + _MORE_MODULES}
+    held = bytes_held(weights)
+    numbers, modules = held + _MORE, _MODULES_A_WEIGHT * len(weights) + _MORE_MODULES
+    said = (
+        f"the file has {len(weights):,} weights of {held:,} bytes; expected settings that go with its weights"
+    )
+    with _bounded(numbers, modules, said):
+        yield
+
+
+@contextmanager
+def fits_memory() -> Iterator[None]:
+    """Within it, a model too large to be trained here raises TooLargeError before it has the memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    said = (
+        f"this machine has {memory / 2**30:,.0f} GiB, and training takes {_BYTES_TRAINED} bytes a number; "
+        "make the model smaller"
+    )
+    try:
+        with _bounded(memory // _BYTES_TRAINED, _MOST_MODULES, said):
+            yield
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        if not any(words in str(error) for words in _NO_ROOM) and not isinstance(error, MemoryError):
+            raise
+        raise TooLargeError(
+            f"the model's settings ask for more than can be counted or held: {said}"
+        ) from None
+
+
+@contextmanager
+def _bounded(numbers: int, modules: int, said: str) -> Iterator[None]:
+    thread = threading.get_ident()
+    most = {"numbers": numbers, "modules": modules}
     size = dict.fromkeys(most, 0)
 
     def add(what: str, number: int) -> None:
@@ -58,10 +99,7 @@ def no_larger_than(weights: Collection[Tensor]) -> Iterator[None]:
             return
         size[what] += number
         if size[what] > most[what]:
-            raise TooLargeError(
-                f"they ask for more than {most[what]:,} {what}, and the file has {len(weights):,} weights of "
-                f"{held:,} bytes; expected settings that go with its weights"
-            )
+            raise TooLargeError(f"the model's settings ask for more than {most[what]:,} {what}: {said}")
 
     def add_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
         add("numbers", 0 if tensor is None else tensor.numel())

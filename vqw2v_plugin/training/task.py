@@ -12,6 +12,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from ..checkpoints.bounds import fits_memory
 from .finished import Patience, end_where_finished
 from .look_first import need_our_model
 from .restart import LAST, check_ranks, mend_last_checkpoint
@@ -75,7 +76,8 @@ class TrainingTask(FairseqTask):
             end_where_finished()
             leave_memory_alone()
             self._look_back()
-        return super().build_model(cfg, from_checkpoint)
+        with fits_memory():
+            return super().build_model(cfg, from_checkpoint)
 
     def _look_back(self) -> None:
         """Refuses to go on from a checkpoint of another training."""
