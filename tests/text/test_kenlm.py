@@ -18,5 +18,9 @@ def test_lmplz_reads_standard_input_or_a_file(monkeypatch: pytest.MonkeyPatch, t
     kenlm.run_lmplz("lmplz", "corpus.txt", tmp_path / "lm.arpa", 3, (0, 1, 2), skip_symbols=True)
     piped, named = map(" ".join, told)
     assert "--text" not in piped and "--prune" not in piped and "--skip_symbols" not in piped
-    assert "-o 4 " in piped and "--discount_fallback" in piped and f"--arpa {tmp_path / '.lm.arpa.part'}" in piped
+    assert (
+        "-o 4 " in piped
+        and "--discount_fallback" in piped
+        and f"--arpa {tmp_path / '.lm.arpa.part'}" in piped
+    )
     assert "-o 3 " in named and "--text corpus.txt --prune 0 1 2 --skip_symbols" in named
