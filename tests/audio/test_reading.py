@@ -154,6 +154,15 @@ def test_wrong_rate_and_vanishing_piece_are_refused(sound: Sound) -> None:
         read_audio(Clip(str(path), 1), 4_000)
 
 
+def test_a_start_behind_the_end_is_refused(sound: Sound) -> None:
+    path = sound("x.wav", noise(2_000), 8_000)
+    for rate in (8_000, 16_000):
+        with pytest.raises(
+            AudioError, match=r"has 2000 samples, 2000 were expected \(start 2010, samples -10\)"
+        ):
+            read_audio(Clip(str(path), start=2_010), rate)
+
+
 def test_fsdd_is_read_at_16khz(real_data: Path) -> None:
     path = real_data / "fsdd" / "flac" / "lucas" / "0_lucas_0.flac"
     assert len(read_audio(path, 16_000)) == 2 * audio_info(path).samples

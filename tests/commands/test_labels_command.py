@@ -54,6 +54,14 @@ def test_letters_share_the_dictionary_of_training(corpus: Path, capsys: pytest.C
     assert about["splits"]["valid"]["unknown"] == {"<unk>": 1, "é": 1}
 
 
+def test_what_has_no_label_is_counted_in_its_own_split(corpus: Path) -> None:
+    write(corpus / "train.tsv", [("u1", "a|b <noise>", "")])
+    write(corpus / "valid.tsv", [("v1", "a b", "")])
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--as-is") == 0
+    about = json.loads((corpus / "o" / "labels.json").read_text())["letters"]["splits"]
+    assert about["train"]["unknown"]["|"] == 1 and about["valid"]["unknown"] == {}
+
+
 def test_strict_writes_nothing(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert labels(corpus, "--text", "words", "--unit", "letters", "--strict") == 2
     assert not (corpus / "o").exists()

@@ -205,8 +205,8 @@ def test_labels_and_names_cannot_write_markup(run: Path) -> None:
         (["--split", "dev"], "`--split` is 'dev'; the run's splits are: test"),
         (["--corpus", "."], "holds no manifest"),
         (["--clips", "-1"], "`--clips` is -1"),
-        (["--clip-seconds", "0"], "`--clip-seconds` 0"),
-        (["--encode-minutes", "-0.5"], "`--encode-minutes` -0.5"),
+        (["--clip-seconds", "0"], "`--clip-seconds` is 0"),
+        (["--encode-minutes", "-0.5"], "`--encode-minutes` is -0.5"),
     ],
 )
 def test_wrong_options_are_explained(

@@ -12,7 +12,7 @@ from fake_emissions import SENTENCES, UNITS, fake_emissions
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.commands import tune as tune_module
 from vqw2v_plugin.commands.decoder_arguments import WEIGHTS
-from vqw2v_plugin.decoding.settings import Range
+from vqw2v_plugin.decoding.settings import Range, Weights
 from vqw2v_plugin.stores.emissions import EmissionWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
@@ -180,6 +180,16 @@ def test_only_weights_that_are_heard_are_searched() -> None:
     assert (space.lm_weight, space.word_score) == (Range(1, 3), Range(2, 2))
     with pytest.raises(ValueError, match="`--sil-score` is of no use"):
         tune_module._space(asked("--labels l --sil-score 1"), silent)
+
+
+def test_options_are_those_of_the_search_with_the_weights_found() -> None:
+    args = asked("--labels l --lexicon x --lm y --beam 9 --beam-threshold 7.5 --beam-tokens 3 --log-add")
+    search = "--decoder lexicon --lexicon x --lm y --beam 9 --beam-threshold 7.5 --beam-tokens 3"
+    weights = "--lm-weight 1.25 --word-score -2 --sil-score 0"
+    assert tune_module._options(args, Weights(1.25, -2.0, 0.0)) == f"{search} {weights} --log-add".split()
+    args = asked("--labels l --decoder free")
+    search = "--decoder free --beam 500 --beam-threshold 50"
+    assert tune_module._options(args, Weights(1.25, -2.0, 0.0)) == f"{search} {weights}".split()
 
 
 def test_the_file_says_each_point_s_errors_and_the_start_s_own(corpus: Path) -> None:

@@ -37,6 +37,7 @@ def hold(out: Path, rank: Rank) -> multiprocessing.Process:
         (Rank(0, 3), Rank(1, 3), True),
         (Rank(0, 3), Rank(0, 3), False),
         (Rank(0, 3), Rank(3, 4), False),
+        (Rank(0, 12), Rank(1, 2), False),
     ],
 )
 def test_runs_refuse_each_other_and_ranks_do_not(tmp_path: Path, there: Rank, here: Rank, fits: bool) -> None:

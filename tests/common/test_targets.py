@@ -20,7 +20,7 @@ from vqw2v_plugin.common.files import (
     write_whole,
     writing,
 )
-from vqw2v_plugin.common.targets import OutputError, check_output, stream_behind
+from vqw2v_plugin.common.targets import OutputError, beside_output, check_output, stream_behind
 
 
 @pytest.fixture
@@ -155,3 +155,17 @@ def test_names_of_their_own_that_killed_runs_left_go_and_those_of_live_ones_stay
         assert (tmp_path / own).exists()
         os.rename(tmp_path / ".x.aside", tmp_path / ".x.part")
     assert sorted(os.listdir(tmp_path)) == [".x.y.part", "x"]
+
+
+@pytest.mark.parametrize(
+    ("out", "name"),
+    [
+        ("/dev/stdout", "stderr"),
+        ("/dev/fd/1", "stderr"),
+        ("/dev/stderr", "stdout"),
+        ("/dev/null", "stdout"),
+        ("o", "stdout"),
+    ],
+)
+def test_what_is_said_stands_beside_a_result_and_not_in_it(out: str, name: str) -> None:
+    assert beside_output(Path(out)) is getattr(sys, name)

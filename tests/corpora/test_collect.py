@@ -43,11 +43,15 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Sound) -> None:
 
 
 SLOW_RUN = """
-import sys
+import sys, time
 from vqw2v_plugin.corpora import headers
 from vqw2v_plugin.__main__ import main
 read = headers.audio_info
-headers.audio_info = lambda path: (print("read", file=sys.stderr, flush=True), read(path))[1]
+def slowly(path):
+    print("read", file=sys.stderr, flush=True)
+    time.sleep(0.005)  # so that it is not at its end before it is killed
+    return read(path)
+headers.audio_info = slowly
 sys.exit(main(["manifest", *sys.argv[1:], "--workers", "1", "--valid", "0.2"]))
 """
 

@@ -75,6 +75,16 @@ def test_lhotse_recordings_alone_and_with_supervisions(tmp_path: Path, write: Wr
     ]
 
 
+def test_the_split_of_lhotse_s_supervisions_is_taken_before_that_of_recordings(
+    tmp_path: Path, write: Write
+) -> None:
+    write("x_recordings_train.jsonl", lines(recording("r1")))
+    write("x_supervisions_dev.jsonl", lines(supervision("s1", "r1")))
+    write("x_supervisions.jsonl", lines(supervision("s2", "r1")))
+    entries, _ = read(tmp_path / "c", "lhotse")
+    assert {entry.utt: entry.split for entry in entries} == {"s1": "valid", "s2": "train"}
+
+
 def test_lhotse_cuts_come_before_what_they_were_made_of(tmp_path: Path, write: Write) -> None:
     said = [
         supervision("s1", "r1", text="one", speaker="ann"),

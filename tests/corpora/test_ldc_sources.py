@@ -185,6 +185,13 @@ def test_wsj_gives_the_standard_sets(tmp_path: Path, indices: dict[str, str]) ->
     assert len(read_audio(first.path, 16_000)) == first.samples == 1600
 
 
+def test_wsj_s_detailed_transcript_is_taken_before_the_reduced_one(tmp_path: Path) -> None:
+    texts = {"wsj0/a.dot": "The [cough] sale (011c0201)\n", "wsj0/a.lsn": "REDUCED (011c0201)\n"}
+    wsj(tmp_path, {"wsj0/si_tr_s/011/011c0201": ".wav"}, texts, {})
+    (entry,) = KINDS["wsj"].read(open_folder(str(tmp_path)))
+    assert isinstance(entry, Entry) and entry.text == "the sale"
+
+
 def test_wsj_unpacked_beside_the_original_is_taken_once(tmp_path: Path) -> None:
     place = "wsj0/si_tr_s/011/011c020x"
     wsj(tmp_path, {place: ".wv1"}, DOTS, {})

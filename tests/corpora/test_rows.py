@@ -21,6 +21,7 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Soun
     spans = {
         "whole": "r 0 0.995",
         "mid": "r 0.1 0.30005",
+        "near": "r2 0.5 0.99",
         "over": "r2 0.5 1.2",
         "far": "r2 0.2 1.9",
         "back": "r 0.5 0.4",
@@ -33,6 +34,7 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Soun
     assert {u: (row.start, row.samples, row.rate) for u, row in rows.items()} == {
         "whole": (0, 22_050, 22_050),  # the table rounds; 5 ms are no reason to cut
         "mid": (2205, 4411, 22_050),
+        "near": (4000, 3920, 8_000),  # of a part, the table's end is meant
         "over": (4000, 4000, 8_000),
     }
     lines = (tmp_path / "o" / "refused.tsv").read_text()

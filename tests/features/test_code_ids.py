@@ -69,3 +69,6 @@ def test_unknown_codes_are_counted_in_frames() -> None:
     assert unknown.sentences("BERT's dictionary") == [
         "11 of 21 frames (52.38%) have codes that are not in BERT's dictionary and became <unk>: 5-6, 3-4"
     ]
+    for code, dots in ((7, 0), (8, 0), (9, 0), (10, 1)):
+        unknown.add(torch.tensor([[code, 0]]), None, torch.tensor([True]))
+        assert "".join(unknown.sentences("it")).count(" …") == dots  # where more than five are meant

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from corpus_runs import FEW, content, corpus, decoded, run, saved
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
+from vqw2v_plugin.jobs.discretize import agreement
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import TOKENS
 from vqw2v_plugin.stores.tokens import TokenStore
@@ -107,6 +109,29 @@ def test_a_dictionary_is_reused_and_what_it_lacks_is_counted(
         main(["discretize", checkpoint, str(train), str(other), "--dict", str(tmp_path / "third.txt")]) == 2
     )
     assert "differs from `--dict`" in capsys.readouterr().err
+
+
+def test_a_given_dictionary_outlives_a_refresh(checkpoint: str, tmp_path: Path) -> None:
+    train, out, given = corpus(tmp_path, files=2), tmp_path / "out", tmp_path / "given.txt"
+    given.write_text("0-0 1\n")
+    assert main(["discretize", checkpoint, str(train), str(out), "--dict", str(given)]) == 0
+    assert main(["discretize", checkpoint, str(train), str(out), "--refresh"]) == 0
+    assert (out / "dict.txt").read_text() == "0-0 1\n"
+
+
+def test_codes_that_agree_are_counted_over_the_files_that_can_be_read(tmp_path: Path) -> None:
+    class Told:
+        def __init__(self, last: int) -> None:
+            self.last = last
+
+        def encode_file(self, row: Utterance) -> torch.Tensor:
+            if row.utt == "b":
+                raise ValueError("cannot be read")
+            return torch.tensor([[0, 1], [2, self.last]])
+
+    write_manifest(tmp_path / "t.tsv", tmp_path, [{"path": f"{name}.wav", "samples": 9} for name in "abc"])
+    pair = [cast(Tokenizer, Told(last)) for last in (3, 4)]
+    assert agreement(*pair, Manifest(tmp_path / "t.tsv")) == (2, 8, 6)
 
 
 def test_runs_become_tokens_with_durations(checkpoint: str, manifest: Path, tmp_path: Path) -> None:

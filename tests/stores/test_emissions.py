@@ -38,6 +38,8 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         assert Units.from_json(saved.units) == UNITS and saved.frame_seconds == 0.01
         assert saved.transitions is not None and np.array_equal(saved.transitions, STEPS)
     assert not list((tmp_path / "e").glob(".*part"))
+    row = {"utterances": 3, "frames": 10}
+    assert FEATURES.read_about(tmp_path / "e")["splits"] == {"dev": row, "test": row}
 
 
 def test_a_split_is_replaced_and_a_failed_one_leaves_what_was_there(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_other_units_and_splits_share_the_folder_and_its_record(tmp_path: Path) 
     assert read_labels(tmp_path, "train", "phones").labels == (("HH", "AY"), ("AH",))
 
 
+def test_a_split_made_again_is_recorded_anew(tmp_path: Path) -> None:
+    for utterances in (2, 3):
+        record = {"splits": {"train": {"utterances": utterances}}}
+        write_labels(tmp_path, "letters", {"train": TRAIN}, COUNTS, record)
+    assert LABELS.read_about(tmp_path)["letters"]["splits"] == {"train": {"utterances": 3}}
+
+
 def test_an_utterance_without_labels_keeps_its_line(tmp_path: Path) -> None:
     empty = Labels(("u1", "u2"), ((), ("a",)), ("", "a"))
     write(tmp_path, train=empty)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqw2v_plugin.stores.symbols import runs
-from vqw2v_plugin.stores.token_extras import TokenExtras
+from vqw2v_plugin.stores.symbols import TokenError, runs
+from vqw2v_plugin.stores.token_extras import TokenExtras, check_code_files
 
 CODES = {
     "a": np.array([[1, 2], [1, 2], [3, 0]], dtype=np.uint16),
@@ -39,6 +39,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     for utt, codes in CODES.items():
         held = np.load(tmp_path / "train.codes" / f"{utt}.npy", allow_pickle=False)
         assert held.dtype == codes.dtype and np.array_equal(held, codes)
+
+
+@pytest.mark.parametrize(("utt", "fits"), [("é" * 125, True), ("a/" + "é" * 126, False), ("a" * 252, False)])
+def test_names_are_as_long_as_a_disk_takes_them_in_bytes(utt: str, fits: bool) -> None:
+    if fits:
+        check_code_files([utt], "train.tsv")
+        return
+    with pytest.raises(TokenError, match="more than 251 bytes between slashes"):
+        check_code_files([utt], "train.tsv")
 
 
 @pytest.mark.parametrize("utt", ["../out", "../../out", "/out", "a/../../../out", "..", "."])

@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_words_have_spellings_in_the_file_s_order(tmp_path: Path) -> None:
     path = write(
-        tmp_path / "l", ";;; comment\nAll\tA L\nBALL(2) b a l\nBALL b l\nBALL b l\n\nIT’S i t\n<unk> x\n"
+        tmp_path / "l", ";;; comment\nAll\tA L\nBALL(2) b a l\nBALL(10) b l\nBALL b l\n\nIT’S i t\n<unk> x\n"
     )
     assert read_lexicon(path) == {
         "All": [("A", "L")],

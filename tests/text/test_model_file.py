@@ -59,6 +59,14 @@ def test_headers_that_are_none_are_named(arpa: str, tmp_path: Path, old: str, ne
     assert said in refused(tmp_path / "x", arpa.replace(old, new).encode())
 
 
+def test_a_packed_model_may_have_more_n_grams_than_bytes(tmp_path: Path) -> None:
+    lines = b"-1\ta\n" * 10_000
+    blob = gzip.compress(b"\\data\\\nngram 1=10000\nngram 2=1\n\n\\1-grams:\n" + lines)
+    assert len(blob) < 10_000
+    (tmp_path / "x").write_bytes(blob)
+    check_model(tmp_path / "x")
+
+
 def test_headers_that_kenlm_reads_are_let_through(arpa: str, tmp_path: Path) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     for blob in (

@@ -78,7 +78,7 @@ def test_foldings_are_lee_and_hon_s() -> None:
 
 
 def test_stress_is_taken_from_arpabet_alone() -> None:
-    assert strip_stress(["AH0", "EY1", "K", "|", "2"]) == ["AH", "EY", "K", "|", "2"]
+    assert strip_stress(["AH0", "EY1", "ER2", "K", "|", "2"]) == ["AH", "EY", "ER", "K", "|", "2"]
 
 
 def test_letters_end_words_with_the_boundary_and_count_what_has_no_label() -> None:

@@ -266,6 +266,23 @@ def test_a_file_of_an_unforeseen_rate_that_is_too_short_is_skipped(tmp_path: Pat
     assert isinstance(bad, Unreadable) and "48000.wav: has 2000 samples at 16000 Hz, fewer than" in bad.reason
 
 
+def test_the_rate_is_that_of_the_first_file_that_can_be_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "there.wav", noise(4_000), 8_000)
+    write_manifest(
+        tmp_path / "m.tsv", tmp_path, [{"path": n, "samples": 4_000} for n in ("gone.wav", "there.wav")]
+    )
+    assert sizes_at(Manifest(tmp_path / "m.tsv"), 16_000).tolist() == [8_000, 8_000]
+
+
+def test_a_digest_is_of_the_rows_wherever_they_lie(tmp_path: Path) -> None:
+    digests = []
+    for root, samples in (("a", 9_000), ("moved", 9_000), ("a", 9_001)):
+        (tmp_path / root).mkdir(exist_ok=True)
+        write_manifest(tmp_path / "m.tsv", tmp_path / root, [{"path": "x.wav", "samples": samples}])
+        digests.append(dataset_of(Manifest(tmp_path / "m.tsv")).digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_without_any_readable_file_the_default_rate_is_assumed(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "gone.wav", "samples": 9_000}])
     assert dataset_of(Manifest(tmp_path / "m.tsv"), max_sample_size=9_000).sizes.tolist() == [9_000]

@@ -267,6 +267,17 @@ def test_groups_that_depend_on_each_other_are_told_so() -> None:
     assert torch.equal(first.argmax(-1), second.argmax(-1))
 
 
+def test_a_group_is_guessed_from_all_groups_before_it() -> None:
+    symbols = Symbols(tuple(f"{i}-{j}-{k}" for i in range(2) for j in range(2) for k in range(2)))
+    vocabulary = make_vocabulary("groups", symbols, 8)
+    for value in vocabulary.parameters():
+        torch.nn.init.normal_(value)
+    same, other_second = torch.tensor([[5, 5, 5], [5, 6, 5]])
+    x = torch.ones(1, 8)
+    scores = zip(vocabulary.scores(x, same[None]), vocabulary.scores(x, other_second[None]), strict=True)
+    assert [torch.equal(a, b) for a, b in scores] == [True, True, False]
+
+
 def test_probabilities_of_all_pairs_add_up_to_one() -> None:
     symbols = Symbols(tuple(f"{i}-{j}" for i in range(4) for j in range(3)))
     torch.manual_seed(0)

@@ -15,7 +15,8 @@ def make(**options: object) -> FsqQuantizer:
 
 
 @pytest.mark.parametrize(
-    ("codes", "levels"), [(320, [8, 8, 5]), (240, [8, 6, 5]), (1000, [8, 5, 5, 5]), (16, [4, 4]), (8, [8])]
+    ("codes", "levels"),
+    [(320, [8, 8, 5]), (240, [8, 6, 5]), (1000, [8, 5, 5, 5]), (16, [4, 4]), (8, [8]), (96, [12, 8])],
 )
 def test_levels_lie_near_those_of_the_paper(codes: int, levels: list[int]) -> None:
     assert choose_levels(codes) == levels
