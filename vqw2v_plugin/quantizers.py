@@ -40,7 +40,7 @@ from .modules.quantizers.fsq import FsqConfig, FsqQuantizer
 from .modules.quantizers.gumbel import GumbelConfig, GumbelQuantizer
 from .modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
 from .modules.quantizers.none import NoQuantizer
-from .modules.quantizers.seeding import gather_frames, scale_outputs, spread
+from .modules.quantizers.seeding import draw_entries, gather_frames, scale_outputs
 
 __all__ = [
     "CodeStats",
@@ -63,6 +63,7 @@ __all__ = [
     "check_divides",
     "code_counts",
     "count_perplexity",
+    "draw_entries",
     "gather_frames",
     "make_activation",
     "num_ranks",
@@ -71,7 +72,6 @@ __all__ = [
     "rank",
     "register_quantizer",
     "scale_outputs",
-    "spread",
     "straight_through",
     "sum_over_ranks",
 ]

@@ -27,7 +27,7 @@ from .base import (
     code_counts,
     straight_through,
 )
-from .seeding import gather_frames, spread
+from .seeding import draw_entries, gather_frames
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class CodebookUpkeep(FullPrecision):
         gathered = [gather_frames(frames, num_codes) for frames in of_book]
         if not all(map(len, gathered)):
             return  # no frame is finite: the update will be skipped
-        at = torch.stack([spread(frames, num_codes, book) for book, frames in enumerate(gathered)])
+        at = torch.stack([draw_entries(frames, num_codes, book) for book, frames in enumerate(gathered)])
         self._put(torch.ones(at.shape[:2], dtype=torch.bool, device=at.device), at, codebook)
         self._begun = True
         self.begun.fill_(True)

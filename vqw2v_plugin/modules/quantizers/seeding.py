@@ -27,31 +27,16 @@ def gather_frames(frames: Tensor, num_codes: int) -> Tensor:  # [n, D] of a rank
     return rows[rows[:, -1] > 0, :-1]
 
 
-def spread(frames: Tensor, num_codes: int, seed: int) -> Tensor:  # [N, D] → [V, D]
-    """Frames far from one another: each is drawn by its squared distance to the nearest drawn before it
-    (k-means++, Arthur and Vassilvitskii, 2007).
+def draw_entries(frames: Tensor, num_codes: int, seed: int) -> Tensor:  # [N, D] → [V, D]
+    """Different frames, each as likely as any other: many where many are, and so evenly used.
 
-    Where there are fewer different frames than codes, the rest are drawn twice, and lie a little beside.
+    Where there are fewer frames than codes, the rest are drawn once more, and lie a little beside.
     """
-    generator = torch.Generator().manual_seed(seed)
-    squares = frames.square().sum(1)  # [N]
-    nearest = torch.full_like(squares, torch.inf)
-    weights = torch.ones_like(squares)
-    chosen = []
-    for _ in range(num_codes):
-        # drawn by one uniform number from the processor's generator, so that a GPU draws the same
-        place = torch.rand((), generator=generator, dtype=torch.float64).item()
-        sums = weights.double().cumsum(0)
-        index = int(torch.searchsorted(sums, sums[-1] * place, right=True).clamp_max(len(frames) - 1))
-        chosen.append(index)
-        apart = squares + squares[index] - 2 * (frames @ frames[index])
-        nearest = torch.minimum(nearest, apart.clamp_min(0))
-        nearest[index] = 0
-        weights = nearest if bool(nearest.sum() > 0) else torch.ones_like(squares)
-    entries = frames[torch.tensor(chosen, device=frames.device)]
-    again = torch.tensor([index in chosen[:i] for i, index in enumerate(chosen)], device=frames.device)
-    noise = torch.randn(entries.shape, generator=generator).to(entries)
-    return torch.where(again.unsqueeze(1), entries + 0.01 * frames.std() * noise, entries)
+    generator = torch.Generator().manual_seed(seed)  # the processor's, so that a GPU draws the same
+    once = torch.randperm(len(frames), generator=generator)[:num_codes]
+    again = torch.randint(len(frames), (num_codes - len(once),), generator=generator)
+    beside = 0.01 * frames.std() * torch.randn(len(again), frames.size(1), generator=generator).to(frames)
+    return torch.cat([frames[once.to(frames.device)], frames[again.to(frames.device)] + beside])
 
 
 @torch.no_grad()
