@@ -26,7 +26,7 @@ from judge import PACKAGE, judge
 from reached import Reached
 from structures import mutate
 from targets import TARGETS, Target
-from tries import forget_peak, guarded, peak, rearm, silent, swollen, tried
+from tries import guarded, peak, rearm, silent, swollen, tried
 
 _LEAST = 10  # tries of a turn, however slow the machine is
 _WATCHED = 0.3  # of the tries: it takes twice the time
@@ -78,7 +78,6 @@ class Fuzzer:
             rearm()
             write_files(files, self.case)
             reached.new(lambda: judge(self.target.read, self.case))
-        forget_peak()
         before = peak()
         least = self.executions.value + _LEAST
         while time.monotonic() < end or self.executions.value < least:

@@ -71,7 +71,6 @@ def test_what_is_no_sentence_is_a_finding(read: Callable[[Path], object], why: s
         (lambda folder: [None for _ in iter(int, 1)], "hangs: more than 0.2 seconds"),
         (lambda folder: os.read(os.pipe()[0], 1), "hangs: waits for 0.5 s"),
         (lambda folder: len(bytearray(1 << 40)), "MemoryError"),
-        (lambda folder: len(b"x" * (60 << 20)), "takes "),
         (lambda folder: 0, ""),
     ],
 )
@@ -83,6 +82,24 @@ def test_a_death_has_its_reason(
     monkeypatch.setattr(tries, "MEMORY", 1 << 26)
     found = tried(read, FILE, tmp_path / "case")
     assert found.startswith(why) and bool(found) == bool(why)
+
+
+SWELLS = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+import tries
+tries.MEMORY = 1 << 26
+print(tries.tried(lambda folder: len(b"x" * (60 << 20)), {"x": b""}, Path(sys.argv[1]) / "case"))
+"""
+
+
+def test_what_takes_much_memory_is_told(tmp_path: Path) -> None:
+    """From a process of its own: below what a larger one has freed, nothing shows."""
+    here = Path(__file__).resolve().parent
+    command = [sys.executable, "-c", SWELLS, str(tmp_path), str(here), str(here.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=here.parents[1])
+    assert done.stdout.startswith("takes "), done.stdout + done.stderr
 
 
 def test_a_planted_fault_is_found_and_made_small(tmp_path: Path) -> None:

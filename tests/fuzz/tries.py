@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import logging
 import mmap
@@ -87,18 +86,11 @@ def tried(read: Callable[[Path], object], files: Files, folder: Path) -> str:
 
     def work() -> None:
         rearm()
-        forget_peak()
         before = peak()
         why = judge(read, folder)
         said.write_text(why or swollen(before))
 
     return guarded(work) or said.read_text()
-
-
-def forget_peak() -> None:
-    """A forked process begins with its parent's peak, which its own memory may stay below for long."""
-    with contextlib.suppress(OSError):  # not Linux
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> int:
