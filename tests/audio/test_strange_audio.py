@@ -73,7 +73,7 @@ def test_names_of_no_file_are_refused(path: str) -> None:
 
 def test_more_than_memory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flac(tmp_path / "x.flac")
-    monkeypatch.setattr(reading, "_memory", lambda: 60_000)
+    monkeypatch.setattr(reading, "machine_memory", lambda: 60_000)
     with pytest.raises(
         AudioError, match=r"its 16,000 samples \(0.0 h\) need more memory than there is; cut it"
     ):

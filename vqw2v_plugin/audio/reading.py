@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from ..common.bounds import machine_memory
 from ..common.inputs import check_file
 from .clip import HIGHEST_RATE, LOWEST_RATE, Clip, Crop
 from .sphere import shorten_refusal
@@ -145,7 +146,7 @@ def _segment_length(path: str, file: soundfile.SoundFile, start: int, samples: i
 
 def _decode(path: str, file: soundfile.SoundFile, start: int, samples: int) -> Samples:
     """`samples` samples from `start`, channels averaged."""
-    if 4 * samples * file.channels > _memory():
+    if 4 * samples * file.channels > machine_memory():
         raise _too_long(path, file, samples)
     try:
         if start:
@@ -175,11 +176,6 @@ def _decode(path: str, file: soundfile.SoundFile, start: int, samples: int) -> S
                 f"{start + bad[0]}; expected finite numbers: write the file anew or leave it out"
             )
     return np.ascontiguousarray(mono)
-
-
-def _memory() -> int:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _too_long(path: str, file: soundfile.SoundFile, samples: int) -> AudioError:

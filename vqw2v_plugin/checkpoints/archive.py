@@ -119,9 +119,9 @@ def _unsound(stream: IO[bytes]) -> str:
         elif opcode.name == "MARK":
             stack.append(_MARK)
         elif opcode.name == "DUP":
-            stack += [max(0, *taken, 0)] * 2
+            stack += [max([0, *taken])] * 2
         elif opcode.name.endswith(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")):
-            stack.append(1 + max(0, *taken, 0))
+            stack.append(1 + max([0, *taken]))
             if stack[-1] > _DEEPEST_TUPLE:
                 return f"it holds tuples in tuples, more than {_DEEPEST_TUPLE} deep"
         elif opcode.name in _FILLED:

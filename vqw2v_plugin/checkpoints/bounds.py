@@ -5,7 +5,6 @@ Settings are a few bytes and may ask for any size; building ends as soon as it i
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,22 +15,18 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
+from ..common.bounds import machine_memory
+
 _MORE = 1 << 20  # numbers beside those that a file holds: what earlier files lack, tables that are computed
 _MODULES_A_WEIGHT, _MORE_MODULES = 20, 1000  # activations and dropouts have no weights
 _BYTES_TRAINED = 16  # a number, its gradient and what Adam keeps of it
 _MOST_MODULES = 50_000
-_NO_ROOM = (
-    "allocate memory",
-    "out of memory",
-    "overflow",
-    "Overflow",
-    "too large",
-    "too big",
-)  # as torch says it
+# as torch says it
+_NO_ROOM = ("allocate memory", "out of memory", "overflow", "Overflow", "too large", "too big")
 
 
 class TooLargeError(ValueError):
-    """Settings that ask for more than the file holds."""
+    """Settings that ask for more than the file, or the machine, holds."""
 
 
 def bytes_held(weights: Iterable[Tensor]) -> int:
@@ -72,7 +67,7 @@ def no_larger_than(weights: Collection[Tensor]) -> Iterator[None]:
 @contextmanager
 def fits_memory() -> Iterator[None]:
     """Within it, a model too large to be trained here raises TooLargeError before it has the memory."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = machine_memory()
     said = (
         f"this machine has {memory / 2**30:,.0f} GiB, and training takes {_BYTES_TRAINED} bytes a number; "
         "make the model smaller"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 MOST_WORKERS = 1_024  # processes or threads
+
+
+def machine_memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_between(name: str, value: float, least: float, most: float) -> None:

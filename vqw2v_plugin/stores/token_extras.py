@@ -19,8 +19,6 @@ from .symbols import TOKENS, Codes, Ids, TokenError, symbols_of
 from .tokens import TokenStore
 
 _NPY_HEADER = 128  # bytes of a .npy file before its numbers
-
-
 _LONGEST = 255  # bytes of a file's name
 
 

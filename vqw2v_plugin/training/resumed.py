@@ -14,6 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from omegaconf import OmegaConf
 
 from ..checkpoints.files import read_pickle
+from ..common.words import shortened
 from .restart import LAST
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Change(NamedTuple):
     parts: bool  # whether it makes another training
 
     def __str__(self) -> str:
-        return f"`{self.name}` was {_shown(self.was)} and is {_shown(self.value)}"
+        return f"`{self.name}` was {shortened(str(self.was))} and is {shortened(str(self.value))}"
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _shown(value: Any, longest: int = 120) -> str:
-    text = str(value)
-    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def as_mapping(cfg: Any) -> Dict[str, Any]:

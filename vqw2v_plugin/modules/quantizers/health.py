@@ -13,7 +13,7 @@ from torch import Tensor
 from ..layers.ranks import sum_over_ranks
 from .base import FullPrecision, count_perplexity
 
-_MEMORY = 0.98  # of the window from one update to the next: it is some 50 updates long
+MEMORY = 0.98  # of the window from one update to the next: it is some 50 updates long
 _JOINT_CELLS = 2**17
 _ODD = 0x9E3779B97F4A7C15
 
@@ -43,7 +43,7 @@ class CodebookHealth(FullPrecision):
         if self._pending is None:
             return
         counts, self._pending = sum_over_ranks(self._pending), None
-        self.window.mul_(_MEMORY).add_(counts)
+        self.window.mul_(MEMORY).add_(counts)
         self.idle.add_(1).masked_fill_(counts > 0, 0)
 
     def perplexity(self) -> Tensor:  # [G]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ..layers.ranks import sum_over_ranks
-
-_MEMORY = 0.98  # of the window from one update to the next, as that of the codes: it is some 50 updates long
+from ..quantizers.health import MEMORY
 
 
 class LearningSigns:
@@ -34,7 +33,7 @@ class LearningSigns:
         if self._pending is None:
             return
         sums, self._pending = sum_over_ranks(self._pending), None
-        self._window = sums if self._window is None else self._window * _MEMORY + sums
+        self._window = sums if self._window is None else self._window * MEMORY + sums
 
     def shares(self) -> tuple[float, float, float] | None:
         """Accuracy, and how much of z's and of c's power varies over time; waits for the device."""
