@@ -2,22 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from corpus_runs import FEW, content, corpus, saved
+from corpus_runs import FEW, content, corpus
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.jobs.split_job import SplitJob
-from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 ONE = ["--workers", "1", *FEW]
-
-
-@pytest.fixture
-def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    return saved(tiny(quantizer="gumbel"), tmp_path)
 
 
 def damaged_shards(whole: Path, copy: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from corpus_runs import FEW, content, corpus, decoded, run, saved
+from corpus_runs import FEW, content, corpus, decoded, run
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
@@ -19,11 +19,6 @@ from vqw2v_plugin.jobs.discretize import agreement
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import TOKENS
 from vqw2v_plugin.stores.tokens import TokenStore
-
-
-@pytest.fixture
-def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    return saved(tiny(quantizer="gumbel"), tmp_path)
 
 
 @pytest.fixture

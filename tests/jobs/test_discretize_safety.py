@@ -6,24 +6,17 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from corpus_runs import FEW, content, corpus, ended, run, saved, start
+from corpus_runs import FEW, content, corpus, ended, run, start
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores import shards
 from vqw2v_plugin.stores.tokens import TokenStore
-
-
-@pytest.fixture
-def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    return saved(tiny(quantizer="gumbel"), tmp_path)
 
 
 @pytest.fixture

@@ -3,26 +3,18 @@
 import fcntl
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from corpus_runs import FEW, content, corpus, run, saved
+from corpus_runs import FEW, content, corpus, run
 
-from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.common.locks import Rank, claimed
 from vqw2v_plugin.jobs.split_job import SplitJob
-from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 ONE = ["--workers", "1", *FEW]
-
-
-@pytest.fixture
-def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    return saved(tiny(quantizer="gumbel"), tmp_path)
 
 
 @pytest.fixture
@@ -39,20 +31,6 @@ def cut_before_merging(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> N
     with monkeypatch.context() as patch:
         patch.setattr(SplitJob, "_publish", die)
         assert run(*arguments) == -signal.SIGKILL
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The audio files that are encoded from now on."""
-    found: list[str] = []
-    original = Tokenizer.encode_file
-
-    def encode_file(self: Tokenizer, clip: object) -> object:
-        found.append(clip.path)  # type: ignore[attr-defined]
-        return original(self, clip)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Tokenizer, "encode_file", encode_file)
-    return found
 
 
 def test_audio_that_was_replaced_since_is_encoded_anew_and_named(

@@ -1,39 +1,18 @@
 """Names of utterances: all that can be written come through, the others are refused first."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from corpus_runs import corpus, decoded, saved
+from corpus_runs import corpus, decoded
 
 from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.features import FeatureStore
 from vqw2v_plugin.stores.symbols import read_dict
 from vqw2v_plugin.stores.tokens import TokenStore
-
-
-@pytest.fixture
-def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> str:
-    return saved(tiny(quantizer="gumbel"), tmp_path)
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The audio files that are encoded from now on."""
-    found: list[str] = []
-    original = Tokenizer.encode_file
-
-    def encode_file(self: Tokenizer, clip: object) -> object:
-        found.append(clip.path)  # type: ignore[attr-defined]
-        return original(self, clip)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Tokenizer, "encode_file", encode_file)
-    return found
 
 
 def named(folder: Path, utts: list[str]) -> str:
