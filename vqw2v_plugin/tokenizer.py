@@ -18,15 +18,16 @@ from torch import Tensor
 
 from .audio.clip import Clip
 from .audio.reading import AudioError, Samples, read_audio, size_at
-from .checkpoints.wav2vec import Loaded, load_network
-from .features.base import DTYPES, need_a_frame, number_format, usable_device
-from .features.codes import ClipEncoder, quantizer_of
+from .checkpoints.wav2vec import Loaded
+from .features.base import need_a_frame, usable_device
+from .features.clusters import load_coder
+from .features.coder import Coder, NetworkCoder
 
 Audio = Tensor | npt.NDArray[Any]
 
 
 class Tokenizer:
-    """A checkpoint's codes for audio in memory or in files.
+    """A checkpoint's codes, or those of clusters, for audio in memory or in files.
 
     Clips are encoded one at a time: group norm runs over time, and convolutions of a batch may differ from
     those of one clip in the last bit, so a clip's codes depend on nothing but the clip. They are those of
@@ -34,30 +35,31 @@ class Tokenizer:
     """
 
     def __init__(
-        self, loaded: Loaded, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
+        self, made_by: Loaded | Coder, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
     ) -> None:
-        self.quantizer = quantizer_of(loaded.network)
-        self.device, self.dtype = usable_device(device), DTYPES[number_format(dtype)]
-        self.network = loaded.network.to(self.device).eval()
-        self.clips = ClipEncoder(loaded, self.dtype)
-        self.geometry = loaded.network.encoder.geometry
-        self.sample_rate, self.normalize = loaded.sample_rate, loaded.normalize
+        """`dtype` is that of a network; what codes already has its own."""
+        self.device = usable_device(device)
+        self.coder = made_by if isinstance(made_by, Coder) else NetworkCoder(made_by, dtype)
+        self.dtype = self.coder.dtype
+        self.coder.module.to(self.device).eval()
+        self.geometry = self.coder.geometry
+        self.sample_rate, self.normalize = self.coder.sample_rate, self.coder.normalize
 
     @classmethod
     def load(
         cls, path: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
     ) -> Tokenizer:
-        """From fairseq's trainer, `vqw2v import` or `vqw2v export`; with bf16 some codes differ."""
-        return cls(load_network(path), device, dtype)
+        """Of fairseq's trainer, `vqw2v import`, `export` or `cluster`; with bf16 some codes differ."""
+        return cls(load_coder(path, dtype), device)
 
     @property
     def num_groups(self) -> int:
-        return self.quantizer.num_groups
+        return self.coder.num_groups
 
     @property
     def num_codes(self) -> int:
         """Codes V in each group."""
-        return self.quantizer.num_codes
+        return self.coder.num_codes
 
     @property
     def frame_rate(self) -> float:
@@ -107,7 +109,7 @@ class Tokenizer:
     def decode(self, codes: Tensor) -> Tensor:  # [T, G] → [T, C], [B, T, G] → [B, T, C]
         """The quantized vectors that the codes stand for, on the tokenizer's device in fp32."""
         codes = self._checked_codes(codes).to(self.device)
-        return self.quantizer.decode(codes) if codes.ndim == 3 else self.quantizer.decode(codes[None])[0]
+        return self.coder.vectors(codes) if codes.ndim == 3 else self.coder.vectors(codes[None])[0]
 
     def times(self, num_frames: int, at: str = "start") -> Tensor:  # [T]
         """Seconds at which the samples that each frame sees start, have their centre, or end."""
@@ -144,7 +146,7 @@ class Tokenizer:
     def _encode_clip(self, clip: npt.NDArray[Any], rate: int, name: str) -> Tensor:  # [S] → [T, G]
         wav = _resample(_mono(clip, name), rate, self.sample_rate)
         need_a_frame(len(wav), self.sample_rate, self.geometry, name)
-        return self.clips.codes(torch.from_numpy(wav).to(self.device)).cpu()
+        return self.coder.codes(torch.from_numpy(wav).to(self.device)).cpu()
 
     def _checked_codes(self, codes: Tensor) -> Tensor:
         codes = torch.as_tensor(codes)

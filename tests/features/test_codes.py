@@ -16,8 +16,9 @@ from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.features import codes as path_to_codes
+from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.features.codes import ClipEncoder, exact
-from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures, QuantizedFeatures
+from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures
 from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -83,7 +84,7 @@ def test_quantized_vectors_are_those_of_the_tokenizer(
     tokenizer = Tokenizer(loaded)
     expected = tokenizer.decode(tokenizer.encode(wav(), 16_000))
     with torch.no_grad():
-        assert torch.equal(QuantizedFeatures(loaded)(wav()), expected)
+        assert torch.equal(QuantizedFeatures(NetworkCoder(loaded))(wav()), expected)
         if not loaded.network.quantize_context:
             c = loaded.network.context(expected[None])[0]
             assert torch.equal(ContextFeatures(loaded)(wav()), c)
@@ -103,8 +104,10 @@ def test_a_model_that_wants_it_hears_each_clip_at_mean_0_and_variance_1(
         assert not torch.allclose(wants.z(loud), plain.z(loud), atol=0.2)
     assert (wants.codes(loud) == plain.codes(same)).float().mean() > 0.95
     assert wants.context(plain.z(loud)).dtype == torch.float32
-    for layer in (EncoderFeatures, ContextFeatures, QuantizedFeatures):
-        assert layer(Loaded(network, 16_000, True)).spec.normalize is True
+    loaded = Loaded(network, 16_000, True)
+    coded = QuantizedFeatures(NetworkCoder(loaded))
+    for features in (EncoderFeatures(loaded), ContextFeatures(loaded), coded):
+        assert features.spec.normalize is True
 
 
 def test_context_in_bf16_is_given_on_in_fp32(tiny: Tiny) -> None:
@@ -143,7 +146,7 @@ def test_whole_clips_are_encoded_in_exact_fp32(
         if isinstance(module, (torch.nn.Conv1d, torch.nn.GRU)):
             module.register_forward_hook(lambda *_: seen.append(inside))
     loaded = Loaded(network, 16_000, False)
-    for made in (Tokenizer(loaded).clips.codes, EncoderFeatures(loaded), ContextFeatures(loaded)):
+    for made in (Tokenizer(loaded).coder.codes, EncoderFeatures(loaded), ContextFeatures(loaded)):
         made(wav())  # type: ignore[operator]
     assert seen and all(seen)
 

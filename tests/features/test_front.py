@@ -9,16 +9,14 @@ from torch import Tensor, nn
 from vqw2v_plugin.checkpoints.bert import build_bert
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.features import front as front_module
-from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.base import Features, Layer, parse_layer
 from vqw2v_plugin.features.bert import BertFeatures
+from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.network import (
     ContextFeatures,
     EncoderFeatures,
-    NetworkFeatures,
-    QuantizedFeatures,
 )
-from vqw2v_plugin.features.registry import parse_layer
 from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
@@ -36,11 +34,15 @@ def bert() -> Bert:
     return build_bert({**sizes, "encoder_attention_heads": 2}, symbols)
 
 
-def features(tiny: Tiny, layer: str, quantizer: str = "kmeans", **settings: object) -> NetworkFeatures:
+def features(tiny: Tiny, layer: str, quantizer: str = "kmeans", **settings: object) -> Features:
     loaded = Loaded(tiny(quantizer=quantizer, **settings).eval(), 16_000, False)
     if layer.startswith("bert"):
-        return BertFeatures(loaded, bert(), parse_layer(layer))
-    return {"z": EncoderFeatures, "c": ContextFeatures, "q": QuantizedFeatures}[layer](loaded)
+        return BertFeatures(
+            NetworkCoder(loaded, wanted="layer 'bert'", remedy="; take z or c"), bert(), parse_layer(layer)
+        )
+    if layer == "q":
+        return QuantizedFeatures(NetworkCoder(loaded))
+    return {"z": EncoderFeatures, "c": ContextFeatures}[layer](loaded)
 
 
 def batch() -> tuple[Tensor, Tensor]:

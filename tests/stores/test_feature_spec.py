@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from vqw2v_plugin.features.registry import BUILDERS, parse_layer
+from vqw2v_plugin.features.base import parse_layer
+from vqw2v_plugin.features.builders import BUILDERS
 from vqw2v_plugin.stores.feature_spec import FeatureSpec, FileId, first_difference, read_spec
 from vqw2v_plugin.stores.features import FeatureError
 from vqw2v_plugin.stores.layers import LAYERS, layer_names, spectral_names, whole_name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,12 @@ def load(path: Path, wanted: Kind[N]) -> Restored[N]:
     return wanted.restore(header, weights, str(path))
 
 
+def load_one_of(path: Path, wanted: Sequence[Kind[Any]]) -> Restored[Any]:
+    """A trained network of one of these kinds."""
+    header, weights = read_checkpoint(path, *wanted)
+    return KINDS[header.model].restore(header, weights, str(path))
+
+
 def load_any(path: Path) -> Restored[Any]:
     header, weights = read_checkpoint(path)
     return KINDS[header.model].restore(header, weights, str(path))
@@ -38,12 +44,12 @@ def is_exported(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".safetensors"
 
 
-def read_checkpoint(path: Path, wanted: Kind[Any] | None = None) -> tuple[Header, Weights]:
-    """Header and weights of one of our models, of any kind or of the one that is wanted."""
-    return _read_folder(path, wanted) if is_exported(path) else read_state(read_pickle(path), path, wanted)
+def read_checkpoint(path: Path, *wanted: Kind[Any]) -> tuple[Header, Weights]:
+    """Header and weights of one of our models, of any kind or of those that are wanted."""
+    return _read_folder(path, wanted) if is_exported(path) else read_state(read_pickle(path), path, *wanted)
 
 
-def read_state(state: State, path: Path, wanted: Kind[Any] | None = None) -> tuple[Header, Weights]:
+def read_state(state: State, path: Path, *wanted: Kind[Any]) -> tuple[Header, Weights]:
     """`read_checkpoint` for a trainer's file whose content has been read."""
     name, held = model_name(state), state["model"]
     kind = next((kind for kind in KINDS.values() if kind.is_of(name, held)), None)
@@ -63,7 +69,7 @@ def read_state(state: State, path: Path, wanted: Kind[Any] | None = None) -> tup
     return header, weights
 
 
-def _read_folder(path: Path, wanted: Kind[Any] | None) -> tuple[Header, Weights]:
+def _read_folder(path: Path, wanted: Sequence[Kind[Any]]) -> tuple[Header, Weights]:
     config, weights, where = read_folder(path)
     name, version = config.get("model", config.get("model_type")), config.get("format_version")
     if config.get("format") != FORMAT:
@@ -99,14 +105,15 @@ def _as_wanted(
     name: Any,
     weights: Mapping[str, Tensor],
     path: Path,
-    wanted: Kind[Any] | None,
+    wanted: Sequence[Kind[Any]],
 ) -> Kind[Any]:
-    """The kind of a file's model, if it is known and the one that is wanted."""
-    if kind is not None and wanted in (None, kind):
+    """The kind of a file's model, if it is known and one that is wanted; all are where none is named."""
+    if kind is not None and (not wanted or kind in wanted):
         return kind
     holds = "no model that is known" if name is None else f"the model {shown(name)}"
     holds = f"the model {kind.model!r}" if kind is not None else holds
-    expected = wanted.expected if wanted else f"one of {', '.join(map(repr, KINDS))}"
+    names = [each.expected for each in wanted]
+    expected = " or ".join(names) if names else f"one of {', '.join(map(repr, KINDS))}"
     remedy = f"; this one {kind.destination}" if kind is not None else ""
     said = name if isinstance(name, str) else None
     if kind is None and any(known.is_stock(said, weights) for known in KINDS.values()):

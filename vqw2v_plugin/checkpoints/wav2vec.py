@@ -61,7 +61,7 @@ def _extra(header: Header) -> _Extra:
 
 def load_network(path: str | Path) -> Loaded:
     """What fairseq's trainer wrote for `vq_wav2vec`, or `vqw2v import`, or `vqw2v export` (the folder)."""
-    return _loaded(load(Path(path), KIND))
+    return loaded_of(load(Path(path), KIND))
 
 
 def import_stock(path: str | Path) -> Imported:
@@ -70,7 +70,7 @@ def import_stock(path: str | Path) -> Imported:
     header = restored.header
     if header.model != KIND.model:
         raise CheckpointError(f"{path} holds the model {header.model!r}; expected stock's 'wav2vec'")
-    return Imported(_loaded(restored), _extra(header).infonce, header.num_updates, [*restored.ignored])
+    return Imported(loaded_of(restored), _extra(header).infonce, header.num_updates, [*restored.ignored])
 
 
 def save_checkpoint(imported: Imported, out: str | Path, force: bool = False) -> None:
@@ -82,7 +82,8 @@ def save_checkpoint(imported: Imported, out: str | Path, force: bool = False) ->
     write_checkpoint(Path(out), header, loaded.network.state_dict(), force)
 
 
-def _loaded(restored: Restored[VqWav2Vec]) -> Loaded:
+def loaded_of(restored: Restored[VqWav2Vec]) -> Loaded:
+    """What features are made by."""
     audio = restored.header.audio or Audio()
     return Loaded(restored.network, audio.sample_rate, audio.normalize, restored.header.made_from)
 

@@ -12,9 +12,9 @@ from ..checkpoints.travel import comes_from
 from ..stores.feature_spec import FeatureSpec, FileId
 from ..stores.layers import LAYERS, whole_name
 from ..stores.pieces import MODEL
-from .base import DEFAULT_BANDS, FeatureOptions
+from .base import DEFAULT_BANDS, FeatureOptions, parse_layer
 from .front import AudioFront
-from .registry import FILES, OptionNames, build_features, make_features, parse_layer
+from .registry import FILES, OptionNames, build_features, make_features
 
 NAMES = OptionNames(
     "front_layer", "front", "front_bert", "front_pieces", "dtype", nothing=None, overrides=True

@@ -18,6 +18,7 @@ from ..audio.reading import AudioError, read_audio
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.feature_spec import FeatureSpec
+from ..stores.layers import LAYERS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DEFAULT_BANDS = 80
@@ -32,6 +33,22 @@ class Layer:
 
     def __str__(self) -> str:
         return self.name if self.number is None else f"{self.name}:{self.number}"
+
+
+def parse_layer(text: str, option: str = "--layer") -> Layer:
+    """`bert:3`, or a name alone: then the number is the layer's usual one."""
+    name, colon, number = text.partition(":")
+    kind = LAYERS.get(name)
+    if kind is None or (colon and (kind.number is None or not number.lstrip("-").isdecimal())):
+        raise ValueError(f"`{option}` is {text!r}; expected {_choices()}")
+    return Layer(name, int(number) if colon else kind.number)
+
+
+def _choices() -> str:
+    found = []
+    for name, kind in LAYERS.items():
+        found += [name] if kind.number is None else [name, f"{name}:N for {kind.counts}"]
+    return f"{', '.join(found[:-1])}, or {found[-1]}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,9 @@ class Features(nn.Module):
 
     def refresh(self) -> None:
         """The weights, or their device, are others now."""
+
+    def allow(self, memory: int) -> None:
+        """Bytes of one layer's outputs: beyond it they are computed twice."""
 
     def take_notes(self) -> None:
         """From now on remembers what `notes` tells."""

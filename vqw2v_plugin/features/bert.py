@@ -1,4 +1,4 @@
-"""wav → tokens ──BERT──▶ states, a row a frame: the features of a BERT over a vq_wav2vec's codes.
+"""wav → tokens ──BERT──▶ states, a row a frame: the features of a BERT over codes.
 
 Shapes: S samples, T frames, G groups, N tokens, M pieces of several tokens, D features.
 """
@@ -8,20 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.bert import load_bert
-from ..checkpoints.wav2vec import Loaded, load_network
 from ..modules.bert.network import Bert, bert_features
 from ..modules.bert.vocabulary import UNK
-from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.pieces import JOINT, Pieces
 from ..stores.symbols import NUM_SPECIAL
 from .base import FeatureOptions, Layer
 from .code_ids import CodeIds, UnknownCodes, check_dictionary
-from .codes import quantizer_of
-from .network import NetworkFeatures
+from .coder import Coder, CoderFeatures, Parts
 
 
-class BertFeatures(NetworkFeatures):
+class BertFeatures(CoderFeatures):
     """BERT's states; codes let no gradient pass. In bf16 its products are too.
 
     Where a token is a run of equal codes, or a piece of several runs, its state is repeated to its frames.
@@ -29,23 +25,21 @@ class BertFeatures(NetworkFeatures):
 
     def __init__(
         self,
-        loaded: Loaded,
+        coder: Coder,
         bert: Bert,
         layer: Layer,
         run_length: bool = False,
         pieces: Pieces | None = None,
         dtype: str = "fp32",
-        memory: int = MEMORY,
         name: str = "this BERT",
     ) -> None:
         """`name` is what messages call the BERT."""
-        quantizer = quantizer_of(loaded.network, "layer 'bert'", "; take z or c")
         _check_layer(bert, layer)
         dim = bert.config.encoder_embed_dim
-        super().__init__(loaded, layer, dim, dtype, memory, run_length=run_length)
+        super().__init__(coder, layer, dim, dtype, run_length=run_length)
         self.bert, self.pieces, self.number = bert, pieces, -1 if layer.number is None else layer.number
         self.run_length = run_length or pieces is not None
-        groups, codes = quantizer.num_groups, quantizer.num_codes
+        groups, codes = coder.num_groups, coder.num_codes
         symbols = [bert.symbols.all[i] for i in bert.symbols.codes.tolist()]
         if pieces is None:
             _refuse_pieces(symbols, name)
@@ -58,8 +52,8 @@ class BertFeatures(NetworkFeatures):
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         with torch.no_grad():
-            ids, frames = self._tokens(self.clips.codes(wav))
-        with self.clips.precision(ids):
+            ids, frames = self._tokens(self.coder.codes(wav))
+        with self.coder.precision(ids):
             states = bert_features(self.bert, [ids], self.number)[0].float()  # [N or M, D]
         return states if frames is None else states.repeat_interleave(frames, 0)
 
@@ -83,13 +77,13 @@ class BertFeatures(NetworkFeatures):
         of_pieces = torch.stack([part.sum() for part in frames.split(counts.tolist())])
         return torch.from_numpy(joined).to(codes.device), of_pieces
 
-    def _learners(self) -> list[nn.Module]:
+    def let_learn(self) -> list[nn.Module]:
+        self.coder.learns = True
         return [self.bert]
 
 
-def bert_layer_features(layer: Layer, options: FeatureOptions) -> BertFeatures:
-    path = str(options.bert)
-    bert, pieces = load_bert(path), None
+def bert_layer_features(layer: Layer, options: FeatureOptions, parts: Parts) -> BertFeatures:
+    bert, pieces = parts.bert(), None
     if options.pieces is not None:
         pieces = Pieces.load(options.pieces)
         if list(bert.symbols.lines) != pieces.symbols:
@@ -97,8 +91,8 @@ def bert_layer_features(layer: Layer, options: FeatureOptions) -> BertFeatures:
                 f"`--pieces` {options.pieces}: expected the token folder that the BERT of `--bert` was "
                 f"trained on"
             )
-    loaded = load_network(str(options.checkpoint))
-    return BertFeatures(loaded, bert, layer, options.run_length, pieces, options.dtype, options.memory, path)
+    coder, name = parts.coder("layer 'bert'"), options.bert or "this BERT"
+    return BertFeatures(coder, bert, layer, options.run_length, pieces, options.dtype, name)
 
 
 def _check_layer(bert: Bert, layer: Layer) -> None:

@@ -69,11 +69,7 @@ class ClipEncoder:
         return quantizer_of(self.network).decode(self.codes(wav)[None])[0]
 
     def precision(self, like: Tensor) -> contextlib.AbstractContextManager[object]:
-        """In bf16 products are; fp32 is exact, but in a training that the user may have otherwise."""
-        if self.dtype != torch.float32:
-            return torch.autocast(like.device.type, self.dtype)
-        trains = self.learning and torch.is_grad_enabled()
-        return contextlib.nullcontext() if trains else exact(like.device)
+        return precision(like.device, self.dtype, bool(self.learning))
 
     def refresh(self) -> None:
         """The encoder's weights, or their device, are others now."""
@@ -128,6 +124,15 @@ class _Switches:
 
 
 _SWITCHES = _Switches()
+
+
+def precision(
+    device: torch.device, dtype: torch.dtype, learns: bool
+) -> contextlib.AbstractContextManager[object]:
+    """In bf16 products are; fp32 is exact, but in a training that the user may have otherwise."""
+    if dtype != torch.float32:
+        return torch.autocast(device.type, dtype)
+    return contextlib.nullcontext() if learns and torch.is_grad_enabled() else exact(device)
 
 
 def exact(device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""wav → z, c or quantized vectors: the features that a vq_wav2vec itself has.
+"""wav → z or c: the features that a vq_wav2vec itself has.
 
 Shapes: S samples, T frames, C channels, D features.
 """
@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..checkpoints.wav2vec import Loaded, load_network
+from ..checkpoints.wav2vec import Loaded
 from ..modules.wav2vec.long_clips import MEMORY
 from .base import FeatureOptions, Features, Layer
-from .codes import ClipEncoder, quantizer_of
+from .coder import Parts
+from .codes import ClipEncoder
 
 
 class NetworkFeatures(Features):
@@ -35,6 +36,9 @@ class NetworkFeatures(Features):
 
     def refresh(self) -> None:
         self.clips.refresh()
+
+    def allow(self, memory: int) -> None:
+        self.clips.memory = memory
 
     def let_learn(self) -> list[nn.Module]:
         self.clips.learning = tuple(self._learners())
@@ -73,27 +77,9 @@ class ContextFeatures(NetworkFeatures):
         return [context] if self.from_codes else [self.network.encoder, context]
 
 
-class QuantizedFeatures(NetworkFeatures):
-    """q, the vectors that the codes stand for."""
-
-    def __init__(self, loaded: Loaded, dtype: str = "fp32", memory: int = MEMORY) -> None:
-        quantizer = quantizer_of(loaded.network, "layer 'q'", "; take z or c")
-        super().__init__(loaded, Layer("q"), quantizer.out_dim, dtype, memory)
-
-    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
-        return self.clips.quantized(wav)
-
-    def _learners(self) -> list[nn.Module]:
-        raise ValueError("layer `q` is a table of vectors: leave `freeze_updates` at -1, or take z or c")
+def encoder_features(layer: Layer, options: FeatureOptions, parts: Parts) -> EncoderFeatures:
+    return EncoderFeatures(parts.network(), options.dtype, options.memory)
 
 
-def encoder_features(layer: Layer, options: FeatureOptions) -> EncoderFeatures:
-    return EncoderFeatures(load_network(str(options.checkpoint)), options.dtype, options.memory)
-
-
-def context_features(layer: Layer, options: FeatureOptions) -> ContextFeatures:
-    return ContextFeatures(load_network(str(options.checkpoint)), options.dtype, options.memory)
-
-
-def quantized_features(layer: Layer, options: FeatureOptions) -> QuantizedFeatures:
-    return QuantizedFeatures(load_network(str(options.checkpoint)), options.dtype, options.memory)
+def context_features(layer: Layer, options: FeatureOptions, parts: Parts) -> ContextFeatures:
+    return ContextFeatures(parts.network(), options.dtype, options.memory)

@@ -1,9 +1,8 @@
-"""wav → features: what builds each layer of `stores/layers.py`, and how they are made of files."""
+"""wav → features: how a layer of `stores/layers.py` is made of files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,10 @@ from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..stores.feature_spec import FileId
 from ..stores.layers import LAYERS, spectral_names
 from ..stores.pieces import MODEL
-from .base import FeatureOptions, Features, Layer, number_format, usable_device
-from .bert import bert_layer_features
-from .network import context_features, encoder_features, quantized_features
-from .spectral import spectral_features
+from .base import FeatureOptions, Features, Layer, number_format, parse_layer, usable_device
+from .builders import BUILDERS
+from .clusters import FileParts
 
-BUILDERS: dict[str, Callable[[Layer, FeatureOptions], Features]] = {
-    "z": encoder_features,
-    "c": context_features,
-    "q": quantized_features,
-    "logmel": spectral_features,
-    "mfcc": spectral_features,
-    "bert": bert_layer_features,
-}
 FILES = ("checkpoint", "bert", "pieces")
 
 
@@ -79,29 +69,13 @@ def build_features(options: FeatureOptions, names: OptionNames = COMMAND) -> Fea
     layer = parse_layer(options.layer, names.layer)
     number_format(options.dtype, f"`{names.dtype}`")
     _check(options, layer, names)
-    return BUILDERS[layer.name](layer, options).eval()
+    return BUILDERS[layer.name](layer, options, FileParts(options)).eval()
 
 
 def file_of(options: FeatureOptions, name: str) -> Path | None:
     """The file itself that an option names, for pieces by their folder."""
     given = getattr(options, name)
     return None if given is None else Path(given) / MODEL if name == "pieces" else Path(given)
-
-
-def parse_layer(text: str, option: str = COMMAND.layer) -> Layer:
-    """`bert:3`, or a name alone: then the number is the layer's usual one."""
-    name, colon, number = text.partition(":")
-    kind = LAYERS.get(name)
-    if kind is None or (colon and (kind.number is None or not number.lstrip("-").isdecimal())):
-        raise ValueError(f"`{option}` is {text!r}; expected {_choices()}")
-    return Layer(name, int(number) if colon else kind.number)
-
-
-def _choices() -> str:
-    found = []
-    for name, kind in LAYERS.items():
-        found += [name] if kind.number is None else [name, f"{name}:N for {kind.counts}"]
-    return f"{', '.join(found[:-1])}, or {found[-1]}"
 
 
 def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:

@@ -15,6 +15,7 @@ from ..audio.clip import HIGHEST_RATE
 from ..common.bounds import check_between
 from ..modules.layers.conv_spec import ConvGeometry
 from .base import DEFAULT_BANDS, FeatureOptions, Features, Layer
+from .coder import Parts
 
 _MOST_BANDS = 4_096  # beyond it a file's word alone would take all memory
 _FLOOR = 1e-10  # of an energy, before the logarithm
@@ -102,5 +103,5 @@ class SpectralFeatures(Features):
         raise ValueError("log-mels and cepstra have nothing to learn; leave `freeze_updates` at -1")
 
 
-def spectral_features(layer: Layer, options: FeatureOptions) -> SpectralFeatures:
+def spectral_features(layer: Layer, options: FeatureOptions, parts: Parts) -> SpectralFeatures:
     return SpectralFeatures(layer, options.sample_rate, options.bands)

@@ -59,7 +59,7 @@ def discretize(
     rank: Rank,
 ) -> Outcome:
     """Makes OUT/SPLIT.bin, .idx and .ids, dict.txt and tokens.json, or this rank's share of them."""
-    tokenizer.clips.memory = options.memory
+    tokenizer.coder.allow(options.memory)
     return DiscretizeJob(tokenizer, checkpoint, manifest, Path(out), options).run(rank)
 
 

@@ -9,7 +9,7 @@ from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
-from vqw2v_plugin.features.network import QuantizedFeatures
+from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.modules.kernels import clip_layers
 from vqw2v_plugin.modules.kernels.clip_layers import Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
@@ -149,7 +149,7 @@ def test_a_quantizer_made_from_ours_gives_its_own_codes_everywhere(
     decoded = network.quantizer.decode(codes[None])[0]
     assert torch.equal(PieceEncoder(network.encoder, torch.float32).codes(clip, network.quantizer), codes)
     assert torch.equal(Tokenizer(Loaded(network, 16_000, False)).encode(clip, 16_000), codes)
-    assert torch.equal(QuantizedFeatures(Loaded(network, 16_000, False))(clip), decoded)
+    assert torch.equal(QuantizedFeatures(NetworkCoder(Loaded(network, 16_000, False)))(clip), decoded)
 
 
 def test_a_projection_needs_no_norm(tiny: Tiny, small_pieces: None) -> None:

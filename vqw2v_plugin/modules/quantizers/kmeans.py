@@ -83,15 +83,8 @@ class KmeansQuantizer(Quantizer):
         return projected.transpose(1, 2)
 
     def nearest(self, projected: Tensor) -> Tensor:  # [B, T, G·D] → [B, T, G]
-        """argmin ‖z − e‖² as argmin ‖e‖² − 2 z·e: one matrix product a group, nothing of size V × D."""
-        wide = projected.dtype if projected.dtype == torch.float64 else torch.float32
-        with torch.no_grad(), torch.autocast(projected.device.type, enabled=False):
-            entries = self.codebook.table.to(wide)  # [G or 1, V, D]
-            z = projected.to(wide).reshape(-1, self.num_groups, entries.size(-1))  # [B·T, G, D]
-            norms = entries.square().sum(-1)  # [G or 1, V]
-            products = torch.matmul(z.transpose(0, 1), entries.transpose(1, 2))  # [G, B·T, V]
-            codes = (norms.unsqueeze(1) - 2 * products).argmin(-1)  # [G, B·T]
-        return codes.transpose(0, 1).reshape(*projected.shape[:2], self.num_groups)
+        z = projected.reshape(-1, self.num_groups, self.codebook.entry_dim)  # [B·T, G, D]
+        return nearest_entries(z, self.codebook.table).reshape(*projected.shape[:2], self.num_groups)
 
     def encode(self, z: Tensor) -> Tensor:
         return self.nearest(self.project(z))
@@ -126,6 +119,17 @@ class KmeansQuantizer(Quantizer):
             self.upkeep.add(frames, codes.flatten(0, 1), self.codebook)
         x = straight_through(projected, chosen.detach().type_as(projected))
         return Quantized(x, codes, loss, CodeStats(code_counts(codes, self.num_codes)))
+
+
+def nearest_entries(z: Tensor, entries: Tensor) -> Tensor:  # [N, G, D], [G or 1, V, D] → [N, G]
+    """argmin ‖z − e‖² as argmin ‖e‖² − 2 z·e: one matrix product a group, nothing of size V × D."""
+    wide = z.dtype if z.dtype == torch.float64 else torch.float32
+    with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+        entries = entries.to(wide)
+        norms = entries.square().sum(-1)  # [G or 1, V]
+        products = torch.matmul(z.to(wide).transpose(0, 1), entries.transpose(1, 2))  # [G, N, V]
+        codes = (norms.unsqueeze(1) - 2 * products).argmin(-1)  # [G, N]
+    return codes.transpose(0, 1)
 
 
 _STEP = 0.5  # how far from its cell's mean a moved code starts, in the cell's standard deviations
