@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manifest": ("manifest", "list the audio of a folder or a corpus in manifests, with splits"),
     "discretize": ("discretize", "turn a manifest's audio into tokens that fairseq-train reads"),
     "features": ("features", "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"),
+    "cluster": ("cluster", "find k-means clusters of any layer's frames: a tokenizer like any other"),
     "labels": ("labels", "make label files and a dictionary from transcripts"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..analysis.phone_codes import Codes
-    from ..checkpoints.wav2vec import Loaded
+    from ..checkpoints.kinds import Restored
     from ..tokenizer import Tokenizer
 
 HELP = "show how a checkpoint's codes are used"
@@ -36,26 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import dataclasses
-
-    import torch
+    from pathlib import Path
 
     from ..analysis.code_sources import encode_each
-    from ..checkpoints.wav2vec import build_network, load_network
+    from ..checkpoints.clusters import KIND as CLUSTERS
+    from ..checkpoints.format import load_one_of
+    from ..checkpoints.wav2vec import KIND as WAV2VEC
     from ..common.words import sentence
     from ..corpora.manifest import Manifest
+    from ..features.clusters import coder_of
     from ..tokenizer import Tokenizer
 
-    trained = load_network(args.checkpoint)
-    rows = {"trained": Tokenizer(trained)}
+    trained = load_one_of(Path(args.checkpoint), (WAV2VEC, CLUSTERS))
+    rows = {"trained": Tokenizer(coder_of(trained))}
     print(f"{args.checkpoint}: {_health(trained)}")
     if args.manifest is None:
         return 0
     manifest = Manifest(args.manifest)
     if args.untrained:
-        torch.manual_seed(args.seed)
-        fresh = build_network(dataclasses.asdict(trained.network.config)).eval()
-        rows["untrained"] = Tokenizer(dataclasses.replace(trained, network=fresh))
+        rows["untrained"] = Tokenizer(coder_of(_untrained(trained, args.seed)))
     print(f"{args.manifest}: {len(manifest)} utterances")
     utterances = [manifest[i] for i in range(len(manifest))]
     for name, tokenizer in rows.items():
@@ -68,9 +67,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _health(model: Loaded) -> str:
+def _untrained(trained: Restored[Any], seed: int) -> Restored[Any]:
+    """The same network with weights that are drawn."""
+    import dataclasses
+
+    import torch
+
+    from ..checkpoints.wav2vec import KIND
+
+    if trained.header.model != KIND.model:
+        raise ValueError(
+            "`--untrained` wants a network of codes, and clusters are found without one: leave it out, or "
+            "make clusters of an untrained network's layer"
+        )
+    torch.manual_seed(seed)
+    return dataclasses.replace(trained, network=KIND.build(trained.header).eval())
+
+
+def _health(trained: Restored[Any]) -> str:
     """How the training's last updates used the codes, as the checkpoint tells."""
-    health = model.network.health
+    health = getattr(trained.network, "health", None)
+    if health is None:
+        return trained.summary
     if not health.window.any():
         return "keeps no counts of how training used its codes"
     num_codes = health.window.size(1)

@@ -6,6 +6,7 @@ Shapes: S samples, T frames, D features, G groups.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,15 +75,15 @@ def load_coder(
 
 
 def coder_of(
-    restored: Restored[nn.Module],
+    restored: Restored[Any],
     dtype: str | torch.dtype = "fp32",
     memory: int = MEMORY,
     wanted: str = "codes",
     remedy: str = "",
 ) -> Coder:
     if isinstance(restored.network, ClusterNetwork):
-        return ClusterCoder(restored, dtype, memory)  # type: ignore[arg-type]
-    return NetworkCoder(loaded_of(restored), dtype, memory, wanted, remedy)  # type: ignore[arg-type]
+        return ClusterCoder(restored, dtype, memory)
+    return NetworkCoder(loaded_of(restored), dtype, memory, wanted, remedy)
 
 
 class FileParts(Parts):
@@ -116,10 +117,10 @@ class HeldParts(Parts):
         return coder_of(part, self._options.dtype, self._options.memory, wanted, remedy)
 
     def bert(self) -> Bert:
-        network: Bert = self._part("bert", "vq_bert").network  # type: ignore[assignment]
+        network: Bert = self._part("bert", "vq_bert").network
         return network
 
-    def _part(self, name: str, *models: str) -> Restored[nn.Module]:
+    def _part(self, name: str, *models: str) -> Restored[Any]:
         found = self._network.part(name)
         if found is None or found.header.model not in models:
             holds = "no such part" if found is None else f"a {found.header.model}"

@@ -45,9 +45,11 @@ class Coder(ABC):
         """For what follows the codes."""
         return precision(like.device, self.dtype, self.learns)
 
+    @abstractmethod
     def refresh(self) -> None:
         """The weights, or their device, are others now."""
 
+    @abstractmethod
     def allow(self, memory: int) -> None:
         """Bytes of one layer's outputs: beyond it they are computed twice."""
 

@@ -44,9 +44,7 @@ class Clusters(nn.Module):
         wide = dim * (1 + config.deltas)
         if wide % config.groups:
             made_of = f" ({dim} and their deltas)" if config.deltas else ""
-            raise ValueError(
-                f"{wide} features{made_of} must be divisible by `groups` ({config.groups}); take another number"
-            )
+            raise ValueError(f"{wide} features{made_of} must be divisible by `groups` ({config.groups})")
         self.config, self.dim, self.out_dim = config, dim, wide
         self.num_groups, self.num_codes = config.groups, config.codes
         self.entries = nn.Parameter(
@@ -72,7 +70,7 @@ class Clusters(nn.Module):
 
     def nearest(self, x: Tensor) -> Tensor:  # [N, D] → [N, G]
         """Of frames that are scaled; of two as near the first."""
-        return nearest_entries(x.unflatten(1, (self.num_groups, -1)), self.entries)
+        return nearest_entries(x.reshape(len(x), self.num_groups, self.entries.size(-1)), self.entries)
 
     def encode(self, x: Tensor) -> Tensor:  # [T, F] → [T, G]
         return self.nearest(self.scaled(self.prepare(x)))

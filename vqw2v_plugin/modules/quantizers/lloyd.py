@@ -30,7 +30,7 @@ class Cells:
 
     def __add__(self, other: Cells) -> Cells:
         distances = torch.cat([self.far_distance, other.far_distance], 1)
-        kept, order = distances.sort(1, descending=True, stable=True)
+        kept, order = distances.sort(dim=1, descending=True, stable=True)
         size = self.counts.size(1)
         order = order[:, :size].unsqueeze(-1).expand(-1, -1, self.far.size(-1))
         return Cells(
@@ -55,7 +55,7 @@ class Cells:
 def cells_of(x: Tensor, entries: Tensor) -> Cells:  # [N, D], [G, V, E]
     """Of a batch of frames."""
     groups, num_codes, dim = entries.shape
-    x = x.unflatten(1, (groups, dim))  # [N, G, E]
+    x = x.reshape(len(x), groups, dim)  # [N, G, E]
     codes = nearest_entries(x, entries)  # [N, G]
     rows = codes + torch.arange(groups) * num_codes
     distances = (x - entries.flatten(0, 1)[rows]).square().sum(-1)  # [N, G]
@@ -80,7 +80,7 @@ def cells_of(x: Tensor, entries: Tensor) -> Cells:  # [N, D], [G, V, E]
 def first_centres(sample: Tensor, groups: int, num_codes: int, seed: int) -> Tensor:  # [N, D] → [G, V, E]
     """The best of some starts, each after some passes over the sample; the groups are independent."""
     found = []
-    for group, frames in enumerate(sample.unflatten(1, (groups, -1)).unbind(1)):
+    for group, frames in enumerate(sample.chunk(groups, 1)):
         tries = []
         for attempt in range(_STARTS):
             generator = torch.Generator().manual_seed(seed + 1_000_003 * attempt + 7919 * group)
@@ -93,7 +93,7 @@ def first_centres(sample: Tensor, groups: int, num_codes: int, seed: int) -> Ten
 
 
 def plus_plus(frames: Tensor, num_codes: int, generator: torch.Generator) -> Tensor:  # [N, E] → [V, E]
-    """k-means++ (Arthur and Vassilvitskii, 2007): each centre is the best of some frames drawn by distance."""
+    """k-means++ (Arthur and Vassilvitskii, 2007): each centre is the best of a few draws."""
     trials = 2 + int(math.log(num_codes))
     first = int(torch.randint(len(frames), (1,), generator=generator))
     chosen = [first]

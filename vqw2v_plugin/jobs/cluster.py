@@ -1,0 +1,275 @@
+"""wav → features ──clusters──▶ tokens for a corpus: what `vqw2v cluster` does.
+
+Frames are drawn from the manifest's audio into shards, and centres are found in passes over these, a batch in
+memory at a time. A run that was killed goes on at the shard or the pass where it was, and its centres depend
+neither on that nor on the number of workers. Shapes: N frames, D features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..checkpoints.clusters import KIND, PARTS, ClusterNetwork, ClusterSettings, cluster_network
+from ..checkpoints.files import CONFIG_NAME, CheckpointError
+from ..checkpoints.format import load_one_of, read_checkpoint, write_exported
+from ..checkpoints.kinds import KINDS, Audio, Header, Restored
+from ..common.files import write_whole
+from ..common.locks import Rank, check_folder, claimed
+from ..common.progress import Progress
+from ..corpora.manifest import Manifest, Utterance
+from ..features.base import FeatureOptions, Features
+from ..modules.quantizers.clusters import Clusters, ClustersConfig
+from ..modules.quantizers.lloyd import Cells, cells_of, first_centres, total
+from ..stores.shards import ShardFolder, plan
+from .shard_run import Work, complete, in_order, make_shards
+from .split_job import JobOptions, Refused, one_thread, shard_samples
+
+_BATCH = 1 << 14  # frames
+_SAMPLE = 20_000  # frames at least that the first centres are drawn from
+_A_CODE = 64  # frames of the sample for each code
+_ENOUGH = 1e-4  # of the distance: a pass that gains less is the last
+
+
+@dataclass(frozen=True)
+class ClusterOptions(JobOptions):
+    """What may be asked for beside the layer, the manifest and the folder."""
+
+    frames: int = 500_000  # that are drawn at most
+    passes: int = 100  # over them at most
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class ClusterOutcome:
+    """How a run ended; `found` is what was made, or was there."""
+
+    state: str  # published, or there (since before)
+    found: Restored[ClusterNetwork]
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Centres after some passes."""
+
+    entries: Tensor  # [G, V, E]
+    passes: int = 0
+    distance: float = float("inf")  # of a frame from its centres, squared, the mean; before the last pass
+    done: bool = False
+
+
+class ClusterJob:
+    """One set of centres, of one manifest."""
+
+    def __init__(
+        self,
+        features: Features,
+        asked: FeatureOptions,
+        config: ClustersConfig,
+        manifest: Manifest,
+        out: Path,
+        options: ClusterOptions,
+    ) -> None:
+        self.features, self.asked, self.manifest, self.out, self.options = (
+            features,
+            asked,
+            manifest,
+            out,
+            options,
+        )
+        self.clusters = Clusters(features.dim, config)
+        self.shards = ShardFolder(out / ".frames", np.float32, self.clusters.out_dim, gathers=False)
+        minutes = shard_samples(manifest, options.shard_minutes, features.sample_rate)
+        self.spans = plan(manifest.sizes, minutes)
+        wanted = sum(features.frames(self._samples(size)) for size in manifest.sizes.tolist())
+        self._share = min(1.0, options.frames / max(1, wanted))
+        prepare = one_thread if features.device.type == "cpu" else lambda: None
+        self._work = Work(self.draw, options.workers, prepare)
+        self.made_from = {
+            "manifest": Path(manifest.path).name,
+            "manifest_sha256": manifest.digest,
+            "features": {k: v for k, v in features.spec.to_json().items() if k != "device"},
+            "frames": options.frames,
+            "passes": options.passes,
+            "seed": options.seed,
+        }
+
+    def run(self) -> ClusterOutcome:
+        """Makes what is missing."""
+        check_folder(self.out)
+        if not len(self.manifest):
+            raise ValueError(f"{self.manifest.path}: has no utterances, expected at least one; make it anew")
+        with claimed(self.out, Rank()):
+            if self.options.refresh:
+                self.shards.remove()
+            elif (there := self._published()) is not None:
+                self.shards.remove()  # what a killed removal left
+                return ClusterOutcome("there", there)
+            self.shards.open({**self.made_from, "clusters": dataclasses.asdict(self.clusters.config)})
+            make_shards(self.manifest, self.shards, self.spans, self._work, Rank())
+            if not complete(self.shards, self.spans):
+                raise ValueError(f"{self.out}: shards are missing; run the same command again")
+            refused = self._refused()
+            if refused and self.options.strict:
+                raise ValueError(
+                    f"{len(refused)} of {len(self.manifest)} utterances of {self.manifest.path} gave nothing, "
+                    f"and `--strict` wants all of them: {refused[0].reason}; mend them and run this again"
+                )
+            found = self._fit()
+            write_exported(self.out, found.header, found.weights, force=True)
+            self.shards.remove()
+        return ClusterOutcome("published", found, tuple(refused))
+
+    def draw(self, utterance: Utterance) -> npt.NDArray[np.float32]:  # [n, D]
+        """An utterance's frames, prepared, those that its name and the seed draw."""
+        frames = self.clusters.prepare(self.features.of(utterance).cpu())
+        seed = [self.options.seed, zlib.crc32(utterance.utt.encode("utf-8", "surrogateescape"))]
+        kept = np.random.default_rng(seed).random(len(frames)) < self._share
+        rows: npt.NDArray[np.float32] = frames.numpy()[kept]
+        return rows
+
+    def _samples(self, size: int) -> int:
+        rates = self.manifest.rates
+        rate = self.features.sample_rate if rates is None or not len(rates) else int(rates[0])
+        return size * self.features.sample_rate // rate
+
+    def _published(self) -> Restored[ClusterNetwork] | None:
+        """What lies in the folder, if it was made of the same."""
+        if not (self.out / CONFIG_NAME).exists():
+            return None
+        there: Restored[ClusterNetwork] = load_one_of(self.out, (KIND,))
+        before, now = {**there.header.made_from}, {**self.made_from}
+        same = all(before.get(name) == value for name, value in now.items())
+        if not same or there.network.settings.clusters != self.clusters.config:
+            raise CheckpointError(
+                f"{self.out} holds clusters that were made of something else ({KIND.summary(there)}); name "
+                f"another folder, or say --refresh to replace them"
+            )
+        return there
+
+    def _refused(self) -> list[Refused]:
+        found = []
+        for span in self.spans:
+            for i, reason in sorted(self.shards.whole(span.index).failed.items()):
+                utterance = self.manifest[span.first + i]
+                found.append(Refused(utterance.utt, utterance.path, reason))
+        return found
+
+    def _rows(self) -> list[npt.NDArray[np.float32]]:
+        """The frames of each shard, mapped."""
+        found = [self.shards.rows(span.index, self.shards.whole(span.index)) for span in self.spans]
+        found = [rows for rows in found if len(rows)]
+        held, wanted = sum(map(len, found)), self.clusters.num_codes
+        if held < wanted:
+            raise ValueError(
+                f"{self.manifest.path}: {held:,} frames were drawn, expected at least as many as centres "
+                f"({wanted:,}); take a larger corpus, a larger `--frames` or fewer `--codes`"
+            )
+        return found
+
+    def _fit(self) -> Restored[ClusterNetwork]:
+        rows, clusters = self._rows(), self.clusters
+        one_thread()
+        if clusters.config.standardize == "corpus":
+            clusters.mean, clusters.scale = _moments(rows)
+        state = self.shards.folder / "centres"
+        fit = _read(state) or self._begin(rows)
+        with Progress("passes", self.options.passes) as progress:
+            progress.advance(fit.passes)
+            while not fit.done:
+                fit = self._pass(rows, fit)
+                write_whole(state, _written(fit))
+                progress.advance()
+                progress.note = f"distance {fit.distance:.4g}"
+        clusters.entries.data.copy_(fit.entries)
+        return self._restored(fit, sum(map(len, rows)))
+
+    def _begin(self, rows: list[npt.NDArray[np.float32]]) -> _Fit:
+        """Centres of a sample of the frames."""
+        config = self.clusters.config
+        size = max(_SAMPLE, _A_CODE * config.codes)
+        counts = np.cumsum([len(part) for part in rows])
+        rng = np.random.default_rng(self.options.seed)
+        drawn = np.sort(rng.choice(counts[-1], min(size, int(counts[-1])), replace=False))
+        shards = np.searchsorted(counts, drawn, side="right")
+        parts = [rows[i][drawn[shards == i] - (counts[i] - len(rows[i]))] for i in np.unique(shards)]
+        sample = self.clusters.scaled(torch.from_numpy(np.concatenate(parts)))
+        return _Fit(first_centres(sample, config.groups, config.codes, self.options.seed))
+
+    def _pass(self, rows: list[npt.NDArray[np.float32]], fit: _Fit) -> _Fit:
+        """Each frame to its nearest centre, each centre to the mean of its frames."""
+
+        def cells(batch: npt.NDArray[np.float32]) -> Cells:
+            return cells_of(self.clusters.scaled(torch.from_numpy(np.array(batch))), fit.entries)
+
+        found = total(in_order(cells, _batches(rows), Work(self.draw, self.options.workers, one_thread)))
+        distance = float(found.distance.sum()) / sum(map(len, rows))
+        enough = distance >= fit.distance * (1 - _ENOUGH)
+        passes = fit.passes + 1
+        return _Fit(found.centres, passes, distance, enough or passes >= self.options.passes)
+
+    def _restored(self, fit: _Fit, frames: int) -> Restored[ClusterNetwork]:
+        asked, features = self.asked, self.features
+        parts: dict[str, Restored[Any]] = {}
+        for name in PARTS:
+            if (path := getattr(asked, name)) is not None:
+                header, weights = read_checkpoint(Path(path))
+                parts[name] = KINDS[header.model].restore(header, weights, path)
+        settings = ClusterSettings(
+            str(features.spec.layer),
+            self.clusters.dim,
+            self.clusters.config,
+            features.spec.bands or asked.bands,
+            bool(features.spec.run_length),
+        )
+        network = cluster_network(settings, self.clusters, parts)
+        audio = Audio(features.sample_rate, bool(features.spec.normalize))
+        made_from = {
+            **self.made_from,
+            "frames_drawn": frames,
+            "passes_made": fit.passes,
+            "distance": fit.distance,
+        }
+        header = Header(KIND.model, KIND.settings(network), audio, made_from=made_from)
+        return Restored(header, network.eval())
+
+
+def _batches(rows: list[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+    for part in rows:
+        for start in range(0, len(part), _BATCH):
+            yield part[start : start + _BATCH]
+
+
+def _moments(rows: list[npt.NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each feature over all frames."""
+    count = sum(map(len, rows))
+    mean = sum(batch.sum(0, dtype=np.float64) for batch in _batches(rows)) / count
+    squares = sum(np.square(batch - mean).sum(0) for batch in _batches(rows)) / count
+    deviation = np.sqrt(np.maximum(squares, 1e-10))
+    return torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(deviation))
+
+
+def _written(fit: _Fit) -> bytes:
+    held = io.BytesIO()
+    np.savez(held, entries=fit.entries.numpy(), rest=np.array([fit.passes, fit.distance, fit.done]))
+    return held.getvalue()
+
+
+def _read(path: Path) -> _Fit | None:
+    """Where a killed run was."""
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as held:
+        passes, distance, done = held["rest"].tolist()
+        return _Fit(torch.from_numpy(held["entries"]), int(passes), distance, bool(done))
