@@ -123,7 +123,7 @@ class ClusterJob:
             refused = self._refused()
             if refused and self.options.strict:
                 raise ValueError(
-                    f"{len(refused)} of {len(self.manifest)} utterances of {self.manifest.path} gave nothing, "
+                    f"{len(refused)} of {len(self.manifest)} utterances of {self.manifest.path} gave nothing "
                     f"and `--strict` wants all of them: {refused[0].reason}; mend them and run this again"
                 )
             found = self._fit()
@@ -184,12 +184,13 @@ class ClusterJob:
         if clusters.config.standardize == "corpus":
             clusters.mean, clusters.scale = _moments(rows)
         state = self.shards.folder / "centres"
-        fit = _read(state) or self._begin(rows)
+        frames = [self.shards.whole(span.index).checksum for span in self.spans]
+        fit = _read(state, frames) or self._begin(rows)
         with Progress("passes", self.options.passes) as progress:
             progress.advance(fit.passes)
             while not fit.done:
                 fit = self._pass(rows, fit)
-                write_whole(state, _written(fit))
+                write_whole(state, _written(fit, frames))
                 progress.advance()
                 progress.note = f"distance {fit.distance:.4g}"
         clusters.entries.data.copy_(fit.entries)
@@ -260,16 +261,20 @@ def _moments(rows: list[npt.NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(deviation))
 
 
-def _written(fit: _Fit) -> bytes:
+def _written(fit: _Fit, frames: list[int]) -> bytes:
+    """`frames` are the shards' checksums: centres of other frames are not gone on with."""
     held = io.BytesIO()
-    np.savez(held, entries=fit.entries.numpy(), rest=np.array([fit.passes, fit.distance, fit.done]))
+    rest = np.array([fit.passes, fit.distance, fit.done])
+    np.savez(held, entries=fit.entries.numpy(), rest=rest, frames=np.array(frames, dtype=np.int64))
     return held.getvalue()
 
 
-def _read(path: Path) -> _Fit | None:
+def _read(path: Path, frames: list[int]) -> _Fit | None:
     """Where a killed run was."""
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as held:
+        if held["frames"].tolist() != frames:
+            return None
         passes, distance, done = held["rest"].tolist()
         return _Fit(torch.from_numpy(held["entries"]), int(passes), distance, bool(done))
