@@ -105,6 +105,17 @@ class Tokenizer:
         clip = source if isinstance(source, Clip) else Clip(str(source), samples, start, rate)
         return self._encode_clip(read_audio(clip, self.sample_rate), self.sample_rate, clip.path)
 
+    @property
+    def layer(self) -> str:
+        """Whose frames get codes, as `load_features` calls it."""
+        return self.coder.layer
+
+    def features_of(self, source: Clip) -> Tensor:
+        """The frames [T, D] of a clip that get codes, as they are compared with what codes stand for."""
+        wav = read_audio(source, self.sample_rate)
+        need_a_frame(len(wav), self.sample_rate, self.geometry, source.path)
+        return self.coder.quantizes(torch.from_numpy(wav).to(self.device))
+
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:  # [T, G] → [T, C], [B, T, G] → [B, T, C]
         """The quantized vectors that the codes stand for, on the tokenizer's device in fp32."""

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from vqw2v_plugin import Tokenizer
+from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.phone_codes import code_usage
+from vqw2v_plugin.audio.augment import CHANGES
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 Usage = Callable[..., str]
@@ -50,7 +52,7 @@ def blocks(shown: str) -> dict[str, list[str]]:
     """The lines under `trained:` and `untrained:`."""
     found: dict[str, list[str]] = {}
     for line in shown.splitlines():
-        if name := re.match(r"(\w+): [\d,]+ frames", line):
+        if name := re.match(r"([\w -]+): [\d,]+ frames", line):
             found[name[1]] = []
         if found:
             found[list(found)[-1]].append(line)
@@ -94,10 +96,14 @@ def test_fresh_weights_of_a_seed_stand_beside_the_trained_ones(usage: Usage) -> 
 def test_phones_are_told_where_their_times_are_known(usage: Usage) -> None:
     shown = usage("--phones", "some.ctm", "--untrained")
     for lines in blocks(shown).values():
-        told = re.match(
-            r"  phones: the code tells (\S+) of (\S+) bits about the phone \(\d+%; 2 ph", lines[-1]
+        told = re.search(
+            r"  phones: the code tells (\S+) of (\S+) bits about the phone \((\S+)%, 95 % of draws of 3 utter"
+            r"ances: (\S+)% to (\S+)%; 2 ph",
+            "\n".join(lines),
         )
-        assert told is not None and 0.9 < float(told[2]) <= 1 and float(told[1]) < float(told[2])
+        assert told is not None and float(told[4]) <= float(told[5])
+        assert float(told[3]) == pytest.approx(100 * float(told[1]) / float(told[2]), abs=1)
+        assert 0.9 < float(told[2]) <= 1 and float(told[1]) < float(told[2])
     assert "has times for none of the manifest's utterances" in usage("--phones", "other.ctm", code=2)
 
 
@@ -109,3 +115,50 @@ def test_audio_that_cannot_be_read_is_named_and_the_rest_counted(usage: Usage, t
     for name in ("u0.wav", "u2.wav"):
         (tmp_path / name).unlink()
     assert "none of its 3 utterances gave a code" in usage(code=2)
+
+
+def test_clusters_of_mfcc_stand_beside_with_as_many_codes(usage: Usage) -> None:
+    found = blocks(usage("--mfcc", "--phones", "some.ctm"))
+    assert list(found) == ["trained", "MFCC k-means"]
+    assert "2 groups of 8 codes" in found["MFCC k-means"][0]
+    assert "of 36 dimensions of mfcc:12 are filled" in found["MFCC k-means"][-1]
+    assert found == blocks(usage("--mfcc", "--phones", "some.ctm"))
+    assert (
+        found["MFCC k-means"]
+        != blocks(usage("--mfcc", "--phones", "some.ctm", "--seed", "2"))["MFCC k-means"]
+    )
+
+
+def test_the_rank_is_that_of_what_is_quantized(usage: Usage, network: VqWav2Vec, tmp_path: Path) -> None:
+    told = re.search(r"rank: (\S+) of 16 dimensions of z are filled", usage())
+    features = load_features("z", str(tmp_path / "ours.pt"))
+    z = torch.cat([features.of(tmp_path / f"u{i}.wav") for i in range(3)])
+    values = torch.linalg.svdvals(z - z.mean(0))
+    shares = values / values.sum()
+    assert told is not None and float(told[1]) == pytest.approx(
+        float(torch.exp(-(shares * shares.log()).sum())), abs=0.06
+    )
+
+
+def test_voices_are_probed_where_speakers_are_named(usage: Usage, tmp_path: Path) -> None:
+    assert "  voices: " not in usage()
+    manifest = tmp_path / "some.tsv"
+    rows = [Manifest(manifest)[i % 3] for i in range(6)]
+    named = [
+        {"path": row.path, "samples": 8_000, "utt": f"v{i}", "speaker": "ab"[i % 2]}
+        for i, row in enumerate(rows)
+    ]
+    write_manifest(manifest, tmp_path, named, ("path", "samples", "utt", "speaker"))
+    assert re.search(r"voices: \S+% of 2 clips .* \(of 2; chance 50.0%\)", usage())
+
+
+def test_how_many_tokens_change_is_counted_for_each_change(usage: Usage) -> None:
+    assert "tokens that change" not in usage()
+    told = re.search(r"tokens that change, in 2 clips, of those before: (.*)", usage("--robust", "2"))
+    assert told is not None
+    shares = dict(part.rsplit(" ", 1) for part in told[1].split(", "))
+    assert list(shares) == list(CHANGES) and 0 < int(shares["noise 20 dB"][:-1]) < int(
+        shares["noise 10 dB"][:-1]
+    )
+    assert "in 3 clips" in usage("--robust", "99")
+    assert "--robust" in usage("--robust", "-1", code=2)

@@ -53,6 +53,10 @@ class ClusterCoder(Coder):
     def codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
         return self.clusters.encode(self.features(wav))
 
+    @torch.no_grad()
+    def quantizes(self, wav: Tensor) -> Tensor:
+        return self.clusters.scaled(self.clusters.prepare(self.features(wav)))
+
     def vectors(self, codes: Tensor) -> Tensor:
         return self.clusters.decode(codes)
 

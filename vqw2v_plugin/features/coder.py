@@ -29,6 +29,7 @@ class Coder(ABC):
     num_groups: int
     num_codes: int  # in each group
     out_dim: int  # C of what codes stand for
+    layer: str  # that is quantized
     module: nn.Module  # all that moves to a device
     dtype: torch.dtype  # fp32, or bf16 for products
     learns: bool = False  # what follows the codes
@@ -53,6 +54,10 @@ class Coder(ABC):
     def allow(self, memory: int) -> None:
         """Bytes of one layer's outputs: beyond it they are computed twice."""
 
+    @abstractmethod
+    def quantizes(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        """The features whose frames get codes, without gradient."""
+
     @torch.no_grad()
     def quantized(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         return self.vectors(self.codes(wav)[None])[0]
@@ -76,12 +81,18 @@ class NetworkCoder(Coder):
         self.geometry, self.out_dim = loaded.network.encoder.geometry, self.quantizer.out_dim
         self.num_groups, self.num_codes = self.quantizer.num_groups, self.quantizer.num_codes
         self.dtype = self.clips.dtype
+        self.layer = "c" if loaded.network.quantize_context else "z"
 
     def codes(self, wav: Tensor) -> Tensor:
         return self.clips.codes(wav)
 
     def vectors(self, codes: Tensor) -> Tensor:
         return self.quantizer.decode(codes)
+
+    @torch.no_grad()
+    def quantizes(self, wav: Tensor) -> Tensor:
+        z = self.clips.z(wav)
+        return self.clips.context(z) if self.layer == "c" else z
 
     def refresh(self) -> None:
         self.clips.refresh()

@@ -1,0 +1,79 @@
+"""What is said of codes: how sure, of whose voice, how steady, in how many dimensions."""
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.analysis.code_quality import (
+    effective_rank,
+    probe_voices,
+    share_over_speakers,
+    unit_edits,
+)
+
+
+def column(*codes: int) -> np.ndarray:
+    return np.array(codes)[:, None]
+
+
+def test_speakers_that_say_the_same_leave_no_doubt_and_others_much() -> None:
+    """Two phones; of six speakers each code is the phone, or of three of them it never is."""
+    ids, phones = np.tile([0, 1], 300), ["a", "b"] * 300
+    speakers = [str(i) for i in range(6) for _ in range(100)]
+    sure = share_over_speakers(ids, phones, speakers)
+    assert sure is not None and sure.speakers == 6 and sure.low > 0.99 and sure.high <= 1.0
+    rng = np.random.default_rng(0)
+    ids[300:] = rng.integers(2, size=300)
+    unsure = share_over_speakers(ids, phones, speakers)
+    assert unsure is not None and unsure.low < 0.2 and unsure.high > 0.4
+    assert unsure == share_over_speakers(ids, phones, speakers)
+    assert unsure != share_over_speakers(ids, phones, speakers, seed=1)
+
+
+def test_of_two_speakers_nothing_can_be_drawn() -> None:
+    assert share_over_speakers(np.array([0, 1]), ["a", "b"], ["x", "y"]) is None
+
+
+def test_a_voice_is_known_by_the_codes_that_it_uses() -> None:
+    codes, speakers = {}, {}
+    for speaker in range(4):
+        for clip in range(6):
+            utt = f"{speaker}-{clip}"
+            codes[utt] = np.random.default_rng([speaker, clip]).integers(5, size=(80, 2)) + 5 * speaker
+            speakers[utt] = str(speaker)
+    probe = probe_voices(codes, speakers)
+    assert probe is not None
+    assert (probe.accuracy, probe.chance, probe.clips, probe.speakers) == (1.0, 0.25, 12, 4)
+    same = {utt: np.random.default_rng(i).integers(5, size=(80, 2)) for i, utt in enumerate(codes)}
+    nothing = probe_voices(same, speakers)
+    assert nothing is not None and nothing.accuracy < 0.7
+
+
+def test_the_probe_is_asked_about_clips_that_it_has_not_heard() -> None:
+    """Each clip has a code of its own: who remembers the clips would be right each time."""
+    codes = {f"{s}{c}": column(*[10 * s + c] * 9) for s in range(3) for c in range(4)}
+    probe = probe_voices(codes, {utt: utt[0] for utt in codes})
+    assert probe is not None and probe.accuracy == pytest.approx(probe.chance)
+
+
+def test_speakers_of_a_single_clip_cannot_be_asked_about() -> None:
+    assert probe_voices({"a": column(1), "b": column(2)}, {"a": "x", "b": "y"}) is None
+    assert probe_voices({"a": column(1), "b": column(2)}, {}) is None
+
+
+def test_edits_are_counted_over_runs() -> None:
+    assert unit_edits(column(1, 1, 2, 3, 3), column(1, 2, 2, 2, 3)) == 0
+    assert unit_edits(column(1, 2, 3, 4), column(1, 9, 3)) == pytest.approx(2 / 4)
+    assert unit_edits(column(1), column(2, 3)) == 2
+    pairs = np.array([[1, 1], [1, 2]]), np.array([[1, 1], [1, 1]])
+    assert unit_edits(*pairs) == pytest.approx(1 / 2)
+
+
+def test_rank_is_the_number_of_directions_that_vary_alike() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20_000, 3)) @ np.linalg.qr(rng.standard_normal((8, 3)))[0].T + 7.0
+    assert effective_rank(x.astype(np.float32)) == pytest.approx(3, abs=0.02)
+    assert effective_rank(np.ones((5, 4), np.float32)) == 0
+    lopsided = rng.standard_normal((20_000, 2)) * [1.0, 0.1]
+    shares = np.array([1, 0.1]) / 1.1
+    expected = np.exp(-(shares * np.log(shares)).sum())
+    assert effective_rank(lopsided.astype(np.float32)) == pytest.approx(expected, rel=0.01)

@@ -1,0 +1,91 @@
+"""Changed samples say the same: noise as asked, another pitch as long, another tempo as high."""
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.audio.augment import CHANGES, add_noise, add_reverb, change_pitch, change_tempo
+
+RATE = 16_000
+
+
+def tone(hertz: float = 220.0, seconds: float = 2.0) -> np.ndarray:
+    return np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE).astype(np.float32)
+
+
+def pitch_of(wav: np.ndarray) -> float:
+    """Hz of the strongest frequency, to half a hertz."""
+    size = 2 * RATE
+    return float(np.abs(np.fft.rfft(wav * np.hanning(len(wav)), size)).argmax()) * RATE / size
+
+
+def clicks() -> np.ndarray:
+    """Four, half a second apart."""
+    wav = np.zeros(2 * RATE, dtype=np.float32)
+    for at in (4_000, 12_000, 20_000, 28_000):
+        wav[at : at + 40] = 1.0
+    return wav
+
+
+@pytest.mark.parametrize("decibels", [20.0, 0.0])
+def test_noise_lies_as_far_below_as_asked(decibels: float) -> None:
+    wav = tone()
+    noise = add_noise(wav, np.random.default_rng(0), decibels) - wav
+    assert 10 * np.log10(np.mean(wav**2) / np.mean(noise**2)) == pytest.approx(decibels, abs=0.2)
+    assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.03  # white
+
+
+def test_an_echo_fades_by_60_decibels_and_what_was_first_stays_first() -> None:
+    wav = np.zeros(RATE, dtype=np.float32)
+    wav[1_000] = 1.0
+    heard = add_reverb(wav, np.random.default_rng(0), RATE, 0.4)
+    assert len(heard) == len(wav) and np.abs(heard[:1_000]).max() < 1e-6 and heard.argmax() == 1_000
+    early, late = (np.square(heard[at : at + 800]).mean() for at in (1_100, 1_100 + 3_200))
+    assert 10 * np.log10(early / late) == pytest.approx(30, abs=2)  # half of the time
+    assert np.abs(heard[1_000 + 6_400 :]).max() < 1e-6
+    assert np.square(heard).sum() == pytest.approx(1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.9, 1.1, 1.3])
+def test_tempo_changes_the_length_alone(factor: float) -> None:
+    wav = tone()
+    found = change_tempo(wav, RATE, factor)
+    assert len(found) == round(len(wav) / factor)
+    assert pitch_of(found) == pytest.approx(220, abs=0.6)
+    assert found[800:-800].std() == pytest.approx(wav.std(), rel=0.02)
+
+
+def test_what_is_said_comes_that_much_earlier() -> None:
+    found = change_tempo(clicks(), RATE, 1.25)
+    heard = np.flatnonzero(found > 0.5)
+    groups = np.split(heard, np.flatnonzero(np.diff(heard) > 800) + 1)
+    assert [round(float(group.mean()) / 100) for group in groups] == pytest.approx([32, 96, 160, 224], abs=2)
+
+
+@pytest.mark.parametrize("semitones", [-4.0, 2.0, 5.0])
+def test_pitch_changes_and_the_length_does_not(semitones: float) -> None:
+    wav = tone()
+    found = change_pitch(wav, RATE, semitones)
+    assert len(found) == len(wav)
+    assert pitch_of(found) == pytest.approx(220 * 2 ** (semitones / 12), abs=0.6)
+
+
+def test_no_change_of_tempo_is_none() -> None:
+    wav = np.random.default_rng(0).normal(0, 0.1, 9_000).astype(np.float32)
+    np.testing.assert_allclose(change_tempo(wav, RATE, 1.0), wav, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("size", [1, 300, 9_000])
+def test_any_clip_is_changed_as_the_generator_says(name: str, size: int) -> None:
+    wav = np.random.default_rng(1).normal(0, 0.1, size).astype(np.float32)
+    kept = wav.copy()
+    first, again = (CHANGES[name](wav, np.random.default_rng(3), RATE) for _ in range(2))
+    assert first.dtype == np.float32 and np.isfinite(first).all() and np.array_equal(first, again)
+    assert np.array_equal(wav, kept) and abs(len(first) - size) <= size // 8 + 1
+    if size == 9_000:
+        assert len(first) != size or not np.allclose(first, wav, atol=1e-3)
+
+
+def test_silence_stays_silent() -> None:
+    for change in CHANGES.values():
+        assert not change(np.zeros(4_000, dtype=np.float32), np.random.default_rng(0), RATE).any()
