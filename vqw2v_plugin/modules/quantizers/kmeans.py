@@ -36,6 +36,7 @@ class KmeansConfig(CodebookConfig):
     ema_decay: float = 0.0  # entries follow the mean of their frames (VQ-VAE, appendix A.1); 0: the gradient
     revive_after: int = 0  # updates without a frame until a code is moved into the worst cell; 0: never
     start: str = "noise"  # entries begin as small noise (stock), or as `frames` of the first batch
+    norm: str = "group"  # over a group's channels together (stock), or each `channel` alone: the voice goes
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +44,8 @@ class KmeansConfig(CodebookConfig):
             raise ValueError(f"`vq_gamma` is {self.vq_gamma}; expected 0 or more")
         if self.start not in ("noise", "frames"):
             raise ValueError(f"`start` is {self.start!r}; expected noise or frames")
+        if self.norm not in ("group", "channel"):
+            raise ValueError(f"`norm` is {self.norm!r}; expected group or channel")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"`ema_decay` is {self.ema_decay}; expected 0 (off) or a decay as 0.99")
         if self.revive_after < 0:
@@ -65,7 +68,7 @@ class KmeansQuantizer(Quantizer):
         self.num_groups, self.num_codes = config.vq_groups, config.vq_vars
         self.gamma = config.vq_gamma
         self.projection = nn.Conv1d(dim, self.out_dim, 1, groups=config.vq_groups, bias=False)
-        self.norm = GroupNorm32(config.vq_groups, self.out_dim)
+        self.norm = GroupNorm32(self.out_dim if config.norm == "channel" else config.vq_groups, self.out_dim)
         nn.init.normal_(self.codebook.entries, std=0.01)
         needs_upkeep = config.ema_decay > 0 or config.revive_after > 0 or config.start == "frames"
         self.upkeep = CodebookUpkeep(self.codebook, config) if needs_upkeep else None
