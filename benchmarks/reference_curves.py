@@ -1,4 +1,4 @@
-"""How each shipped pretraining yaml begins: curves over the first updates, seed by seed, in a table and drawn.
+"""How each shipped pretraining yaml begins: its first updates, seed by seed, in a table and drawn.
 
 Trains the yaml itself through fairseq-hydra-train, with four crops of 3 s an update; the learning rate and
 the temperature are those of the whole training. What is done is kept in `--runs`; a killed one goes on.
@@ -127,11 +127,11 @@ def write(found: Mapping[tuple[str, int], Curves], args: argparse.Namespace) -> 
     hours = args.updates * CROPS * seconds / 3600
     machine = platform.processor() or platform.machine()
     text = (
-        f"Each yaml of `examples/vq_wav2vec` as it is, {CROPS} crops of {seconds:g} s an update ({args.updates} "
-        f"updates see {hours:.1f} h of audio), {precision}, seeds {seeds} side by side; {minutes:.0f} minutes "
-        f"each on {args.threads} threads of a busy {machine}. Values are means over the {args.every} updates "
-        f"before; `group` is the share of a group's codes that would do as well if all were as frequent, `dead` "
-        f"are codes of both groups that 50 updates did not use.\n\n"
+        f"Each yaml of `examples/vq_wav2vec` as it is, {CROPS} crops of {seconds:g} s an update "
+        f"({args.updates} updates see {hours:.1f} h of audio), {precision}, seeds {seeds} side by side; "
+        f"{minutes:.0f} minutes each on {args.threads} threads of a busy {machine}. Values are means over the "
+        f"{args.every} updates before; `group` is the share of a group's codes that would do as well if all "
+        f"were as frequent, `dead` are codes of both groups that 50 updates did not use.\n\n"
     )
     head = f"# How trainings begin\n\n![curves]({out.stem}.png)\n\n"
     out.write_text(head + text + table(found), encoding="utf-8")
