@@ -178,7 +178,7 @@ def test_a_strided_frame_is_centred_on_the_frame_it_stands_for() -> None:
         ("[(4, 3.0)]", "expected a list of"),
         ("[(4, 3, 1, 1, 0.1, 2)]", "expected a list of"),
         ("[(0, 3)]", "stride above 0"),
-        ("[(4, 3, 1, -1)]", "`-1` is neither"),
+        ("[(4, 3, 1, -1)]", "`-1` is neither a list, a tuple nor a number"),
         ("[(4, 4)]", r"its kernel is even.*\(4, 4, 1, 2\)"),
         ("[(4, 3, 1, 1, 1.0)]", r"dropout is 1.0"),
         ("[(4, 5, 1, 0)]", "cut 4 frames at the ends; expected paddings of 2 frames more"),
