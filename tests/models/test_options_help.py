@@ -23,12 +23,7 @@ TABLES = (
 
 def test_every_option_of_ours_says_what_it_is() -> None:
     seen, silent = set(), []
-    for registry in (
-        MODEL_DATACLASS_REGISTRY,
-        TASK_DATACLASS_REGISTRY,
-        CRITERION_DATACLASS_REGISTRY,
-        REGISTRIES["scoring"]["dataclass_registry"],
-    ):
+    for registry in TABLES:
         for name, config in registry.items():
             if not config.__module__.startswith("vqw2v_plugin"):
                 continue
