@@ -54,7 +54,7 @@ def test_a_clip_s_codes_do_not_depend_on_its_company(network: VqWav2Vec) -> None
     clips = [clip(samples, seed) for seed, samples in enumerate([4000, 105, 9000, 4000])]
     alone = [tokenizer.encode(wav, 16_000) for wav in clips]
     together = tokenizer.encode(clips, 16_000)
-    assert isinstance(together, list)
+    assert isinstance(together, list) and len(tokenizer.encode(tuple(clips), 16_000)) == 4
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
     batch = tokenizer.encode(np.stack([clips[0], clips[3]]), 16_000)
     assert torch.equal(batch, torch.stack([alone[0], alone[3]]))
@@ -97,6 +97,14 @@ def test_the_same_samples_in_any_type_give_the_same_codes(
     wav = (np.round(clip(4000) * 32_768) / 32_768).astype(np.float32)
     expected = tokenizer.encode(wav, 16_000)
     assert torch.equal(tokenizer.encode(convert(wav), 16_000), expected)
+
+
+def test_samples_of_16_bit_floats_are_those_numbers(tokenizer: Tokenizer) -> None:
+    """numpy has no bfloat16; its own half has 11 bits."""
+    for dtype in (torch.bfloat16, torch.float16):
+        rough = torch.from_numpy(clip(4000)).to(dtype)
+        assert torch.equal(tokenizer.encode(rough, 16_000), tokenizer.encode(rough.float(), 16_000))
+        assert torch.equal(tokenizer.encode([rough], 16_000)[0], tokenizer.encode(rough.double(), 16_000))
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])

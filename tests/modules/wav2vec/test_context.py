@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from vqw2v_plugin.modules.layers.conv_spec import ConvLayer
-from vqw2v_plugin.modules.wav2vec.context import ConvContext
+from vqw2v_plugin.modules.wav2vec.context import ConvContext, GruContext
 from vqw2v_plugin.modules.wav2vec.contrastive import StepPredictor
 from vqw2v_plugin.modules.wav2vec.encoder import Encoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -41,6 +41,20 @@ def test_a_block_is_its_sum_over_the_past(train: bool, zero_pad: bool, dim: int,
         around = z if dim == 4 else z @ block.residual.weight.squeeze(2).T
         expected = (expected + around) * math.sqrt(0.3)
     torch.testing.assert_close(network(z), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_gru_goes_from_frame_to_frame_and_never_from_clip_to_clip() -> None:
+    """Stock's does, by mistake."""
+    torch.manual_seed(1)
+    network, z = GruContext(4, 6), torch.randn(3, 7, 4)
+    together = network(z)
+    assert together.shape == (3, 7, 6)
+    for row, alone in zip(z, together, strict=True):
+        torch.testing.assert_close(network(row[None])[0], alone)
+    other = z.clone()
+    other[:, 4] += 1
+    changed = (network(other) != together).any(2).any(0)
+    assert changed.tolist() == [False] * 4 + [True] * 3
 
 
 def test_biases_and_gains_are_there_where_they_are_asked_for() -> None:
