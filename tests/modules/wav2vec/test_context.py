@@ -89,6 +89,15 @@ def test_the_logarithm_is_of_what_may_be_negative_without_its_sign() -> None:
     z, raw = encoder(WAV[:1, :40]), encoder.convolve(WAV[:1, :40])
     assert raw.min() < 0
     torch.testing.assert_close(z, torch.log1p(raw.abs()))
+    one = Encoder([ConvLayer(1, 4, 2)], skip_connections=True).eval()  # the audio itself is added
+    assert one.convolve(WAV[:1, :40]).min() < 0
+    torch.testing.assert_close(one(WAV[:1, :40]), torch.log1p(one.convolve(WAV[:1, :40]).abs()))
+
+
+def test_the_logarithm_is_stock_s_to_the_last_bit() -> None:
+    encoder, x = Encoder([ConvLayer(8, 4, 2)]), torch.rand(1000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encoder.compress(x), torch.log(1 + x))
+    assert not torch.equal(torch.log(1 + x), torch.log1p(x))  # codes see it
 
 
 @pytest.mark.parametrize("name", ["dropout", "dropout_features", "dropout_agg"])

@@ -210,3 +210,10 @@ def test_memory_does_not_grow_with_a_layer_s_outputs(tiny: Tiny) -> None:
     for piece in held.states():
         largest = max(largest, piece.numel())
     assert not held.kept and largest <= 16 * 2 * pieces._FRAMES["cpu"]
+
+
+def test_of_all_layers_the_last_one_s_outputs_are_kept(tiny: Tiny) -> None:
+    encoder = PieceEncoder(tiny(quantizer="gumbel").encoder, torch.float32)
+    assert len(encoder.layers) == 2 and not encoder.z(wav(4000)).requires_grad
+    held = pieces._Clip(encoder, wav(4000), encoder.layers)
+    assert [list(held.kept) for _ in held.states()] == [[1]]
