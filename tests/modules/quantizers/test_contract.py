@@ -137,6 +137,21 @@ def test_groups_that_do_not_divide_are_named(name: str) -> None:
         make(name, vq_groups=5)
 
 
+@pytest.mark.parametrize("name", ["gumbel", "fsq"])
+def test_of_sizes_that_do_not_divide_the_one_that_was_given_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^`dimension of z` \(12\) must"):
+        make(name, vq_groups=5)
+    with pytest.raises(ValueError, match=r"^`vq_dim` \(8\) must be divisible by `vq_groups` \(3\)"):
+        make(name, vq_groups=3, vq_dim=8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_counted_and_logged_keeps_no_graph(name: str) -> None:
+    stats = make(name).train()(torch.randn(2, 50, 12)).stats
+    for x in (stats.counts, stats.code_perplexity, stats.prob_perplexity):
+        assert x is None or not x.requires_grad
+
+
 @pytest.mark.parametrize("name", CODED)
 def test_codes_out_of_range_are_refused(name: str) -> None:
     quantizer = make(name)

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from vqw2v_plugin.quantizers import FsqConfig, FsqQuantizer, Quantizer, build_quantizer, quantizer_names
+from vqw2v_plugin.quantizers import (
+    FsqConfig,
+    FsqQuantizer,
+    Quantizer,
+    build_quantizer,
+    perplexity,
+    quantizer_names,
+)
 
 OPTIONS = {"vq_vars": 60, "vq_groups": 2, "max_update": 9, "vq_gamma": 0.25}
 
@@ -58,7 +65,7 @@ def test_fsq_bounds_and_rounds_16_bit_numbers_in_32() -> None:
 
 
 def test_fsq_keeps_the_digits_of_64_bit() -> None:
-    quantizer, z = make("fsq", torch.float64), torch.randn(1, 3, 12, dtype=torch.float64)
+    quantizer, z = make("fsq", torch.float64), torch.randn(1, 1, 12, dtype=torch.float64)
     assert torch.autograd.gradcheck(quantizer._bounded, z.requires_grad_())
 
 
@@ -71,3 +78,8 @@ def test_gumbel_samples_16_bit_logits_in_32() -> None:
         drawn = quantizer._sample(logits)[..., 0].float()
     shares = torch.bincount(drawn.flatten().long(), minlength=60) / 20_000
     assert shares[0].item() == pytest.approx(1 / 60, abs=4e-3)
+
+
+def test_perplexities_of_16_bit_shares_are_those_of_32() -> None:
+    probs = torch.randn(2, 300, generator=torch.Generator().manual_seed(0)).softmax(-1).bfloat16()
+    torch.testing.assert_close(perplexity(probs), perplexity(probs.float()))

@@ -165,6 +165,7 @@ def test_only_training_counts_codes_and_a_discarded_update_does_not(tiny: Tiny) 
             network.discard_update()
         network.set_num_updates(network._num_updates + 1)
         assert bool(network.health.window.any()) == (train and not discard)
+        assert (network.signs.shares() is not None) == (train and not discard)
     before = network.health.window.clone()
     network.objective(WAV)
     network.set_num_updates(network._num_updates)  # said again for each batch of an update
