@@ -1,11 +1,14 @@
 """Properties that every registered quantizer keeps; a new one is tested by being registered."""
 
+import math
+
 import pytest
 import torch
 from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
 
 from vqw2v_plugin.modules.quantizers.gumbel import temperature_at
 from vqw2v_plugin.quantizers import (
+    FsqConfig,
     GumbelConfig,
     GumbelQuantizer,
     KmeansConfig,
@@ -285,9 +288,20 @@ def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
         ("vq_dim", -1),
         ("vq_depth", 0),
         ("vq_temp", [1.0]),
+        ("vq_temp", [2.0, math.inf]),
+        ("vq_temp", [2.0, 0.0]),
         ("temp_fraction", 2.0),
+        ("temp_fraction", 0.0),
+        ("start_dim", -1),
+        ("start_logits", 0.0),
+        ("start_logits", math.inf),
+        ("vq_gamma", -0.1),
+        ("vq_gamma", math.inf),
+        ("start_spread", -0.1),
+        ("start_spread", math.inf),
     ],
 )
 def test_settings_without_a_meaning_are_refused_by_name(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"`{field}`"):
-        GumbelConfig(**{field: value})
+    config = {"vq_gamma": KmeansConfig, "start_spread": FsqConfig}.get(field, GumbelConfig)
+    with pytest.raises(ValueError, match=f"`{field}` is"):
+        config(**{field: value})
