@@ -292,12 +292,9 @@ def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
         ("vq_temp", [2.0, 0.0]),
         ("temp_fraction", 2.0),
         ("temp_fraction", 0.0),
-        ("start_dim", -1),
-        ("start_logits", 0.0),
         ("start_logits", math.inf),
         ("vq_gamma", -0.1),
         ("vq_gamma", math.inf),
-        ("start_spread", -0.1),
         ("start_spread", math.inf),
     ],
 )

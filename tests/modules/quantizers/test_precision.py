@@ -48,6 +48,14 @@ def test_kmeans_of_any_precision_finds_the_nearest_entry(dtype: torch.dtype) -> 
         assert (taken <= apart.min(1).values + slack).all()
 
 
+def test_under_autocast_the_nearest_entry_is_sought_in_fp32() -> None:
+    quantizer, frames = make("kmeans", torch.float32), torch.randn(1, 300, 12)
+    torch.nn.init.normal_(quantizer.codebook.entries)
+    expected = quantizer.nearest(frames)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quantizer.nearest(frames), expected)
+
+
 def test_kmeans_losses_of_16_bit_are_means_in_32() -> None:
     quantizer, z = make("kmeans", torch.bfloat16), torch.randn(4, 500, 12).bfloat16()
     out = quantizer(z)
