@@ -95,9 +95,10 @@ def test_logs_of_two_batches_are_means_over_predictions(tiny: Build) -> None:
     logs = [VqContrastiveCriterion(None)(model, sample(b))[2] for b in (1, 3)]
     found = reduce(logs)
     assert VqContrastiveCriterion.logging_outputs_can_be_summed()
-    assert found == pytest.approx(
-        reduce([{key: logs[0][key] + logs[1][key] for key in logs[0]}]), nan_ok=True
-    )
+    summed = reduce([{key: logs[0][key] + logs[1][key] for key in logs[0]}])
+    assert {key: str(value) for key, value in found.items()} == {
+        key: str(value) for key, value in summed.items()
+    }
     total = sum(float(log["loss"]) for log in logs) / sum(log["sample_size"] for log in logs) / math.log(2)
     assert found["loss"] == pytest.approx(total, abs=2e-3)
     counts = sum(log["code_counts"] for log in logs)
