@@ -46,7 +46,8 @@ def test_an_author_needs_this_module_alone() -> None:
 
 def test_own_arguments_reach_the_quantizer() -> None:
     quantizer = build_quantizer("gumbel", 12, OPTIONS, '{"head_dim": 7, "temp_fraction": 1}')
-    assert quantizer.head[0].out_features == 7 and quantizer.config.temp_fraction == 1.0
+    assert quantizer.head[0].out_features == 7
+    assert quantizer.config.temp_fraction == 1.0 and isinstance(quantizer.config.temp_fraction, float)
 
 
 def test_a_name_is_registered_once() -> None:

@@ -47,6 +47,7 @@ def test_codes_of_a_clip_are_the_network_s(network: VqWav2Vec) -> None:
     features = tokenizer.decode(codes)
     torch.testing.assert_close(features, network.features(torch.from_numpy(wav)[None]).quantized.x[0])
     assert not features.requires_grad and torch.equal(tokenizer.decode(codes[None])[0], features)
+    assert torch.equal(tokenizer.decode(codes.to(torch.uint8)), features)
 
 
 def test_a_clip_s_codes_do_not_depend_on_its_company(network: VqWav2Vec) -> None:
@@ -54,7 +55,7 @@ def test_a_clip_s_codes_do_not_depend_on_its_company(network: VqWav2Vec) -> None
     clips = [clip(samples, seed) for seed, samples in enumerate([4000, 105, 9000, 4000])]
     alone = [tokenizer.encode(wav, 16_000) for wav in clips]
     together = tokenizer.encode(clips, 16_000)
-    assert isinstance(together, list)
+    assert isinstance(together, list) and len(tokenizer.encode(tuple(clips), 16_000)) == 4
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
     batch = tokenizer.encode(np.stack([clips[0], clips[3]]), 16_000)
     assert torch.equal(batch, torch.stack([alone[0], alone[3]]))
@@ -97,6 +98,14 @@ def test_the_same_samples_in_any_type_give_the_same_codes(
     wav = (np.round(clip(4000) * 32_768) / 32_768).astype(np.float32)
     expected = tokenizer.encode(wav, 16_000)
     assert torch.equal(tokenizer.encode(convert(wav), 16_000), expected)
+
+
+def test_samples_of_16_bit_floats_are_those_numbers(tokenizer: Tokenizer) -> None:
+    """numpy has no bfloat16; its own half has 11 bits."""
+    for dtype in (torch.bfloat16, torch.float16):
+        rough = torch.from_numpy(clip(4000)).to(dtype)
+        assert torch.equal(tokenizer.encode(rough, 16_000), tokenizer.encode(rough.float(), 16_000))
+        assert torch.equal(tokenizer.encode([rough], 16_000)[0], tokenizer.encode(rough.double(), 16_000))
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
@@ -188,11 +197,12 @@ def test_parse_inverts_tokens(tokenizer: Tokenizer) -> None:
     text = tokenizer.tokens(codes)
     assert text.split()[0] == f"{codes[0, 0]}-{codes[0, 1]}" and len(text.split()) == 98
     assert torch.equal(tokenizer.parse(text), codes)
-    assert tokenizer.tokens(codes[:0]) == "" and tokenizer.parse("").shape == (0, 2)
+    assert tokenizer.tokens(codes[:0]) == "" and torch.equal(tokenizer.parse(""), codes[:0])
     for tokens, says in [
         ("1-2 3", r"token 1 is '3'; expected 2 codes joined by hyphens, as in '0-0'"),
         ("1-x", "token 0 is '1-x'"),
         ("1-²", "token 0"),
+        ("1-٣", "token 0"),
         ("1-8", "codes run from 1 to 8; expected 0 to 7"),
     ]:
         with pytest.raises(ValueError, match=says):
@@ -205,6 +215,7 @@ def test_parse_inverts_tokens(tokenizer: Tokenizer) -> None:
     [
         (torch.zeros(3, 2), "of type torch.float32; expected integers"),
         (torch.zeros(3, 3, dtype=torch.int64), r"the shape \[3, 3\]; expected \[frames, 2\]"),
+        (torch.zeros(3, 2, dtype=torch.bool), "of type torch.bool; expected integers"),
         (torch.full((3, 2), 8), "from 8 to 8; expected 0 to 7"),
         (torch.full((3, 2), -1), "from -1 to -1"),
     ],

@@ -124,6 +124,10 @@ def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
         rebuild_front(acoustic, "vq.pt")
 
 
+def test_a_layer_is_kept_with_the_number_that_was_left_out() -> None:
+    assert make_front(FeatureOptions("mfcc")).spec.layer == "mfcc:13"
+
+
 def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
     vq: str, bert: str, tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -42,7 +42,8 @@ def test_the_paper_s_weight_of_the_quantizer_s_loss_is_the_default(
     assert ("loss_quantizer" in log) is has_own_loss
     own = log.get("loss_quantizer", torch.tensor(0.0))
     torch.testing.assert_close(loss.detach(), log["loss_contrastive"] + own)
-    assert size == log["sample_size"] > 0
+    assert size == log["sample_size"] > 0 and loss.requires_grad
+    assert not any(isinstance(value, torch.Tensor) and value.requires_grad for value in log.values())
 
 
 def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
@@ -93,6 +94,11 @@ def test_logs_of_two_batches_are_means_over_predictions(tiny: Build) -> None:
     model = VqWav2VecModel(tiny(quantizer="gumbel"))
     logs = [VqContrastiveCriterion(None)(model, sample(b))[2] for b in (1, 3)]
     found = reduce(logs)
+    assert VqContrastiveCriterion.logging_outputs_can_be_summed()
+    summed = reduce([{key: logs[0][key] + logs[1][key] for key in logs[0]}])
+    assert {key: str(value) for key, value in found.items()} == {
+        key: str(value) for key, value in summed.items()
+    }
     total = sum(float(log["loss"]) for log in logs) / sum(log["sample_size"] for log in logs) / math.log(2)
     assert found["loss"] == pytest.approx(total, abs=2e-3)
     counts = sum(log["code_counts"] for log in logs)

@@ -1,5 +1,6 @@
 """`--scoring vq_error`: built as fairseq builds it, from label strings or from text."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,16 @@ def test_without_fairseq_s_settings_nothing_is_written(
         built.add_string("a", "b")
         assert built.result_string().startswith("WER 100.00 %")
     assert not list(tmp_path.iterdir())
+
+
+def test_errors_are_written_by_the_name_of_the_split_that_was_decoded(tmp_path: Path) -> None:
+    for split in (None, "test"):
+        built = scorer(results_path=str(tmp_path), gen_subset=split, error_unit="characters")
+        built.add_string("é ∅", "é x")
+        built.result_string()
+        assert [path.name for path in tmp_path.iterdir()] == ([f"errors-{split}.json"] if split else [])
+    written = (tmp_path / "errors-test.json").read_text(encoding="utf-8")
+    assert "∅" in written and json.loads(written)["unit"] == "characters" and written.endswith("}\n")
 
 
 def test_an_empty_hypothesis_is_all_deleted() -> None:

@@ -81,6 +81,8 @@ def test_loss_and_log_are_stock_s(model: VqBertModel) -> None:
 def test_logs_of_two_batches_are_means_over_masked_tokens(model: VqBertModel) -> None:
     logs = [VqMaskedTokensCriterion(None)(model, sample(masked))[2] for masked in ([2], [3, 4, 5])]
     found = reduce(logs)
+    assert not logs[0]["loss"].requires_grad and VqMaskedTokensCriterion.logging_outputs_can_be_summed()
+    assert found == reduce([{key: logs[0][key] + logs[1][key] for key in logs[0]}])
     assert found["loss"] == pytest.approx(sum(float(x["loss"]) for x in logs) / 4 / math.log(2), abs=1e-3)
     assert found["ppl"] == pytest.approx(2 ** found["loss"], rel=0.01)
     assert found["accuracy"] == sum(int(x["correct"]) for x in logs) / 4

@@ -208,6 +208,9 @@ def test_what_cannot_be_is_named(tiny: Tiny) -> None:
         AudioFront(features(tiny, "q"), freeze_updates=0)
     with pytest.raises(ValueError, match="log-mels and cepstra have nothing to learn"):
         AudioFront(SpectralFeatures(Layer("mfcc", 4), 16_000, 8), freeze_updates=0)
+    for layer in ("bert:3", "bert:-4"):  # at once, not when the first clip has come so far
+        with pytest.raises(ValueError, match=f"layer `{layer}`: this BERT has the layers 0 .* to 2"):
+            features(tiny, layer)
     front = AudioFront(features(tiny, "c"))
     with pytest.raises(ValueError, match=r"utterance 1 of the batch has 30 samples, fewer than .* \(105\)"):
         front(torch.zeros(2, 200), torch.tensor([200, 30]))

@@ -80,5 +80,9 @@ def test_silence_has_the_floor_s_energy() -> None:
 def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="`num_bands` is 0"):
         LogMel(16_000, 0)
-    with pytest.raises(ValueError, match="24 cepstra of 23 bands"):
-        LogMel(16_000, 23, num_cepstra=24)
+    for cepstra in (24, 0):
+        with pytest.raises(ValueError, match=f"{cepstra} cepstra of 23 bands; expected 1 at least"):
+            LogMel(16_000, 23, num_cepstra=cepstra)
+    with pytest.raises(ValueError, match="`sample_rate` is 399"):
+        LogMel(399)
+    assert [LogMel(400, 23, num_cepstra=n).dim for n in (1, 23, None)] == [1, 23, 23]

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 pytest.importorskip("fairseq")
+from fairseq.models import ARCH_MODEL_REGISTRY
+
 import vqw2v_plugin
 
 vqw2v_plugin.register()
@@ -27,8 +29,11 @@ def test_sizes_follow_from_the_arch_unless_they_are_given(
     arch: str, layers: int, dim: int, ffn: int, heads: int
 ) -> None:
     with torch.device("meta"):
-        config = VqBertModel.build_model(VqBertModelConfig(_name=arch), TASK).network.config
+        model = VqBertModel.build_model(VqBertModelConfig(_name=arch), TASK)
+        config = model.network.config
         given = VqBertModel.build_model(VqBertModelConfig(_name=arch, encoder_layers=2), TASK).network.config
+    assert arch == "vq_bert" or ARCH_MODEL_REGISTRY[arch] is VqBertModel
     sizes = (config.encoder_embed_dim, config.encoder_ffn_embed_dim, config.encoder_attention_heads)
     assert (config.encoder_layers, *sizes) == (layers, dim, ffn, heads)
     assert given.encoder_layers == 2 and given.encoder_embed_dim == dim
+    assert model.max_positions() > 10**9

@@ -94,7 +94,7 @@ def test_features_at_hand(units: Units) -> None:
     model = build(units).eval()
     out = model(source=torch.randn(2, 31, 20), lengths=torch.tensor([31, 20]))
     assert out.emissions.shape == (2, 16, len(units)) and out.lengths.tolist() == [16, 10]
-    assert model.frames(31) == 16 and model.units is units
+    assert model.frames(31) == 16 and model.units is units and model.max_positions() > 10**9
     assert (model.network.transitions is not None) == units.loss.has_transitions
     assert "splits" not in model.about.content["features"]
 
@@ -220,6 +220,7 @@ def test_what_does_not_go_together_is_named(front: str, tmp_path: Path) -> None:
             build(**{"dim": 0, "stamp": {"sample_rate": 16_000}, **given})
 
     says("`front` is .*vq.pt', but `data` holds features", dim=20, stamp=LOGMEL, front=front)
+    says("`freeze_updates` is 3, but `data` holds features", dim=20, stamp=LOGMEL, freeze_updates=3)
     says(
         "`front` is None and `front_layer` is 'z'; expected none .* a vq_wav2vec checkpoint", front_layer="z"
     )

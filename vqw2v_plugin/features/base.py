@@ -39,7 +39,7 @@ def parse_layer(text: str, option: str = "--layer") -> Layer:
     """`bert:3`, or a name alone: then the number is the layer's usual one."""
     name, colon, number = text.partition(":")
     kind = LAYERS.get(name)
-    if kind is None or (colon and (kind.number is None or not number.lstrip("-").isdecimal())):
+    if kind is None or (colon and (kind.number is None or not number.removeprefix("-").isdecimal())):
         raise ValueError(f"`{option}` is {text!r}; expected {_choices()}")
     return Layer(name, int(number) if colon else kind.number)
 

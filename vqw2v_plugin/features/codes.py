@@ -91,8 +91,6 @@ class ClipEncoder:
     def _whole_z(self, wav: Tensor) -> Tensor:  # [S] → [1, T, C]
         encoder = self.network.encoder
         with self.precision(wav):
-            if self.dtype == torch.float32:
-                return encoder(wav[None])  # type: ignore[no-any-return]
             x = encoder.convolve(wav[None])
         return encoder.compress(x.float())
 

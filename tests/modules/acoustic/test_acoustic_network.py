@@ -64,6 +64,15 @@ def test_a_halved_model_scores_and_loses_in_float32(loss: str, dtype: torch.dtyp
     torch.testing.assert_close(losses, wide, rtol=0.02, atol=0)
 
 
+def test_features_of_16_bit_are_normalised_in_32() -> None:
+    """Squares of a thousand are more than fp16 holds."""
+    network, (x, lengths) = model().eval(), batch()
+    loud = (1000 * x).half()
+    with torch.no_grad():
+        found = network(loud, lengths).emissions
+        torch.testing.assert_close(found, network(loud.float(), lengths).emissions)
+
+
 def test_masks_are_of_training_alone() -> None:
     network = model(masks=SpecMasks(time_masks=3, feature_masks=1))
     x, lengths = batch()

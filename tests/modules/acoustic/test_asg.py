@@ -228,6 +228,7 @@ def test_what_no_path_says_is_named_or_counts_for_nothing() -> None:
         ({"lengths": torch.tensor([7, 1, 1, 1])}, "`emission_lengths` hold 7; expected 0 to 6 frames"),
         ({"lengths": torch.tensor([6])}, r"`emission_lengths` are \[1\]; expected one a batch row, \[4\]"),
         ({"emissions": torch.zeros(4, 6, 5)}, "`emissions` have 5 labels; expected 4"),
+        ({"emissions": torch.zeros(4, 0, 4)}, r"`emissions` are \[4, 0, 4\]; expected \[batch, frames"),
         ({"emissions": torch.zeros(4, 6)}, r"`emissions` are \[4, 6\]; expected \[batch, frames, labels\]"),
     ],
 )
@@ -265,9 +266,10 @@ def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> N
         )
         case.asg(*case.arguments)
         assert (seen, torch.get_num_threads()) == ([1], 2)
-        monkeypatch.setattr(asg_scan, "WORTH_THREADS", 0)
-        case.asg(*case.arguments)
-        assert (seen, torch.get_num_threads()) == ([1, 2], 2)
+        for worth in (4 * 4 * 4, 4 * 4 * 4 - 1):  # a step's products: utterances by labels by labels
+            monkeypatch.setattr(asg_scan, "WORTH_THREADS", worth)
+            case.asg(*case.arguments)
+        assert (seen, torch.get_num_threads()) == ([1, 1, 2], 2)
     finally:
         torch.set_num_threads(before)
 

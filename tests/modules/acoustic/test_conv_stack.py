@@ -139,6 +139,20 @@ def test_padding_changes_no_valid_frame(name: str, behind: float) -> None:
             torch.testing.assert_close(together[i, : alone.size(1)], alone[0], atol=1e-12, rtol=0)
 
 
+def test_utterances_that_are_too_short_have_no_frames() -> None:
+    network = ConvStack(4, 4, parse_stack("[(8, 7, 1, 0), (8, 3, 2, 4)]", 0.0), "relu", "none").eval()
+    lengths = list(range(21))
+    found = network(torch.randn(21, 20, 4), torch.tensor(lengths))[1]
+    assert found.tolist() == [network.frames(n) for n in lengths] and min(map(network.frames, lengths)) == 3
+    (block, *_) = network.blocks
+    assert [block.layer.frames(n) for n in (0, 6, 7, 8)] == [0, 0, 1, 2]
+
+
+def test_the_arch_without_a_name_is_timit_s_and_the_tiny_one_drops_a_tenth() -> None:
+    assert ARCHS["vq_wav2letter"] == ARCHS["vq_wav2letter_timit"]
+    assert ARCHS["vq_wav2letter_tiny"].dropout == 0.1
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_eval_reaches_every_dropout(name: str) -> None:
     network, x, lengths = stack(name), torch.randn(1, 30, 6), torch.tensor([30])
@@ -178,7 +192,7 @@ def test_a_strided_frame_is_centred_on_the_frame_it_stands_for() -> None:
         ("[(4, 3.0)]", "expected a list of"),
         ("[(4, 3, 1, 1, 0.1, 2)]", "expected a list of"),
         ("[(0, 3)]", "stride above 0"),
-        ("[(4, 3, 1, -1)]", "`-1` is neither"),
+        ("[(4, 3, 1, -1)]", "`-1` is neither a list, a tuple nor a number"),
         ("[(4, 4)]", r"its kernel is even.*\(4, 4, 1, 2\)"),
         ("[(4, 3, 1, 1, 1.0)]", r"dropout is 1.0"),
         ("[(4, 5, 1, 0)]", "cut 4 frames at the ends; expected paddings of 2 frames more"),

@@ -57,6 +57,7 @@ def test_a_thousand_layers_are_read_and_no_frames_need_no_samples() -> None:
         "[(4, 3, 2.5)]",
         "[(4, 3, True)]",
         "[(4, 3, 2)] * 1001",
+        "[(4, 3, 2)] * 600 + [(4, 3, 2)] * 401",
         "[(4, 3, 2)]" + " " * 100_000,
         "__import__('os').getcwd()",
         "[(4,3,2)",
@@ -67,6 +68,26 @@ def test_a_thousand_layers_are_read_and_no_frames_need_no_samples() -> None:
 def test_a_wrong_spec_is_refused_by_the_name_of_its_field(spec: str) -> None:
     with pytest.raises(ValueError, match="conv_feature_layers"):
         parse_conv_layers(spec, "conv_feature_layers")
+
+
+def test_a_number_that_is_no_integer_is_shown() -> None:
+    with pytest.raises(ValueError, match=r"`2.5` is neither a list, a tuple nor an integer"):
+        parse_conv_layers("[(4, 3, 2.5)]")
+
+
+def test_a_sum_of_more_lists_than_can_be_walked_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`conv layers` .* cannot be read: .*recursion depth"):
+        parse_conv_layers("[(4, 3, 2)]" + "+[(4, 3, 2)]" * 5000)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["[(" + "4, " * 2000 + "4)]", "(4, " * 20 + "4," * 3000 + "4" + ")" * 20, "[[4], " + "x" * 9000 + "]"],
+)
+def test_a_long_spec_is_shown_by_its_beginning(spec: str) -> None:
+    with pytest.raises(ValueError, match="…") as caught:
+        parse_conv_layers(spec)
+    assert len(str(caught.value)) < 2_500
 
 
 def test_audio_shorter_than_the_receptive_field_is_refused_with_both_numbers() -> None:

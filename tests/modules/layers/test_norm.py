@@ -34,12 +34,16 @@ def test_fused_norm_is_norm_activation_and_residual(
         assert (a - b).abs().max() <= TOLERANCE[dtype] * b.abs().max()
 
 
+@pytest.mark.parametrize("epsilon", [{}, {"eps": 1e-6}])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_what_hardly_varies_is_normed_by_its_epsilon(dtype: torch.dtype) -> None:
+def test_what_hardly_varies_is_normed_by_its_epsilon(dtype: torch.dtype, epsilon: dict[str, float]) -> None:
     x = torch.randn(2, 8, 50, dtype=dtype) * 1e-3  # a variance of 1e-6 beside an epsilon of 1e-5
     mean, spread = x.mean((1, 2), keepdim=True), x.var((1, 2), correction=0, keepdim=True)
-    expected = (x - mean) / (spread + 1e-5).sqrt()
-    torch.testing.assert_close(GroupNorm32(1, 8).to(dtype)(x), expected, atol=1e-6, rtol=1e-4)
+    expected = (x - mean) / (spread + epsilon.get("eps", 1e-5)).sqrt()
+    norm = GroupNorm32(1, 8, **epsilon).to(dtype)
+    torch.testing.assert_close(norm(x), expected, atol=1e-6, rtol=1e-4)
+    plain = norm_act(x.transpose(1, 2), norm, nn.ReLU()).transpose(1, 2)
+    torch.testing.assert_close(plain, expected.relu(), atol=1e-6, rtol=1e-4)
 
 
 def test_fused_norm_keeps_one_tensor_of_the_input_s_size() -> None:

@@ -72,6 +72,13 @@ def test_what_is_hidden_is_hidden_in_a_copy_and_every_code_may_be_drawn() -> Non
     assert tokens.eq(9).all() and seen.unique().tolist() == [4, 5]
 
 
+def test_what_has_a_share_of_nothing_never_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *size, generator: torch.zeros(*size))  # the least draw there is
+    tokens, everything = torch.full((9,), 7), torch.ones(9, dtype=torch.bool)
+    assert corrupt(tokens, everything, 6, torch.tensor([4]), 0.0, 0.0).eq(6).all()
+    assert corrupt(tokens, everything, 6, torch.tensor([4]), 0.0, 0.5).eq(4).all()
+
+
 def test_the_widest_masks_are_taken() -> None:
     check_spans(1.0, 1, 0.0)
 

@@ -1,11 +1,14 @@
 """Properties that every registered quantizer keeps; a new one is tested by being registered."""
 
+import math
+
 import pytest
 import torch
 from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
 
 from vqw2v_plugin.modules.quantizers.gumbel import temperature_at
 from vqw2v_plugin.quantizers import (
+    FsqConfig,
     GumbelConfig,
     GumbelQuantizer,
     KmeansConfig,
@@ -135,6 +138,21 @@ def test_no_quantizer_gives_z_on_and_has_no_codes() -> None:
 def test_groups_that_do_not_divide_are_named(name: str) -> None:
     with pytest.raises(ValueError, match=r"\(12\) must be divisible by `vq_groups` \(5\)"):
         make(name, vq_groups=5)
+
+
+@pytest.mark.parametrize("name", ["gumbel", "fsq"])
+def test_of_sizes_that_do_not_divide_the_one_that_was_given_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^`dimension of z` \(12\) must"):
+        make(name, vq_groups=5)
+    with pytest.raises(ValueError, match=r"^`vq_dim` \(8\) must be divisible by `vq_groups` \(3\)"):
+        make(name, vq_groups=3, vq_dim=8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_counted_and_logged_keeps_no_graph(name: str) -> None:
+    stats = make(name).train()(torch.randn(2, 50, 12)).stats
+    for x in (stats.counts, stats.code_perplexity, stats.prob_perplexity):
+        assert x is None or not x.requires_grad
 
 
 @pytest.mark.parametrize("name", CODED)
@@ -270,9 +288,17 @@ def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
         ("vq_dim", -1),
         ("vq_depth", 0),
         ("vq_temp", [1.0]),
+        ("vq_temp", [2.0, math.inf]),
+        ("vq_temp", [2.0, 0.0]),
         ("temp_fraction", 2.0),
+        ("temp_fraction", 0.0),
+        ("start_logits", math.inf),
+        ("vq_gamma", -0.1),
+        ("vq_gamma", math.inf),
+        ("start_spread", math.inf),
     ],
 )
 def test_settings_without_a_meaning_are_refused_by_name(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"`{field}`"):
-        GumbelConfig(**{field: value})
+    config = {"vq_gamma": KmeansConfig, "start_spread": FsqConfig}.get(field, GumbelConfig)
+    with pytest.raises(ValueError, match=f"`{field}` is"):
+        config(**{field: value})

@@ -65,6 +65,13 @@ def test_counts_keep_their_precision_in_a_model_of_16_bit() -> None:
     assert health.window.dtype == torch.float32 and health.window.tolist() == [[257.0, 1.0]]
 
 
+def test_counts_go_where_the_model_goes() -> None:
+    for dtype in (None, torch.bfloat16):
+        whole = torch.nn.ModuleList([CodebookHealth(1, 2), kmeans(ema_decay=0.9, revive_after=2)])
+        moved = {name: buffer.device.type for name, buffer in whole.to("meta", dtype).named_buffers()}
+        assert {"0.window", "0.idle", "1.upkeep.ema_sums"} <= moved.keys() and set(moved.values()) == {"meta"}
+
+
 def test_joint_counts_tell_every_combination_apart() -> None:
     codes = torch.cartesian_prod(torch.arange(3), torch.arange(3)).view(1, 9, 2)
     assert joint_counts(codes, 3).tolist() == [1.0] * 9

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from vqw2v_plugin.modules.layers.conv_spec import ConvLayer
-from vqw2v_plugin.modules.wav2vec.context import ConvContext
+from vqw2v_plugin.modules.wav2vec.context import ConvContext, GruContext
 from vqw2v_plugin.modules.wav2vec.contrastive import StepPredictor
 from vqw2v_plugin.modules.wav2vec.encoder import Encoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -43,6 +43,20 @@ def test_a_block_is_its_sum_over_the_past(train: bool, zero_pad: bool, dim: int,
     torch.testing.assert_close(network(z), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_gru_goes_from_frame_to_frame_and_never_from_clip_to_clip() -> None:
+    """Stock's does, by mistake."""
+    torch.manual_seed(1)
+    network, z = GruContext(4, 6), torch.randn(3, 7, 4)
+    together = network(z)
+    assert together.shape == (3, 7, 6)
+    for row, alone in zip(z, together, strict=True):
+        torch.testing.assert_close(network(row[None])[0], alone)
+    other = z.clone()
+    other[:, 4] += 1
+    changed = (network(other) != together).any(2).any(0)
+    assert changed.tolist() == [False] * 4 + [True] * 3
+
+
 def test_biases_and_gains_are_there_where_they_are_asked_for() -> None:
     bare = context(4, (4, 2), bias=False, affine=False)
     assert [name for name, _ in bare.named_parameters()] == ["layers.0.conv.weight"]
@@ -75,6 +89,15 @@ def test_the_logarithm_is_of_what_may_be_negative_without_its_sign() -> None:
     z, raw = encoder(WAV[:1, :40]), encoder.convolve(WAV[:1, :40])
     assert raw.min() < 0
     torch.testing.assert_close(z, torch.log1p(raw.abs()))
+    one = Encoder([ConvLayer(1, 4, 2)], skip_connections=True).eval()  # the audio itself is added
+    assert one.convolve(WAV[:1, :40]).min() < 0
+    torch.testing.assert_close(one(WAV[:1, :40]), torch.log1p(one.convolve(WAV[:1, :40]).abs()))
+
+
+def test_the_logarithm_is_stock_s_to_the_last_bit() -> None:
+    encoder, x = Encoder([ConvLayer(8, 4, 2)]), torch.rand(1000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encoder.compress(x), torch.log(1 + x))
+    assert not torch.equal(torch.log(1 + x), torch.log1p(x))  # codes see it
 
 
 @pytest.mark.parametrize("name", ["dropout", "dropout_features", "dropout_agg"])
@@ -142,6 +165,7 @@ def test_only_training_counts_codes_and_a_discarded_update_does_not(tiny: Tiny) 
             network.discard_update()
         network.set_num_updates(network._num_updates + 1)
         assert bool(network.health.window.any()) == (train and not discard)
+        assert (network.signs.shares() is not None) == (train and not discard)
     before = network.health.window.clone()
     network.objective(WAV)
     network.set_num_updates(network._num_updates)  # said again for each batch of an update

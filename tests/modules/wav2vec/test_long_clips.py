@@ -11,7 +11,7 @@ from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.modules.kernels import clip_layers
-from vqw2v_plugin.modules.kernels.clip_layers import Moments
+from vqw2v_plugin.modules.kernels.clip_layers import ClipMap, ClipNorm, Moments
 from vqw2v_plugin.modules.wav2vec import long_clips as pieces
 from vqw2v_plugin.modules.wav2vec.long_clips import PieceEncoder
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -210,3 +210,33 @@ def test_memory_does_not_grow_with_a_layer_s_outputs(tiny: Tiny) -> None:
     for piece in held.states():
         largest = max(largest, piece.numel())
     assert not held.kept and largest <= 16 * 2 * pieces._FRAMES["cpu"]
+
+
+def test_of_all_layers_the_last_one_s_outputs_are_kept(tiny: Tiny) -> None:
+    encoder = PieceEncoder(tiny(quantizer="gumbel").encoder, torch.float32)
+    assert len(encoder.layers) == 2 and not encoder.z(wav(4000)).requires_grad
+    held = pieces._Clip(encoder, wav(4000), encoder.layers)
+    assert [list(held.kept) for _ in held.states()] == [[1]]
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
+@pytest.mark.parametrize("less", [0, 1])
+def test_outputs_are_kept_that_fill_the_memory(tiny: Tiny, dtype: torch.dtype, size: int, less: int) -> None:
+    """Of 4000 samples the layers have 799, 198 and 98 frames; the codes' projection works in fp32."""
+    network = tiny(quantizer="kmeans").eval()
+    for layer, needed in ((0, 198 * 16 * size), (1, 98 * 16 * size)):
+        encoder = PieceEncoder(network.encoder, dtype, needed - less)
+        held = pieces._Clip(encoder, wav(4000), encoder.layers[: layer + 1])
+        list(held.states())
+        assert (layer in held.kept) == (not less)
+    assert ClipMap(torch.nn.Identity(), network.quantizer.norm).frame_bytes == 16 * 4
+
+
+def test_norm_and_activation_of_16_bit_outputs_are_in_32(tiny: Tiny) -> None:
+    layer = PieceEncoder(tiny().encoder, torch.bfloat16).layers[0]
+    y = torch.randn(50, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    norm = ClipNorm(torch.linspace(0.3, 3, 16), torch.linspace(-1, 1, 16))
+    expected = (y.double() * norm.scale.double() + norm.shift.double()).relu()
+    found = layer.finish(y, norm)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.float())

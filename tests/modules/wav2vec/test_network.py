@@ -156,6 +156,11 @@ def test_the_end_of_an_update_is_told_its_number(tiny: Tiny) -> None:
     ("settings", "says"),
     [
         *[({name: 1.0}, f"`{name}` is 1.0") for name in ("dropout", "dropout_features", "dropout_agg")],
+        *[({name: -0.1}, f"`{name}` is -0.1") for name in ("dropout", "dropout_features", "dropout_agg")],
+        *[
+            ({name: "false"}, f"`{name}` is 'false'; expected true or false")
+            for name in ("centred", "no_conv_bias")
+        ],
         ({"prediction_gain": 1.5}, "`prediction_gain` is 1.5"),
         ({"prediction_gain": -0.1}, "`prediction_gain` is -0.1"),
         ({"residual_scale": 0.0}, "`residual_scale` is 0.0"),

@@ -152,14 +152,18 @@ class _Tiled:
         missing = -grad.size(0) % form.hop
         products = at_outputs(F.pad(grad, (0, 0, 0, missing)), form)  # [P, n, O]
         if self.to_points is None:
-            self.to_points = torch.zeros_like(self.points)
-        self.to_points.baddbmm_(products.transpose(1, 2), self._inputs(x))
+            self.to_points = torch.zeros_like(self.points, dtype=_wide(self.points))
+        if self.to_points.dtype == products.dtype:
+            self.to_points.baddbmm_(products.transpose(1, 2), self._inputs(x))
+        else:
+            self.to_points += torch.bmm(products.transpose(1, 2), self._inputs(x))
         return from_inputs(torch.bmm(products, self.points), form).view(-1, x.size(1))[: x.size(0)]
 
     def weight_grad(self) -> Tensor:
         if self.to_points is None:
             return torch.zeros_like(self.weight)
-        return unfold_grad(from_points(self.to_points, self.form), self.weight, self.stride)
+        to_points = self.to_points.to(self.points)
+        return unfold_grad(from_points(to_points, self.form), self.weight, self.stride)
 
     def _inputs(self, x: Tensor) -> Tensor:  # [rows, C] → [P, n, s·C]
         return at_inputs(x.view(-1, self.stride * x.size(1)), self.form)

@@ -109,7 +109,9 @@ class FsqQuantizer(Quantizer):
         return ((points.long() + self.levels // 2) * self.places).sum(-1)
 
     def _expanded(self, points: Tensor) -> Tensor:  # [B, T, G, L] → [B, T, G·D]
-        scaled = (points / (self.levels // 2)).to(self.expand.dtype).transpose(1, 2)  # [B, G, T, L]
+        wide = torch.promote_types(self.expand.dtype, torch.float32)  # whole numbers would become fp32
+        scaled = points.to(wide) / (self.levels // 2)
+        scaled = scaled.to(self.expand.dtype).transpose(1, 2)  # [B, G, T, L]
         vectors = torch.matmul(scaled, self.expand)  # [B, G, T, D]
         return vectors.transpose(1, 2).flatten(-2)
 
