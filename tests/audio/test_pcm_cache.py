@@ -83,6 +83,17 @@ def test_only_whole_entries_are_left(sound: Sound, cache: PcmCache, monkeypatch:
     assert not [file for file in cache.folder.rglob("*") if file.is_file()]
 
 
+def test_filling_the_cache_waits_for_no_disk(
+    sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    clip = Clip(str(sound("x.wav", noise(1_000))))
+    cache.file_of(clip).parent.mkdir()
+    cache.read(clip)
+    assert cache.file_of(clip).is_file() and not synced
+
+
 def test_bad_audio_and_bad_folder_are_named(sound: Sound, cache: PcmCache, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"gone\.wav: no such file or directory, expected an audio file"):
         cache.read(Clip(str(tmp_path / "gone.wav")))

@@ -94,3 +94,11 @@ def test_a_pipe_is_no_sphere_file_to_wait_for(tmp_path: Path) -> None:
 def test_a_limit_is_a_number_of_seconds(limit: float) -> None:
     with pytest.raises(ValueError, match=r"`limit` is .* s; expected 1, as a pause"):
         check_limit(limit)
+
+
+def test_limits_are_from_a_second_to_a_day() -> None:
+    check_limit(1)
+    check_limit(24 * 60 * 60)
+    for limit in (0.999, 24 * 60 * 60 + 1):
+        with pytest.raises(ValueError, match=r"expected 1, as a pause .* to 86,400"):
+            check_limit(limit)

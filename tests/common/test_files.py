@@ -129,6 +129,17 @@ def test_a_file_does_not_take_a_folder_s_place(tmp_path: Path) -> None:
     assert names(tmp_path) == ["x"] and names(tmp_path / "x") == ["kept"]
 
 
+def test_a_folder_that_cannot_be_renamed_to_another_disk_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = part_of(tmp_path / "codes")
+    write_whole(part / "1.npy", "new")
+    monkeypatch.setattr(os, "replace", refuses(errno.EXDEV))
+    with pytest.raises(OSError, match=os.strerror(errno.EXDEV)):
+        publish_in_order([(part, tmp_path / "codes")])
+    assert names(tmp_path) == [part.name] and names(part) == ["1.npy"]
+
+
 def test_a_scratch_folder_begins_empty_and_goes(tmp_path: Path) -> None:
     (tmp_path / ".labels.part").mkdir()
     (tmp_path / ".labels.part" / "of a killed run").touch()

@@ -76,3 +76,14 @@ def test_what_was_quick_at_first_does_not_shorten_the_rest(clock: Clock) -> None
             clock.now += 1
             progress.advance(1)
     assert stream.getvalue().splitlines()[-1].endswith("52% 1,040 of 2,000, 1.0/s, 16:00 left")
+
+
+def test_the_speed_is_that_of_some_seconds_not_of_the_last_moment(clock: Clock) -> None:
+    stream = Terminal()
+    with Progress("headers", 10_000, stream) as progress:
+        for _ in range(40):  # ten a second, in bursts
+            for count in (10, 0):
+                clock.now += 0.5
+                progress.advance(count)
+    speeds = [float(found) for found in re.findall(r"([0-9.]+)/s", stream.getvalue())]
+    assert len(speeds) == 80 and all(8 <= speed <= 12 for speed in speeds[10:])

@@ -56,7 +56,7 @@ def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Sound) -> 
     assert Manifest(tmp_path / "o" / "valid.tsv").columns == found.columns
 
 
-@pytest.mark.parametrize("where", ["1", "^([^/]+)/", "-2"])
+@pytest.mark.parametrize("where", ["1", "^([^/]+)/", "-2", "spk[0-9]"])
 def test_speakers_may_be_told_by_the_path(tmp_path: Path, wav: Sound, where: str) -> None:
     for i in range(40):
         wav(f"spk{i % 8}/{i}.wav", 160)
