@@ -7,6 +7,7 @@ import pytest
 from source_files import Write, lines, read
 
 from vqw2v_plugin.corpora.sources import Refusal, SourceError, find_kind, open_folder, own_split
+from vqw2v_plugin.corpora.sources.entry import table_lines
 
 
 def test_plain_takes_audio_by_suffix_in_any_case_and_leaves_hidden_files(
@@ -102,12 +103,13 @@ def test_kaldi_joins_its_tables(tmp_path: Path, write: Write) -> None:
     )
     write("segments", "u1 r1 0.5 1.75\nu2 r2 2 -1\nu3 r3 0 1\nu4 r9 0 1\nu5 r1 zero 1\nu6 r4 0 1\n")
     write("utt2spk", "u1 ann\nu2 bob\n")
+    write("utt2lang", "u2 de\n")
     write("text", "u1 hello  there\nu2\n")
     write("r2.flac")
     entries, refused = read(tmp_path / "c", "kaldi")
-    assert [(e.path, e.unit, e.utt, e.begin, e.end, e.speaker, e.text) for e in entries] == [
-        ("/far/r1.wav", "r1", "u1", 0.5, 1.75, "ann", "hello  there"),
-        ("r2.flac", "r2", "u2", 2.0, None, "bob", ""),
+    assert [(e.path, e.unit, e.utt, e.begin, e.end, e.speaker, e.lang, e.text) for e in entries] == [
+        ("/far/r1.wav", "r1", "u1", 0.5, 1.75, "ann", "", "hello  there"),
+        ("r2.flac", "r2", "u2", 2.0, None, "bob", "de", ""),
     ]
     assert [(r.path, r.group) for r in refused] == [
         ("wav.scp:5", "recording is listed already"),
@@ -117,6 +119,12 @@ def test_kaldi_joins_its_tables(tmp_path: Path, write: Write) -> None:
         ("u6", "is a place in an archive, not a file"),
         ("r5", "recording has no segment"),
     ]
+
+
+def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "wav.scp")
+    with pytest.raises(SourceError, match=r"wav\.scp: is a pipe, expected a readable table"):
+        list(table_lines(str(tmp_path / "wav.scp")))
 
 
 def test_kaldi_subfolders_are_splits(tmp_path: Path, write: Write) -> None:
