@@ -64,6 +64,14 @@ def test_what_is_gathered_is_read(tmp_path: Path, seed: int, dtype: str, failed:
     assert np.array_equal(pickle.loads(pickle.dumps(store))[0], flat[0])
 
 
+def test_utterances_without_frames_have_their_place(tmp_path: Path) -> None:
+    writer = FeatureWriter(tmp_path, "train", np.float32, 3)
+    writer.add(np.ones((4, 3), np.float32))
+    writer.publish([("first", 0), ("u", 4), ("last", 0)], {})
+    store = FeatureStore(tmp_path, "train")
+    assert [len(store[i]) for i in range(3)] == store.sizes.tolist() == [0, 4, 0]
+
+
 def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut after each shard that was taken over, and between the renames."""
     import vqw2v_plugin.stores.features as module

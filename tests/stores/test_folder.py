@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def test_utterances_of_any_name_are_read(tmp_path: Path, kind: SplitFormat) -> N
         kind.read_ids(tmp_path, "x", 2)
     (tmp_path / "x.ids").write_text("")
     assert kind.read_ids(tmp_path, "x", 0) == []
+    for frames in ("٣", "²", "-1", "1.0", ""):
+        (tmp_path / "x.ids").write_text(f"a\t{frames}\n", encoding="utf-8")
+        with pytest.raises(kind.error, match=rf"x\.ids: got '{re.escape(frames)}' frames; expected lines"):
+            kind.read_ids(tmp_path, "x", 1)
 
 
 @JOBS

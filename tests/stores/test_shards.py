@@ -20,6 +20,9 @@ def test_a_plan_covers_each_row_once() -> None:
         assert [span.index for span in spans] == list(range(len(spans)))
         assert all(span.stop - span.first <= MOST_ROWS for span in spans)
         assert all(sizes[span.first : span.stop - 1].sum() < samples for span in spans)
+        for span in spans[:-1]:
+            is_full = span.stop - span.first == MOST_ROWS
+            assert is_full or sizes[span.first : span.stop].sum() >= samples
     assert plan(np.zeros(0, dtype=np.int64), 5) == []
 
 
