@@ -85,12 +85,13 @@ def test_foldings_are_lee_and_hon_s() -> None:
         fold_timit(["aa"], 61)
 
 
-KALDI = """aa aa aa; ae ae ae; ah ah ah; ao ao aa; aw aw aw; ax ax ah; ax-h ax ah; axr er er; ay ay ay; b b b;
-bcl vcl sil; ch ch ch; d d d; dcl vcl sil; dh dh dh; dx dx dx; eh eh eh; el el l; em m m; en en n; eng ng ng;
-epi epi sil; er er er; ey ey ey; f f f; g g g; gcl vcl sil; h# sil sil; hh hh hh; hv hh hh; ih ih ih;
-ix ix ih; iy iy iy; jh jh jh; k k k; kcl cl sil; l l l; m m m; n n n; ng ng ng; nx n n; ow ow ow; oy oy oy;
-p p p; pau sil sil; pcl cl sil; r r r; s s s; sh sh sh; t t t; tcl cl sil; th th th; uh uh uh; uw uw uw; ux uw uw;
-v v v; w w w; y y y; z z z; zh zh sh"""  # of its egs/timit, phones.60-48-39.map
+# of Kaldi's egs/timit, phones.60-48-39.map
+KALDI = """aa aa aa; ae ae ae; ah ah ah; ao ao aa; aw aw aw; ax ax ah; ax-h ax ah; axr er er; ay ay ay; b b
+b; bcl vcl sil; ch ch ch; d d d; dcl vcl sil; dh dh dh; dx dx dx; eh eh eh; el el l; em m m; en en
+n; eng ng ng; epi epi sil; er er er; ey ey ey; f f f; g g g; gcl vcl sil; h# sil sil; hh hh hh; hv
+hh hh; ih ih ih; ix ix ih; iy iy iy; jh jh jh; k k k; kcl cl sil; l l l; m m m; n n n; ng ng ng;
+nx n n; ow ow ow; oy oy oy; p p p; pau sil sil; pcl cl sil; r r r; s s s; sh sh sh; t t t; tcl cl
+sil; th th th; uh uh uh; uw uw uw; ux uw uw; v v v; w w w; y y y; z z z; zh zh sh"""
 
 
 def test_foldings_are_kaldi_s_phone_for_phone() -> None:

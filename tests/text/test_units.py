@@ -38,6 +38,14 @@ def test_asg_says_silence_before_the_first_word_and_for_no_words() -> None:
     assert [units.symbols[c] for c in units.encode([])] == ["|"]
 
 
+def test_files_of_two_losses_tell_them_by_the_blank() -> None:
+    for units in (ctc_units(LETTERS), asg_units(LETTERS)):
+        held = units.to_json()
+        assert "loss" not in held and Units.from_json(held) == units
+        assert Units.from_json({**held, "loss": units.loss.name}) == units
+    assert asg_units(LETTERS).to_json()["blank"] is None
+
+
 def test_frames_that_a_transcript_needs_at_least() -> None:
     """One a column, and for CTC a blank between equal neighbours (Graves et al. 2006)."""
     for columns, ctc, asg in (([], 0, 0), ([3], 1, 1), ([3, 4, 3], 3, 3), ([3, 3, 3, 4, 4], 8, 5)):

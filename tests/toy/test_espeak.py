@@ -99,6 +99,14 @@ def test_closure_belongs_to_its_stop() -> None:
     assert [(phone.label, phone.start) for phone in phones] == [("a", 0), ("t", 1000)]
 
 
+def test_a_word_s_first_phone_begins_with_its_word_and_the_next_with_itself() -> None:
+    said = ((True, 0, 0, ""), (False, 100, 0, "a"), (True, 1000, 2, ""), (False, 1200, 2, "b"))
+    events = tuple(Event(*event) for event in (*said, (False, 1500, 2, "c")))
+    times = align(Speech(np.ones(3000, dtype=np.int16), 22050, events), ("a", "bc"))
+    assert [(phone.label, phone.start) for phone in times.phones] == [("a", 0), ("b", 1000), ("c", 1500)]
+    assert [(word.start, word.end) for word in times.words] == [(0, 1000), (1000, 3000)]
+
+
 def test_phone_folded_into_its_vowel_gets_the_end_of_it() -> None:
     samples = np.ones(3000, dtype=np.int16)
     starts = (("a", 0), ("l", 2000), ("f", 2000))
