@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,17 @@ def test_variant_that_does_not_exist_is_refused(espeak: Espeak) -> None:
 def test_voice_that_does_not_exist_is_refused(espeak: Espeak) -> None:
     with pytest.raises(ValueError, match="no voice `xx-nowhere`"):
         espeak.speak("hello.", "xx-nowhere")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_text_that_gives_no_sound_is_named(
+    espeak: Espeak, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    calls = {"SetVoiceByName": 0, "SetParameter": 0, "Synth": status}
+    silent = SimpleNamespace(**{f"espeak_{name}": lambda *_, n=n: n for name, n in calls.items()})
+    monkeypatch.setattr(espeak, "_library", silent)
+    with pytest.raises(ValueError, match=rf"spoke nothing for `hm\.` with voice `de` \(status {status}\)"):
+        espeak.speak("hm.", "de")
 
 
 def test_missing_loader_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

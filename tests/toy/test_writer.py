@@ -109,7 +109,9 @@ def test_a_recording_has_its_speaker_s_level_and_noise() -> None:
     again, other = (chunk._record(wave, SPEAKER, random.Random(seed)) for seed in (1, 2))
     assert (again == found).all() and not (other == found).all()
     loud = Speaker("x", "en", "v", 1, 1, 1, 10.0, 0.0)
-    assert np.abs(chunk._record(wave, loud, random.Random(1)).astype(int)).max() <= 32_768
+    clipped = chunk._record(wave, loud, random.Random(1)).astype(int)
+    assert clipped.max() == 32_767 and clipped.min() == -32_768
+    assert np.array_equal(np.sign(clipped[4000:]), np.sign(wave[4000:]))  # none has wrapped around
 
 
 def test_speakers_are_women_and_men_in_turn_and_no_two_are_equally_loud() -> None:
