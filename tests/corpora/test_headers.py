@@ -190,6 +190,18 @@ def test_a_disk_that_is_full_costs_the_cache_alone(tmp_path: Path, monkeypatch: 
     assert cache.known and len(warnings) == 1 and "No space left on device" in warnings[0]
 
 
+def test_headers_that_the_disk_takes_piece_by_piece_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, write = {f"/x/{i}.wav": Header(i, i, 8000, i, 1) for i in range(5)}, os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, blob: write(descriptor, blob[:7]))
+        cache = HeaderCache(tmp_path / "c", pytest.fail)
+        cache.add(known.items())
+    cache.close(known)
+    assert HeaderCache(tmp_path / "c", pytest.fail).known == known
+
+
 class Deadly(str):
     """A path that ends the process that receives it, as a file might that crashes the audio library."""
 

@@ -80,6 +80,30 @@ def test_names_that_are_not_utf8_are_written_byte_by_byte(tmp_path: Path) -> Non
     assert (tmp_path / "train.tsv").read_bytes().splitlines()[-1] == row
 
 
+def test_what_was_refused_is_named_before_any_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By which a later run knows that the manifests are its own, whenever this one is killed."""
+    named: list[Path] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda part, path: (named.append(path), replace(part, path)))
+    publish(tmp_path, "/root", {"train": [], "dev": []}, [])
+    own = [path.name for path in named if path.parent == tmp_path]
+    assert own == ["refused.tsv", "dev.tsv", "train.tsv"]
+
+
+def test_rows_may_begin_at_any_sample(tmp_path: Path) -> None:
+    for start in (0, 1, 2):
+        publish(tmp_path, "/root", {"train": [Row(Entry("x.wav", "x"), start, 100, 8000)]}, [])
+        found = Manifest(tmp_path / "train.tsv")
+        assert found[0].start == start and ("start" in found.columns) == (start > 0)
+
+
+def test_what_is_refused_can_be_told_apart_on_its_line(tmp_path: Path) -> None:
+    publish(tmp_path, "/root", None, [Refusal("a\tb\\tc", "d\ne\rf")])
+    assert (tmp_path / "refused.tsv").read_text().split("\n")[1] == r"a\tb\\tc" + "\t" + r"d\ne\rf"
+
+
 def test_a_failed_write_leaves_all_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row(Entry("x.wav", "x"), 0, 100, 8000)
     publish(tmp_path, "/root", {"train": [row], "valid": []}, [])

@@ -38,6 +38,17 @@ def test_linked_folders_elsewhere_are_walked(tmp_path: Path, write: Write) -> No
     assert [e.path for e in read(tmp_path / "c", "plain")[0]] == ["link/y.wav", "x.wav"]
 
 
+def test_of_links_to_one_folder_the_first_by_name_is_walked(tmp_path: Path, write: Write) -> None:
+    write("x.wav")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "y.wav").touch()
+    for name in ("d", "b", "e", "a", "c"):
+        (tmp_path / "c" / name).symlink_to(tmp_path / "far")
+    entries, refused = read(tmp_path / "c", "plain")
+    assert [e.path for e in entries] == ["a/y.wav", "x.wav"]
+    assert [r.path for r in refused] == ["b", "c", "d", "e"]
+
+
 def test_an_unreadable_folder_is_reported_and_the_walk_goes_on(
     tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
