@@ -37,9 +37,10 @@ def test_what_is_no_file_is_said_and_never_waited_for(tmp_path: Path) -> None:
 def test_text_has_a_mark_or_none_and_any_line_ends(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbfa\r\nb\n")
     assert read_text(tmp_path / "x") == "a\nb\n"
-    (tmp_path / "x").write_bytes("a\n".encode("utf-16"))
-    with pytest.raises(UnicodeDecodeError, match="a mark of UTF-16"):
-        read_text(tmp_path / "x")
+    for mark, order in ((b"\xff\xfe", "le"), (b"\xfe\xff", "be")):
+        (tmp_path / "x").write_bytes(mark + "a\n".encode(f"utf-16-{order}"))
+        with pytest.raises(UnicodeDecodeError, match="a mark of UTF-16"):
+            read_text(tmp_path / "x")
 
 
 def test_json_that_is_nested_too_deep_is_a_value_error() -> None:
