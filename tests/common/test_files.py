@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -78,6 +79,26 @@ def test_two_that_write_one_name_at_once_do_not_mix(tmp_path: Path) -> None:
             second.write(b"second, and longer")
         assert (tmp_path / "x").read_bytes() == b"second, and longer"
     assert (tmp_path / "x").read_bytes() == b"first" and names(tmp_path) == ["x"]
+
+
+def test_what_another_took_before_it_was_locked_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking one writer ends, which gives the file its name, and another begins."""
+    flock, part, times = fcntl.flock, part_of(tmp_path / "x"), []
+
+    def late(file: BinaryIO, how: int) -> None:
+        if not times:
+            os.rename(part, tmp_path / "published")
+            part.write_text("another's")
+        times.append(how)
+        flock(file, how)
+
+    part.write_text("whole")
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_whole(tmp_path / "x", "ours")
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"x": "ours", "published": "whole", part.name: "another's"} and len(times) > 1
 
 
 def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_a_log_gets_a_line_now_and_then(clock: Clock) -> None:
     assert run(clock, io.StringIO(), 9) == ""
     shown = run(clock, io.StringIO(), 100).splitlines()
     assert 8 <= len(shown) <= 10
-    assert re.fullmatch(r"headers: \[#+ +\]  10% 10\d of 1,000, 10/s, 1:30 left", shown[0]), shown[0]
+    assert re.fullmatch(r"headers: \[## {22}\]  10% 10\d of 1,000, 10/s, 1:30 left", shown[0]), shown[0]
 
 
 def test_a_terminal_gets_one_line_that_is_wiped_at_the_end(clock: Clock) -> None:

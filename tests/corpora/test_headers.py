@@ -74,6 +74,16 @@ def test_many_processes_answer_as_one(sound: Sound, tmp_path: Path, monkeypatch:
     assert len(alone) == 61 and isinstance(alone[-1], str)
 
 
+def test_one_worker_is_this_process_however_long_it_takes(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [(str(sound(f"{i}.wav", np.zeros(9))), None) for i in range(20)]
+    monkeypatch.setattr(headers_module, "_TRIAL_SECONDS", -1.0)
+    monkeypatch.setattr(headers_module, "_WORTH_SECONDS", -1.0)
+    monkeypatch.setattr(headers_module, "ProcessPoolExecutor", lambda *_: pytest.fail("started"))
+    assert [len(chunk) for chunk in read_headers(jobs, 1)] == [16, 4]
+
+
 def test_workers_die_with_their_parent() -> None:
     code = """
 import multiprocessing, os, time

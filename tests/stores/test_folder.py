@@ -31,6 +31,7 @@ def test_the_json_is_written_and_read(tmp_path: Path, kind: SplitFormat) -> None
     about = {"b": 1, "a": "größe \udcff.pt"}  # a name that is not UTF-8
     kind.write_about(tmp_path, about)
     assert kind.read_about(tmp_path) == about == json.loads((tmp_path / kind.about).read_text("utf-8"))
+    assert '"größe \\udcff.pt"' in (tmp_path / kind.about).read_text("utf-8")
     assert kind.about_bytes({"b": 1, "a": 2}) == kind.about_bytes({"a": 2, "b": 1})
     for text, says in (("[1]", "holds a list"), ("{", "expected a JSON object")):
         (tmp_path / kind.about).write_text(text)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.toy import chunk
-from vqw2v_plugin.toy.align import Interval, SentenceTimes, _absorb_short_pauses, _Phone
+from vqw2v_plugin.toy.align import Interval, SentenceTimes, _absorb_short_pauses, _Phone, _trailing_zeros
 from vqw2v_plugin.toy.chunk import ToyUtterance
 from vqw2v_plugin.toy.corpus import make_corpus
 from vqw2v_plugin.toy.speakers import FEMALE, VOICES, Speaker, make_speakers
@@ -76,6 +76,11 @@ def test_a_pause_of_a_twentieth_of_a_second_is_silence_and_a_shorter_one_an_onse
         ("SIL", 9),
         ("b", 60),
     ]
+
+
+def test_zeros_at_the_end_are_counted() -> None:
+    for samples, zeros in (([], 0), ([0, 0], 2), ([5, 0, 0], 2), ([0, 5], 0), ([5, 0, 5, 0], 1)):
+        assert _trailing_zeros(np.array(samples, np.int16)) == zeros
 
 
 def test_times_are_moved_to_the_corpus_rate_and_phones_cover_all_of_it() -> None:
