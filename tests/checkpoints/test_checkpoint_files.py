@@ -127,6 +127,17 @@ def test_quantized_tensors_and_infinities_among_numbers_are_refused() -> None:
             check_finite({"v": torch.ones(2), "w": torch.tensor([0.0, number])}, "x.pt")
 
 
+def test_every_number_of_fp32_is_a_weight() -> None:
+    check_finite({"w": torch.tensor([3.4e38, -3.4e38, 1e-45]), "b": torch.tensor([3e38]).bfloat16()}, "x.pt")
+
+
+def test_complex_numbers_are_no_whole_ones() -> None:
+    network = torch.nn.BatchNorm1d(2)
+    weights = {**network.state_dict(), "num_batches_tracked": torch.tensor(1 + 2j)}
+    with pytest.raises(CheckpointError, match=r"`num_batches_tracked` is of type torch\.complex64"):
+        load_weights(network, weights, "x.pt")
+
+
 def test_a_trainer_s_file_holds_no_weight_outside_of_the_network(tmp_path: Path) -> None:
     state = torch.load(EARLIER / "gumbel.pt", weights_only=True)
     state["model"]["other"] = torch.zeros(1)

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from vqw2v_plugin import load_features
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
+from vqw2v_plugin.jobs.featurize import FeaturizeOptions, featurize
 from vqw2v_plugin.jobs.shard_run import DiskError, Work, in_order, make_shards
-from vqw2v_plugin.jobs.split_job import shard_samples
-from vqw2v_plugin.stores.shards import Rows, ShardFolder, plan
+from vqw2v_plugin.jobs.split_job import SplitJob, shard_samples
+from vqw2v_plugin.stores.shards import MissingShardError, Rows, ShardFolder, plan
 
 Fail = Callable[[], object]
 
@@ -113,6 +116,24 @@ def test_work_is_never_far_ahead_of_what_is_taken(workers: int) -> None:
     for i in range(50):
         assert next(results) == -i and len(begun) <= i + 1 + 2 * workers
     assert list(results) == [-i for i in range(50, 100)] and 1 <= len(prepared) <= workers
+
+
+@pytest.mark.parametrize("total", [1, 2])
+def test_a_shard_that_goes_while_all_are_put_together_is_another_rank_s_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total: int
+) -> None:
+    def gone(_: SplitJob) -> None:
+        raise MissingShardError("0.json: is gone; run the same command again")
+
+    monkeypatch.setattr(SplitJob, "_publish", gone)
+    soundfile.write(tmp_path / "0.wav", np.zeros(2_000), 16_000)
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": "0.wav", "samples": 2_000}])
+    rest = Manifest(tmp_path / "train.tsv"), str(tmp_path / "out"), FeaturizeOptions(), Rank(0, total)
+    if total == 2:
+        assert featurize(load_features("logmel"), *rest).state == "waiting"
+        return
+    with pytest.raises(MissingShardError):
+        featurize(load_features("logmel"), *rest)
 
 
 @pytest.mark.parametrize(("lost", "written"), [((0, 2, 4), (1, 3, 5)), ((1, 2, 3), (0,))])
