@@ -129,7 +129,9 @@ def test_what_was_printed_before_comes_first(tmp_path: Path) -> None:
         "from pathlib import Path; from vqw2v_plugin.common.files import write_whole;"
         "print('printed'); write_whole(Path('/dev/stdout'), 'poured\\n')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=buffered)
     assert done.stdout == "printed\npoured\n"
 
 
