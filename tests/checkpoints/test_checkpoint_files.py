@@ -50,6 +50,19 @@ def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
         write_pickle(tmp_path / "nowhere" / "b.pt", {})
 
 
+def test_weights_without_a_json_are_somebody_s_unless_a_killed_run_left_its_json_half_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.safetensors").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors exists; name another, or say --force"):
+        write_folder(tmp_path / "a", {}, {"w": torch.zeros(2)})
+    assert (tmp_path / "a" / "model.safetensors").read_text() == "mine"
+    (tmp_path / "a" / ".config.json.part").write_text("{")
+    write_folder(tmp_path / "a", {}, {"w": torch.zeros(2)})
+    assert read_folder(tmp_path / "a")[1]["w"].tolist() == [0, 0]
+
+
 def test_weights_that_share_memory_are_written_each_for_itself(tmp_path: Path) -> None:
     weight = torch.arange(6.0).view(2, 3).requires_grad_()
     write_folder(tmp_path / "a", {"word": "é"}, {"w": weight, "same": weight, "turned": weight.T})
