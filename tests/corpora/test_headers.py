@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from sounds import Sound
 
 from vqw2v_plugin.corpora import headers as headers_module
-from vqw2v_plugin.corpora.headers import Header, HeaderCache, HeaderError, read_header, read_headers
+from vqw2v_plugin.corpora.headers import (
+    Header,
+    HeaderCache,
+    HeaderError,
+    default_workers,
+    read_header,
+    read_headers,
+)
 
 
 def test_header_tells_rate_length_and_channels(sound: Sound) -> None:
@@ -82,6 +89,14 @@ def test_one_worker_is_this_process_however_long_it_takes(
     monkeypatch.setattr(headers_module, "_WORTH_SECONDS", -1.0)
     monkeypatch.setattr(headers_module, "ProcessPoolExecutor", lambda *_: pytest.fail("started"))
     assert [len(chunk) for chunk in read_headers(jobs, 1)] == [16, 4]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 2), (3, 6), (16, 32), (64, 32)])
+def test_there_are_two_workers_a_core_and_never_more_than_32(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert default_workers() == workers
 
 
 def test_workers_die_with_their_parent() -> None:

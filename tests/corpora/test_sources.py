@@ -171,6 +171,14 @@ def test_two_kinds_in_one_folder_ask_which(tmp_path: Path, write: Write) -> None
         find_kind(folder, "librispeech")
 
 
+@pytest.mark.parametrize("name", ["x.wav", "a.trans.txt", "wav.scp", "train.tsv", "x.phn"])
+def test_a_file_that_is_named_is_a_table_of_rows_or_nothing(tmp_path: Path, write: Write, name: str) -> None:
+    """Its folder may hold a corpus, but that is not what was named."""
+    path = write(name, "client_id\tpath\tsentence\n")
+    with pytest.raises(SourceError, match="holds nothing to list among its 1 files"):
+        find_kind(open_folder(str(path)))
+
+
 def test_a_folder_of_nothing_says_what_was_expected(tmp_path: Path, write: Write) -> None:
     write("readme.md", "words")
     write("settings.json", '{\n "a": 1}')
