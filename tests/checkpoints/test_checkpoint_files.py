@@ -93,6 +93,9 @@ def test_a_folder_s_hash_is_of_all_that_features_depend_on(tmp_path: Path) -> No
     (tmp_path / "bert" / "config.json").write_text(json.dumps(config))
     assert checkpoint_hash(changed(tmp_path / "bert", num_updates=3, made_from={"x": 1})) == before
     assert checkpoint_hash(changed(tmp_path / "bert", settings={"activation_fn": "relu"})) != before
+    export_folder(EARLIER / "asg.pt", tmp_path / "asg")
+    before = checkpoint_hash(tmp_path / "asg")
+    assert checkpoint_hash(changed(tmp_path / "asg", extra={"frame_seconds": 7.0})) != before
     export_folder(EARLIER / "gumbel.pt", tmp_path / "vq")
     weights = sha256(tmp_path / "vq" / "model.safetensors")
     for extra in ({"infonce": True}, {"infonce": False}):

@@ -80,6 +80,8 @@ def test_a_split_is_published_once_it_is_named_and_there(tmp_path: Path, kind: S
         kind.is_published(tmp_path, "train", {**settings, "dtype": "bf16"})
     for name in kind.later:  # nothing is known of what the json came to say later
         assert kind.is_published(tmp_path, "train", {**settings, name: True})
+    with pytest.raises(SettingsError, match=r"`layer` was .*; `frames` was 3 and is now 4; `z` was None and"):
+        kind.is_published(tmp_path, "train", {"layer": "c", "frames": 4, "z": (1, 2), "y": 1})
     kind.hide(tmp_path, "train")
     assert not kind.is_published(tmp_path, "train", settings)
 

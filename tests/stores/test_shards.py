@@ -123,3 +123,10 @@ def test_shards_are_gone_by_their_name_before_any_of_them_goes(
     monkeypatch.setattr(os, "fsync", fsync)
     made.remove()
     assert synced == [(tmp_path.stat().st_ino, held)] and not list(tmp_path.iterdir())
+
+
+def test_a_removal_that_was_cut_short_is_ended_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "parts.done").mkdir()
+    (tmp_path / "parts.done" / "000001.rows").write_text("left")
+    parts(tmp_path / "parts").remove()
+    assert not list(tmp_path.iterdir())

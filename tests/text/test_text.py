@@ -52,6 +52,7 @@ def test_normalizing_twice_is_normalizing_once(text: str) -> None:
 def test_case_and_punctuation_as_asked() -> None:
     assert Normalizer("upper", "'.")("Mr. O'Neill, straße") == "MR. O'NEILL STRASSE"
     assert Normalizer("keep", "")("Mr. O'Neill") == "Mr O Neill"
+    assert Normalizer()("Straße ΣΑΣ") == "straße σας"  # in lower case, not folded
     with pytest.raises(ValueError, match="expected one of lower, upper, keep"):
         Normalizer("title")
 
