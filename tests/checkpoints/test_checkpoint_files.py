@@ -205,6 +205,20 @@ def test_loss_updates_and_a_quantizer_s_own_arguments_come_back(
     assert import_stock(tmp_path / "out").infonce is infonce
 
 
+def test_a_front_s_options_come_back_from_a_folder(tmp_path: Path) -> None:
+    """By which fairseq builds the front again, and knows for how many updates it is frozen."""
+    trained = torch.load(EARLIER / "asg.pt", weights_only=True)["cfg"]["model"]
+    front = {name: value for name, value in trained.items() if name.startswith("front")}
+    front["freeze_updates"] = trained["freeze_updates"]
+    assert front["front_layer"] == "z" and front["freeze_updates"] == 150
+    assert load_any(EARLIER / "asg.pt").header.extra["front"] == front
+    export_folder(EARLIER / "asg.pt", tmp_path / "out")
+    again = import_checkpoint(tmp_path / "out")
+    write_checkpoint(tmp_path / "b.pt", again.header, again.weights)
+    model = torch.load(tmp_path / "b.pt", weights_only=True)["cfg"]["model"]
+    assert {name: model[name] for name in front} == front
+
+
 def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:
     export_folder(EARLIER / "bert.pt", tmp_path / "bert")
     with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*is an exported folder"):
