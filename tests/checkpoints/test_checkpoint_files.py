@@ -3,13 +3,14 @@
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from vqw2v_plugin.checkpoints import bounds, files
+from vqw2v_plugin.checkpoints import acoustic, bounds, files
 from vqw2v_plugin.checkpoints.archive import special_file
 from vqw2v_plugin.checkpoints.checks import check_finite, load_weights
 from vqw2v_plugin.checkpoints.files import (
@@ -217,6 +218,14 @@ def test_a_front_s_options_come_back_from_a_folder(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "b.pt", again.header, again.weights)
     model = torch.load(tmp_path / "b.pt", weights_only=True)["cfg"]["model"]
     assert {name: model[name] for name in front} == front
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_an_acoustic_network_has_a_column_for_each_symbol(more: int) -> None:
+    header = load_any(EARLIER / "asg.pt").header
+    settings = {**header.settings, "num_columns": len(header.extra["symbols"]) + more}
+    with pytest.raises(ValueError, match=r"`num_columns` is \d+; expected the 6 symbols"):
+        acoustic.KIND.build(replace(header, settings=settings))
 
 
 def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:

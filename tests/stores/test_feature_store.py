@@ -103,6 +103,28 @@ def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ).read_bytes()
 
 
+def test_a_killed_gathering_goes_on_beside_what_was_published_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The split of an earlier run lies there until it is replaced, and is not taken for what was gathered."""
+    earlier = FeatureWriter(tmp_path, "train", np.float32, 2)
+    earlier.add(np.zeros((9, 2), np.float32))
+    earlier.publish([("old", 9)], {})
+    shards, spans = write(tmp_path, [[np.ones((3, 2))], [np.full((4, 2), 2.0)]], 2, "float32")
+    drop = shards.drop_rows
+
+    def killed(index: int) -> None:
+        drop(index)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shards, "drop_rows", killed)
+        gather_features(tmp_path, "train", shards, spans, ["a", "b"], {})
+    assert np.load(tmp_path / "train.npy").shape == (9, 2)
+    gather_features(tmp_path, "train", shards, spans, ["a", "b"], {})
+    assert np.load(tmp_path / "train.npy")[:, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
+
+
 def test_what_a_killed_writer_left_behind_the_end_is_cut_off(tmp_path: Path) -> None:
     killed = FeatureWriter(tmp_path, "train", np.float32, 3)
     killed.add(np.ones((9, 3), np.float32))

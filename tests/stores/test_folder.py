@@ -91,6 +91,8 @@ def test_all_splits_of_a_folder_are_of_one_model(tmp_path: Path, kind: SplitForm
     make(tmp_path, kind)
     kind.check_one_model(tmp_path, "valid", {"layer": "z"})
     kind.check_one_model(tmp_path, "train", {"layer": "c"})  # alone it may change
+    kind.write_about(tmp_path, {**kind.read_about(tmp_path), "sizes": (1, 2)})
+    kind.check_one_model(tmp_path, "valid", {"layer": "z", "sizes": (1, 2)})  # which json has as a list
     with pytest.raises(
         kind.error, match=r"its split train is of another model \(.*`layer` was 'z' and is no"
     ):
