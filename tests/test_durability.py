@@ -228,3 +228,23 @@ def mended_training(out: Path) -> None:
 def test_whoever_writes_syncs(tmp_path: Path, calls: list[Call], write: Callable[[Path], None]) -> None:
     write(tmp_path / "out")
     assert not unsafe(calls, tmp_path) and any(named(calls, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("write", "last"),
+    [
+        (tokens, "train.idx"),
+        (emissions, "dev.ends.npy"),
+        (labels, "labels.json"),
+        (pieces, "pieces.model"),
+        (checkpoints, "config.json"),
+    ],
+    ids=lambda of: getattr(of, "__name__", ""),
+)
+def test_what_vouches_for_all_gets_its_name_last(
+    tmp_path: Path, calls: list[Call], write: Callable[[Path], None], last: str
+) -> None:
+    """Whoever looks, or is killed, in between finds no whole of which a part is missing."""
+    write(tmp_path / "out")
+    names = [os.path.basename(call.path) for _, call in named(calls, tmp_path)]
+    assert len(names) > 1 and names[-1] == last

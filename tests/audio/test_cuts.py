@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from vqw2v_plugin.audio import cuts
 from vqw2v_plugin.audio.cuts import parts_of
 from vqw2v_plugin.audio.reading import AudioError
 
@@ -30,6 +31,14 @@ def test_a_long_file_is_cut_in_its_pauses(tmp_path: Path, rate: int) -> None:
     for before, after in itertools.pairwise(parts):
         assert before.start + before.samples == after.start
         assert abs(after.start / rate - after.tick * 0.01) <= 0.5 / rate + 1e-9
+
+
+def test_a_pause_on_a_tick_is_cut_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its seconds, as a quotient, are a little less than a whole number of ticks."""
+    path = record(tmp_path / "a.wav", 4, 8_000)
+    for tick in range(200, 300):
+        monkeypatch.setattr(cuts, "_quietest", lambda *_, tick=tick: tick * 80)
+        assert next(parts_of(path, 3.0, 0.01)).samples == tick * 80
 
 
 def test_parts_are_neither_too_long_nor_too_short(tmp_path: Path) -> None:

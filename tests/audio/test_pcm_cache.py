@@ -51,6 +51,14 @@ def test_a_changed_file_is_decoded_anew(sound: Sound, cache: PcmCache) -> None:
     np.testing.assert_array_equal(cache.read(Clip(str(path))), read_audio(path, 16_000))
 
 
+def test_what_is_kept_of_one_rate_is_not_taken_for_another(sound: Sound, cache: PcmCache) -> None:
+    path = str(sound("x.wav", noise(1_000), 8_000))
+    assert len(cache.read(Clip(path))) == 2_000
+    assert len(PcmCache(cache.folder, 8_000).read(Clip(path))) == 1_000
+    with pytest.raises(AudioError, match="column rate says 16000 Hz, the file has 8000 Hz"):
+        cache.read(Clip(path, rate=16_000))
+
+
 @pytest.mark.parametrize("spoil", [b"", b"nonsense", None])
 def test_a_broken_entry_is_made_anew(
     sound: Sound, cache: PcmCache, caplog: pytest.LogCaptureFixture, spoil: bytes | None
@@ -72,7 +80,9 @@ def test_an_entry_of_another_kind_is_made_anew(sound: Sound, cache: PcmCache) ->
     np.testing.assert_array_equal(cache.read(Clip(path)), expected)
 
 
-def test_only_whole_entries_are_left(sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_whole_entries_are_left(
+    sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     path = str(sound("x.wav", noise(1_000)))
 
     def full_disk(*args: object, **kwargs: object) -> None:
@@ -81,6 +91,18 @@ def test_only_whole_entries_are_left(sound: Sound, cache: PcmCache, monkeypatch:
     monkeypatch.setattr(np, "save", full_disk)
     assert len(cache.read(Clip(path))) == 1_000 and len(cache.read(Clip(path))) == 1_000
     assert not [file for file in cache.folder.rglob("*") if file.is_file()]
+    assert caplog.text.count("No space left on device; going on without writing to it") == 1
+
+
+def test_filling_the_cache_waits_for_no_disk(
+    sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    clip = Clip(str(sound("x.wav", noise(1_000))))
+    cache.file_of(clip).parent.mkdir()
+    cache.read(clip)
+    assert cache.file_of(clip).is_file() and not synced
 
 
 def test_bad_audio_and_bad_folder_are_named(sound: Sound, cache: PcmCache, tmp_path: Path) -> None:

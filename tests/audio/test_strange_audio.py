@@ -80,6 +80,27 @@ def test_more_than_memory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Monk
         read_audio(tmp_path / "x.flac", 16_000)
 
 
+def test_all_channels_count_towards_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros((1_000, 3)), 16_000)
+    for memory, fits in ((4 * 3 * 1_000, True), (4 * 3 * 1_000 - 1, False)):
+        monkeypatch.setattr(reading, "machine_memory", lambda memory=memory: memory)
+        if fits:
+            assert len(read_audio(tmp_path / "x.wav", 16_000)) == 1_000
+        else:
+            with pytest.raises(AudioError, match="need more memory than there is"):
+                read_audio(tmp_path / "x.wav", 16_000)
+
+
+@pytest.mark.parametrize("coding", ["pcm,embedded-shorten-v2.00", "pcm,wavpack", "ulaw,shortpack"])
+def test_a_packed_sphere_file_is_told_how_to_unpack(tmp_path: Path, coding: str) -> None:
+    path = tmp_path / "x.wv1"
+    for said, is_packed in ((coding, True), ("pcm", False), ("ulaw", False)):
+        head = f"NIST_1A\n   1024\nsample_coding -s{len(said)} {said}\nend_head\n"
+        path.write_bytes(head.encode().ljust(1024) + bytes(64))
+        found = shorten_refusal(str(path))
+        assert (found is not None and f"cannot read sample_coding {coding}" in found) == is_packed
+
+
 def test_silence_packed_as_tightly_as_flac_can_is_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.flac", np.zeros(3_000_000, np.int16), 16_000)
     assert len(read_audio(tmp_path / "x.flac", 16_000)) == 3_000_000
@@ -94,3 +115,11 @@ def test_a_pipe_is_no_sphere_file_to_wait_for(tmp_path: Path) -> None:
 def test_a_limit_is_a_number_of_seconds(limit: float) -> None:
     with pytest.raises(ValueError, match=r"`limit` is .* s; expected 1, as a pause"):
         check_limit(limit)
+
+
+def test_limits_are_from_a_second_to_a_day() -> None:
+    check_limit(1)
+    check_limit(24 * 60 * 60)
+    for limit in (0.999, 24 * 60 * 60 + 1):
+        with pytest.raises(ValueError, match=r"expected 1, as a pause .* to 86,400"):
+            check_limit(limit)

@@ -3,13 +3,14 @@
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from vqw2v_plugin.checkpoints import bounds, files
+from vqw2v_plugin.checkpoints import acoustic, bounds, files
 from vqw2v_plugin.checkpoints.archive import special_file
 from vqw2v_plugin.checkpoints.checks import check_finite, load_weights
 from vqw2v_plugin.checkpoints.files import (
@@ -50,6 +51,19 @@ def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
         write_pickle(tmp_path / "nowhere" / "b.pt", {})
 
 
+def test_weights_without_a_json_are_somebody_s_unless_a_killed_run_left_its_json_half_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.safetensors").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors exists; name another, or say --force"):
+        write_folder(tmp_path / "a", {}, {"w": torch.zeros(2)})
+    assert (tmp_path / "a" / "model.safetensors").read_text() == "mine"
+    (tmp_path / "a" / ".config.json.part").write_text("{")
+    write_folder(tmp_path / "a", {}, {"w": torch.zeros(2)})
+    assert read_folder(tmp_path / "a")[1]["w"].tolist() == [0, 0]
+
+
 def test_weights_that_share_memory_are_written_each_for_itself(tmp_path: Path) -> None:
     weight = torch.arange(6.0).view(2, 3).requires_grad_()
     write_folder(tmp_path / "a", {"word": "é"}, {"w": weight, "same": weight, "turned": weight.T})
@@ -80,6 +94,9 @@ def test_a_folder_s_hash_is_of_all_that_features_depend_on(tmp_path: Path) -> No
     (tmp_path / "bert" / "config.json").write_text(json.dumps(config))
     assert checkpoint_hash(changed(tmp_path / "bert", num_updates=3, made_from={"x": 1})) == before
     assert checkpoint_hash(changed(tmp_path / "bert", settings={"activation_fn": "relu"})) != before
+    export_folder(EARLIER / "asg.pt", tmp_path / "asg")
+    before = checkpoint_hash(tmp_path / "asg")
+    assert checkpoint_hash(changed(tmp_path / "asg", extra={"frame_seconds": 7.0})) != before
     export_folder(EARLIER / "gumbel.pt", tmp_path / "vq")
     weights = sha256(tmp_path / "vq" / "model.safetensors")
     for extra in ({"infonce": True}, {"infonce": False}):
@@ -125,6 +142,17 @@ def test_quantized_tensors_and_infinities_among_numbers_are_refused() -> None:
     for number in (torch.inf, -torch.inf, torch.nan):
         with pytest.raises(CheckpointError, match=r"x\.pt: .*`w` holds NaN or infinity"):
             check_finite({"v": torch.ones(2), "w": torch.tensor([0.0, number])}, "x.pt")
+
+
+def test_every_number_of_fp32_is_a_weight() -> None:
+    check_finite({"w": torch.tensor([3.4e38, -3.4e38, 1e-45]), "b": torch.tensor([3e38]).bfloat16()}, "x.pt")
+
+
+def test_complex_numbers_are_no_whole_ones() -> None:
+    network = torch.nn.BatchNorm1d(2)
+    weights = {**network.state_dict(), "num_batches_tracked": torch.tensor(1 + 2j)}
+    with pytest.raises(CheckpointError, match=r"`num_batches_tracked` is of type torch\.complex64"):
+        load_weights(network, weights, "x.pt")
 
 
 def test_a_trainer_s_file_holds_no_weight_outside_of_the_network(tmp_path: Path) -> None:
@@ -176,6 +204,28 @@ def test_loss_updates_and_a_quantizer_s_own_arguments_come_back(
         assert found.network.quantizer.head[0].out_features == 6
     assert load_network(tmp_path / "a.pt").made_from == {"file": "b.pt"}
     assert import_stock(tmp_path / "out").infonce is infonce
+
+
+def test_a_front_s_options_come_back_from_a_folder(tmp_path: Path) -> None:
+    """By which fairseq builds the front again, and knows for how many updates it is frozen."""
+    trained = torch.load(EARLIER / "asg.pt", weights_only=True)["cfg"]["model"]
+    front = {name: value for name, value in trained.items() if name.startswith("front")}
+    front["freeze_updates"] = trained["freeze_updates"]
+    assert front["front_layer"] == "z" and front["freeze_updates"] == 150
+    assert load_any(EARLIER / "asg.pt").header.extra["front"] == front
+    export_folder(EARLIER / "asg.pt", tmp_path / "out")
+    again = import_checkpoint(tmp_path / "out")
+    write_checkpoint(tmp_path / "b.pt", again.header, again.weights)
+    model = torch.load(tmp_path / "b.pt", weights_only=True)["cfg"]["model"]
+    assert {name: model[name] for name in front} == front
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_an_acoustic_network_has_a_column_for_each_symbol(more: int) -> None:
+    header = load_any(EARLIER / "asg.pt").header
+    settings = {**header.settings, "num_columns": len(header.extra["symbols"]) + more}
+    with pytest.raises(ValueError, match=r"`num_columns` is \d+; expected the 6 symbols"):
+        acoustic.KIND.build(replace(header, settings=settings))
 
 
 def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:

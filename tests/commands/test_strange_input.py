@@ -139,6 +139,8 @@ def test_numbers_that_make_no_sense_are_refused_by_name(
         ('{"stride": null}', "`stride` is None; expected a whole number"),
         ('{"sample_rate": "x"}', "`sample_rate` is 'x'; expected a whole number"),
         ('{"num_codes": 1e30}', "`num_codes` is 1e+30; expected a whole number"),
+        ('{"num_groups": true}', "`num_groups` is True; expected a whole number"),
+        ('{"receptive_field": 0}', "`receptive_field` is 0; expected a whole number"),
     ],
 )
 def test_a_folder_s_json_of_another_shape_is_named(tmp_path: Path, about: str, said: str) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -80,6 +81,26 @@ def test_two_that_write_one_name_at_once_do_not_mix(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == b"first" and names(tmp_path) == ["x"]
 
 
+def test_what_another_took_before_it_was_locked_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking one writer ends, which gives the file its name, and another begins."""
+    flock, part, times = fcntl.flock, part_of(tmp_path / "x"), []
+
+    def late(file: BinaryIO, how: int) -> None:
+        if not times:
+            os.rename(part, tmp_path / "published")
+            part.write_text("another's")
+        times.append(how)
+        flock(file, how)
+
+    part.write_text("whole")
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_whole(tmp_path / "x", "ours")
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"x": "ours", "published": "whole", part.name: "another's"} and len(times) > 1
+
+
 def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", refuses(errno.ENOLCK))
     write_whole(tmp_path / "x", "new")
@@ -127,6 +148,17 @@ def test_a_file_does_not_take_a_folder_s_place(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_whole(tmp_path / "x", "text")
     assert names(tmp_path) == ["x"] and names(tmp_path / "x") == ["kept"]
+
+
+def test_a_folder_that_cannot_be_renamed_to_another_disk_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = part_of(tmp_path / "codes")
+    write_whole(part / "1.npy", "new")
+    monkeypatch.setattr(os, "replace", refuses(errno.EXDEV))
+    with pytest.raises(OSError, match=os.strerror(errno.EXDEV)):
+        publish_in_order([(part, tmp_path / "codes")])
+    assert names(tmp_path) == [part.name] and names(part) == ["1.npy"]
 
 
 def test_a_scratch_folder_begins_empty_and_goes(tmp_path: Path) -> None:

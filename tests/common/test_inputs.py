@@ -30,14 +30,17 @@ def test_what_is_no_file_is_said_and_never_waited_for(tmp_path: Path) -> None:
             with pytest.raises(OSError) as error:
                 read(path)
             assert str(error.value.strerror).startswith(said), path
+            assert isinstance(error.value, IsADirectoryError) == (said == "is a folder")
+            assert error.value.filename == path
 
 
 def test_text_has_a_mark_or_none_and_any_line_ends(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xef\xbb\xbfa\r\nb\n")
     assert read_text(tmp_path / "x") == "a\nb\n"
-    (tmp_path / "x").write_bytes("a\n".encode("utf-16"))
-    with pytest.raises(UnicodeDecodeError, match="a mark of UTF-16"):
-        read_text(tmp_path / "x")
+    for mark, order in ((b"\xff\xfe", "le"), (b"\xfe\xff", "be")):
+        (tmp_path / "x").write_bytes(mark + "a\n".encode(f"utf-16-{order}"))
+        with pytest.raises(UnicodeDecodeError, match="a mark of UTF-16"):
+            read_text(tmp_path / "x")
 
 
 def test_json_that_is_nested_too_deep_is_a_value_error() -> None:
@@ -56,5 +59,13 @@ def test_a_line_that_never_ends_is_refused(tmp_path: Path) -> None:
 def test_numbers_out_of_bounds_are_told_with_their_bounds(value: float) -> None:
     with pytest.raises(ValueError, match=r"`--x` is .*; expected 0 to 1,000"):
         check_between("--x", value, 0, 1_000)
-    check_between("--x", 7, 0, 1_000)
-    check_workers(None)
+    for fine in (0, 7, 1_000):
+        check_between("--x", fine, 0, 1_000)
+
+
+def test_workers_are_from_one_to_a_thousand_or_left_to_the_caller() -> None:
+    for fine in (None, 1, 1_024):
+        check_workers(fine)
+    for wrong in (0, -1, 1_025):
+        with pytest.raises(ValueError, match=rf"`--workers` is {wrong:,}; expected 1 to 1,024"):
+            check_workers(wrong)

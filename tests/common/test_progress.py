@@ -43,7 +43,7 @@ def test_a_log_gets_a_line_now_and_then(clock: Clock) -> None:
     assert run(clock, io.StringIO(), 9) == ""
     shown = run(clock, io.StringIO(), 100).splitlines()
     assert 8 <= len(shown) <= 10
-    assert re.fullmatch(r"headers: \[#+ +\]  10% 10\d of 1,000, 10/s, 1:30 left", shown[0]), shown[0]
+    assert re.fullmatch(r"headers: \[## {22}\]  10% 10\d of 1,000, 10/s, 1:30 left", shown[0]), shown[0]
 
 
 def test_a_terminal_gets_one_line_that_is_wiped_at_the_end(clock: Clock) -> None:
@@ -76,3 +76,14 @@ def test_what_was_quick_at_first_does_not_shorten_the_rest(clock: Clock) -> None
             clock.now += 1
             progress.advance(1)
     assert stream.getvalue().splitlines()[-1].endswith("52% 1,040 of 2,000, 1.0/s, 16:00 left")
+
+
+def test_the_speed_is_that_of_some_seconds_not_of_the_last_moment(clock: Clock) -> None:
+    stream = Terminal()
+    with Progress("headers", 10_000, stream) as progress:
+        for _ in range(40):  # ten a second, in bursts
+            for count in (10, 0):
+                clock.now += 0.5
+                progress.advance(count)
+    speeds = [float(found) for found in re.findall(r"([0-9.]+)/s", stream.getvalue())]
+    assert len(speeds) == 80 and all(8 <= speed <= 12 for speed in speeds[10:])

@@ -124,6 +124,17 @@ def test_streams_get_what_is_whole(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert stream_behind(Path("/dev/fd/x")) is None and stream_behind(tmp_path / "stdout") is None
 
 
+def test_what_was_printed_before_comes_first(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from vqw2v_plugin.common.files import write_whole;"
+        "print('printed'); write_whole(Path('/dev/stdout'), 'poured\\n')"
+    )
+    command = [sys.executable, "-c", code]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=buffered)
+    assert done.stdout == "printed\npoured\n"
+
+
 def test_a_language_model_goes_to_standard_output_alone(text: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vqw2v_plugin", "lm", text]
     with open(tmp_path / "shown", "wb") as shown:

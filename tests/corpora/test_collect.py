@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sounds import Sound
 
-from vqw2v_plugin.corpora.collect import CollectOptions, collect
+from vqw2v_plugin.corpora.collect import CollectOptions, Refusal, collect, count_reasons
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.corpora.splits import SplitPlan
 
@@ -40,6 +40,30 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Sound) -> None:
     wav("x.wav", 200)
     again = collect(tmp_path / "c", tmp_path / "o")
     assert again.num_known == 0 and again.splits["train"][0].samples == 200
+
+
+def test_headers_of_files_that_are_gone_go_once_they_are_most(tmp_path: Path, wav: Sound) -> None:
+    paths = [wav(f"{i}.wav", 160) for i in range(20)]
+    collect(tmp_path / "c", tmp_path / "o")
+    assert (tmp_path / "o" / ".headers").read_bytes().count(b"\n") == 1 + 20
+    for path in paths[5:]:
+        path.unlink()
+    collect(tmp_path / "c", tmp_path / "o")
+    assert (tmp_path / "o" / ".headers").read_bytes().count(b"\n") == 1 + 5
+
+
+def test_what_the_walk_refused_is_named_with_the_rest(tmp_path: Path, wav: Sound) -> None:
+    wav("x.wav")
+    (tmp_path / "c" / "again").symlink_to(tmp_path / "c")
+    found = collect(tmp_path / "c", tmp_path / "o").refused
+    assert [refusal.path for refusal in found] == ["again"]
+    assert (tmp_path / "o" / "refused.tsv").read_text().count("\n") == 2
+
+
+def test_reasons_are_counted_up_to_their_brackets_the_most_frequent_first() -> None:
+    reasons = {"d": "is long (5 s)", "c": "is short (2 s)", "b": "is short (1 s)", "a": "lies; write it anew"}
+    counted = count_reasons(Refusal(path, reason) for path, reason in reasons.items())
+    assert counted == [("is short", 2, "b"), ("lies", 1, "a"), ("is long", 1, "d")]
 
 
 SLOW_RUN = """

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from sounds import Sound
 
 from vqw2v_plugin.corpora import headers as headers_module
-from vqw2v_plugin.corpora.headers import Header, HeaderCache, HeaderError, read_header, read_headers
+from vqw2v_plugin.corpora.headers import (
+    Header,
+    HeaderCache,
+    HeaderError,
+    default_workers,
+    read_header,
+    read_headers,
+)
 
 
 def test_header_tells_rate_length_and_channels(sound: Sound) -> None:
@@ -72,6 +79,24 @@ def test_many_processes_answer_as_one(sound: Sound, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(headers_module, "_WORTH_SECONDS", 0.0)
     assert [answer for chunk in read_headers(jobs, 3) for answer in chunk] == alone
     assert len(alone) == 61 and isinstance(alone[-1], str)
+
+
+def test_one_worker_is_this_process_however_long_it_takes(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [(str(sound(f"{i}.wav", np.zeros(9))), None) for i in range(20)]
+    monkeypatch.setattr(headers_module, "_TRIAL_SECONDS", -1.0)
+    monkeypatch.setattr(headers_module, "_WORTH_SECONDS", -1.0)
+    monkeypatch.setattr(headers_module, "ProcessPoolExecutor", lambda *_: pytest.fail("started"))
+    assert [len(chunk) for chunk in read_headers(jobs, 1)] == [16, 4]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 2), (3, 6), (16, 32), (64, 32)])
+def test_there_are_two_workers_a_core_and_never_more_than_32(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert default_workers() == workers
 
 
 def test_workers_die_with_their_parent() -> None:
@@ -188,6 +213,18 @@ def test_a_disk_that_is_full_costs_the_cache_alone(tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     cache.close(["/x.wav"])
     assert cache.known and len(warnings) == 1 and "No space left on device" in warnings[0]
+
+
+def test_headers_that_the_disk_takes_piece_by_piece_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, write = {f"/x/{i}.wav": Header(i, i, 8000, i, 1) for i in range(5)}, os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, blob: write(descriptor, blob[:7]))
+        cache = HeaderCache(tmp_path / "c", pytest.fail)
+        cache.add(known.items())
+    cache.close(known)
+    assert HeaderCache(tmp_path / "c", pytest.fail).known == known
 
 
 class Deadly(str):

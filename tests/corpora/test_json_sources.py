@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from source_files import Write, lines, read
 
-from vqw2v_plugin.corpora.sources import KINDS, open_folder
+from vqw2v_plugin.corpora.sources import KINDS, Refusal, json_lines, open_folder
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json", "jsonl.gz"])
@@ -28,6 +28,35 @@ def test_nemo_rows(tmp_path: Path, write: Write, ending: str) -> None:
     assert KINDS["nemo"].fits(open_folder(str(path)))  # the table itself may be named
 
 
+def test_nemo_s_other_names_for_speakers_and_languages(tmp_path: Path, write: Write) -> None:
+    row = {"audio_filepath": "a.wav", "speaker_id": "ann", "source_lang": "fr"}
+    write("x.jsonl", lines(row, {**row, "speaker": "bob", "lang": "de"}))
+    entries, _ = read(tmp_path / "c", "nemo")
+    assert [(entry.speaker, entry.lang) for entry in entries] == [("ann", "fr"), ("bob", "de")]
+
+
+def test_a_table_that_unpacks_to_far_more_than_it_is_ends_early(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"audio_filepath": "/a.wav", "text": "x" * 1_000}
+    path = write("x.jsonl.gz", lines(*[row] * 400))
+    assert len(read(tmp_path / "c", "nemo")[0]) == 400  # gzip makes a hundredth of it
+    monkeypatch.setattr(json_lines, "_LEAST_BOUND", 10_000)
+    monkeypatch.setattr(json_lines, "_DENSEST", 1)
+    entries, refused = read(tmp_path / "c", "nemo")
+    count = (10_000 + path.stat().st_size) // (len(lines(row)))
+    assert len(entries) == count and [r.path for r in refused] == [f"x.jsonl.gz:{count + 1}"]
+    assert "holds far more than its size promises; unpack it" in refused[0].reason
+
+
+def test_a_table_of_json_that_is_a_pipe_is_not_waited_for(tmp_path: Path, write: Write) -> None:
+    os.mkfifo(write("a.wav").with_name("x.jsonl"))
+    folder = open_folder(str(tmp_path / "c"))
+    assert json_lines.tables(folder) == []
+    (refusal,) = json_lines.rows(folder, "x.jsonl")
+    assert refusal == Refusal("x.jsonl:1", "table breaks off (is a pipe); restore it")
+
+
 def recording(name: str, channels: int = 1, **more: object) -> dict[str, object]:
     source = {"type": "file", "channels": list(range(channels)), "source": f"{name}.wav"}
     row = {"id": name, "sources": [source], "sampling_rate": 8000, "num_samples": 80_000, "duration": 10.0}
@@ -36,6 +65,27 @@ def recording(name: str, channels: int = 1, **more: object) -> dict[str, object]
 
 def supervision(name: str, of: str, **more: object) -> dict[str, object]:
     return {"id": name, "recording_id": of, "start": 1.0, "duration": 2.0, "channel": 0, **more}
+
+
+@pytest.mark.parametrize(
+    ("row", "fits"),
+    [
+        ({"id": "c", "type": "MonoCut", "recording": {}}, True),
+        ({"id": "c", "type": "MixedCut", "tracks": []}, True),
+        ({"id": "c", "type": "PaddingCut", "supervisions": []}, True),
+        ({"id": "c", "type": "else"}, False),
+        ({"type": "MonoCut", "recording": {}}, False),
+        ({"id": "r", "sources": [], "sampling_rate": 8000}, True),
+        ({"id": "r", "sources": []}, False),
+        ({"id": "s", "recording_id": "r", "start": 0, "duration": 1}, True),
+        ({"id": "s", "recording_id": "r", "start": 0}, False),
+    ],
+)
+def test_lhotse_s_tables_are_known_by_the_keys_of_their_rows(
+    tmp_path: Path, write: Write, row: dict[str, object], fits: bool
+) -> None:
+    write("x.jsonl", lines(row))
+    assert KINDS["lhotse"].fits(open_folder(str(tmp_path / "c"))) == fits
 
 
 def test_lhotse_recordings_alone_and_with_supervisions(tmp_path: Path, write: Write) -> None:

@@ -75,6 +75,13 @@ def test_timit_s_sets_have_their_sizes() -> None:
     assert Counter(speaker[0] for speaker in CORE_TEST) == {"m": 16, "f": 8}
 
 
+def test_timit_s_core_test_set_is_that_of_its_documentation() -> None:
+    """Of each region, DR1 to DR8, two men and a woman (TIMIT/DOC/TESTSET.DOC)."""
+    men = "dab0 wbt0 tas1 wew0 jmp0 lnt0 lll0 tls0 bpm0 klt0 cmj0 jdh0 grt0 njm0 jln0 pam0".split()
+    women = "elc0 pas0 pkt0 jlm0 nlp0 mgd0 dhc0 mld0".split()
+    assert {*(f"m{name}" for name in men), *(f"f{name}" for name in women)} == CORE_TEST
+
+
 def test_a_part_of_timit_is_known_by_its_own_path(tmp_path: Path) -> None:
     timit(tmp_path / "TIMIT", *TIMIT)
     folder = open_folder(str(tmp_path / "TIMIT" / "TEST" / "DR1"))
@@ -181,6 +188,7 @@ def test_wsj_gives_the_standard_sets(tmp_path: Path, indices: dict[str, str]) ->
     assert "of none of the sets si284" in refused["401c0201"]
     assert refused["440c0201"].startswith("is of wsj0/si_et_05") and "440v0401" in refused
     assert ("440c0402" in refused) == bool(indices)  # listed, and not there
+    assert not any("comment" in name for name in refused)
     first = rows["train"][0]
     assert len(read_audio(first.path, 16_000)) == first.samples == 1600
 
@@ -219,6 +227,12 @@ def test_wsj_that_is_all_packed_says_what_to_do(tmp_path: Path, capsys: pytest.C
         ("*Kuala* [loud_breath] [<door_slam] <the> [door_slam>] end", "kuala the end"),
         ("[phone_ring/] one . two [/phone_ring] ~", "one two"),
         ("inter(national) frag- ninety-five le:ngthened !loud", "inter frag ninety-five lengthened loud"),
+        ("!EXCLAMATION-POINT ?QUESTION-MARK", "exclamation-point question-mark"),
+        (":COLON ;SEMI-COLON", "colon semi-colon"),
+        ("&AMPERSAND %PERCENT $DOLLAR-SIGN /SLASH", "ampersand percent dollar-sign slash"),
+        ("{LEFT-BRACE }RIGHT-BRACE (PAREN )CLOSE_PAREN", "left-brace right-brace paren close-paren"),
+        ("...ELLIPSIS .DECIMAL #SHARP-SIGN 'QUOTE \"UNQUOTE", "ellipsis decimal sharp-sign quote unquote"),
+        ("period comma dash", "period comma dash"),
         ("[noise] ~ .", ""),
     ],
 )  # fmt: skip

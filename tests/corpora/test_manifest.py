@@ -72,7 +72,10 @@ def test_relative_root_starts_beside_the_manifest_then_at_the_working_folder(
     ],
 )
 def test_made_ids_differ(tmp_path: Path, rows: str, ids: list[str]) -> None:
-    assert [u.utt for u in manifest_of(tmp_path, "/c\n" + rows)] == ids
+    manifest = manifest_of(tmp_path, "/c\n" + rows)
+    assert [u.utt for u in manifest] == ids and manifest[-1].utt == ids[-1] == manifest[1].utt
+    with pytest.raises(IndexError, match="has 2 rows, asked for row 2"):
+        manifest[2]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,42 @@ def test_what_is_published_reads_back(
     assert tsvs == ["refused.tsv", "train.tsv", "valid.tsv"]
 
 
+def test_names_that_are_not_utf8_are_written_byte_by_byte(tmp_path: Path) -> None:
+    stray = os.fsdecode(b"m\xfcller")
+    timed = (Timed(0.0, 0.5, stray),)
+    entry = Entry(f"{stray}.wav", stray, utt=stray, speaker=stray, text=stray, phones=timed, words=timed)
+    publish(tmp_path, "/root", {"train": [Row(entry, 0, 100, 8000)]}, [Refusal(stray, f"is {stray}")])
+    assert (tmp_path / "train.phones.ctm").read_bytes() == b"m\xfcller 1 0.00000 0.50000 m\xfcller\n"
+    assert (tmp_path / "train.words.ctm").read_bytes() == (tmp_path / "train.phones.ctm").read_bytes()
+    assert (tmp_path / "refused.tsv").read_bytes() == b"path\treason\nm\xfcller\tis m\xfcller\n"
+    row = b"m\xfcller.wav\t100\t8000" + 5 * b"\tm\xfcller"  # utterance, speaker, text, words, phones
+    assert (tmp_path / "train.tsv").read_bytes().splitlines()[-1] == row
+
+
+def test_what_was_refused_is_named_before_any_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By which a later run knows that the manifests are its own, whenever this one is killed."""
+    named: list[Path] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda part, path: (named.append(path), replace(part, path)))
+    publish(tmp_path, "/root", {"train": [], "dev": []}, [])
+    own = [path.name for path in named if path.parent == tmp_path]
+    assert own == ["refused.tsv", "dev.tsv", "train.tsv"]
+
+
+def test_rows_may_begin_at_any_sample(tmp_path: Path) -> None:
+    for start in (0, 1, 2):
+        publish(tmp_path, "/root", {"train": [Row(Entry("x.wav", "x"), start, 100, 8000)]}, [])
+        found = Manifest(tmp_path / "train.tsv")
+        assert found[0].start == start and ("start" in found.columns) == (start > 0)
+
+
+def test_what_is_refused_can_be_told_apart_on_its_line(tmp_path: Path) -> None:
+    publish(tmp_path, "/root", None, [Refusal("a\tb\\tc", "d\ne\rf")])
+    assert (tmp_path / "refused.tsv").read_text().split("\n")[1] == r"a\tb\\tc" + "\t" + r"d\ne\rf"
+
+
 def test_a_failed_write_leaves_all_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row(Entry("x.wav", "x"), 0, 100, 8000)
     publish(tmp_path, "/root", {"train": [row], "valid": []}, [])

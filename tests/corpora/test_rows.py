@@ -1,5 +1,6 @@
 """Rows: segments in samples of their own file, the columns that a corpus knows, speakers from paths."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Soun
         "over": "r2 0.5 1.2",
         "far": "r2 0.2 1.9",
         "back": "r 0.5 0.4",
+        "blink": "r 0.5 0.50001",
     }
     (tmp_path / "c" / "segments").write_text(
         "".join(f"{u} {s}\n" for u, s in spans.items()) + "mid r2 0 1\nnan r nan 1\n"
@@ -40,7 +42,16 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Soun
     lines = (tmp_path / "o" / "refused.tsv").read_text()
     assert "is shorter than the table says (far: 0.2 to 1.9 s, the file 1 s)" in lines
     assert "has the id of another utterance (mid, of r.wav)" in lines
-    assert lines.count("utterance has no length") == 2 and "is a piped command" in lines
+    assert lines.count("utterance has no length") == 3 and "is a piped command" in lines
+
+
+def test_stretches_that_begin_alike_are_two_unless_they_end_alike(tmp_path: Path, wav: Sound) -> None:
+    wav("x.wav", 16_000)
+    rows = [{"audio_filepath": "x.wav", "duration": seconds} for seconds in (0.5, 0.25, 0.5)]
+    (tmp_path / "c" / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert manifest(tmp_path / "c", tmp_path / "o", "--valid", 0) == 0
+    assert sorted(Manifest(tmp_path / "o" / "train.tsv").sizes.tolist()) == [4000, 8000]
+    assert "is listed twice (from sample 0)" in (tmp_path / "o" / "refused.tsv").read_text()
 
 
 def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Sound) -> None:
@@ -56,7 +67,7 @@ def test_columns_are_those_that_the_corpus_knows(tmp_path: Path, wav: Sound) -> 
     assert Manifest(tmp_path / "o" / "valid.tsv").columns == found.columns
 
 
-@pytest.mark.parametrize("where", ["1", "^([^/]+)/", "-2"])
+@pytest.mark.parametrize("where", ["1", "^([^/]+)/", "-2", "spk[0-9]"])
 def test_speakers_may_be_told_by_the_path(tmp_path: Path, wav: Sound, where: str) -> None:
     for i in range(40):
         wav(f"spk{i % 8}/{i}.wav", 160)

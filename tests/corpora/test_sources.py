@@ -7,6 +7,7 @@ import pytest
 from source_files import Write, lines, read
 
 from vqw2v_plugin.corpora.sources import Refusal, SourceError, find_kind, open_folder, own_split
+from vqw2v_plugin.corpora.sources.entry import table_lines
 
 
 def test_plain_takes_audio_by_suffix_in_any_case_and_leaves_hidden_files(
@@ -35,6 +36,17 @@ def test_linked_folders_elsewhere_are_walked(tmp_path: Path, write: Write) -> No
     (tmp_path / "far" / "y.wav").touch()
     (tmp_path / "c" / "link").symlink_to(tmp_path / "far")
     assert [e.path for e in read(tmp_path / "c", "plain")[0]] == ["link/y.wav", "x.wav"]
+
+
+def test_of_links_to_one_folder_the_first_by_name_is_walked(tmp_path: Path, write: Write) -> None:
+    write("x.wav")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "y.wav").touch()
+    for name in ("d", "b", "e", "a", "c"):
+        (tmp_path / "c" / name).symlink_to(tmp_path / "far")
+    entries, refused = read(tmp_path / "c", "plain")
+    assert [e.path for e in entries] == ["a/y.wav", "x.wav"]
+    assert [r.path for r in refused] == ["b", "c", "d", "e"]
 
 
 def test_an_unreadable_folder_is_reported_and_the_walk_goes_on(
@@ -102,12 +114,13 @@ def test_kaldi_joins_its_tables(tmp_path: Path, write: Write) -> None:
     )
     write("segments", "u1 r1 0.5 1.75\nu2 r2 2 -1\nu3 r3 0 1\nu4 r9 0 1\nu5 r1 zero 1\nu6 r4 0 1\n")
     write("utt2spk", "u1 ann\nu2 bob\n")
+    write("utt2lang", "u2 de\n")
     write("text", "u1 hello  there\nu2\n")
     write("r2.flac")
     entries, refused = read(tmp_path / "c", "kaldi")
-    assert [(e.path, e.unit, e.utt, e.begin, e.end, e.speaker, e.text) for e in entries] == [
-        ("/far/r1.wav", "r1", "u1", 0.5, 1.75, "ann", "hello  there"),
-        ("r2.flac", "r2", "u2", 2.0, None, "bob", ""),
+    assert [(e.path, e.unit, e.utt, e.begin, e.end, e.speaker, e.lang, e.text) for e in entries] == [
+        ("/far/r1.wav", "r1", "u1", 0.5, 1.75, "ann", "", "hello  there"),
+        ("r2.flac", "r2", "u2", 2.0, None, "bob", "de", ""),
     ]
     assert [(r.path, r.group) for r in refused] == [
         ("wav.scp:5", "recording is listed already"),
@@ -117,6 +130,12 @@ def test_kaldi_joins_its_tables(tmp_path: Path, write: Write) -> None:
         ("u6", "is a place in an archive, not a file"),
         ("r5", "recording has no segment"),
     ]
+
+
+def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "wav.scp")
+    with pytest.raises(SourceError, match=r"wav\.scp: is a pipe, expected a readable table"):
+        list(table_lines(str(tmp_path / "wav.scp")))
 
 
 def test_kaldi_subfolders_are_splits(tmp_path: Path, write: Write) -> None:
@@ -150,6 +169,14 @@ def test_two_kinds_in_one_folder_ask_which(tmp_path: Path, write: Write) -> None
     assert find_kind(folder, "nemo") == "nemo"
     with pytest.raises(SourceError, match="is not of kind librispeech: expected"):
         find_kind(folder, "librispeech")
+
+
+@pytest.mark.parametrize("name", ["x.wav", "a.trans.txt", "wav.scp", "train.tsv", "x.phn"])
+def test_a_file_that_is_named_is_a_table_of_rows_or_nothing(tmp_path: Path, write: Write, name: str) -> None:
+    """Its folder may hold a corpus, but that is not what was named."""
+    path = write(name, "client_id\tpath\tsentence\n")
+    with pytest.raises(SourceError, match="holds nothing to list among its 1 files"):
+        find_kind(open_folder(str(path)))
 
 
 def test_a_folder_of_nothing_says_what_was_expected(tmp_path: Path, write: Write) -> None:

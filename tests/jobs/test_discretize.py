@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from corpus_runs import FEW, content, corpus, decoded, run
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
-from vqw2v_plugin.jobs.discretize import agreement
+from vqw2v_plugin.jobs.discretize import DiscretizeOptions, agreement, discretize
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.symbols import TOKENS
 from vqw2v_plugin.stores.tokens import TokenStore
@@ -127,6 +129,39 @@ def test_codes_that_agree_are_counted_over_the_files_that_can_be_read(tmp_path: 
     write_manifest(tmp_path / "t.tsv", tmp_path, [{"path": f"{name}.wav", "samples": 9} for name in "abc"])
     pair = [cast(Tokenizer, Told(last)) for last in (3, 4)]
     assert agreement(*pair, Manifest(tmp_path / "t.tsv")) == (2, 8, 6)
+
+
+def made_of(folder: Path, num_codes: int, codes: list[list[int]], **options: Any) -> SimpleNamespace:
+    """What is published as `o/t` of one utterance with these codes; answers its tokenizer."""
+    tokenizer = SimpleNamespace(
+        num_codes=num_codes,
+        num_groups=2,
+        sample_rate=16_000,
+        device=torch.device("cpu"),
+        geometry=SimpleNamespace(receptive_field=10, stride=5),
+        clips=SimpleNamespace(memory=0),
+        encode_file=lambda _: torch.tensor(codes),
+    )
+    write_manifest(folder / "t.tsv", folder, [{"path": "a.wav", "samples": 9}])
+    (folder / "m.pt").touch()
+    rest = Manifest(folder / "t.tsv"), str(folder / "o"), DiscretizeOptions(**options), Rank()
+    assert discretize(cast(Tokenizer, tokenizer), str(folder / "m.pt"), *rest).state == "published"
+    return tokenizer
+
+
+@pytest.mark.parametrize("num_codes", [1 << 16, (1 << 16) + 1, 100_000])
+def test_the_last_code_has_room_in_a_shard(tmp_path: Path, num_codes: int) -> None:
+    made = made_of(tmp_path, num_codes, [[num_codes - 1, 0]], memory=123)
+    assert decoded(tmp_path / "o", "t") == {"a": [f"{num_codes - 1}-0"]} and made.clips.memory == 123
+
+
+def test_the_twenty_unknown_codes_that_are_most_frequent_are_named(tmp_path: Path) -> None:
+    (tmp_path / "dict.txt").write_text("0-0 1\n")
+    often = [[code, 1] for code in range(30) for _ in range(code // 2 + 1)]  # 28 and 29 fifteen times
+    made_of(tmp_path, 30, [*often, [0, 0]], dictionary=str(tmp_path / "dict.txt"))
+    row = TOKENS.read_about(tmp_path / "o")["splits"]["t"]
+    assert row["unknown"] == len(often) and row["tokens"] == row["frames"] == len(often) + 1
+    assert row["unknown_symbols"] == {f"{code}-1": code // 2 + 1 for code in range(10, 30)}
 
 
 def test_runs_become_tokens_with_durations(checkpoint: str, manifest: Path, tmp_path: Path) -> None:

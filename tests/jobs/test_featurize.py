@@ -16,7 +16,7 @@ from vqw2v_plugin import load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, load_network, save_checkpoint
-from vqw2v_plugin.features.spectral import LogMel
+from vqw2v_plugin.features.spectral import LogMel, SpectralFeatures
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureStore
@@ -131,6 +131,9 @@ def test_missing_files_are_tried_again(
     os.rename(lost, tmp_path / "elsewhere.flac")
     assert main(arguments) == 1
     assert f"{lost}: no such file" in capsys.readouterr().err and len(FeatureStore(out, "train")) == 5
+    row = json.loads((out / "features.json").read_text())["splits"]["train"]
+    frames = int(FeatureStore(out, "train").sizes.sum())
+    assert (row["utterances"], row["refused"], row["frames"]) == (5, 1, frames)
     os.rename(tmp_path / "elsewhere.flac", lost)
     assert main(arguments) == 0
     assert main(["features", checkpoint, manifest, str(tmp_path / "one"), "--layer", "c", *FEW]) == 0
@@ -195,6 +198,24 @@ def test_what_does_not_fit_into_fp16_is_said(
     arguments = ["features", str(tmp_path / "big.pt"), manifest, str(tmp_path / "out"), "--layer", "c"]
     assert main(arguments) == 2
     assert "beyond the range of fp16; say `--store fp32`" in capsys.readouterr().err
+
+
+def test_the_sum_of_many_large_numbers_may_be_larger_than_fp16_holds(
+    manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SpectralFeatures, "of", lambda *_: torch.full((40, 80), 60_000.0))
+    assert main(["features", "-", manifest, str(tmp_path / "out"), "--layer", "logmel"]) == 0
+    assert (FeatureStore(tmp_path / "out", "train")[0] == np.float16(60_000)).all()
+
+
+def test_a_file_that_fails_for_another_reason_is_said_to(manifest: str, tmp_path: Path) -> None:
+    path = tmp_path / "audio-train" / "train3.flac"
+    arguments = ["features", "-", manifest, str(tmp_path / "out"), "--layer", "logmel", *FEW]
+    for spoil, reason in ((path.unlink, "no such file"), (path.touch, "is empty, 0 bytes")):
+        spoil()
+        assert main(arguments) == 1
+        (line,) = (tmp_path / "out" / "train.refused.tsv").read_text().splitlines()[1:]
+        assert line.startswith(f"train3\t{path}\t{path}: {reason}")
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,16 @@ def test_codes_that_a_killed_run_was_writing_are_not_among_those_of_the_next(
     assert main([*arguments, str(tmp_path / "out"), "--npy"]) == 0
     assert main([*arguments, str(tmp_path / "one"), "--npy"]) == 0
     assert content(tmp_path / "out") == content(tmp_path / "one")
+
+
+def test_what_killed_runs_left_goes_with_the_next_split_and_that_of_others_stays(
+    checkpoint: str, manifest: Path, tmp_path: Path
+) -> None:
+    out, kept = tmp_path / "out", ".valid.refused.tsv.77.part"
+    out.mkdir()
+    left = ["train.refused.tsv.77", "tokens.json.77", "dict.txt.77", "train.uint16.bin", "train.uint32.idx"]
+    for name in (*(f".{name}.part" for name in left), kept):
+        (out / name).write_text("half")
+    assert main(["discretize", checkpoint, str(manifest), str(out)]) == 0
+    hidden = {path.name for path in out.iterdir() if path.name.startswith(".")}
+    assert hidden == {".lock", ".lock.merge", kept}

@@ -1,16 +1,20 @@
 """Shards of a run: what goes wrong with one utterance is its own, what goes wrong with all ends the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from vqw2v_plugin import load_features
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
-from vqw2v_plugin.jobs.shard_run import DiskError, Work, make_shards
-from vqw2v_plugin.stores.shards import Rows, ShardFolder, plan
+from vqw2v_plugin.jobs.featurize import FeaturizeOptions, featurize
+from vqw2v_plugin.jobs.shard_run import DiskError, Work, in_order, make_shards
+from vqw2v_plugin.jobs.split_job import SplitJob, shard_samples
+from vqw2v_plugin.stores.shards import MissingShardError, Rows, ShardFolder, plan
 
 Fail = Callable[[], object]
 
@@ -65,6 +69,73 @@ def test_an_error_that_only_speaks_of_memory_ends_the_run(tmp_path: Path, says: 
         encoded(tmp_path, raises(RuntimeError(says)))
 
 
+def test_audio_that_is_replaced_while_it_is_encoded_is_noticed_by_the_next_run(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": f"{i}.wav", "samples": 9} for i in range(2)])
+    for i in range(2):
+        (tmp_path / f"{i}.wav").write_bytes(b"old")
+    manifest, heard = Manifest(tmp_path / "train.tsv"), list[str]()
+
+    def encode(utterance: Utterance) -> Rows:
+        heard.append(utterance.utt)
+        if heard == ["0"]:
+            Path(utterance.path).write_bytes(b"replaced")
+        return np.ones((3, 2), np.uint16)
+
+    shards = ShardFolder(tmp_path / "parts", np.uint16, 2)
+    shards.open({})
+    for _ in range(3):
+        make_shards(manifest, shards, plan(manifest.sizes, 1 << 20), Work(encode), Rank())
+    assert heard == ["0", "1", "0"]
+
+
+def test_each_rank_makes_its_own_shards_alone(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": f"{i}.wav", "samples": 9} for i in range(7)])
+    manifest, shards = Manifest(tmp_path / "train.tsv"), ShardFolder(tmp_path / "parts", np.uint16, 2)
+    shards.open({})
+    there: list[int] = []
+    for rank, own in ((1, [1, 4]), (0, [0, 3, 6]), (2, [2, 5])):
+        work = Work(lambda utterance: np.ones((3, 2), np.uint16))
+        make_shards(manifest, shards, plan(manifest.sizes, 1), work, Rank(rank, 3))
+        there = sorted([*there, *own])
+        assert [i for i in range(7) if shards.read(i) is not None] == there
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_work_is_never_far_ahead_of_what_is_taken(workers: int) -> None:
+    begun: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            begun.append(i)
+            yield i
+
+    prepared: list[int] = []
+    results = in_order(
+        lambda i: -i, items(), Work(raises(AssertionError()), workers, lambda: prepared.append(1))
+    )
+    for i in range(50):
+        assert next(results) == -i and len(begun) <= i + 1 + 2 * workers
+    assert list(results) == [-i for i in range(50, 100)] and 1 <= len(prepared) <= workers
+
+
+@pytest.mark.parametrize("total", [1, 2])
+def test_a_shard_that_goes_while_all_are_put_together_is_another_rank_s_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total: int
+) -> None:
+    def gone(_: SplitJob) -> None:
+        raise MissingShardError("0.json: is gone; run the same command again")
+
+    monkeypatch.setattr(SplitJob, "_publish", gone)
+    soundfile.write(tmp_path / "0.wav", np.zeros(2_000), 16_000)
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": "0.wav", "samples": 2_000}])
+    rest = Manifest(tmp_path / "train.tsv"), str(tmp_path / "out"), FeaturizeOptions(), Rank(0, total)
+    if total == 2:
+        assert featurize(load_features("logmel"), *rest).state == "waiting"
+        return
+    with pytest.raises(MissingShardError):
+        featurize(load_features("logmel"), *rest)
+
+
 @pytest.mark.parametrize(("lost", "written"), [((0, 2, 4), (1, 3, 5)), ((1, 2, 3), (0,))])
 def test_only_a_row_of_shards_that_cannot_be_written_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[int, ...], written: tuple[int, ...]
@@ -84,3 +155,16 @@ def test_only_a_row_of_shards_that_cannot_be_written_ends_the_run(
     with pytest.raises(DiskError, match="3 shards were not written"):
         make_shards(manifest, shards, plan(manifest.sizes, 1), work, Rank())
     assert tuple(i for i in range(6) if shards.read(i) is not None) == written
+
+
+def test_minutes_of_a_shard_are_counted_at_the_files_own_rate_where_it_is_known(tmp_path: Path) -> None:
+    rows = [{"path": "a.wav", "samples": 9, "rate": 8_000}]
+    for columns, rate in ((("path", "samples", "rate"), 8_000), (("path", "samples"), 16_000)):
+        write_manifest(tmp_path / "m.tsv", tmp_path, rows, columns)
+        manifest = Manifest(tmp_path / "m.tsv")
+        assert shard_samples(manifest, 1.5, 16_000) == 90 * rate
+        assert shard_samples(manifest, 1e-9, 16_000) == 1  # each utterance has a shard of its own
+        assert shard_samples(manifest, 10_000_000, 16_000) == 600_000_000 * rate
+        for wrong in (0, -1, 10_000_001, float("nan")):
+            with pytest.raises(ValueError, match="expected a number of minutes above 0, up to 10,000,000"):
+                shard_samples(manifest, wrong, 16_000)

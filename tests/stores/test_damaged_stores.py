@@ -164,6 +164,16 @@ def test_files_of_two_splits_that_are_exchanged_are_not_taken_for_one(tmp_path: 
             read(tmp_path)
 
 
+@pytest.mark.parametrize("about", [{}, {"run_length": True}, {"run_length": False, "splits": {"b": {}}}])
+def test_frames_and_tokens_differ_where_nothing_says_that_they_are_one(
+    tmp_path: Path, about: dict[str, Any]
+) -> None:
+    with TokenWriter(tmp_path, "a", 100) as writer:
+        writer.add("u", 9, [5, 6])
+    TOKENS.write_about(tmp_path, {"splits": {"a": {}}, **about})
+    assert TokenStore(tmp_path, "a").rows == [("u", 9)]
+
+
 ODD = "\u2028 \u2029 \x85 \x0b \x0c \x1c \x1d \x1e \r \xa0 \ufeff ٣".split(" ")
 
 

@@ -35,9 +35,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         assert saved.utts == ("utt 0", "utt 1", "utt 2") and len(saved) == 3
         for i, frames in enumerate((3, 0, 7)):
             assert np.array_equal(saved[i], rows(frames, i))
+            assert saved[i].flags.writeable and not np.shares_memory(saved[i], saved.store[i])
         assert Units.from_json(saved.units) == UNITS and saved.frame_seconds == 0.01
         assert saved.transitions is not None and np.array_equal(saved.transitions, STEPS)
     assert not list((tmp_path / "e").glob(".*part"))
+    assert len((tmp_path / "e" / FEATURES.about).read_text().splitlines()) == 1  # a matrix has many numbers
     row = {"utterances": 3, "frames": 10}
     assert FEATURES.read_about(tmp_path / "e")["splits"] == {"dev": row, "test": row}
 
@@ -78,6 +80,8 @@ def test_broken_rows_and_names_are_refused(tmp_path: Path) -> None:
         EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, np.zeros((2, 2)))
     with pytest.raises(FeatureError, match="`frame_seconds` is 0"):
         EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0)
+    with pytest.raises(FeatureError, match="its `blank` is True; expected a column"):
+        EmissionWriter(tmp_path, "dev", {**UNITS.to_json(), "blank": True}, 0.01)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

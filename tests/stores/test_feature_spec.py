@@ -123,6 +123,8 @@ def test_a_frame_s_length_is_known_or_asked_for() -> None:
     assert WHOLE.frame_seconds == 0.01
     with pytest.raises(ValueError, match=r"features\.json says `stride` None and `sample_rate` 16000"):
         _ = replace(WHOLE, stride=None).frame_seconds
+    with pytest.raises(ValueError, match=r"`stride` 160 and `sample_rate` None; expected samples from frame"):
+        _ = replace(WHOLE, sample_rate=None).frame_seconds
 
 
 def test_every_layer_has_a_builder_and_a_usual_number_if_any() -> None:
@@ -136,6 +138,8 @@ def test_every_layer_has_a_builder_and_a_usual_number_if_any() -> None:
 def test_help_texts_name_every_layer() -> None:
     for text in (layer_names(), layer_names(titles=True)):
         assert all(name in text for name in LAYERS)
+    assert layer_names() == "z, c, q, logmel, mfcc:N or bert:N"
+    assert "mfcc:N (N cepstra; mfcc: 13)" in layer_names(titles=True)
     assert spectral_names() == "logmel and mfcc"
 
 

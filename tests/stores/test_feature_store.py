@@ -64,6 +64,14 @@ def test_what_is_gathered_is_read(tmp_path: Path, seed: int, dtype: str, failed:
     assert np.array_equal(pickle.loads(pickle.dumps(store))[0], flat[0])
 
 
+def test_utterances_without_frames_have_their_place(tmp_path: Path) -> None:
+    writer = FeatureWriter(tmp_path, "train", np.float32, 3)
+    writer.add(np.ones((4, 3), np.float32))
+    writer.publish([("first", 0), ("u", 4), ("last", 0)], {})
+    store = FeatureStore(tmp_path, "train")
+    assert [len(store[i]) for i in range(3)] == store.sizes.tolist() == [0, 4, 0]
+
+
 def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut after each shard that was taken over, and between the renames."""
     import vqw2v_plugin.stores.features as module
@@ -93,6 +101,28 @@ def test_a_killed_gathering_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert (out / f"train.{suffix}").read_bytes() == (
                 tmp_path / "whole" / f"train.{suffix}"
             ).read_bytes()
+
+
+def test_a_killed_gathering_goes_on_beside_what_was_published_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The split of an earlier run lies there until it is replaced, and is not taken for what was gathered."""
+    earlier = FeatureWriter(tmp_path, "train", np.float32, 2)
+    earlier.add(np.zeros((9, 2), np.float32))
+    earlier.publish([("old", 9)], {})
+    shards, spans = write(tmp_path, [[np.ones((3, 2))], [np.full((4, 2), 2.0)]], 2, "float32")
+    drop = shards.drop_rows
+
+    def killed(index: int) -> None:
+        drop(index)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shards, "drop_rows", killed)
+        gather_features(tmp_path, "train", shards, spans, ["a", "b"], {})
+    assert np.load(tmp_path / "train.npy").shape == (9, 2)
+    gather_features(tmp_path, "train", shards, spans, ["a", "b"], {})
+    assert np.load(tmp_path / "train.npy")[:, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
 
 
 def test_what_a_killed_writer_left_behind_the_end_is_cut_off(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_the_json_is_written_and_read(tmp_path: Path, kind: SplitFormat) -> None
     about = {"b": 1, "a": "größe \udcff.pt"}  # a name that is not UTF-8
     kind.write_about(tmp_path, about)
     assert kind.read_about(tmp_path) == about == json.loads((tmp_path / kind.about).read_text("utf-8"))
+    assert '"größe \\udcff.pt"' in (tmp_path / kind.about).read_text("utf-8")
     assert kind.about_bytes({"b": 1, "a": 2}) == kind.about_bytes({"a": 2, "b": 1})
     for text, says in (("[1]", "holds a list"), ("{", "expected a JSON object")):
         (tmp_path / kind.about).write_text(text)
@@ -60,6 +62,10 @@ def test_utterances_of_any_name_are_read(tmp_path: Path, kind: SplitFormat) -> N
         kind.read_ids(tmp_path, "x", 2)
     (tmp_path / "x.ids").write_text("")
     assert kind.read_ids(tmp_path, "x", 0) == []
+    for frames in ("٣", "²", "-1", "1.0", ""):
+        (tmp_path / "x.ids").write_text(f"a\t{frames}\n", encoding="utf-8")
+        with pytest.raises(kind.error, match=rf"x\.ids: got '{re.escape(frames)}' frames; expected lines"):
+            kind.read_ids(tmp_path, "x", 1)
 
 
 @JOBS
@@ -74,6 +80,8 @@ def test_a_split_is_published_once_it_is_named_and_there(tmp_path: Path, kind: S
         kind.is_published(tmp_path, "train", {**settings, "dtype": "bf16"})
     for name in kind.later:  # nothing is known of what the json came to say later
         assert kind.is_published(tmp_path, "train", {**settings, name: True})
+    with pytest.raises(SettingsError, match=r"`layer` was .*; `frames` was 3 and is now 4; `z` was None and"):
+        kind.is_published(tmp_path, "train", {"layer": "c", "frames": 4, "z": (1, 2), "y": 1})
     kind.hide(tmp_path, "train")
     assert not kind.is_published(tmp_path, "train", settings)
 
@@ -83,6 +91,8 @@ def test_all_splits_of_a_folder_are_of_one_model(tmp_path: Path, kind: SplitForm
     make(tmp_path, kind)
     kind.check_one_model(tmp_path, "valid", {"layer": "z"})
     kind.check_one_model(tmp_path, "train", {"layer": "c"})  # alone it may change
+    kind.write_about(tmp_path, {**kind.read_about(tmp_path), "sizes": (1, 2)})
+    kind.check_one_model(tmp_path, "valid", {"layer": "z", "sizes": (1, 2)})  # which json has as a list
     with pytest.raises(
         kind.error, match=r"its split train is of another model \(.*`layer` was 'z' and is no"
     ):

@@ -50,6 +50,11 @@ def test_there_are_as_many_pieces_as_were_asked_for() -> None:
     assert [len(train_pieces(speech(50), CODES, count).symbols) for count in (12, 13, 20)] == [12, 13, 20]
 
 
+def test_there_are_fewer_where_no_more_come_together() -> None:
+    made = train_pieces([[CODES[0], CODES[1]]] * 3, CODES[:2], 50)
+    assert {CODES[0], CODES[1]} <= set(made.symbols) and len(made.symbols) <= 3
+
+
 def test_codes_that_are_new_become_unk_and_keep_their_place() -> None:
     made = train_pieces(speech(50), CODES, 40)
     ids, counts = made([CODES[1], "77-7", "78-8", CODES[4]])

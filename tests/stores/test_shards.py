@@ -20,6 +20,9 @@ def test_a_plan_covers_each_row_once() -> None:
         assert [span.index for span in spans] == list(range(len(spans)))
         assert all(span.stop - span.first <= MOST_ROWS for span in spans)
         assert all(sizes[span.first : span.stop - 1].sum() < samples for span in spans)
+        for span in spans[:-1]:
+            is_full = span.stop - span.first == MOST_ROWS
+            assert is_full or sizes[span.first : span.stop].sum() >= samples
     assert plan(np.zeros(0, dtype=np.int64), 5) == []
 
 
@@ -120,3 +123,10 @@ def test_shards_are_gone_by_their_name_before_any_of_them_goes(
     monkeypatch.setattr(os, "fsync", fsync)
     made.remove()
     assert synced == [(tmp_path.stat().st_ino, held)] and not list(tmp_path.iterdir())
+
+
+def test_a_removal_that_was_cut_short_is_ended_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "parts.done").mkdir()
+    (tmp_path / "parts.done" / "000001.rows").write_text("left")
+    parts(tmp_path / "parts").remove()
+    assert not list(tmp_path.iterdir())

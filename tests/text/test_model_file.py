@@ -67,6 +67,12 @@ def test_a_packed_model_may_have_more_n_grams_than_bytes(tmp_path: Path) -> None
     check_model(tmp_path / "x")
 
 
+def test_a_header_that_does_not_begin_is_not_looked_for_without_end(arpa: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("# a comment\n" * 9_000 + arpa)
+    check_model(tmp_path / "x")
+    assert "ends in its header" in refused(tmp_path / "y", b"# a comment\n" * 11_000 + arpa.encode())
+
+
 def test_headers_that_kenlm_reads_are_let_through(arpa: str, tmp_path: Path) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     for blob in (
@@ -101,6 +107,8 @@ def test_headers_of_binaries_are_looked_at(tmp_path: Path) -> None:
         (binary()[:-9], "breaks off in its header"),
         (binary(multiplier=float("nan")), "is a broken binary"),
         (binary(multiplier=1e30), "is a broken binary"),
+        (binary(multiplier=0.5), "is a broken binary"),
+        (binary(order=1, counts=(5,)) + bytes(50), "its order is 1; expected 2 to 6"),
         (binary(kind=77), "is a broken binary"),
         (binary(order=255) + bytes(5000), "its order is 255; expected 2 to 6"),
         (binary(counts=(5, 2**62, 8)), "its header counts 4,611,686,018,427,387,904 2-grams"),

@@ -13,13 +13,15 @@ import pytest
 
 from vqw2v_plugin.text.ngram import (
     FALLBACK,
+    Discounts,
     NGramModel,
+    _counts_for_discounts,
     arpa_blocks,
     estimate_discounts,
     train_ngram,
     write_arpa,
 )
-from vqw2v_plugin.text.ngram_counts import number_words, read_text
+from vqw2v_plugin.text.ngram_counts import count_ngrams, number_words, read_text
 
 Arpa = list[dict[str, tuple[float, float]]]
 TOLERANCE = 2e-6
@@ -140,6 +142,18 @@ def test_pruning_keeps_contexts_and_suffixes() -> None:
     for n in range(1, 4):
         for gram in arpa[n]:
             assert gram.split(" ", 1)[1] in arpa[n - 1] and gram.rsplit(" ", 1)[0] in arpa[n - 1]
+
+
+def test_the_last_n_gram_of_an_order_counts_by_its_occurrences_for_discounts() -> None:
+    """As lmplz does it. z comes three times behind y alone, y behind two, x and </s> behind one."""
+    model = train_ngram(number_words([b"x y z", b"y z", b"y z"]), 2)
+    # n1 = 2, n2 = 1, n3 = 1 (z), n4 = 0; Y = 2 / (2 + 2 · 1)
+    assert model.orders[0].discounts == Discounts((1 - 2 * 0.5 * 1 / 2, 2 - 3 * 0.5 * 1 / 1, 3.0))
+    # behind <s> nothing is lost: from the order on whose last n-gram begins with it, all are as they are
+    counts = count_ngrams(number_words([b"a b c d", b"a b c d", b"z"]), 4)
+    used = _counts_for_discounts(counts)
+    assert [bool((a == grams.adjusted).all()) for a, grams in zip(used, counts, strict=True)] == [True] * 4
+    assert (counts[1].first[-1], counts[2].raw[-1], counts[2].adjusted[-1]) == (1, 2, 1)
 
 
 def test_discounts_are_the_closed_form() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_files_gzipped_files_and_stdin_are_the_same(tmp_path: Path, monkeypatch:
         monkeypatch.setattr("sys.stdin", stdin)
         found = [read_text(str(plain)), read_text(str(packed)), read_text("-")]
     assert len({(text.words, tuple(text.ids)) for text in found}) == 1
+    with open(os.devnull) as stdin, pytest.raises(ValueError, match=r"^standard input holds no words"):
+        monkeypatch.setattr("sys.stdin", stdin)
+        read_text("-")
+
+
+def test_what_a_shell_writes_into_a_pipe_is_read() -> None:
+    """`vqw2v lm <(zcat text.gz)`."""
+    reader, writer = os.pipe()
+    os.write(writer, b"a b\nb c\n")
+    os.close(writer)
+    try:
+        assert read_text(f"/dev/fd/{reader}").words[3:] == ("a", "b", "c")
+    finally:
+        os.close(reader)
 
 
 @pytest.mark.parametrize("symbol", ["<s>", "</s>", "<unk>"])

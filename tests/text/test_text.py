@@ -30,6 +30,8 @@ TIMIT_61 = (
         ("'quoted' dogs' 'tis - ' ", "quoted dogs' 'tis"),
         ("cafe\u0301 co\u00adop STRASSE", "café coop strasse"),
         ("3.5 % of 1,000", "3 5 of 1 000"),
+        ("o\u2018o o\u2019o o\u02bco o\u2032o o`o o\u00b4o o'o", "o'o o'o o'o o'o o'o o'o o'o"),
+        ("I\u0307 J\u030c", "i\u0307 \u01f0"),
         ("<b>old [x]y <a>[b]", "b old x y a b"),
         ("हिन्दी العربية", "हिन्दी العربية"),
         ("\u3000...\t", ""),
@@ -50,8 +52,15 @@ def test_normalizing_twice_is_normalizing_once(text: str) -> None:
 def test_case_and_punctuation_as_asked() -> None:
     assert Normalizer("upper", "'.")("Mr. O'Neill, straße") == "MR. O'NEILL STRASSE"
     assert Normalizer("keep", "")("Mr. O'Neill") == "Mr O Neill"
+    assert Normalizer()("Straße ΣΑΣ") == "straße σας"  # in lower case, not folded
     with pytest.raises(ValueError, match="expected one of lower, upper, keep"):
         Normalizer("title")
+
+
+def test_what_was_done_to_a_text_is_told() -> None:
+    assert Normalizer("upper", "'.").describe() == {"case": "upper", "keep": "'."}
+    assert Normalizer("upper", enabled=False).describe() == {"enabled": False}  # case says nothing then
+    assert Normalizer(enabled=False)("  It’s\u3000 <UNK>, ") == "It’s <UNK>,"
 
 
 def test_timit_s_61_phones_fold_to_48_and_39() -> None:
@@ -75,6 +84,22 @@ def test_foldings_are_lee_and_hon_s() -> None:
         fold_timit(["AA"])
     with pytest.raises(ValueError, match="to 48 or 39; got 61"):
         fold_timit(["aa"], 61)
+
+
+# of Kaldi's egs/timit, phones.60-48-39.map
+KALDI = """aa aa aa; ae ae ae; ah ah ah; ao ao aa; aw aw aw; ax ax ah; ax-h ax ah; axr er er; ay ay ay; b b
+b; bcl vcl sil; ch ch ch; d d d; dcl vcl sil; dh dh dh; dx dx dx; eh eh eh; el el l; em m m; en en
+n; eng ng ng; epi epi sil; er er er; ey ey ey; f f f; g g g; gcl vcl sil; h# sil sil; hh hh hh; hv
+hh hh; ih ih ih; ix ix ih; iy iy iy; jh jh jh; k k k; kcl cl sil; l l l; m m m; n n n; ng ng ng;
+nx n n; ow ow ow; oy oy oy; p p p; pau sil sil; pcl cl sil; r r r; s s s; sh sh sh; t t t; tcl cl
+sil; th th th; uh uh uh; uw uw uw; ux uw uw; v v v; w w w; y y y; z z z; zh zh sh"""
+
+
+def test_foldings_are_kaldi_s_phone_for_phone() -> None:
+    rows = [row.split() for row in KALDI.split(";")]
+    assert sorted(row[0] for row in rows) == sorted({*TIMIT_61} - {"q"})
+    for phone, *folded in rows:
+        assert [fold_timit([phone], 48), fold_timit([phone], 39)] == [[name] for name in folded]
 
 
 def test_stress_is_taken_from_arpabet_alone() -> None:
@@ -111,6 +136,8 @@ def test_espeak_pronounces_words_without_stress() -> None:
     assert english("hello") == ("h", "ə", "l", "oʊ")
     assert german("schön") == ("ʃ", "øː", "n")
     assert english("nation") == ("n", "eɪ", "ʃ", "ə", "n")
+    assert "".join(english("understand")) == "ʌndɚstænd"  # without the second stress too
+    assert "".join(german("Workshop")) == "wɜːkʃɒp"  # and without the change of language
     with pytest.raises(ValueError, match="no voice `zz`"):
         EspeakPhones("zz")
 

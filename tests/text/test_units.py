@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqw2v_plugin.modules.acoustic.losses import make_sequence_loss
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS, loss_kind
 from vqw2v_plugin.text.spelling import LetterSpeller
-from vqw2v_plugin.text.units import BLANK, Units, asg_units, ctc_units
+from vqw2v_plugin.text.units import BLANK, Units, asg_units, ctc_units, make_units
 
 LETTERS = ("|", *"abc'")
 texts = st.lists(st.text("abc'", min_size=1, max_size=6), max_size=4).map(" ".join)
@@ -35,6 +36,31 @@ def test_asg_says_silence_before_the_first_word_and_for_no_words() -> None:
     units = asg_units(LETTERS)
     assert [units.symbols[c] for c in units.encode(list("aa|"))] == ["|", "a", "1", "|"]
     assert [units.symbols[c] for c in units.encode([])] == ["|"]
+
+
+def test_files_of_two_losses_tell_them_by_the_blank() -> None:
+    for units in (ctc_units(LETTERS), asg_units(LETTERS)):
+        held = units.to_json()
+        assert "loss" not in held and Units.from_json(held) == units
+        assert Units.from_json({**held, "loss": units.loss.name}) == units
+    assert asg_units(LETTERS).to_json()["blank"] is None
+
+
+def test_frames_that_a_transcript_needs_at_least() -> None:
+    """One a column, and for CTC a blank between equal neighbours (Graves et al. 2006)."""
+    for columns, ctc, asg in (([], 0, 0), ([3], 1, 1), ([3, 4, 3], 3, 3), ([3, 3, 3, 4, 4], 8, 5)):
+        assert LOSS_KINDS["ctc"].frames_needed(columns) == ctc
+        assert LOSS_KINDS["asg"].frames_needed(columns) == asg
+
+
+def test_what_is_said_of_a_loss_is_so_of_its_module_and_its_search() -> None:
+    for name, kind in LOSS_KINDS.items():
+        units = make_units(kind, LETTERS)
+        module = make_sequence_loss(name, len(units), units.blank)
+        assert (getattr(module, "transitions", None) is not None) == kind.has_transitions
+        assert kind.has_blank == (BLANK in units.symbols) and kind.has_repeats == bool(units.repeats)
+        assert (kind.name, kind.title, kind.search) == (name, name.upper(), name.upper())
+    assert not LOSS_KINDS["ctc"].has_transitions and LOSS_KINDS["asg"].has_transitions
 
 
 def test_pieces_and_phones_make_words() -> None:

@@ -117,6 +117,7 @@ def test_phones_tile_the_utterance(made: CorpusSummary) -> None:
             assert phones[-1][1] == int(row["samples"])
             assert all(start < end for start, end, _ in phones)
             assert phones[0][2] == phones[-1][2] == "SIL"
+            assert 0.08 * 16_000 <= phones[0][1] <= 0.35 * 16_000  # a fourth of a second, and espeak's own
         assert not times
 
 

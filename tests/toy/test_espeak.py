@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,17 @@ def test_variant_that_does_not_exist_is_refused(espeak: Espeak) -> None:
 def test_voice_that_does_not_exist_is_refused(espeak: Espeak) -> None:
     with pytest.raises(ValueError, match="no voice `xx-nowhere`"):
         espeak.speak("hello.", "xx-nowhere")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_text_that_gives_no_sound_is_named(
+    espeak: Espeak, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    calls = {"SetVoiceByName": 0, "SetParameter": 0, "Synth": status}
+    silent = SimpleNamespace(**{f"espeak_{name}": lambda *_, n=n: n for name, n in calls.items()})
+    monkeypatch.setattr(espeak, "_library", silent)
+    with pytest.raises(ValueError, match=rf"spoke nothing for `hm\.` with voice `de` \(status {status}\)"):
+        espeak.speak("hm.", "de")
 
 
 def test_missing_loader_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +109,14 @@ def test_closure_belongs_to_its_stop() -> None:
     events = (Event(True, 0, 0, ""), Event(False, 0, 0, "a"), Event(False, 1500, 0, "t"))
     phones = align(Speech(samples, 22050, events), ("at",)).phones
     assert [(phone.label, phone.start) for phone in phones] == [("a", 0), ("t", 1000)]
+
+
+def test_a_word_s_first_phone_begins_with_its_word_and_the_next_with_itself() -> None:
+    said = ((True, 0, 0, ""), (False, 100, 0, "a"), (True, 1000, 2, ""), (False, 1200, 2, "b"))
+    events = tuple(Event(*event) for event in (*said, (False, 1500, 2, "c")))
+    times = align(Speech(np.ones(3000, dtype=np.int16), 22050, events), ("a", "bc"))
+    assert [(phone.label, phone.start) for phone in times.phones] == [("a", 0), ("b", 1000), ("c", 1500)]
+    assert [(word.start, word.end) for word in times.words] == [(0, 1000), (1000, 3000)]
 
 
 def test_phone_folded_into_its_vowel_gets_the_end_of_it() -> None:

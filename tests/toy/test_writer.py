@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.toy import chunk
-from vqw2v_plugin.toy.align import Interval, SentenceTimes, _absorb_short_pauses, _Phone
+from vqw2v_plugin.toy.align import Interval, SentenceTimes, _absorb_short_pauses, _Phone, _trailing_zeros
 from vqw2v_plugin.toy.chunk import ToyUtterance
 from vqw2v_plugin.toy.corpus import make_corpus
-from vqw2v_plugin.toy.speakers import FEMALE, VOICES, Speaker, make_speakers
+from vqw2v_plugin.toy.speakers import FEMALE, MALE, MORE_MALE, VOICES, Speaker, make_speakers
 from vqw2v_plugin.toy.writer import Tables, ctm_line, split_of
 
+MEN = MALE + MORE_MALE
 SPEAKER = Speaker("en000-m3", "en", "en-us+m3", 170, 50, 50, 0.5, 0.002)
 
 
@@ -78,6 +79,11 @@ def test_a_pause_of_a_twentieth_of_a_second_is_silence_and_a_shorter_one_an_onse
     ]
 
 
+def test_zeros_at_the_end_are_counted() -> None:
+    for samples, zeros in (([], 0), ([0, 0], 2), ([5, 0, 0], 2), ([0, 5], 0), ([5, 0, 5, 0], 1)):
+        assert _trailing_zeros(np.array(samples, np.int16)) == zeros
+
+
 def test_times_are_moved_to_the_corpus_rate_and_phones_cover_all_of_it() -> None:
     phones = (
         Interval(0, 2205, "SIL"),
@@ -108,8 +114,12 @@ def test_a_recording_has_its_speaker_s_level_and_noise() -> None:
     assert found[:4000].std() == pytest.approx(0.002 * 0.8 * 0.5 * 32_767, rel=0.1)
     again, other = (chunk._record(wave, SPEAKER, random.Random(seed)) for seed in (1, 2))
     assert (again == found).all() and not (other == found).all()
+    deep = np.where(wave > 0, wave / 3, wave)  # whose peak is below zero
+    assert chunk._record(deep, SPEAKER, random.Random(1)).min() == pytest.approx(found.min(), rel=0.02)
     loud = Speaker("x", "en", "v", 1, 1, 1, 10.0, 0.0)
-    assert np.abs(chunk._record(wave, loud, random.Random(1)).astype(int)).max() <= 32_768
+    clipped = chunk._record(wave, loud, random.Random(1)).astype(int)
+    assert clipped.max() == 32_767 and clipped.min() == -32_768
+    assert np.array_equal(np.sign(clipped[4000:]), np.sign(wave[4000:]))  # none has wrapped around
 
 
 def test_speakers_are_women_and_men_in_turn_and_no_two_are_equally_loud() -> None:
@@ -126,6 +136,14 @@ def test_speakers_are_women_and_men_in_turn_and_no_two_are_equally_loud() -> Non
         assert all(140 <= s.rate <= 200 and 35 <= s.pitch <= 65 for s in cast)
         assert [s.name[:5] for s in cast[:2]] == [f"{languages[i % len(languages)]}{i:03d}" for i in (0, 1)]
     assert make_speakers(9, ("en",), 1) == make_speakers(9, ("en",), 1) != make_speakers(9, ("en",), 2)
+
+
+@pytest.mark.parametrize("languages", [("en",), ("en", "de")])
+def test_no_voice_comes_again_before_all_of_its_kind_have_come(languages: tuple[str, ...]) -> None:
+    cast = make_speakers(20, languages, 3)
+    names = [speaker.voice.split("+")[1] for speaker in cast]
+    women, men = ([name for name in names if name in kind] for kind in (FEMALE, MEN))
+    assert len(women) == len(men) == 10 and set(women) == set(FEMALE) and len(set(men)) == 10
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ class SymbolIds:
         symbols, inverse = symbols_of(codes)
         ids = np.array([self._ids.get(symbol, UNK) for symbol in symbols], dtype=np.int64)
         if (ids == UNK).any():
-            counts = np.bincount(inverse, minlength=len(symbols))
+            counts = np.bincount(inverse)
             self.unknown.update({s: int(n) for s, n, i in zip(symbols, counts, ids, strict=True) if i == UNK})
         return ids[inverse] if len(inverse) else ids
 
@@ -111,7 +111,7 @@ def count_symbols(parts: Iterable[Codes]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for codes in parts:
         symbols, inverse = symbols_of(codes)
-        uses = np.bincount(inverse, minlength=len(symbols))
+        uses = np.bincount(inverse)
         counts.update(dict(zip(symbols, uses.tolist(), strict=True)))
     return counts
 

@@ -1,0 +1,107 @@
+"""Transcripts → a label folder: whose labels make the dictionary, what is told of all, where texts lie."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vqw2v_plugin.jobs.labels import LabelFolder, LabelSettings, make_labels
+from vqw2v_plugin.stores.labels import LABELS, read_labels
+
+WORDS = LabelSettings("words", "letters")
+
+
+def write(folder: Path, **splits: Mapping[str, str]) -> list[str]:
+    """A manifest of each split, of utterances and their words."""
+    paths = [folder / f"{name.replace('_', '-')}.tsv" for name in splits]
+    for path, texts in zip(paths, splits.values(), strict=True):
+        rows = [f"{utt}.wav\t16000\t{utt}\t{words}\n" for utt, words in texts.items()]
+        path.write_text(f"{folder}\n# path\tsamples\tutt\twords\n" + "".join(rows), encoding="utf-8")
+    return list(map(str, paths))
+
+
+def labels(folder: Path, settings: LabelSettings = WORDS, **splits: Mapping[str, str]) -> LabelFolder:
+    return make_labels(write(folder, **splits), folder / "o", settings)
+
+
+def test_the_dictionary_is_of_all_that_is_called_training(tmp_path: Path) -> None:
+    splits = {"train_clean": {"a": "x"}, "train_other": {"b": "yy"}, "valid": {"c": "xz"}}
+    made = labels(tmp_path, **splits)
+    assert made.counts == [("|", 2), ("x", 1), ("y", 2)]
+    assert made.origin == "made from train-clean, train-other"
+    assert [each.labels for each in made.splits][2] == [["x", "<unk>", "|"]]
+    assert dict(made.extra) == {"lexicon.ltr.txt": b"x\tx\nyy\ty y\n"}
+    alone = labels(tmp_path, dev={"c": "xz"}, test={"d": "v"})  # where nothing is called so, of all
+    assert [label for label, _ in alone.counts] == ["|", "v", "x", "z"]
+
+
+def test_an_alphabet_has_the_boundary_once_and_no_blank(tmp_path: Path) -> None:
+    made = labels(tmp_path, LabelSettings("words", "letters", alphabet="b |a b"), train={"u": "ab"})
+    assert made.counts == [("|", 1), ("a", 1), ("b", 1)] and made.origin == "the alphabet's"
+
+
+def test_a_dozen_of_what_became_unk_is_named_and_the_rest_counted(tmp_path: Path) -> None:
+    for letters, rest in (("cdefghijklmn", ""), ("cdefghijklmnopq", " and 3 others")):
+        made = labels(tmp_path, train={"u": "a"}, valid={"v": letters + "cc", "w": "a"})
+        (said,) = made.warnings
+        assert said.startswith("valid: 1 of 2 utterances hold <unk>, for 'c' 3 times, 'd' 1 times, ")
+        assert said.endswith(f"'n' 1 times{rest}") and "'o'" not in said
+
+
+def test_the_json_says_of_each_split_what_it_was_made_of(tmp_path: Path) -> None:
+    settings = LabelSettings("words", "letters", min_count=2, case="upper")
+    labels(tmp_path, settings, train={"u": "aab", "w": "", "x": "Aa"}, valid={"v": "ab"}).write(
+        tmp_path / "o"
+    )
+    about: dict[str, Any] = LABELS.read_about(tmp_path / "o")["letters"]
+    assert about["normalization"] == {"case": "upper", "keep": "'"}
+    assert about["settings"] == {"text": "words", "boundary": True, "min_count": 2}
+    digests = {
+        s: hashlib.sha256((tmp_path / f"{s}.tsv").read_bytes()).hexdigest() for s in ("train", "valid")
+    }
+    assert about["splits"] == {
+        "train": {"manifest": digests["train"], "utterances": 2, "without_text": 1, "unknown": {"B": 1}},
+        "valid": {"manifest": digests["valid"], "utterances": 1, "without_text": 0, "unknown": {"B": 1}},
+    }
+    held = read_labels(tmp_path / "o", "train", "letters")
+    assert (held.utts, held.words) == (("u", "x"), ("AAB", "AA"))
+
+
+def test_texts_of_a_file_are_found_by_utterance(tmp_path: Path) -> None:
+    paths = write(tmp_path, train={"a": "", "b": "", "c": ""})
+    texts = tmp_path / "texts"
+    texts.write_bytes("c\tthird\u2028line\r\n\nb\t\nx\tof nobody\na\tfirst\tone\n".encode())
+    (made,) = make_labels(paths, tmp_path / "o", LabelSettings(str(texts), "letters")).splits
+    assert (made.utts, made.texts, made.num_without_text) == (["a", "c"], ["first one", "third line"], 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"a\tx\nb\ty\na\tz\n", r"texts:3: utterance 'a' is there a second time; take one away"),
+        (b"a\tcaf\xe9\n", r"texts: is not UTF-8 \(invalid continuation byte at byte 5\); convert it"),
+        (b"a\tx\n\nb y\n", r"texts:3: 'b y' has no tab; expected `utterance<TAB>text`"),
+        (b"x\ty\n", r"train\.tsv: none of its 1 utterances has a text in '.*texts'"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "texts").write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        labels(tmp_path, LabelSettings(str(tmp_path / "texts"), "letters"), train={"a": ""})
+
+
+def test_two_splits_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    paths = write(tmp_path, train={"a": "x"}) + write(tmp_path / "far", train={"b": "y"})
+    with pytest.raises(ValueError, match="two manifests have one name, which names their labels; rename one"):
+        make_labels(paths, tmp_path / "o", WORDS)
+
+
+def test_a_lexicon_s_words_are_normalized_as_the_texts_are(tmp_path: Path) -> None:
+    (tmp_path / "lex").write_text("IT’S i t s\nHALL(2) h a l\nHALL h o l\nZ z\n", encoding="utf-8")
+    settings = LabelSettings("words", "phones", lexicon=str(tmp_path / "lex"), boundary=False)
+    made = labels(tmp_path, settings, train={"u": "It's HALL, it`s"})
+    assert made.splits[0].labels == [["i", "t", "s", "h", "a", "l", "i", "t", "s"]]
+    assert made.extra["lexicon.phn.txt"] == b"hall\th a l\nit's\ti t s\n"  # what the dictionary spells
