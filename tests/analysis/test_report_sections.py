@@ -224,6 +224,16 @@ def test_a_training_shows_valid_s_change_its_last_sign_of_life_and_eight_warning
     assert section.parts == ()
 
 
+def test_a_training_that_has_logged_no_update_is_shown_with_what_it_says_of_itself(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mark(run / "t", "fairseq-hydra-train")
+    make_training(run / "t", last=0)
+    (run / "t" / LOG).write_text("Traceback (most recent call last):\nValueError: no such codebook\n")
+    body = training.training_section(view_of(run)).body
+    assert re.sub("<[^>]*>", " ", body).split()[0] == "t" and "0 of 100 updates; failed" in body
+    assert "It ended with: ValueError: no such codebook" in body and "has logged no update yet" in body
+
+
 def test_several_trainings_are_parts_of_the_contents(run: Path) -> None:
     make_training(run / "again")
     assert sorted(training.training_section(view_of(run)).parts) == ["again", "pretrain"]

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = Manifest(args.manifest)
     if args.untrained:
         torch.manual_seed(args.seed)
-        fresh = build_network(dataclasses.asdict(trained.network.config)).eval()
+        fresh = build_network(dataclasses.asdict(trained.network.config))
         rows["untrained"] = Tokenizer(dataclasses.replace(trained, network=fresh))
     print(f"{args.manifest}: {len(manifest)} utterances")
     utterances = [manifest[i] for i in range(len(manifest))]
