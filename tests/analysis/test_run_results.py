@@ -66,7 +66,19 @@ def test_of_two_hypotheses_the_later_counts_and_broken_lines_are_passed_over(run
     }
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]"])
+KNOWN = '"unit": "words", "rate": 1, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 2'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]", "3", '"words"'),
+        f'{{{KNOWN}, "deletions": 1e999}}',
+        f'{{{KNOWN}, "most_frequent": {{"substituted": [["a"]]}}}}',
+        f'{{{KNOWN}, "most_frequent": {{"deleted": [["a", "often"]]}}}}',
+        f'{{{KNOWN}, "most_frequent": {{"inserted": 3}}}}',
+    ],
+)
 def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: str) -> None:
     (run / "decode/errors-test.json").write_text(text)
     (run / "tokens/data/abx.json").write_text(text)

@@ -182,6 +182,14 @@ def test_of_tokens_as_many_frames_are_counted_as_can_be_read_quickly(
         assert each.num_utterances == utterances
 
 
+def test_an_utterance_lasts_as_long_as_its_own_rate_says(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_view, "_MOST_FRAMES", 2.5 * 100)
+    view = RunView(RunFolder(run), PageOptions(encode_minutes=0))
+    for rate, utterances in ((8_000, 3), (16_000, 3), (48_000, 3), (None, 3)):  # of a second each
+        rows = [Utterance("", rate or RATE, rate=rate, utt=str(i)) for i in range(6)]
+        assert len(view._budget(view.sources[0], rows)) == utterances
+
+
 def test_a_split_that_is_asked_for_is_counted_or_none_is(run: Path) -> None:
     data = run / "corpus/data"
     text = (data / "test.tsv").read_text().replace("speaker", "stranger")

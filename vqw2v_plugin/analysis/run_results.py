@@ -70,7 +70,7 @@ def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
             continue
         try:
             found.append(_rates(stage, path.stem.removeprefix("errors-"), about))
-        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             troubles.append(f"{run.short(str(path))} is not what `--scoring vq_error` writes: {error!r}")
     return found
 
