@@ -66,7 +66,9 @@ def test_of_two_hypotheses_the_later_counts_and_broken_lines_are_passed_over(run
     }
 
 
-KNOWN = '"unit": "words", "rate": 1, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 2'
+KNOWN = (
+    '"unit": "words", "rate": 1, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 2'
+)
 
 
 @pytest.mark.parametrize(
