@@ -198,6 +198,12 @@ def test_an_unfinished_run_says_that_it_goes_on_and_a_finished_one_does_not(run:
     assert "goes on where it stopped" in assemble._stages(view_of(run))
 
 
+def test_a_trouble_that_several_sections_met_is_named_once(run: Path) -> None:
+    (run / "tokens/data/abx.json").write_text("[1, 2]")
+    page, _ = assemble.make_report(view_of(run))
+    assert page.count("abx.json has no error within or across speakers") == 1
+
+
 def test_only_sections_with_nothing_to_show_are_named(run: Path) -> None:
     assert assemble.make_report(view_of(run))[1] == []
     shutil.rmtree(run / "decode")

@@ -16,13 +16,15 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 @contextmanager
 def scripts_of(folder: str, *names: str) -> Iterator[list[ModuleType]]:
     """The scripts of a folder of examples/, which import each other by their bare names."""
+    known = set(sys.modules)
     sys.path.insert(0, str(EXAMPLES / folder))
     try:
         yield [importlib.import_module(name) for name in names]
     finally:
         sys.path.remove(str(EXAMPLES / folder))
-        for name in [n for n, m in sys.modules.items() if f"{EXAMPLES}/" in str(getattr(m, "__file__", ""))]:
-            del sys.modules[name]
+        for name in set(sys.modules) - known:
+            if f"{EXAMPLES}/" in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]  # another folder has a script of this name
 
 
 def touched(stage: Stage, run: Path, names: set[str]) -> set[str]:
