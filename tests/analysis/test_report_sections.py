@@ -39,6 +39,7 @@ def test_every_seed_is_named_with_where_it_stands(tmp_path: Path) -> None:
     mark(run / "c", "vqw2v abx")
     (run / "c/abx-z.json").write_text('{"seed": 67}')
     (run / "c/corpus.json").write_text('{"arguments": {"seed": 89}, "seed": 1}')
+    mark(run / "d", "fairseq-hydra-train common.seed=4")  # its log says what it took
     make_training(run / "d")
     assert sorted(seeds_of(run)) == [
         ("a", "its command", 12),

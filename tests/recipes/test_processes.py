@@ -31,6 +31,20 @@ def test_each_line_is_seen_and_added_to_the_log_and_the_status_is_the_program_s(
     assert seen == ["out\n", "err\n"] and log.read_text() == "before\nout\nerr\n"
 
 
+def test_no_program_waits_for_what_is_typed_or_takes_it(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"typed for another program\n")
+    own = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        assert run(Processes({}), "import sys; print(repr(sys.stdin.read(5)))", tmp_path / "log") == 0
+    finally:
+        os.dup2(own, 0)
+        for descriptor in (reader, writer, own):
+            os.close(descriptor)
+    assert (tmp_path / "log").read_text() == "''\n"
+
+
 def test_what_a_program_prints_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     code = "import os; print(os.environ['PYTHONUNBUFFERED'], os.environ['OWN'], os.environ['HERS'])"
