@@ -170,6 +170,7 @@ def test_what_is_asked_for_reaches_the_stages(
     onto = listed(recipe, run, monkeypatch, "--kind", "wsj")
     for name in ("tokens", "features"):
         assert value_of(words_of(onto, name), "--device") == "cuda"
+    assert not any("common.cpu=true" in command for stage in onto for command in stage.commands)
     assert words_of(onto, "lm")[2] == str(run / "labels/data/train.wrd")
 
 

@@ -83,6 +83,17 @@ def test_after_a_stop_nothing_begins_and_what_ends_well_is_no_success(tmp_path: 
     assert not (tmp_path / "ran").exists()
 
 
+def test_what_has_ended_is_not_signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another program's by then."""
+    signalled: list[int] = []
+    processes = Processes({})
+    assert run(processes, "pass", tmp_path / "log") == 0
+    monkeypatch.setattr(module, "_PATIENCE", 0)
+    monkeypatch.setattr(module.os, "killpg", lambda group, number: signalled.append(group))
+    processes.stop()
+    assert not signalled
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_kill_and_a_closed_terminal_end_with_the_shell_s_status(number: signal.Signals) -> None:
     before = signal.getsignal(number)
