@@ -1,6 +1,8 @@
 """Processes that decode: a thread each, and gone with whoever began them."""
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -54,3 +56,16 @@ def test_trials_processes_have_one_thread_and_end_with_them(two_threads: set[int
         trials.run([point], "a point")
         assert trials.scores[point].errors.total == 3
     assert {process.pid for process in multiprocessing.active_children()} == two_threads
+
+
+def test_a_process_that_the_system_kills_is_one_sentence() -> None:
+    class Killed(Threads):
+        def decode(self, emissions: Emissions) -> list[Hypothesis]:
+            assert multiprocessing.parent_process() is not None
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError
+
+    dev_set = DevSet(lambda number: np.zeros((1, 1), np.float32), ["a", "b"])
+    with pytest.raises(ValueError, match=r"was killed \(too little memory\?\); take fewer `--workers`"):
+        with Trials(cast(Any, Killed()), dev_set, Judge(), workers=2) as trials:
+            trials.run([Weights(0.0, 0.0, 0.0)], "a point")

@@ -216,3 +216,13 @@ def test_it_says_what_it_has_made_of_whom(
 def rows_of(path: Path) -> list[Utterance]:
     manifest = Manifest(path)
     return [manifest[i] for i in range(len(manifest))]
+
+
+def test_what_is_too_loud_for_a_file_is_clipped_and_does_not_turn_over(
+    prepare: ModuleType, tmp_path: Path
+) -> None:
+    click = np.zeros(800, np.int16)
+    click[400:402] = 30_000, -30_000
+    soundfile.write(tmp_path / "c.wav", click, 8000, subtype="PCM_16")
+    wav, _, _ = prepare.join(prepare.String("u", "x", (tmp_path / "c.wav",), (100, 100), ("one",)))
+    assert wav[1200:1202].tolist() == [32767, -32768]
