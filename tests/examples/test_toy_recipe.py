@@ -33,6 +33,7 @@ def test_the_same_words_are_learnt_from_spectra_codes_and_bert(recipe: ModuleTyp
     made = {name: words_of(listed, f"features_{name}") for name in ("logmel", "vq", "bert")}
     assert [words[2] for words in made.values()] == ["-", gumbel, gumbel]
     assert [value_of(words, "--layer") for words in made.values()] == ["logmel", "q", "bert"]
+    assert value_of(made["bert"], "--workers") == "2"  # beside nothing else that could run
     assert value_of(made["bert"], "--bert") == bert and "--bert" not in made["vq"]
     for name in made:
         data = tmp_path / f"features_{name}/data"
