@@ -1,8 +1,8 @@
 """What nobody can act on is left out, all else is heard; a training ends with where its checkpoint lies."""
 
 import logging
-import shlex
 import os
+import shlex
 import subprocess
 import sys
 import warnings
