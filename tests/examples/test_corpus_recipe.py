@@ -136,6 +136,18 @@ def test_each_stage_reads_what_the_stages_that_it_needs_have_made(
             assert value_of(words, "--lexicon") == str(run / "labels/data/lexicon.ltr.txt")
             assert value_of(words, "--lm") == str(run / "lm/lm.arpa") and value_of(words, "--beam") == "500"
     assert any(stage.name == "lm" for stage in stages) == (kind != "timit")
+    spelled = words_of(stages, "labels")
+    said = spelled[spelled.index("--text") :]
+    assert (
+        " ".join(said)
+        == {
+            "librispeech": "--text text --unit letters",
+            "timit": "--text phones --unit phones --fold 39 --no-boundary",
+            "wsj": "--text text --unit letters --keep '.",
+        }[kind]
+    )
+    if options:
+        assert "--kind" not in words_of(stages, "pretrain")  # it may be of any
 
 
 def test_what_is_asked_for_reaches_the_stages(
@@ -159,7 +171,7 @@ def test_what_is_asked_for_reaches_the_stages(
         words = words_of(stages, name)
         assert {"common.cpu=true", "optimization.max_update=7", "lr_scheduler.warmup_updates=0"} <= set(words)
         assert next(s for s in stages if s.name == name).updates == 7
-    assert words_of(stages, "lm")[2] == "a.txt"
+    assert words_of(stages, "lm")[2] == "a.txt" and value_of(words_of(stages, "lm"), "--order") == "4"
     assert value_of(words_of(stages, "manifests"), "--kind") == "wsj"
     assert not any("--device" in command for stage in stages for command in stage.commands)
     assert {
