@@ -65,6 +65,15 @@ def test_tokens_of_other_codes_than_their_json_s_are_named(run: Path, name: str,
     assert not sources and f"`{name}` {value}" in troubles[0] and "symbols of 2 codes up to 3" in troubles[0]
 
 
+@pytest.mark.parametrize(("name", "named"), [("sample_rate", 0), ("stride", 1)])
+def test_tokens_whose_frames_take_no_time_are_not_counted(run: Path, name: str, named: int) -> None:
+    path = run / "tokens/data/tokens.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: 0}))
+    sources, troubles = find_sources(RunFolder(run))
+    assert not sources and len(troubles) == named
+    assert RunView(RunFolder(run), PageOptions()).statistics == []
+
+
 @pytest.mark.parametrize("symbol", ["99999999999-0", "9" * 5000])
 def test_a_symbol_that_is_no_code_is_named(run: Path, symbol: str) -> None:
     (run / "tokens/data/dict.txt").write_text(f"{symbol} 1\n")

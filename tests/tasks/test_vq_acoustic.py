@@ -236,7 +236,7 @@ def test_the_label_folder_says_what_is_learnt(speech: tuple[Path, Path], tmp_pat
     data, labels = speech
     task = task_of(data, labels)
     assert task.units.symbols == ("<blank>", *SYMBOLS) and task.feature_dim == 8
-    assert task.feature_spec.layer == "logmel"
+    assert task.feature_spec.layer == "logmel" and task_of(labels).labels == labels
     assert task_of(data, labels, criterion_name="asg").units.symbols == (*SYMBOLS, "1", "2")
     with pytest.raises(LabelError, match="`criterion` is cross_entropy; expected one of vq_ctc, asg"):
         _ = task_of(data, labels, criterion_name="cross_entropy").units
