@@ -117,6 +117,8 @@ def test_all_are_equally_loud_and_nothing_is_digital_silence(
         for wav in (soundfile.read(manifest[i].path)[0] for i in range(len(manifest))):
             assert np.sqrt(np.mean(wav**2)) == pytest.approx(prepare.LEVEL, rel=0.01)
             assert 0.0015 < wav[:320].std() < 0.0025, "the shortest gap is 40 ms"
+    first, second = (soundfile.read(manifest[i].path)[0][:320] for i in range(2))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.3, "each has noise of its own"
 
 
 def test_a_share_holds_whole_strings_with_all_their_copies(
