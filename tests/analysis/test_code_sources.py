@@ -65,6 +65,15 @@ def test_tokens_of_other_codes_than_their_json_s_are_named(run: Path, name: str,
     assert not sources and f"`{name}` {value}" in troubles[0] and "symbols of 2 codes up to 3" in troubles[0]
 
 
+@pytest.mark.parametrize("name", ["sample_rate", "stride"])
+def test_tokens_whose_frames_take_no_time_are_named(run: Path, name: str) -> None:
+    path = run / "tokens/data/tokens.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: 0}))
+    sources, troubles = find_sources(RunFolder(run))
+    assert not sources and f"`{name}` is 0" in troubles[0]
+    assert RunView(RunFolder(run), PageOptions()).statistics == []
+
+
 @pytest.mark.parametrize("symbol", ["99999999999-0", "9" * 5000])
 def test_a_symbol_that_is_no_code_is_named(run: Path, symbol: str) -> None:
     (run / "tokens/data/dict.txt").write_text(f"{symbol} 1\n")
@@ -103,7 +112,8 @@ def test_a_training_s_log_says_what_it_trains_where_no_settings_lie_beside(
     save_trained(tiny(quantizer="kmeans"), run)
     shutil.rmtree(run / "pretrain/.hydra")
     (run / "pretrain" / LOG).write_text(
-        f"[now][fairseq_cli.train][INFO] - {{'model': {{'_name': '{said}'}}}}\n"
+        "what is loaded before\n" * 500
+        + f"[now][fairseq_cli.train][INFO] - {{'model': {{'_name': '{said}'}}}}\n"
     )
     names = [source.name for source in find_sources(RunFolder(run))[0]]
     assert names == (["tokens", "pretrain"] if "wav2vec" in said else ["tokens"])

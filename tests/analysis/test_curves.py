@@ -118,6 +118,17 @@ def test_settings_warnings_and_the_wanted_updates_are_read() -> None:
     assert curves.warnings == ("the codebook collapses",)
 
 
+def test_a_training_that_goes_on_is_one_of_its_last_settings_and_warns_once_of_each_thing() -> None:
+    warned = f"{HYDRA}[vqw2v_plugin.training.collapse_alarm][WARNING] - the codebook collapses\n"
+    text = "".join(
+        f"{HYDRA}[fairseq_cli.train][INFO] - {{'optimization': {{'max_update': {n}}}}}\n{warned}"
+        for n in (500, 900)
+    )
+    later = f"{HYDRA}[fairseq_cli.train][INFO] - {{'broken\n"
+    curves = parse_log(text + warned.replace("21:", "22:") + later)
+    assert curves.max_update == 900 and curves.warnings == ("the codebook collapses",)
+
+
 def test_settings_are_read_and_never_run() -> None:
     text = f"{HYDRA}[fairseq_cli.train][INFO] - {{'a': __import__('os').getcwd(), 'unit': letters, 'n': -1}}"
     assert parse_log(text).settings == {"a": "__import__('os').getcwd()", "unit": "letters", "n": -1}

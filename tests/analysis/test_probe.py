@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from feature_folders import write_frames
 
 from vqw2v_plugin.analysis import probe as probes
-from vqw2v_plugin.analysis.probe import Frames, cross_probe, labelled_frames, probe
+from vqw2v_plugin.analysis.probe import Frames, ProbeResult, cross_probe, labelled_frames, probe
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.stores.features import FeatureError
 
@@ -180,14 +181,53 @@ def test_a_store_without_phones_or_clock_is_named(tmp_path: Path) -> None:
         labelled_frames(tmp_path, "all", {})
 
 
-def test_the_script_prints_a_row_for_each_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
     path = Path(__file__).resolve().parents[2] / "examples" / "bert" / "probe.py"
     spec = importlib.util.spec_from_file_location("probe_script", path)
     assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_learns_from_as_many_frames_in_as_many_turns_as_it_is_told(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.ctm").write_text("u 1 0 1 a\n")
+    asked: list[object] = []
+    frames = SimpleNamespace(x=np.zeros((1, 3)))
+    monkeypatch.setattr(
+        script, "labelled_frames", lambda folder, split, *more: asked.append((split, *more[1:])) or frames
+    )
+    monkeypatch.setattr(script, "cross_probe", lambda *told: asked.append(told[1:]) or RESULT)
+    monkeypatch.setattr(script, "probe", lambda *_: RESULT)
+    for which in (["--split", "all"], ["--train", "some", "--test", "others"]):
+        options = [
+            "probe.py",
+            "z",
+            "--phones",
+            str(tmp_path / "a.ctm"),
+            *which,
+            "--most",
+            "7",
+            "--folds",
+            "3",
+        ]
+        monkeypatch.setattr(sys, "argv", options)
+        assert script.main() == 0
+    assert asked == [("all", 7), (3,), ("some", 7), ("others",)]  # of a test all frames count
+    monkeypatch.setattr(sys, "argv", [*options[:-1], "1"])
+    with pytest.raises(SystemExit):
+        script.main()
+
+
+RESULT = ProbeResult(0.5, 0.25, 10, 2)
+
+
+def test_the_script_prints_a_row_for_each_folder(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     sizes = {f"u{i}": 40 for i in range(12)}
     times = [f"{utt} 1 {k * 0.1:.1f} 0.1 {PHONES[k % 2]}\n" for utt in sizes for k in range(4)]
     (tmp_path / "all.ctm").write_text("".join(times))

@@ -23,7 +23,7 @@ from vqw2v_plugin.analysis.report_page.training import duration
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import Utterance
 
-LEFT, RIGHT = 96.0, 956.0  # of the lanes, over two seconds
+LEFT, RIGHT = 96.0, 948.0  # of the lanes, over two seconds
 
 
 def place(seconds: float) -> float:
@@ -103,6 +103,13 @@ def test_a_clip_is_cut_at_its_most_seconds(tmp_path: Path) -> None:
 def test_a_speaker_comes_again_only_after_all_others() -> None:
     rows = [Utterance("", 48_000, utt=f"{who}{i}", speaker=who) for who in "ab" for i in range(3)]
     assert [row.utt for row in choose(rows, 5)] == ["a0", "b0", "a1", "b1", "a2"]
+
+
+def test_clips_of_about_three_seconds_are_chosen_whatever_their_rate() -> None:
+    seconds = {"half": 0.5, "three": 3, "four": 4, "nine": 9}
+    for rate in (8_000, 16_000, None):  # None: that of the page's
+        rows = [Utterance("", int(s * (rate or RATE)), rate=rate, utt=utt) for utt, s in seconds.items()]
+        assert [row.utt for row in choose(rows, 2)] == ["three", "four"]
 
 
 def test_a_spectrogram_has_a_column_every_8_ms() -> None:

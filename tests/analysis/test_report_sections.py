@@ -39,6 +39,7 @@ def test_every_seed_is_named_with_where_it_stands(tmp_path: Path) -> None:
     mark(run / "c", "vqw2v abx")
     (run / "c/abx-z.json").write_text('{"seed": 67}')
     (run / "c/corpus.json").write_text('{"arguments": {"seed": 89}, "seed": 1}')
+    mark(run / "d", "fairseq-hydra-train common.seed=4")  # its log says what it took
     make_training(run / "d")
     assert sorted(seeds_of(run)) == [
         ("a", "its command", 12),
@@ -201,6 +202,12 @@ def test_an_unfinished_run_says_that_it_goes_on_and_a_finished_one_does_not(run:
     assert "goes on where it stopped" in assemble._stages(view_of(run))
 
 
+def test_a_trouble_that_several_sections_met_is_named_once(run: Path) -> None:
+    (run / "tokens/data/abx.json").write_text("[1, 2]")
+    page, _ = assemble.make_report(view_of(run))
+    assert page.count("abx.json has no error within or across speakers") == 1
+
+
 def test_only_sections_with_nothing_to_show_are_named(run: Path) -> None:
     assert assemble.make_report(view_of(run))[1] == []
     shutil.rmtree(run / "decode")
@@ -225,6 +232,16 @@ def test_a_training_shows_valid_s_change_its_last_sign_of_life_and_eight_warning
     assert "What the log warns of (10)" in section.body
     assert [f"beware {i}<" in section.body for i in range(10)] == [True] * 8 + [False] * 2
     assert section.parts == ()
+
+
+def test_a_training_that_has_logged_no_update_is_shown_with_what_it_says_of_itself(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mark(run / "t", "fairseq-hydra-train")
+    make_training(run / "t", last=0)
+    (run / "t" / LOG).write_text("Traceback (most recent call last):\nValueError: no such codebook\n")
+    body = training.training_section(view_of(run)).body
+    assert re.sub("<[^>]*>", " ", body).split()[0] == "t" and "0 of 100 updates; failed" in body
+    assert "It ended with: ValueError: no such codebook" in body and "has logged no update yet" in body
 
 
 def test_several_trainings_are_parts_of_the_contents(run: Path) -> None:

@@ -15,7 +15,7 @@ from vqw2v_plugin.analysis.phone_codes import phone_code_table
 from vqw2v_plugin.analysis.report_page import codes, results
 from vqw2v_plugin.analysis.run_results import Abx, Confusion, ErrorRates
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
-from vqw2v_plugin.recipes.folder import RunFolder, StageFolder, Stamp, begin
+from vqw2v_plugin.recipes.folder import RunFolder, StageFolder
 
 
 @pytest.fixture
@@ -120,16 +120,20 @@ def test_a_phone_has_up_to_six_tokens_the_most_frequent_first() -> None:
     assert tokens[0] == f"0 (22{NARROW})"
 
 
+def test_a_phone_s_tokens_are_those_that_it_has() -> None:
+    rows = table_of(codes._top_tokens(phone_code_table(np.array([[0], [0], [1]]), ["a", "a", "b"])))
+    assert [row["most frequent tokens"] for row in rows] == [f"0 (100{NARROW})", f"1 (100{NARROW})"]
+
+
 def test_times_of_phones_that_are_missing_are_named_for_their_split(run: Path) -> None:
     (run / "corpus/data/test.phones.ctm").unlink()
     assert "test.phones.ctm beside the manifest" in codes.phones_section(view_of(run)).body
 
 
-def rates_of(run: Path, *words: str, **changes: Any) -> ErrorRates:
-    stage = run / f"other{len(list(run.iterdir()))}"
-    begin(stage, Stamp((" ".join(["fairseq-generate", *words]),)))
+def rates_of(**changes: Any) -> ErrorRates:
     found = {
-        "stage": StageFolder(stage.name, stage, ()),
+        "name": "words/greedy",
+        "decoder": "lexicon and language model",
         "split": "dev",
         "unit": "phones",
         "rate": 12.34,
@@ -142,17 +146,12 @@ def rates_of(run: Path, *words: str, **changes: Any) -> ErrorRates:
 
 def test_the_rates_table_has_each_figure_in_its_column(run: Path) -> None:
     view = view_of(run)
-    view.__dict__["errors"] = [
-        rates_of(run, "--decoder", "lexicon", "--lm", "a.arpa"),
-        rates_of(run, "--decoder", "free"),
-        rates_of(run),
-    ]
+    view.__dict__["errors"] = [rates_of(), rates_of(decoder="")]
     rows = table_of(results.errors_section(view).body)
-    assert [row["decoder"] for row in rows] == ["lexicon and language model", "free", "–"]
-    rows[0].pop("decoder")
-    assert rows[0] == {
-        "decoded by": view.errors[0].stage.name,
+    assert rows[1] == {**rows[0], "decoder": "–"} and rows[0] == {
+        "decoded by": "words/greedy",
         "split": "dev",
+        "decoder": "lexicon and language model",
         "rate": f"12.3{NARROW}",
         "counted": "PER, phones",
         "substituted": "1,234",
@@ -169,8 +168,9 @@ def test_confusions_stand_under_their_kinds_the_most_frequent_first(run: Path) -
         "insertions": tuple(Confusion("", f"x{i}", 20 - i) for i in range(15)),
     }
     view = view_of(run)
-    view.__dict__["errors"] = [rates_of(run, frequent=frequent)]
+    view.__dict__["errors"] = [rates_of(frequent=frequent)]
     markup = results.errors_section(view).body
+    assert "words/greedy, dev: most frequent errors" in markup
     first, second, third = (table_of(markup, i) for i in (1, 2, 3))
     assert [(row["said → heard"], row["times"]) for row in first] == [("a → b", "4"), ("c → d", "1")]
     assert [(row["not heard"], row["times"]) for row in second] == [("e", "2")]

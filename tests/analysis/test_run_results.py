@@ -8,7 +8,7 @@ from small_run import make_run
 
 from vqw2v_plugin.analysis.run_results import Confusion
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
-from vqw2v_plugin.recipes.folder import RunFolder
+from vqw2v_plugin.recipes.folder import DONE, RunFolder, Stamp
 
 
 @pytest.fixture
@@ -66,7 +66,48 @@ def test_of_two_hypotheses_the_later_counts_and_broken_lines_are_passed_over(run
     }
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]"])
+def test_what_one_stage_decodes_in_several_ways_has_a_name_and_a_decoder_each(run: Path) -> None:
+    told = json.loads((run / "decode/errors-test.json").read_text())
+    commands = []
+    for number, (name, options) in enumerate(WAYS.items()):
+        folder = run / "scores" / name
+        folder.mkdir(parents=True)
+        (folder / "errors-dev.json").write_text(json.dumps({**told, "rate": number}))
+        (folder / "hypotheses-dev.jsonl").write_text(f'{{"utt": "a", "text": "{name}"}}')
+        commands += [f"fairseq-generate x {options} --results-path /moved/since/scores/{name}", "tail -n 1 x"]
+    (run / "scores" / DONE).write_text(Stamp(tuple(commands)).text)
+    view = RunView(RunFolder(run), PageOptions())
+    found = {rates.name: (rates.rate, rates.decoder) for rates in view.errors if rates.split == "dev"}
+    assert found == {
+        "scores/free": (1, "free"),
+        "scores/greedy": (0, "greedy"),
+        "scores/words": (2, "lexicon and language model"),
+    }
+    heard = {name: rows["a"]["text"] for name, rows in view.hypotheses.items() if "a" in rows}
+    assert heard == {f"scores/{name}": name for name in WAYS}
+    assert next(rates for rates in view.errors if rates.split == "test").decoder == ""
+
+
+WAYS = {
+    "greedy": "--decoder greedy",
+    "free": "--decoder lexicon --decoder free",  # the last word counts
+    "words": "--lexicon l.txt --lm lm.arpa --decoder lexicon",
+}
+KNOWN = (
+    '"unit": "words", "rate": 1, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 2'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", '{"unit": "words", "rate": "x"}', "null", "[[1]]", "3", '"words"'),
+        f'{{{KNOWN}, "deletions": 1e999}}',
+        f'{{{KNOWN}, "most_frequent": {{"substituted": [["a"]]}}}}',
+        f'{{{KNOWN}, "most_frequent": {{"deleted": [["a", "often"]]}}}}',
+        f'{{{KNOWN}, "most_frequent": {{"inserted": 3}}}}',
+    ],
+)
 def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: str) -> None:
     (run / "decode/errors-test.json").write_text(text)
     (run / "tokens/data/abx.json").write_text(text)

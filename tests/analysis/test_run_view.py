@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from small_run import FIELD, RATE, STRIDE, make_run, mark, rows_of, save_trained
+from small_run import FIELD, RATE, STRIDE, make_run, make_training, mark, rows_of, save_trained
 
 from vqw2v_plugin.analysis import run_view
 from vqw2v_plugin.analysis.code_sources import CodeSource, find_sources
@@ -180,6 +180,21 @@ def test_of_tokens_as_many_frames_are_counted_as_can_be_read_quickly(
         monkeypatch.setattr(run_view, "_MOST_FRAMES", most)
         (each,) = RunView(RunFolder(run), PageOptions(encode_minutes=0)).statistics
         assert each.num_utterances == utterances
+
+
+def test_an_utterance_lasts_as_long_as_its_own_rate_says(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_view, "_MOST_FRAMES", 2.5 * 100)
+    view = RunView(RunFolder(run), PageOptions(encode_minutes=0))
+    for rate, utterances in ((8_000, 3), (16_000, 3), (48_000, 3), (None, 3)):  # of a second each
+        rows = [Utterance("", rate or RATE, rate=rate, utt=str(i)) for i in range(6)]
+        assert len(view._budget(view.sources[0], rows)) == utterances
+
+
+def test_a_training_s_curve_is_in_whichever_of_its_logs_goes_further(run: Path) -> None:
+    (run / "pretrain/hydra_train.log").rename(run / "pretrain" / LOG)  # as of fairseq-train
+    assert RunView(RunFolder(run), PageOptions()).trainings["pretrain"].updates == 100
+    make_training(run / "pretrain", last=50)
+    assert RunView(RunFolder(run), PageOptions()).trainings["pretrain"].updates == 100
 
 
 def test_a_split_that_is_asked_for_is_counted_or_none_is(run: Path) -> None:

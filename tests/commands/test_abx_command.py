@@ -104,6 +104,15 @@ def test_features_that_name_phones_have_no_errors(corpus: Corpus, capsys: pytest
     assert "48 triples, 6 pairs of phones in 1 contexts" in shown and "abx.json" in shown
 
 
+def test_figures_on_standard_output_stand_there_alone(
+    corpus: Corpus, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert abx(corpus.features(), "--phones", corpus.phones, "--out", "/dev/stdout") == 0
+    shown = capfd.readouterr()
+    assert json.loads(shown.out)["within"] == 0 and "48 triples" not in shown.out
+    assert "within" in shown.err and "/dev/stdout" in shown.err
+
+
 def test_without_contexts_more_is_compared(corpus: Corpus) -> None:
     folder, out = corpus.features(), corpus.folder / "o" / "any.json"
     assert abx(folder, "--phones", corpus.phones, "--context", "none", "--items", 9, "--out", out) == 0

@@ -57,6 +57,18 @@ def test_features_are_made_as_they_were_asked_for(
     assert seen[1] == (FeatureOptions("logmel", memory=2**30),)
 
 
+@pytest.mark.parametrize("command", ["features", "discretize"])
+def test_each_of_several_processes_asks_for_its_own_gpu(
+    monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, command: str
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    seen = catch(monkeypatch, f"commands.{command}.device_for")
+    layer = ["--layer", "z"] if command == "features" else []
+    assert main([command, "m.pt", manifest, str(tmp_path / "out"), "--device", "cuda", *layer]) == 2
+    assert seen == [("cuda", Rank(1, 2))]
+
+
 def test_features_are_stored_as_they_were_asked_for(
     monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path
 ) -> None:

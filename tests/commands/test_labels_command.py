@@ -142,7 +142,14 @@ def test_text_may_come_from_a_file(corpus: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "message"),
     [
         (("--text", "wrods", "--unit", "letters"), "no column of"),
-        (("--text", "words", "--unit", "letters", "--lexicon", "x"), "belongs to `--unit phones`"),
+        *(
+            (("--text", "words", "--unit", unit, option, value), f"`{option}` belongs to `--unit {other}`")
+            for unit, option, value, other in (
+                *(("letters", "--lexicon", "x", "phones"), ("pieces", "--espeak", "en-us", "phones")),
+                *(("letters", "--fold", "39", "phones"), ("phones", "--alphabet", "a", "letters")),
+                *(("letters", "--vocab-size", "9", "pieces"), ("phones", "--model", "x", "pieces")),
+            )
+        ),
         (("--text", "words", "--unit", "letters", "--alphabet", "a", "--dict", "x"), "exclude each other"),
         (("--text", "words", "--unit", "letters", "--min-count", "0"), "expected 1 or more"),
         (("--text", "words", "--unit", "letters", "--min-count", "99"), "lower `--min-count`"),

@@ -83,6 +83,14 @@ def test_order_1_warns_that_kenlm_cannot_read_it(text: Path, capsys: pytest.Capt
     assert "KenLM reads no model of order 1" in capsys.readouterr().err
 
 
+def test_settings_are_refused_before_the_text_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong, message in ((("--prune", "2", "1"), "`prune` is 2 1"), (("--order", "0"), "`order` is 0")):
+        assert cli.main(["lm", str(tmp_path / "none.txt"), str(tmp_path / "lm.arpa"), *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

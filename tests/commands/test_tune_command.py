@@ -12,6 +12,7 @@ from fake_emissions import SENTENCES, UNITS, fake_emissions
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.commands import tune as tune_module
 from vqw2v_plugin.commands.decoder_arguments import WEIGHTS
+from vqw2v_plugin.decoding import trials
 from vqw2v_plugin.decoding.settings import Range, Weights
 from vqw2v_plugin.stores.emissions import EmissionWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
@@ -20,8 +21,14 @@ from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 
-def save(folder: Path, units: Units = UNITS, noise: float = 2.2, steps: np.ndarray | None = None) -> None:
-    with EmissionWriter(folder / "e", "dev", units.to_json(), 0.01, steps) as writer:
+def save(
+    folder: Path,
+    units: Units = UNITS,
+    noise: float = 2.2,
+    steps: np.ndarray | None = None,
+    split: str = "dev",
+) -> None:
+    with EmissionWriter(folder / "e", split, units.to_json(), 0.01, steps) as writer:
         for i, text in reversed(list(enumerate(SENTENCES))):
             writer.add(f"utt{i}", fake_emissions(text, units, i, noise))
 
@@ -39,7 +46,7 @@ def corpus(tmp_path: Path) -> Path:
     write_labels(
         tmp_path / "l",
         "letters",
-        {"dev": Labels(utts, letters, tuple(SENTENCES))},
+        dict.fromkeys(("dev", "test"), Labels(utts, letters, tuple(SENTENCES))),
         symbols,
         {},
         {"lexicon.ltr.txt": lexicon.encode()},
@@ -84,6 +91,24 @@ def test_another_seed_tries_other_points(corpus: Path) -> None:
         found = json.loads((corpus / "o.json").read_text())
         points[seed] = {row["lm_weight"] for row in found["best"]}
     assert points[1] != points[2]
+
+
+def test_what_is_asked_of_the_search_reaches_it(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[trials.Trials] = []
+
+    class Seen(trials.Trials):
+        def __enter__(self) -> trials.Trials:
+            begun.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(trials, "Trials", Seen)
+    save(corpus, split="test")
+    for seed in (1, 2):
+        effort = ("--points", 5, "--rounds", 0, "--keep", 2, "--seed", seed, "--workers", 1)
+        assert tune(corpus, "--lm", corpus / "lm.arpa", "--split", "test", *effort) == 0
+    one, other = begun
+    assert (one.keep, one.workers) == (2, 1) and one.parts != other.parts
+    assert len(json.loads((corpus / "e/tuned-test.json").read_text())["best"]) == 2
 
 
 def test_two_processes_write_the_same(corpus: Path) -> None:

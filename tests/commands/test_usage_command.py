@@ -113,6 +113,10 @@ def test_audio_that_cannot_be_read_is_named_and_the_rest_counted(usage: Usage, t
     (tmp_path / "u1.wav").write_bytes(b"RIFF")
     shown = usage()
     assert "skipped: " in shown and "u1.wav" in shown and blocks(shown) != blocks(whole)
+    assert usage("--untrained").count("u1.wav") == 2
+    table = tmp_path / "some.tsv"
+    table.write_text(table.read_text().replace("u1.wav", "u1\x1b[2J.wav"))  # which would clear the screen
+    assert "u1\\x1b[2J.wav" in usage()
     for name in ("u0.wav", "u2.wav"):
         (tmp_path / name).unlink()
     assert "none of its 3 utterances gave a code" in usage(code=2)

@@ -7,6 +7,7 @@ from emissions import CTC, WORDS, noise, sure
 
 from vqw2v_plugin.decoding.beam import FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
+from vqw2v_plugin.decoding.language_model import load_language_model, make_trie
 from vqw2v_plugin.decoding.scoring import Errors, count_errors
 from vqw2v_plugin.decoding.settings import BeamSettings
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
@@ -85,3 +86,46 @@ def test_a_language_model_of_ours_mends_what_is_unclear(tmp_path: Path) -> None:
             errors += count_errors(text.split(), decoder.decode(emissions)[0].text.split())
         rates.append(errors.rate)
     assert rates[0] > rates[1] > rates[2]
+
+
+BEGINNING = """\\data\\
+ngram 1=6
+ngram 2=2
+
+\\1-grams:
+-3	<unk>	0
+-99	<s>	-0.2
+-1	</s>	0
+-1.5	a	0
+-1	ab	0
+-2	cab	0
+
+\\2-grams:
+-0.5	<s> ab
+-0.9	<s> cab
+
+\\end\\
+"""
+
+
+def test_a_branch_of_a_lexicon_has_its_best_word_s_score_at_a_sentence_s_beginning(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    (tmp_path / "lm.arpa").write_text(BEGINNING)
+    words = ["a", "ab", "cab", "new"]  # the last one is none of the model's
+    spelled = [("a", [1, 9]), ("ab", [1, 2]), ("cab", [3, 1, 2]), ("new", [3, 9])]
+    trie = make_trie(spelled, words, load_language_model(str(tmp_path / "lm.arpa"), words), 10)
+    scores = [trie.search(columns).scores for _, columns in spelled]
+    assert scores == [[pytest.approx(score, abs=1e-5)] for score in (-1.5 - 0.2, -0.5, -0.9, -3 - 0.2)]
+    best = [trie.search(columns).max_score for columns in ([1], [3], [3, 1])]
+    assert best == pytest.approx([-0.5, -0.9, -0.9], abs=1e-5)
+
+
+def test_words_that_a_search_cannot_tell_apart_are_told_from_the_seventh_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    for number, said in ((6, ""), (8, "2 spellings are never found: flashlight takes 6 words of one")):
+        words = [f"w{i}" for i in range(number)]
+        trie = make_trie([(word, [1, 2]) for word in words], words, load_language_model(None, words), 4)
+        assert len(trie.search([1, 2]).labels) == 6
+        assert said in caplog.text and bool(caplog.text) == bool(said)

@@ -31,6 +31,18 @@ def test_files_are_in_the_utterances_order_whatever_that_of_the_answers(tmp_path
     ]
 
 
+def test_names_that_are_no_utf_8_are_the_file_s_own_bytes_in_ctm_and_escaped_in_json(tmp_path: Path) -> None:
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    files = ResultFiles(tmp_path, "dev", 0.02)
+    files.add(0, name, [answer("é")])
+    files.write()
+    assert (tmp_path / "hypotheses-dev.ctm").read_bytes() == "{} 1 0.000 0.100 é 0.5000\n".encode().replace(
+        b"{}", b"caf\xe9"
+    )
+    line = (tmp_path / "hypotheses-dev.jsonl").read_bytes()
+    assert json.loads(line)["utt"] == name and "é".encode() in line
+
+
 def test_the_most_frequent_confusions_come_first() -> None:
     confusions, errors = Confusions(), Errors()
     for reference, hypothesis in [("a b c", "a x c"), ("a b", "a x"), ("a b", "y b"), ("c", ""), ("", "d")]:

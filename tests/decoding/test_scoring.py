@@ -58,6 +58,10 @@ def test_counts_add_up_and_are_described() -> None:
         "WER 75.00 % (3 errors in 4 words: 1 substituted, 1 deleted, 1 inserted; 2 of 2 utterances wrong)"
     )
     assert total.describe("phones").startswith("PER")
+    assert Errors(4000, 1000, 200, 30, 50, 40).describe("characters") == (
+        "CER 23.65 % (1,230 errors in 5,200 characters: 1,000 substituted, 200 deleted, 30 inserted; "
+        "40 of 50 utterances wrong)"
+    )
 
 
 def test_nothing_against_nothing_is_no_error() -> None:

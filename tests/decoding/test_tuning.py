@@ -113,6 +113,8 @@ def test_mistakes_are_named(decoder: object) -> None:
     for wrong, message in (
         (lambda: Range(2, 1), "2 1 is no range"),
         (lambda: Range(0, float("nan")), "no range"),
+        (lambda: Range(0, float("inf")), "0 inf is no range"),
+        (lambda: Range(-float("inf"), 0), "-inf 0 is no range"),
         (lambda: Space(Range(-1, 1)), "the LM weight's range begins at -1"),
         (lambda: Effort(0, 0), "not both 0"),
         (lambda: Judge("word"), "expected one of words, characters, phones"),

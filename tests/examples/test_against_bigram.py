@@ -14,10 +14,11 @@ import against_bigram
 from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score
 
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
-from vqw2v_plugin.modules.bert.vocabulary import BOS, EOS, Symbols
+from vqw2v_plugin.modules.bert.vocabulary import BOS, EOS, UNK, Symbols
 from vqw2v_plugin.modules.layers.masks import span_mask
 from vqw2v_plugin.stores.symbols import write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.training.datasets.tokens import Piece
 
 V = 12
 
@@ -120,6 +121,8 @@ def test_the_script_prints_a_row_for_each(
     ]
     bits = [float(row[1]) for row in rows]
     assert bits[1] < bits[0] and bits[2] > 3  # the networks are untrained
+    below = [float(row[3].strip("% |")) for row in rows[2:]]
+    assert below == [pytest.approx(100 * (1 - each / bits[1]), abs=0.2) for each in bits[2:]]
 
 
 def test_a_bert_of_another_dictionary_is_refused(
@@ -131,3 +134,30 @@ def test_a_bert_of_another_dictionary_is_refused(
     monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path), str(tmp_path / "other.pt")])
     with pytest.raises(SystemExit, match="was trained with another dictionary than"):
         against_bigram.main()
+
+
+def test_a_tenth_of_training_s_utterances_chooses_and_is_not_counted_then(
+    matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tokens(tmp_path, matrix)
+    counted: list[int] = []
+
+    class Counted(Bigram):
+        def __init__(self, sequences: list[np.ndarray], num_symbols: int) -> None:
+            counted.append(len(sequences))
+            super().__init__(sequences, num_symbols)
+
+    monkeypatch.setattr(against_bigram, "Bigram", Counted)
+    said = []
+    for seed in ("1", "1", "2"):
+        monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path), "--seed", seed])
+        assert against_bigram.main() == 0
+        said.append(capsys.readouterr().out)
+    assert counted == [36, 40] * 3 and said[0] == said[1] != said[2]  # of forty
+
+
+def test_tokens_that_the_dictionary_lacks_are_not_to_be_guessed() -> None:
+    tokens = torch.tensor([BOS, 5, UNK, UNK, 6, 7, EOS])
+    mask = torch.tensor([False, True, True, False, True, False, False])
+    found = against_bigram.masked_tokens([Piece(0, tokens, tokens, mask)])
+    assert found.target.tolist() == [5, 6] and found.left.tolist() == [BOS, UNK]

@@ -49,3 +49,19 @@ def test_factors_that_copy_nothing_are_named(manifest: Path, tmp_path: Path) -> 
     assert result.returncode == 2
     assert "`--speeds` has 1; expected factors from 0.25 to 4 other than 1" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_have_the_rate_that_is_asked_for_and_originals_keep_theirs(
+    manifest: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "flac").mkdir(parents=True)  # a second run
+    result = run(manifest, tmp_path / "out", "--speeds", "4", "0.25", "--rate", "8000")
+    assert result.returncode == 0, result.stderr
+    listed = Manifest(tmp_path / "out" / "train.tsv")
+    rows = [listed[i] for i in range(len(listed))]
+    assert [(row.rate, row.samples, row.start) for row in rows] == [
+        *((16_000, 8_000, 4_000), (8_000, 1_000, 0), (8_000, 16_000, 0))
+    ]
+    assert [soundfile.info(row.path).samplerate for row in rows] == [16_000, 8_000, 8_000]
+    hours = (0.5 + 0.125 + 2) / 3600
+    assert result.stdout == f"{tmp_path / 'out' / 'train.tsv'}: {hours:.2f} hours, the copies among them\n"

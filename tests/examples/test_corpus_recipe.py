@@ -1,24 +1,33 @@
 """The recipe for corpora: its yaml exist, and any number of GPUs keeps the papers' batch."""
 
+import io
 import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
+from recipe_files import check_order, scripts_of, value_of, words_of
+
+from vqw2v_plugin.recipes.runner import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands(tmp_path: Path, *options: str) -> list[list[str]]:
-    command = [sys.executable, str(ROOT / "examples" / "corpus" / "recipe.py"), str(tmp_path / "corpus")]
-    command += [str(tmp_path / "run"), *options, "--dry-run"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return [shlex.split(line) for line in result.stdout.splitlines() if not line.startswith("#")]
+    arguments = [str(tmp_path / "corpus"), str(tmp_path / "run"), *options, "--dry-run"]
+    shown = io.StringIO()
+    with scripts_of("corpus", "recipe") as (recipe,), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["recipe.py", *arguments])
+        with redirect_stdout(shown):
+            assert recipe.main() == 0
+    return [shlex.split(line) for line in shown.getvalue().splitlines() if not line.startswith("#")]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +77,124 @@ def test_audio_to_pretrain_on_is_listed_by_itself(tmp_path: Path) -> None:
     listed = commands(tmp_path, "--kind", "timit", "--pretrain", str(tmp_path / "more"))
     assert [c[2] for c in listed[:2]] == [str(tmp_path / "corpus"), str(tmp_path / "more")]
     assert f"task.data={tmp_path / 'run' / 'pretrain' / 'data'}" in listed[2]
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[ModuleType]:
+    with scripts_of("corpus", "recipe") as (module,):
+        yield module
+
+
+def listed(recipe: ModuleType, run: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> list[Stage]:
+    """The stages that the recipe would run."""
+    ran: list[list[Stage]] = []
+    monkeypatch.setattr(recipe, "run_recipe", lambda folder, stages: ran.append(stages))
+    monkeypatch.setattr("sys.argv", ["recipe.py", str(run.parent / "corpus"), str(run), *options])
+    assert recipe.main() == 0
+    return ran[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "decoded"),
+    [
+        ("librispeech", ["valid", "test-clean", "test-other"]),
+        ("timit", ["valid", "test"]),
+        ("wsj", ["valid", "test"]),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--pretrain", "more", "--quantizer", "fsq", "--bert", "small")])
+def test_each_stage_reads_what_the_stages_that_it_needs_have_made(
+    recipe: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    decoded: list[str],
+    options: tuple[str, ...],
+) -> None:
+    run = tmp_path / "run"
+    stages = listed(recipe, run, monkeypatch, "--kind", kind, *options)
+    check_order(stages, run)
+    assert [stage.name for stage in stages if stage.name.startswith("words_")] == [
+        f"words_{s}" for s in decoded
+    ]
+    for name in ("features", "labels"):
+        said = [
+            Path(w).stem
+            for c in next(s for s in stages if s.name == name).commands
+            for w in c
+            if w.endswith(".tsv")
+        ]
+        assert said == ["train", *decoded]
+    said = [Path(c[3]).stem for c in next(s for s in stages if s.name == "tokens").commands]
+    assert said == ["train", "valid"]
+    for split in decoded:
+        words = words_of(stages, f"words_{split}")
+        assert value_of(words, "--gen-subset") == split
+        if kind == "timit":
+            assert value_of(words, "--decoder") == "greedy" and value_of(words, "--error-unit") == "phones"
+        else:
+            assert value_of(words, "--lexicon") == str(run / "labels/data/lexicon.ltr.txt")
+            assert value_of(words, "--lm") == str(run / "lm/lm.arpa") and value_of(words, "--beam") == "500"
+    assert any(stage.name == "lm" for stage in stages) == (kind != "timit")
+    spelled = words_of(stages, "labels")
+    said = spelled[spelled.index("--text") :]
+    assert (
+        " ".join(said)
+        == {
+            "librispeech": "--text text --unit letters",
+            "timit": "--text phones --unit phones --fold 39 --no-boundary",
+            "wsj": "--text text --unit letters --keep '.",
+        }[kind]
+    )
+    if options:
+        assert "--kind" not in words_of(stages, "pretrain")  # it may be of any
+
+
+def test_what_is_asked_for_reaches_the_stages(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    options = (
+        "--kind",
+        "wsj",
+        "--gpus",
+        "0",
+        "--updates",
+        "7",
+        "--lm-text",
+        "a.txt",
+        "--quantizer",
+        "kmeans",
+    )
+    stages = listed(recipe, run, monkeypatch, *options)
+    for name in ("kmeans", "bert", "acoustic"):
+        words = words_of(stages, name)
+        assert {"common.cpu=true", "optimization.max_update=7", "lr_scheduler.warmup_updates=0"} <= set(words)
+        assert next(s for s in stages if s.name == name).updates == 7
+    assert words_of(stages, "lm")[2] == "a.txt" and value_of(words_of(stages, "lm"), "--order") == "4"
+    assert value_of(words_of(stages, "manifests"), "--kind") == "wsj"
+    assert not any("--device" in command for stage in stages for command in stage.commands)
+    assert {
+        stage.minutes for stage in stages if stage.name in ("kmeans", "bert", "acoustic", "features")
+    } == {1}
+    kmeans, *_ = (f"{run}/{name}/checkpoint_best.pt" for name in ("kmeans", "bert"))
+    assert words_of(stages, "tokens")[2] == words_of(stages, "features")[2] == kmeans
+    onto = listed(recipe, run, monkeypatch, "--kind", "wsj")
+    for name in ("tokens", "features"):
+        assert value_of(words_of(onto, name), "--device") == "cuda"
+    assert not any("common.cpu=true" in command for stage in onto for command in stage.commands)
+    assert words_of(onto, "lm")[2] == str(run / "labels/data/train.wrd")
+
+
+def test_more_gpus_take_less_time_up_to_the_yaml_s(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def minutes(gpus: int) -> dict[str, float]:
+        stages = listed(recipe, tmp_path / "run", monkeypatch, "--kind", "wsj", "--gpus", str(gpus))
+        return {s.name: s.minutes for s in stages if s.name in ("gumbel", "bert", "acoustic")}
+
+    assert minutes(1) == {"gumbel": 660, "bert": 3480, "acoustic": 2520}
+    assert minutes(8) == minutes(64) == {"gumbel": 82.5, "bert": 435, "acoustic": 315}
 
 
 def timit(root: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from vqw2v_plugin.corpora.ctm import read_ctm
-from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,3 +117,114 @@ def test_all_are_equally_loud_and_nothing_is_digital_silence(
         for wav in (soundfile.read(manifest[i].path)[0] for i in range(len(manifest))):
             assert np.sqrt(np.mean(wav**2)) == pytest.approx(prepare.LEVEL, rel=0.01)
             assert 0.0015 < wav[:320].std() < 0.0025, "the shortest gap is 40 ms"
+    first, second = (soundfile.read(manifest[i].path)[0][:320] for i in range(2))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.3, "each has noise of its own"
+
+
+def test_a_share_holds_whole_strings_with_all_their_copies(
+    prepare: ModuleType, repository: Path, tmp_path: Path
+) -> None:
+    for seed in (1, 2):
+        out = tmp_path / f"out{seed}"
+        prepare.prepare(repository, out, seed, speeds=[0.8, 1.25], shares=[0.25, 0.01])
+    rows = {row.utt: row for row in rows_of(out / "train.tsv")}
+    for share, count in (("0.25", 2), ("0.01", 1)):
+        some = Manifest(out / f"share_{share}" / "train.tsv")
+        utts = [some[i].utt for i in range(len(some))]
+        plain = [utt for utt in utts if utt.count("_") == 1]
+        assert len(plain) == count and len(utts) == 3 * count
+        assert {utt.rpartition("_")[0] for utt in utts if utt not in plain} == set(plain)
+        for i, utt in enumerate(utts):
+            known, found = rows[utt], some[i]
+            for name in ("path", "samples", "rate", "extra"):
+                assert getattr(found, name) == getattr(known, name)
+    first, second = (Manifest(tmp_path / f"out{seed}/share_0.25/train.tsv").column("utt") for seed in (1, 2))
+    assert first != second
+    for share in (0, 1.5):
+        with pytest.raises(ValueError, match="expected more than 0 and at most 1"):
+            prepare.prepare(repository, tmp_path / "out", shares=[share])
+
+
+def test_pretraining_hears_the_training_digits_and_other_speech_and_is_held_against_digits(
+    prepare: ModuleType, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros(9000), 16_000)
+    rows = [{"path": "x.wav", "samples": 4000, "start": start, "utt": f"x{start}"} for start in (0, 5000)]
+    write_manifest(tmp_path / "more.tsv", tmp_path, rows, ("path", "samples", "start", "utt"))
+    arguments = [str(repository), str(tmp_path / "out"), "--unlabelled", str(tmp_path / "more.tsv")]
+    monkeypatch.setattr("sys.argv", ["prepare.py", *arguments])
+    assert prepare.main() == 0
+    digits = [Manifest(tmp_path / "out" / f"{split}.tsv") for split in ("train", "valid")]
+    train, valid = (Manifest(tmp_path / "out/pretrain" / f"{split}.tsv") for split in ("train", "valid"))
+    assert [valid[i].utt for i in range(len(valid))] == [f"0-{utt}" for utt in digits[1].column("utt")]
+    found = [train[i] for i in range(len(train))]
+    assert [row.utt for row in found[:-2]] == [f"0-{utt}" for utt in digits[0].column("utt")]
+    assert [(row.utt, row.start, row.samples, row.rate) for row in found[-2:]] == [
+        *(("1-x0", 0, 4000, 16_000), ("1-x5000", 5000, 4000, 16_000))
+    ]
+    assert all(Path(row.path).is_file() for row in found) and found[0].rate == 8000
+
+
+def test_strings_are_of_three_to_six_clips_with_pauses_whatever_order_a_disk_lists_them_in(
+    prepare: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prepare, "STRINGS", {"train": 400})
+    found = list(prepare.draw_strings(repository, "train", 1))
+    assert len(found) == len({string.utt for string in found}) == 400
+    assert {len(string.clips) for string in found} == {3, 4, 5, 6}
+    gaps = [gap for string in found for gap in string.gaps_ms]
+    assert (min(gaps), max(gaps)) == (40, 200)
+    assert all(len(string.gaps_ms) == len(string.clips) + 1 == len(string.words) + 1 for string in found)
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: sorted(glob(folder, pattern), reverse=True))
+    assert list(prepare.draw_strings(repository, "train", 1)) == found
+
+
+def test_clips_that_do_not_go_together_and_tables_that_lack_them_are_named(
+    prepare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 8000)
+    soundfile.write(tmp_path / "b.wav", np.zeros(800), 16_000)
+    soundfile.write(tmp_path / "two.wav", np.zeros((800, 2)), 8000)
+    (tmp_path / "connected_train.tsv").write_text(
+        "utt\tspeaker\tclips\tgaps_ms\twords\nu\tx\ta b\t9 9 9\tone two\n"
+    )
+    monkeypatch.setattr("sys.argv", ["prepare.py", str(tmp_path), str(tmp_path / "out")])
+    for clips, says in (
+        ("", "train.tsv: no such file, expected the table of the clips"),
+        ("a\ta.wav\n", "names the clip 'b', train.tsv not"),
+        ("a\ta.wav\nb\tb.wav\n", "u: its clips differ in rate"),
+        ("a\ta.wav\nb\ttwo.wav\n", "or have several channels"),
+    ):
+        if clips:
+            (tmp_path / "train.tsv").write_text(f"utt\tpath\n{clips}")
+        assert prepare.main() == 2
+        shown = capsys.readouterr()
+        assert shown.err.startswith("prepare.py: error: ") and says in shown.err
+
+
+def test_it_says_what_it_has_made_of_whom(
+    prepare: ModuleType, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare.prepare(repository, tmp_path / "out", speeds=[1.25])
+    minutes = sum(row.samples for row in rows_of(tmp_path / "out/train.tsv")) / 8000 / 60
+    shown = capsys.readouterr().out
+    assert f"train: 16 strings, {minutes:.1f} minutes, of george, jackson, nicolas, theo\n" in shown
+    assert "valid: 2 strings" in shown and "test: 2 strings" in shown
+    lexicon = (tmp_path / "out/lexicon.txt").read_text().splitlines()
+    assert len(lexicon) == 10 and lexicon[2] == "two\tt w o |"
+
+
+def rows_of(path: Path) -> list[Utterance]:
+    manifest = Manifest(path)
+    return [manifest[i] for i in range(len(manifest))]
+
+
+def test_what_is_too_loud_for_a_file_is_clipped_and_does_not_turn_over(
+    prepare: ModuleType, tmp_path: Path
+) -> None:
+    click = np.zeros(800, np.int16)
+    click[400:402] = 30_000, -30_000
+    soundfile.write(tmp_path / "c.wav", click, 8000, subtype="PCM_16")
+    wav, _, _ = prepare.join(prepare.String("u", "x", (tmp_path / "c.wav",), (100, 100), ("one",)))
+    assert wav[1200:1202].tolist() == [32767, -32768]

@@ -30,6 +30,15 @@ def test_a_deleted_word_shifts_no_other(tmp_path: Path) -> None:
     assert "start: median 0," in result.stdout
 
 
+def test_an_utterance_without_true_times_is_named(tmp_path: Path) -> None:
+    ran(tmp_path, [])
+    (tmp_path / "h.jsonl").write_text('{"utt": "another", "words": []}\n')
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "h.jsonl"), str(tmp_path / "t.ctm")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2 and result.stdout == ""
+    assert "word_times.py: error:" in result.stderr and "has no utterance another" in result.stderr
+
+
 def test_no_right_word_is_an_error(tmp_path: Path) -> None:
     result = ran(tmp_path, [("six", 0.5, 0.7)])
     assert result.returncode == 2

@@ -31,6 +31,20 @@ def test_each_line_is_seen_and_added_to_the_log_and_the_status_is_the_program_s(
     assert seen == ["out\n", "err\n"] and log.read_text() == "before\nout\nerr\n"
 
 
+def test_no_program_waits_for_what_is_typed_or_takes_it(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"typed for another program\n")
+    own = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        assert run(Processes({}), "import sys; print(repr(sys.stdin.read(5)))", tmp_path / "log") == 0
+    finally:
+        os.dup2(own, 0)
+        for descriptor in (reader, writer, own):
+            os.close(descriptor)
+    assert (tmp_path / "log").read_text() == "''\n"
+
+
 def test_what_a_program_prints_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     code = "import os; print(os.environ['PYTHONUNBUFFERED'], os.environ['OWN'], os.environ['HERS'])"
@@ -67,6 +81,17 @@ def test_after_a_stop_nothing_begins_and_what_ends_well_is_no_success(tmp_path: 
     with pytest.raises(StoppedError):
         run(processes, f"open({str(tmp_path / 'ran')!r}, 'w')", tmp_path / "log")
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_has_ended_is_not_signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another program's by then."""
+    signalled: list[int] = []
+    processes = Processes({})
+    assert run(processes, "pass", tmp_path / "log") == 0
+    monkeypatch.setattr(module, "_PATIENCE", 0)
+    monkeypatch.setattr(module.os, "killpg", lambda group, number: signalled.append(group))
+    processes.stop()
+    assert not signalled
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -142,6 +142,30 @@ def test_a_training_s_last_checkpoint_is_preferred_to_its_best(run: Path) -> Non
         assert found is not None and found.name == name
 
 
+def test_a_stage_that_begins_anew_takes_nothing_that_its_links_lead_to(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    make(outside / "a.wav", "mine")
+    (run / "corpus/linked").symlink_to(outside)
+    (run / "corpus/file.wav").symlink_to(outside / "a.wav")
+    begin(run / "corpus", TRAINING)
+    assert [path.name for path in (run / "corpus").iterdir()] == [BEGUN]
+    assert (outside / "a.wav").read_text() == "mine"
+
+
+def test_what_a_stage_promises_goes_before_what_it_has(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder_module.shutil, "rmtree", killed)
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(sorted(iterdir(path))))  # data/ before done
+    with pytest.raises(KeyboardInterrupt):
+        begin(run / "corpus", TRAINING)
+    assert (run / "corpus/data/train.tsv").exists() and not (run / "corpus" / DONE).exists()
+
+
 def test_commands_that_no_shell_could_read_are_split_at_blanks() -> None:
     stage = StageFolder("x", Path("/x"), ())
     stage.__dict__["commands"] = ("it's", "so")

@@ -114,6 +114,13 @@ def test_what_is_left_shrinks_as_time_passes_and_grows_where_estimates_were_shor
     assert left.in_words() == ""
 
 
+def test_what_another_run_has_made_says_nothing_of_the_pace_of_this_one() -> None:
+    left = time_left([stage("a", 10), stage("b", 10)], 1)
+    left.begin("a")
+    left.end("a", None)
+    assert left.in_words() == "about 10 min"
+
+
 @pytest.mark.parametrize(
     ("minutes", "words"), [(0.5, "less than a minute"), (0.74, "less than a minute"), (0.76, "about 1 min")]
 )

@@ -11,8 +11,9 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "bert"
 sys.path.insert(0, str(EXAMPLES))
 import pieces as script
 
+from vqw2v_plugin.checkpoints.files import sha256
 from vqw2v_plugin.stores.pieces import Pieces, train_pieces
-from vqw2v_plugin.stores.symbols import TokenError, read_dict, write_dict
+from vqw2v_plugin.stores.symbols import TOKENS, TokenError, read_dict, write_dict
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 
 CODES = tuple(f"{i}-{i * i}" for i in range(12))
@@ -108,9 +109,12 @@ def write_tokens(folder: Path, run_length: bool) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("run_length", [False, True], ids=["frames", "run-length"])
 def test_a_folder_of_pieces_expands_to_the_frames_it_was_made_of(
-    tmp_path: Path, run_length: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_length: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
+    TOKENS.write_about(
+        tmp_path / "in", {"num_codes": 144, "splits": {"train": {}}, "dictionary": {"symbols": 12}}
+    )
     frames, out = write_tokens(tmp_path / "in", run_length), tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["pieces.py", str(tmp_path / "in"), str(out), "--pieces", "40"])
     assert script.main() == 0
@@ -125,5 +129,15 @@ def test_a_folder_of_pieces_expands_to_the_frames_it_was_made_of(
         codes = [CODES.index(code) + 4 for p in ids.tolist() for code in symbols[p - 4].split("+")]
         kept = [code for j, code in enumerate(frames.get(utt, [])) if j == 0 or frames[utt][j - 1] != code]
         assert codes == kept
+    about, known = (TOKENS.read_about(folder) for folder in (out, tmp_path / "in"))
+    assert about["num_codes"] == known["num_codes"] and not {"splits", "dictionary"} & set(about)
+    assert about["pieces"] == {"of": 12, "symbols": len(symbols), "sha256": sha256(out / "pieces.model")}
+    counts = np.bincount(np.concatenate([store[i] for i in range(len(store))]), minlength=4 + len(symbols))
+    lines = (out / "dict.txt").read_text().splitlines()
+    assert [int(line.split()[1]) for line in lines] == counts[4:].tolist()
+    total = sum(map(len, frames.values()))
+    assert f"train: {total:,} frames, {len(durations):,} pieces of {total / len(durations):.2f} frames" in (
+        capsys.readouterr().out
+    )
     with pytest.raises(SystemExit, match="is not empty"):
         script.main()

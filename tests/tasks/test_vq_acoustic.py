@@ -236,7 +236,7 @@ def test_the_label_folder_says_what_is_learnt(speech: tuple[Path, Path], tmp_pat
     data, labels = speech
     task = task_of(data, labels)
     assert task.units.symbols == ("<blank>", *SYMBOLS) and task.feature_dim == 8
-    assert task.feature_spec.layer == "logmel"
+    assert task.feature_spec.layer == "logmel" and task_of(labels).labels == labels
     assert task_of(data, labels, criterion_name="asg").units.symbols == (*SYMBOLS, "1", "2")
     with pytest.raises(LabelError, match="`criterion` is cross_entropy; expected one of vq_ctc, asg"):
         _ = task_of(data, labels, criterion_name="cross_entropy").units
@@ -296,6 +296,21 @@ def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -
     again.learning = Learning(again.cfg, again.labels, again.units, lambda size: size)
     again.load_dataset("train")
     assert np.array_equal(task.datasets["train"].rows, again.datasets["train"].rows)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_task_s_settings_reach_what_is_learnt_from_and_what_is_decoded(
+    speech: tuple[Path, Path], strict: bool
+) -> None:
+    task = task_of(*speech, strict_audio=strict)
+    task.load_dataset("test")
+    assert task.datasets["test"].strict is strict
+    sizes = sorted(task.datasets["test"].sizes.tolist())
+    limits = SimpleNamespace(**{**dict(task.cfg), "min_frames": sizes[1], "max_frames": sizes[-2]})
+    task.learning = Learning(limits, task.labels, task.units, lambda size: size)
+    task.load_dataset("test")
+    assert task.datasets["test"].strict is strict
+    assert sorted(task.datasets["test"].sizes.tolist()) == [s for s in sizes if sizes[1] <= s <= sizes[-2]]
 
 
 def test_another_label_seed_draws_another_share(speech: tuple[Path, Path]) -> None:

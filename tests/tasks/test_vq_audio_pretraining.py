@@ -13,6 +13,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.corpora.manifest import ManifestError, write_manifest
+from vqw2v_plugin.tasks import vq_audio_pretraining as audio_task
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
 from vqw2v_plugin.training import restart as folders
 
@@ -116,6 +117,17 @@ def test_a_folder_lost_to_hydra_is_named(corpus: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(folders, "to_absolute_path", lambda path: str(corpus.parent / path))
     with pytest.raises(ManifestError, match=rf"hydra has changed the working folder: say {corpus}"):
         task_of(corpus.name).load_dataset("train")
+
+
+def test_a_cache_is_kept_where_the_user_stands_and_not_hydra(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio_task, "to_absolute_path", lambda path: str(corpus / "user" / path))
+    (corpus / "hydra").mkdir()
+    monkeypatch.chdir(corpus / "hydra")
+    task = task_of(corpus, audio_cache="cache")
+    task.load_dataset("train")
+    assert (corpus / "user/cache").is_dir() and not list((corpus / "hydra").iterdir())
 
 
 def test_an_unreadable_data_folder_is_named(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ def test_crops_depend_only_on_seed_epoch_and_index(corpus: Corpus) -> None:
     one.set_epoch(1)
     assert torch.equal(source(one, 0), forwards[0])
     assert not torch.equal(source(dataset_of(manifest, seed=2), 0), forwards[0])
+    assert len(source(dataset_of(manifest, seed=-2), 0)) == len(forwards[0])  # fairseq takes any number
 
 
 def test_crops_are_pieces_of_their_utterance_from_everywhere_in_it(corpus: Corpus) -> None:

@@ -144,6 +144,19 @@ def test_what_is_half_done_is_left_to_the_process_that_opened_it(tmp_path: Path)
     assert closed == [1]
 
 
+def test_a_model_decodes_as_it_is_judged_and_each_utterance_without_its_padding(tmp_path: Path) -> None:
+    class Short(Model):
+        def forward(self, source: torch.Tensor) -> SimpleNamespace:
+            assert not self.training and not torch.is_grad_enabled()
+            out = super().forward(source)
+            return SimpleNamespace(emissions=out.emissions, lengths=torch.tensor([7, 3]))
+
+    model = Short().train()
+    generator(tmp_path, model, 2).generate([model], batch(0))
+    saved = read_emissions(str(tmp_path / "emissions"), "test")
+    assert [len(saved[i]) for i in range(2)] == [7, 3]
+
+
 def test_as_many_processes_search_as_were_asked_for(tmp_path: Path) -> None:
     assert generator(tmp_path / "one", Model(), 1).pool.workers == 1
     assert generator(tmp_path / "two", Model(), 1, decode_workers=2).pool.workers == 2

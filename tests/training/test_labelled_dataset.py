@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("fairseq")
 from fake_speech import STAMP, write_features
+from feature_folders import write_frames
 
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
@@ -46,6 +47,17 @@ def learning(sizes: np.ndarray) -> LabelledDataset:
 def batches_of(dataset: LabelledDataset, epoch: int, **limits: int) -> list[list[int]]:
     np.random.seed(epoch)  # noqa: NPY002 (as fairseq does)
     return [b.tolist() for b in dataset.batch_by_size(dataset.ordered_indices(), **limits)]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_what_is_done_to_an_utterance_s_features_is_not_done_to_the_store(
+    tmp_path: Path, dtype: type
+) -> None:
+    write_frames(tmp_path, "train", {"u": np.ones((3, 2), dtype)}, {"layer": "z"})
+    source = FeatureSource(tmp_path, "train")
+    heard = LabelledDataset(source, np.arange(1), UnequalRows([[1]])).load(0).source
+    heard.zero_()
+    assert heard.dtype == torch.float32 and source.read(0).tolist() == [[1.0, 1.0]] * 3
 
 
 def test_batches_hold_each_utterance_once_with_little_padding() -> None:

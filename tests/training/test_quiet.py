@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -122,6 +123,31 @@ def test_a_training_ends_with_its_checkpoint_and_the_next_command(
     first, second, *others = caplog.records[-1].message.splitlines()
     assert (first, second) == ("done training in 5.0 seconds", f"checkpoint: {folder / 'checkpoint_last.pt'}")
     assert says.format(checkpoint=folder / "checkpoint_last.pt") in "\n".join(others)
+
+
+@pytest.mark.parametrize(
+    ("task", "quantizer", "words"),
+    [
+        ("vq_audio_pretraining", "none", "vqw2v features C /my_corpus/train.tsv FEATURES --layer c"),
+        ("vq_audio_pretraining", "fsq", "vqw2v usage C /my_corpus/valid.tsv"),
+        ("vq_token_pretraining", "", "vqw2v features VQ_CHECKPOINT MANIFEST FEATURES --layer bert --bert C"),
+        (
+            "vq_acoustic",
+            "",
+            "fairseq-generate /my_corpus --user-dir $(vqw2v path) --task vq_acoustic "
+            "--labels /my_corpus --path C --gen-subset test --results-path RESULTS",
+        ),
+    ],
+)
+def test_the_next_command_is_one_that_a_shell_reads_where_names_have_blanks(
+    task: str, quantizer: str, words: str
+) -> None:
+    settings = {"_name": task, "data": "/my corpus", "labels": None}
+    cfg = OmegaConf.create({"task": settings, "model": {"quantizer": quantizer}})
+    first, *_ = next_step.next_commands(cfg, "C")
+    assert [
+        word.replace(" ", "_") for word in shlex.split(first.replace("(vqw2v path)", "(vqw2v_path)"))
+    ] == (words.replace("(vqw2v path)", "(vqw2v_path)").split())
 
 
 def test_the_best_checkpoint_is_named_by_paths_that_hold_anywhere_and_once(

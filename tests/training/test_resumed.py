@@ -13,7 +13,7 @@ from small_training import last, noise_corpus, num_updates, options, train
 
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.training.datasets.base import digest_of
-from vqw2v_plugin.training.resumed import ResumeError, before, changes
+from vqw2v_plugin.training.resumed import Before, ResumeError, before, changes
 
 THEN: dict[str, Any] = {
     "common": {"seed": 1, "log_interval": 100, "fp16": False},
@@ -68,6 +68,16 @@ def test_what_a_task_may_change_is_its_own(tmp_path: Path) -> None:
 def test_a_schedule_that_is_reset_may_be_another() -> None:
     now = changed("lr_scheduler._name", "cosine")
     assert [change.parts for change in changes(THEN, now, (), {"lr_scheduler._name"})] == [False]
+
+    then = {**THEN, "common": {"seed": 1}}
+    earlier = Before(Path("last.pt"), then, {}, False, False)
+    with pytest.raises(ResumeError, match=r"`lr_scheduler\._name` was fixed and is cosine"):
+        earlier.check_settings(now, ())
+    now["checkpoint"]["reset_lr_scheduler"] = True
+    earlier.check_settings(now, ())
+    now["common"]["seed"] = 2
+    with pytest.raises(ResumeError, match=r"another training: `common\.seed` was 1 and is 2; go on"):
+        earlier.check_settings(now, ())
 
 
 @pytest.mark.parametrize(

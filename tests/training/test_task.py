@@ -126,9 +126,10 @@ class Held:
     """A data set of which only the content and the moment of a report matter."""
 
     def __init__(self, content: str) -> None:
-        self.content, self.reports = content, 0
+        self.content, self.reports, self.digests = content, 0, 0
 
     def digest(self) -> str:
+        self.digests += 1
         return self.content
 
     def report_skipped(self) -> None:
@@ -191,7 +192,9 @@ def test_data_is_noted_where_something_is_trained(
     assert not task.state.state_dict  # of a decoding or a validation alone
     task.trained_on = frozenset({"train"})
     task.before = Before(Path("last.pt"), {}, {"data": {"train": "c" * 64, "valid": "c" * 64}}, False, False)
-    task.get_batch_iterator(valid)  # other data to validate on is told
+    for _ in range(3):  # other data to validate on is told, once and not with each epoch
+        task.get_batch_iterator(valid)
+    assert valid.digests == 1
     with pytest.raises(ResumeError, match=r"train \(its content\)"):
         task.get_batch_iterator(train)
     assert task.state.state_dict == {"data": {"valid": "b" * 64, "train": "a" * 64}}

@@ -99,7 +99,7 @@ def abx(items: Items, distance: str, plan: Plan) -> tuple[AbxScore | None, AbxSc
     keys, inverse = np.unique(np.concatenate(pairs), return_inverse=True)
     unique = np.stack(np.divmod(keys, len(items)), 1)  # [P, 2]
     frames = prepare_frames(items.frames, distance)
-    distances = pair_distances(frames, items.starts, items.sizes, unique, distance)[inverse.reshape(-1)]
+    distances = pair_distances(frames, items.starts, items.sizes, unique, distance)[inverse]
     tables: dict[bool, _Table] = {True: _Table(), False: _Table()}
     place = 0
     for cell, own in zip(cells, pairs, strict=True):

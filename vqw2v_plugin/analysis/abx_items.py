@@ -219,7 +219,7 @@ def _phones(
 
 def _numbered(names: list[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     different, numbers = np.unique(np.array(names), return_inverse=True)
-    return tuple(different.tolist()), numbers.reshape(-1).astype(np.int64)
+    return tuple(different.tolist()), numbers.astype(np.int64)
 
 
 def _codes(symbol: str, folder: Path) -> list[int]:

@@ -128,7 +128,7 @@ def find_sources(run: RunFolder, encode: bool = True) -> tuple[list[CodeSource],
             digest = str(TOKENS.read_about(path.parent).get("checkpoint", {}).get("sha256"))
             name = stage.name if digest in hashes else makers.get(digest, stage.name)
             source = TokenSource.of(name, path.parent)
-            if not (source.times.rate and source.frames):
+            if not source.frames:
                 continue
         except (OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             troubles.append(f"{run.short(str(path))} cannot be used: {run.short(str(error))}")

@@ -88,7 +88,7 @@ def phone_code_table(codes: Codes, phones: Sequence[str]) -> PhoneCodeTable:  # 
     tokens, ids = symbols_of(codes)
     names, labels = np.unique(np.asarray(phones), return_inverse=True)
     counts = np.zeros((len(names), len(tokens)), dtype=np.int64)  # [P, K]
-    np.add.at(counts, (labels.reshape(-1), ids), 1)
+    np.add.at(counts, (labels, ids), 1)
     rows = np.argsort(-counts.sum(axis=1), kind="stable")
     counts = counts[rows]
     best, share = counts.argmax(axis=0), counts.max(axis=0) / counts.sum(axis=0)
@@ -207,7 +207,7 @@ def phone_information(ids: Codes, phones: Sequence[str]) -> PhoneInformation:
         raise ValueError(f"{len(ids)} codes stand against {len(phones)} phones; expected one phone a frame")
     names, labels = np.unique(np.asarray(phones), return_inverse=True)
     table = np.zeros((len(names), int(ids.max()) + 1), dtype=np.int64)
-    np.add.at(table, (labels.reshape(-1), ids), 1)
+    np.add.at(table, (labels, ids), 1)
     phone, code, both = table.sum(1), table.sum(0), table.reshape(-1)
     bits = _entropy(phone) + _entropy(code) - _entropy(both)
     cells = int((both > 0).sum()) - int((phone > 0).sum()) - int((code > 0).sum()) + 1

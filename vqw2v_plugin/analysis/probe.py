@@ -79,7 +79,7 @@ def probe(train: Frames, test: Frames) -> ProbeResult:
     place = {name: i for i, name in enumerate(names.tolist())}
     expected = torch.tensor([place.get(phone, -1) for phone in test.phones.tolist()])
     mean, spread = train.x.mean(0), train.x.std(0) + 1e-5
-    x, y = torch.from_numpy((train.x - mean) / spread), torch.from_numpy(labels.reshape(-1))
+    x, y = torch.from_numpy((train.x - mean) / spread), torch.from_numpy(labels)
     apart = torch.from_numpy(_kept_apart(train.utterance))
     weights = torch.zeros(x.size(1) + 1, len(names))
     decay, most = DECAYS[-1], -1.0
@@ -95,7 +95,7 @@ def probe(train: Frames, test: Frames) -> ProbeResult:
 
 def cross_probe(frames: Frames, folds: int = 4) -> ProbeResult:
     """Each utterance is tested by a classifier trained on others: every `folds`-th is left out in turn."""
-    turn = np.unique(frames.utterance, return_inverse=True)[1].reshape(-1) % folds
+    turn = np.unique(frames.utterance, return_inverse=True)[1] % folds
     if turn.max() + 1 < folds:
         raise ValueError(
             f"{turn.max() + 1} utterances with phones cannot be shared out among {folds} folds; "
@@ -122,7 +122,7 @@ def _clock(folder: str | Path) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[
 
 
 def _kept_apart(utterance: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:  # [N] → [N]
-    number = np.unique(utterance, return_inverse=True)[1].reshape(-1)
+    number = np.unique(utterance, return_inverse=True)[1]
     return np.asarray(number % _APART == _APART - 1) if number.max() >= _APART - 1 else number == number.max()
 
 

@@ -5,6 +5,7 @@ A file that is cut short or of another format is named and left out: a page with
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..common.inputs import parse_json, read_json, read_text
 from ..common.words import lines_of
-from ..recipes.folder import RunFolder, StageFolder
+from ..recipes.folder import RunFolder, StageFolder, words_of
 
 # what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
 KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}
@@ -31,7 +32,8 @@ class Confusion:
 class ErrorRates:
     """One errors-SPLIT.json."""
 
-    stage: StageFolder
+    name: str  # of the stage; and of the folder in it, where one stage decodes in several ways
+    decoder: str  # as its command says; empty where none does
     split: str
     unit: str
     rate: float  # percent
@@ -90,8 +92,8 @@ def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
         if about is None:
             continue
         try:
-            found.append(_rates(stage, path.stem.removeprefix("errors-"), about))
-        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            found.append(_rates(stage, path, about))
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             troubles.append(f"{run.short(str(path))} is not what `--scoring vq_error` writes: {error!r}")
     return found
 
@@ -141,14 +143,27 @@ def read_hypotheses(run: RunFolder, troubles: list[str]) -> dict[str, dict[str, 
             except ValueError:
                 continue
             if isinstance(row, Mapping) and "utt" in row:
-                found.setdefault(stage.name, {})[str(row["utt"])] = row
+                found.setdefault(_name(stage, path), {})[str(row["utt"])] = row
     return found
 
 
-def _rates(stage: StageFolder, split: str, about: Any) -> ErrorRates:
+def _name(stage: StageFolder, path: Path) -> str:
+    return "/".join([stage.name, *path.parent.relative_to(stage.path).parts])
+
+
+def _decoder(stage: StageFolder, folder: Path) -> str:
+    """Of the command that wrote into a folder of this name, else the first; the run may have been moved."""
+    said = [dict(itertools.pairwise(words_of(command))) for command in stage.commands]  # option: its value
+    wrote = [options for options in said if Path(options.get("--results-path", "")).name == folder.name]
+    named = next((options for options in wrote or said if "--decoder" in options), {})
+    return named.get("--decoder", "") + (" and language model" if "--lm" in named else "")
+
+
+def _rates(stage: StageFolder, path: Path, about: Any) -> ErrorRates:
     return ErrorRates(
-        stage=stage,
-        split=split,
+        name=_name(stage, path),
+        decoder=_decoder(stage, path.parent),
+        split=path.stem.removeprefix("errors-"),
         unit=str(about["unit"]),
         rate=float(about["rate"]),
         counts={kind: int(about[kind]) for kind in KINDS},

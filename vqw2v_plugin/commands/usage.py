@@ -140,7 +140,7 @@ def _untrained(trained: Restored[Any], seed: int) -> Restored[Any]:
             "make clusters of an untrained network's layer"
         )
     torch.manual_seed(seed)
-    return dataclasses.replace(trained, network=KIND.build(trained.header).eval())
+    return dataclasses.replace(trained, network=KIND.build(trained.header))
 
 
 def _health(trained: Restored[Any]) -> str:

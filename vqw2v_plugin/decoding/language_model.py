@@ -47,10 +47,8 @@ def load_language_model(path: str | os.PathLike[str] | None, words: Sequence[str
             f"a language model needs kenlm, which cannot be imported ({error}): `{EXTRA}`"
         ) from error
     check_model(path)
-    dictionary = Dictionary([*words, UNKNOWN])
-    dictionary.set_default_index(len(words))
     try:
-        return KenLM(os.fspath(path), dictionary)
+        return KenLM(os.fspath(path), Dictionary([*words, UNKNOWN]))
     except Exception as error:
         raise ValueError(
             f"{path}: KenLM cannot read it ({_reason(error)}); expected ARPA of order 2 or more, or KenLM's "

@@ -157,10 +157,7 @@ class StageFolder:
 
     def arguments(self) -> list[str]:
         """The words of all its commands."""
-        try:
-            return shlex.split(" ".join(self.commands))
-        except ValueError:
-            return " ".join(self.commands).split()
+        return [word for command in self.commands for word in words_of(command)]
 
     def find(self, pattern: str) -> list[Path]:
         """Its files whose names match the pattern."""
@@ -205,6 +202,14 @@ def read_text(path: Path) -> str:
         return inputs.read_text(path, errors="replace")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def words_of(command: str) -> list[str]:
+    """A command's words; what no shell could read is split at blanks."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
 
 
 def _taken_from_end(lines: list[str], kind: re.Pattern[str]) -> tuple[tuple[str, str], ...]:

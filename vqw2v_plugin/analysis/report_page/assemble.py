@@ -63,7 +63,7 @@ def _tiles(view: RunView) -> str:
         best = min(across, key=lambda row: row.across or 0.0)
         tiles.append(tile(percent(best.across or 0.0, 1), f"ABX error across speakers, {best.name}"))
     for rated in sorted(view.errors, key=lambda e: e.rate)[:1]:
-        where = f"{rated.stage.name} on {rated.split}"
+        where = f"{rated.name} on {rated.split}"
         tiles.append(tile(percent(rated.rate / 100, 1), f"of {rated.unit} wrong, {where}"))
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 

@@ -65,7 +65,7 @@ class ClipView:
         """Spectrogram and lanes, over seconds."""
         heights = [_height(lane) for lane in self.lanes]
         bottom = 8 + _TALL + sum(heights) + 6
-        x = Axis(0.0, max(self.seconds, 0.01), _LEFT, _WIDTH - 4)
+        x = Axis(0.0, max(self.seconds, 0.01), _LEFT, _WIDTH - 12)  # half of the last label is beyond
         told = {"seconds": round(self.seconds, 3), "from": x.begin, "to": x.end, "lanes": []}
         body = Svg(_WIDTH, bottom + 24, "")
         _draw_spectrogram(body, self.wav, x)

@@ -51,7 +51,7 @@ def errors_section(view: RunView) -> Section:
     for each in rates:
         if any(each.frequent.values()):
             lists = "".join(_list(kind, each.frequent[kind]) for kind in KINDS)
-            body += heading(f"{each.stage.name}, {each.split}: most frequent errors")
+            body += heading(f"{each.name}, {each.split}: most frequent errors")
             body += f'<div class="columns">{lists}</div>'
     return Section("Error rates", body)
 
@@ -70,17 +70,12 @@ def _abx_row(row: Abx) -> list[str]:
 
 
 def _rate_row(each: ErrorRates) -> list[str]:
-    words = each.stage.arguments()
-    places = [i + 1 for i, word in enumerate(words[:-1]) if word == "--decoder"]
-    decoder = words[places[0]] if places else "–"
-    if "--lm" in words:
-        decoder += " and language model"
     parts = (f"{each.counts[kind]:,}" for kind in KINDS)
     name = UNITS.get(each.unit, each.unit)
     return [
-        f"<b>{escape(each.stage.name)}</b>",
+        f"<b>{escape(each.name)}</b>",
         escape(each.split),
-        escape(decoder),
+        escape(each.decoder or "–"),
         f"<b>{percent(each.rate / 100, 1)}</b>",
         f"{escape(name)}, {escape(each.unit)}",
         *parts,

@@ -1,0 +1,98 @@
+"""The demo: its stages follow from each other, and its table has what they found."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from recipe_files import check_order, scripts_of, value_of, words_of
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[ModuleType]:
+    with scripts_of("toy", "recipe") as (module,):
+        yield module
+
+
+def test_each_stage_reads_what_the_stages_that_it_needs_have_made(recipe: ModuleType, tmp_path: Path) -> None:
+    listed = recipe.stages(tmp_path, 20)
+    check_order(listed, tmp_path)
+    assert set(listed[-1].needs) == {stage.name for stage in listed[:-1]} and listed[-1].name == "report"
+    for split in ("train", "valid", "test"):
+        for name in ("tokens", "features_logmel", "features_vq", "features_bert", "labels"):
+            (stage,) = (stage for stage in listed if stage.name == name)
+            said = [word for command in stage.commands for word in command]
+            assert str(tmp_path / f"corpus/data/{split}.tsv") in said
+
+
+def test_the_same_words_are_learnt_from_spectra_codes_and_bert(recipe: ModuleType, tmp_path: Path) -> None:
+    listed = recipe.stages(tmp_path, 20)
+    gumbel, bert = (str(tmp_path / name / "checkpoint_last.pt") for name in ("gumbel", "bert"))
+    made = {name: words_of(listed, f"features_{name}") for name in ("logmel", "vq", "bert")}
+    assert [words[2] for words in made.values()] == ["-", gumbel, gumbel]
+    assert [value_of(words, "--layer") for words in made.values()] == ["logmel", "q", "bert"]
+    assert value_of(made["bert"], "--workers") == "2"  # beside nothing else that could run
+    assert value_of(made["bert"], "--bert") == bert and "--bert" not in made["vq"]
+    for name in made:
+        data = tmp_path / f"features_{name}/data"
+        trained = words_of(listed, f"acoustic_{name}")
+        assert {f"task.data={data}", f"task.labels={tmp_path}/labels/data"} <= set(trained)
+        assert words_of(listed, f"abx_{name}")[2] == str(data)
+        for decoder in ("greedy", "lexicon"):
+            words = words_of(listed, f"{decoder}_{name}")
+            assert words[1] == str(data) and value_of(words, "--decoder") == decoder
+            assert value_of(words, "--path") == str(tmp_path / f"acoustic_{name}/checkpoint_best.pt")
+            assert value_of(words, "--gen-subset") == "test"
+            assert ("--lm" in words) == ("--lexicon" in words) == (decoder == "lexicon")
+    assert value_of(words_of(listed, "lm"), "--order") == "4"
+    assert words_of(listed, "lm")[2] == str(tmp_path / "labels/data/train.wrd")
+
+
+@pytest.mark.parametrize(
+    ("options", "minutes", "jobs"), [([], "20", 2), (["--minutes", "2.5", "--jobs", "1"], "2.5", 1)]
+)
+def test_the_demo_runs_all_stages_of_as_many_minutes_as_asked_for_and_shows_its_table(
+    recipe: ModuleType,
+    tmp_path: Path,
+    options: list[str],
+    minutes: str,
+    jobs: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[Any] = []
+
+    def ran(run: Path, stages: Any, **how: Any) -> None:
+        asked.append((run, stages, how))
+        for d, decoder in enumerate(recipe.DECODERS, 1):
+            for f, name in enumerate(recipe.FEATURES, 1):
+                (run / f"{decoder}_{name}").mkdir(parents=True)
+                rates = {"rate": 10.0 * d + f + 0.04}
+                (run / f"{decoder}_{name}" / "errors-test.json").write_text(json.dumps(rates))
+
+    monkeypatch.setattr(recipe, "run_recipe", ran)
+    monkeypatch.setattr("sys.argv", ["recipe.py", str(tmp_path / "r"), *options])
+    assert recipe.main() == 0
+    ((run, stages, how),) = asked
+    assert run == tmp_path / "r" and how == {"jobs": jobs, "threads": 1}
+    corpus = words_of(stages, "corpus")
+    assert corpus[1:3] == ["toy", str(run / "corpus/data")]
+    assert (value_of(corpus, "--minutes"), value_of(corpus, "--speakers")) == (minutes, "6")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.endswith((".0", ".1"))]
+    assert [row[-2:] for row in rows] == [["11.0", "21.0"], ["12.0", "22.0"], ["13.0", "23.0"]]
+    assert rows[0][0] == "log-mel" and rows[2][:3] == ["vq-wav2vec", "+", "BERT"]
+
+
+def test_a_demo_that_fails_has_no_table(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ValueError("no room")
+
+    monkeypatch.setattr(recipe, "run_recipe", fails)
+    monkeypatch.setattr("sys.argv", ["recipe.py", str(tmp_path / "r")])
+    assert recipe.main() == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("demo: no room")
