@@ -18,8 +18,7 @@ _LINKS = {
     "terminals": "/dev/ptmx",
     "loop": "loop",
     "dangling": "nowhere",
-    "memory": "/proc/self/mem",
-    "kernel log": "/proc/kmsg",
+    "memory": "/proc/self/mem",  # says that it is a file
 }
 NAMES = {
     "NUL": "a\0b",

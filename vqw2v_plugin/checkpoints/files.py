@@ -105,14 +105,21 @@ def _need_file(path: Path, otherwise: str) -> None:
 
 
 def _defect(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        begins = file.read(2)
+    try:
+        with path.open("rb") as file:
+            begins = file.read(2)
+    except OSError:  # as the error has it
+        begins = b"?"
     if not begins:
         return "it is empty"
     if begins == b"PK" and not is_archive(path):
         return "it breaks off"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_TORCH_ADVICE)]
+    if isinstance(error, MemoryError) or any("allocate memory" in line for line in lines):
+        return "it asks for more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     if not reasons or not isinstance(error, (RuntimeError, pickle.UnpicklingError)):
         return "it is something else"
     if "operand" in reasons[0]:
@@ -189,6 +196,8 @@ def _check_digest(weights: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if special := special_file(path):
+        raise CheckpointError(f"{path} is {special}; expected a file")
     if path.stat().st_size > _LONGEST_JSON:
         raise CheckpointError(
             f"{path} has {path.stat().st_size:,} bytes; expected the few that `vqw2v export` writes"
