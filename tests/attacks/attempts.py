@@ -6,6 +6,7 @@ import enum
 import hashlib
 import importlib
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -26,6 +27,7 @@ from vqw2v_plugin.common.words import sentence
 
 IN, OUT, MARK = "in", "made", "CODE-RAN"
 _COMMAND, _RESULT = ".command", ".result"
+_UNCOMPARED = (".json", ".html", ".log", ".tsv")
 _LONGEST_FILE = 1 << 30
 _LONGEST_SENTENCE = 3_100  # characters
 _FAIRSEQ = str(Path(fairseq.__file__).parent) + os.sep
@@ -129,7 +131,8 @@ def _work(case: Case, reader: Reader, folder: Path) -> int:
     status = run(command)
     signal.setitimer(signal.ITIMER_PROF, 0)
     sys.stdout.flush()
-    (folder / _RESULT).write_text(_result(folder, word, command[0]), errors="surrogateescape")
+    result = "" if reader.lenient else _result(folder, word, command[0])
+    (folder / _RESULT).write_text(result, errors="surrogateescape")
     return status
 
 
@@ -142,9 +145,15 @@ def _quoted(word: str) -> str:
 def _result(folder: Path, word: str, program: str) -> str:
     """What it printed, but for names, and sums of what it wrote, but for what tells where that is from."""
     printed = _read(folder / ".stdout") if not program.startswith("fairseq") else ""
+    printed = re.sub(r"\b[\d.]+ s\b", "… s", printed)
     lines = [printed.replace(word, "IT").replace(str(folder), "HERE") if word else printed]
     for path in sorted((folder / OUT).rglob("*")):
-        if path.is_file() and path.suffix not in (".json", ".html", ".log", ".tsv") and path.stat().st_size:
+        if (
+            path.is_file()
+            and not path.is_symlink()
+            and path.suffix not in _UNCOMPARED
+            and path.stat().st_size
+        ):
             lines.append(f"{path.relative_to(folder)} {_sum(path)}")
     return "\n".join(lines)
 

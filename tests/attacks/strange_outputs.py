@@ -30,7 +30,6 @@ def strange_outputs() -> list[Case]:
         "processes": "/proc/x",
         "the system": "/sys/o",
         "a root": "/proc",
-        "NUL": "a\0b",
         "a long name": "x" * 300,
         "nothing": "",
         "here": ".",

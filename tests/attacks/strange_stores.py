@@ -16,7 +16,8 @@ from damage import DOUBLED, FOREIGN, LOST, TURNED, Change, mutated
 from odd_places import PLACES
 from strange_exports import JSON
 
-_SUMMED = (".idx", ".ids", ".utt")  # whatever is wrong with them shows
+_PLACES = (".idx", ".ends.npy")  # whatever is wrong with them shows
+_COUNTED = (*_PLACES, ".ids", ".npy", ".bin")  # as does what is lost of these, or too much
 _TABLES = (".txt", ".ids", ".ltr", ".wrd", ".tsv", ".log", ".jsonl", ".ctm", ".utt", ".rows")
 _TEXTS: dict[str, Change] = {
     "NUL": lambda content, rng: b"\0",
@@ -52,8 +53,8 @@ def whole(folder: Path) -> Case:
 
 def _of_file(folder: Path, path: Path, seed: int, works: Works | None) -> Iterator[Case]:
     name = str(path.relative_to(folder))
-    lost = works or (Works.SAME if path.suffix in (*_SUMMED, ".npy", ".bin") else Works.ANY)
-    turned = works or (Works.SAME if path.suffix in _SUMMED else Works.ANY)
+    lost = works or (Works.SAME if name.endswith(_COUNTED) else Works.ANY)
+    turned = works or (Works.SAME if name.endswith(_PLACES) else Works.ANY)
     changes = {**LOST, **DOUBLED, **TURNED, **FOREIGN, **mutated(2)}
     changes |= _TEXTS if path.suffix in _TABLES else {}
     if path.suffix == ".json":

@@ -88,7 +88,11 @@ def _packed(content: bytes) -> Iterator[Case]:
 
 
 def strange_lexicons(good: Path, seed: int) -> list[Case]:
-    path = good / "labels/lexicon.ltr.txt"
+    found = _lexicons(good / "labels/lexicon.ltr.txt", seed)
+    return [case._replace(says=("the lexicon's word",)) for case in found]
+
+
+def _lexicons(path: Path, seed: int) -> list[Case]:
     held = path.read_text()
     return [
         *(text(name, content, "it.txt") for name, content in _LEXICONS.items()),
