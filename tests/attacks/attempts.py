@@ -121,12 +121,14 @@ def _work(case: Case, reader: Reader, folder: Path) -> int:
     for name in (IN, OUT):
         (folder / name).mkdir()
     word = case.make(folder / IN)
-    command = reader.command(word, str(folder / OUT / "x"), case.kind)
+    command = reader.command(word, str(folder / OUT / "output"), case.kind)
     written = "\n".join([word.replace("\n", " "), *(_quoted(part) for part in command)])
     (folder / _COMMAND).write_text(written, encoding="utf-8", errors="surrogateescape")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LONGEST_FILE, _LONGEST_FILE))
     bound_memory()
+    for sign in (signal.SIGPROF, signal.SIGALRM):  # end the process, whatever the parent does with them
+        signal.signal(sign, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     status = run(command)
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -193,7 +195,12 @@ def _is_clear(case: Case, folder: Path, end: Ended, word: str) -> bool:
     if len(last) > _LONGEST_SENTENCE or "allocate memory" in last:
         return False
     path = Path(word)
-    names = {word, path.name, *(found.name for found in folder.rglob("*")), *case.says}
+    names = {
+        word,
+        path.name,
+        *(found.name for part in (IN, OUT) for found in (folder / part).rglob("*")),
+        *case.says,
+    }
     return any(sentence(name)[:100] in "\n".join(lines[-3:]) for name in names)
 
 

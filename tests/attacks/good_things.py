@@ -23,7 +23,7 @@ FEW = ["--workers", "1", "--shard-minutes", "0.02"]  # many shards
 def make_good(folder: Path) -> None:
     """Everything by its name in the folder, as the commands below make it."""
     os.chdir(folder)
-    write_corpus(Path("data"))
+    write_corpus(folder / "data")  # by its whole name: manifests begin with it
     write_clip(folder)
     for kind in KINDS:
         shutil.copy(TRAINED / f"{kind}.pt", f"{kind}.pt")

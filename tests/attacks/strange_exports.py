@@ -66,9 +66,9 @@ def whole(good: Path, kind: str) -> Case:
 
 
 def _copy(source: Path, change: Change, into: Path) -> str:
-    shutil.copytree(source, into / "it")
-    change(into / "it")
-    return str(into / "it")
+    shutil.copytree(source, into / "exported")
+    change(into / "exported")
+    return str(into / "exported")
 
 
 def _of_kind(good: Path, kind: str, number: int) -> Iterator[Case]:

@@ -81,7 +81,11 @@ def strange_lists(good: Path, seed: int) -> list[Case]:
         *_rows(root, head, row),
         *(_list(f"{v[:12]!r} samples", f"{head}clip.wav\t{v}\tab\n") for v in _COUNTS),
         *(_list(f"starts at {v[:12]!r}", _segment(root, v)) for v in _STARTS),
-        *(_list(f"the path {v[:12]!r}", f"{head}{v}\t{samples}\tab\n") for v in _PATHS if "\0" not in v),
+        *(
+            _list(f"the path {v[:12]!r}, {len(v)}", f"{head}{v}\t{samples}\tab\n")
+            for v in _PATHS
+            if "\0" not in v
+        ),
         *(_list(f"called {v[:12]!r}", _called(root, v, samples)) for v in _UTTS),
         *(_list(f"the root {v[:12]!r}", f"{v}\n# path\tsamples\ttext\n{row}\n") for v in _ROOTS),
         *damaged(good / "clip.tsv", {**LOST, **TURNED, **FOREIGN, **mutated(10)}, Works.ANY, seed),

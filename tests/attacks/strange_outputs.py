@@ -48,9 +48,9 @@ def whole() -> Case:
 
 
 def _place(place: Callable[[Path], object] | None, into: Path) -> str:
-    path = into / "o"
+    path = into / "output"
     if place is None:
-        return str(into / "none" / "there" / "o")
+        return str(into / "none" / "there" / "output")
     place(path)
     return str(path)
 
@@ -65,5 +65,5 @@ def _folder_behind_a_link(path: Path) -> None:
 
 
 def _below_a_file(into: Path) -> str:
-    (into / "f").write_text("")
-    return str(into / "f" / "o")
+    (into / "file").write_text("")
+    return str(into / "file" / "output")

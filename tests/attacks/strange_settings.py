@@ -24,6 +24,7 @@ LAYERS = (
     ),
     *("[]", "[(8,1)]*-1", "None", "[(100000,100000)]", "[(8,0)]", "[(8,5,2,nan)]", "x"),
 )
+_OTHERWISE = ("the model's settings", "unrecognized arguments")
 WORDS = ("x", "", "__class__")
 COMMON = {
     "--arch": ("wav2vec", "x", "vq_bert", "vq_wav2letter", "roberta"),
@@ -78,7 +79,7 @@ def strange_settings(kind: str) -> list[Case]:
 def _of(table: dict[str, tuple[str, ...]], kind: str) -> Iterator[Case]:
     for option, values in table.items():
         for value in values:
-            names = (option, option[2:], option[2:].replace("-", "_"), value)
+            names = (option, option[2:], option[2:].replace("-", "_"), value, *_OTHERWISE)
             make = partial(_option, option, value)
             yield Case(f"{option}={value[:24]}", make, kind, Works.ANY, tuple(filter(None, names)))
 

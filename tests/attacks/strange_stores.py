@@ -102,8 +102,8 @@ def _changed(folder: Path, name: str, change: Change, seed: str, into: Path) -> 
 
 
 def _copied(folder: Path, name: str, place: Any, into: Path) -> str:
-    shutil.copytree(folder, into / "it", symlinks=True)
+    shutil.copytree(folder, into / "store", symlinks=True)
     if name:
-        (into / "it" / name).unlink()
-        place(into / "it" / name)
-    return str(into / "it")
+        (into / "store" / name).unlink()
+        place(into / "store" / name)
+    return str(into / "store")
