@@ -9,9 +9,10 @@ TORCH ?= torch==2.13.0
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c $(IS_SUPPORTED) 2>/dev/null && echo $$p && break; done)
 
-# Of `make fuzz`, at each call; another seed makes other files.
+# Of `make fuzz` and `make attack`, at each call; another seed makes other files.
 SECONDS ?= 600
 SEED ?= 0
+SHARE ?= 1
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -27,7 +28,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --no-build-isolation
 LOG := .venv/setup.log
 
-.PHONY: help setup demo test lint bench fuzz bugs clean named-python
+.PHONY: help setup demo test lint bench fuzz attack bugs clean named-python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -53,6 +54,9 @@ bench: setup ## compare speed and memory with stock fairseq, side by side
 
 fuzz: setup ## read damaged and malicious files for SECONDS=600; what is found goes to runs/fuzz
 	OMP_NUM_THREADS=1 $(PY) tests/fuzz/campaign.py --seconds $(SECONDS) --seed $(SEED)
+
+attack: setup ## give malicious and damaged files of all kinds to all commands; of the tries SHARE=1
+	OMP_NUM_THREADS=1 $(PY) tests/attacks/attack.py --share $(SHARE) --seed $(SEED)
 
 bugs: setup ## put a hundred bugs into a copy, one at a time: which do the fast tests let live? (an hour)
 	$(PY) tests/bugs/try_bugs.py

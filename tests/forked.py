@@ -27,9 +27,13 @@ class Ended:
 def in_child(work: Callable[[], object], folder: Path, *, seconds: int = 120, **environ: str) -> Ended:
     """Calls `work` in a child that stands in `folder`; what it returns or exits with is the status."""
     child = begin_child(work, folder, seconds=seconds, **environ)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return ended(os.waitpid(child, 0)[1], folder)
+
+
+def ended(status: int, folder: Path) -> Ended:
+    """How the child of `folder` ended whose status `os.wait` told."""
     texts = ((folder / name).read_text(encoding="utf-8", errors="replace") for name in (_OUT, _ERR))
-    return Ended(status, *texts)
+    return Ended(os.waitstatus_to_exitcode(status), *texts)
 
 
 def begin_child(work: Callable[[], object], folder: Path, *, seconds: int = 120, **environ: str) -> int:
@@ -54,7 +58,9 @@ def _be_the_child(
         for number, path in ((1, out), (2, err)):
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, number)
-        sys.stdout, sys.stderr = (open(n, "w", buffering=1, encoding="utf-8") for n in (1, 2))
+        for name, errors in (("stdout", "strict"), ("stderr", "backslashreplace")):  # as Python's own
+            number = (1, 2)[name == "stderr"]
+            setattr(sys, name, open(number, "w", buffering=1, encoding="utf-8", errors=errors))
         # As fairseq sets it up when it is imported, which was too early to know this stdout.
         logging.root.handlers[:] = [logging.StreamHandler(sys.stdout)]
         logging.root.setLevel(logging.INFO)

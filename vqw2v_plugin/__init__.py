@@ -34,6 +34,7 @@ def register() -> None:
         for module in iter_modules(package.__path__):
             import_module(f".{module.name}", package.__name__)
     import_module(".training.look_first", __name__).look_first()
+    import_module(".training.options", __name__).name_broken_lists()
     import_module(".training.quiet", __name__).leave_out_needless()
     import_module(".training.next_step", __name__).announce()
 

@@ -390,6 +390,25 @@ def test_pipes_and_devices_are_not_opened(exported: dict[str, Path], tmp_path: P
         (path / name).unlink()
         os.mkfifo(path / name)
         assert f"{name} is a FIFO; expected a file" in refused(load_network, path)
+        (path / name).unlink()
+        (path / name).symlink_to("/dev/zero")
+        assert f"{name} is a device; expected a file" in refused(load_network, path)
+    assert checkpoint_hash(path) == sha256(path / "model.safetensors")  # whoever loads it says what is wrong
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.pt"
+    path.symlink_to("/proc/self/mem")  # says that it is a file of no bytes
+    for load in (load_network, load_any, import_checkpoint):
+        assert "c.pt cannot be read as a checkpoint of weights alone (" in refused(load, path)
+    path.unlink()
+    path.write_bytes((EARLIER / "gumbel.pt").read_bytes())
+
+    def load_too_much(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", load_too_much)
+    assert "weights alone (it asks for more memory than there is); expected" in refused(load_any, path)
 
 
 def test_paths_that_a_checkpoint_names_are_not_waited_for(exported: dict[str, Path], tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.features.base import FeatureOptions, Layer
+from vqw2v_plugin.features.base import FeatureOptions, Layer, parse_layer
+from vqw2v_plugin.features.coder import CoderFeatures, NetworkCoder
 from vqw2v_plugin.features.network import NetworkFeatures
-from vqw2v_plugin.features.registry import load_features, make_features, parse_layer
+from vqw2v_plugin.features.registry import load_features, make_features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
@@ -47,8 +48,10 @@ def speech(tmp_path: Path) -> Path:
 def test_what_is_asked_for_reaches_the_network(vq: str, bert: str, speech: Path, layer: str) -> None:
     options = {"bert": bert} if layer == "bert" else {}
     features = load_features(layer, vq, dtype="bf16", memory=123, **options)
-    assert isinstance(features, NetworkFeatures) and not any(part.training for part in features.modules())
-    assert (features.clips.dtype, features.clips.memory) == (torch.bfloat16, 123)
+    assert not any(part.training for part in features.modules())
+    held = features.coder if isinstance(features, CoderFeatures) else features
+    assert isinstance(held, (NetworkCoder, NetworkFeatures))
+    assert (held.clips.dtype, held.clips.memory) == (torch.bfloat16, 123)
     assert features.spec.dtype == "bf16" and features.spec.layer == layer
     made = features.of(speech)
     assert made.dtype == torch.float32 and not made.requires_grad and made.shape == (98, features.dim)

@@ -34,7 +34,7 @@ def _fault(error: Exception, folder: Path) -> str:
     what = f"{type(error).__name__} at {_where(trace)}"
     if isinstance(error, OSError) and error.filename is not None:
         return ""  # the system's own sentence, and the file that it is about
-    if not _is_said(trace):
+    if not is_said(error):
         return _told(f"{what} is not a sentence of ours", error)
     if not message:
         return _told(f"{what} says nothing", error)
@@ -46,11 +46,11 @@ def _fault(error: Exception, folder: Path) -> str:
     return ""
 
 
-def _is_said(trace: TracebackType | None) -> bool:
+def is_said(error: Exception, *places: str) -> bool:
     """Whether the innermost line is a `raise` of ours, not Python's own refusal of a value."""
-    last = _innermost(trace)
+    last = _innermost(error.__traceback__)
     code = last.tb_frame.f_code
-    return code.co_filename.startswith(PACKAGE) and code.co_code[last.tb_lasti] == _RAISE
+    return code.co_filename.startswith(places or PACKAGE) and code.co_code[last.tb_lasti] == _RAISE
 
 
 def _innermost(trace: TracebackType | None) -> TracebackType:

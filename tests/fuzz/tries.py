@@ -28,7 +28,7 @@ def guarded(work: Callable[[], None]) -> str:
         status = 1
         try:
             _silence()
-            _bound_memory()
+            bound_memory()
             work()
             status = 0
         finally:
@@ -69,7 +69,8 @@ def silent() -> Iterator[None]:
         os.dup2(kept[0], 1), os.dup2(kept[1], 2)
 
 
-def _bound_memory() -> None:
+def bound_memory() -> None:
+    """What a try may take beyond what its process has already."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:  # not Linux: what was taken is looked at afterwards alone

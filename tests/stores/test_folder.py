@@ -9,7 +9,7 @@ import pytest
 
 from vqw2v_plugin.stores.emissions import EMISSIONS
 from vqw2v_plugin.stores.features import FEATURES
-from vqw2v_plugin.stores.folder import SettingsError, SplitFormat, StoreError, ids_line
+from vqw2v_plugin.stores.folder import _OBJECTS, SettingsError, SplitFormat, StoreError, ids_line
 from vqw2v_plugin.stores.labels import LABELS
 from vqw2v_plugin.stores.symbols import TOKENS
 
@@ -33,7 +33,8 @@ def test_the_json_is_written_and_read(tmp_path: Path, kind: SplitFormat) -> None
     assert kind.read_about(tmp_path) == about == json.loads((tmp_path / kind.about).read_text("utf-8"))
     assert '"größe \\udcff.pt"' in (tmp_path / kind.about).read_text("utf-8")
     assert kind.about_bytes({"b": 1, "a": 2}) == kind.about_bytes({"a": 2, "b": 1})
-    for text, says in (("[1]", "holds a list"), ("{", "expected a JSON object")):
+    of_another_shape = [(f'{{"{name}": [1]}}', f"`{name}` is .1.; expected an object") for name in _OBJECTS]
+    for text, says in (("[1]", "holds a list"), ("{", "expected a JSON object"), *of_another_shape):
         (tmp_path / kind.about).write_text(text)
         with pytest.raises(kind.error, match=rf"{kind.about}: .*{says}"):
             kind.read_about(tmp_path)

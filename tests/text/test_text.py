@@ -182,3 +182,17 @@ def test_what_espeak_does_not_say_has_no_phones() -> None:
     speak = EspeakPhones("en-us")
     assert speak("") == speak("'") == ()
     assert all(speak("unbelievable-hello"))
+
+
+def test_a_word_that_is_said_again_is_not_normalized_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    original = Normalizer._word
+
+    def word(self: Normalizer, part: str) -> str:
+        asked.append(part)
+        return original(self, part)
+
+    monkeypatch.setattr(Normalizer, "_word", word)
+    for case in ("lower", "upper", "lower"):
+        assert Normalizer(case)("Zyx-Wv " * 1_000 + "u") == getattr("zyx wv " * 1_000 + "u", case)()
+    assert sorted(asked) == ["Zyx-Wv", "Zyx-Wv", "u", "u"]

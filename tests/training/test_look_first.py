@@ -22,7 +22,7 @@ import vqw2v_plugin
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
 from vqw2v_plugin.training.expressions import could_do_harm, texts
-from vqw2v_plugin.training.look_first import _refuse_harm, _says_ours, look_at, look_first
+from vqw2v_plugin.training.look_first import _refuse_harm, _says_ours, look_at, look_first, need_our_model
 
 vqw2v_plugin.register()
 EARLIER = Path(__file__).parents[1] / "checkpoints" / "earlier"
@@ -309,3 +309,10 @@ def test_a_file_is_ours_by_its_model_or_by_its_task(
 def test_a_file_without_options_harms_nobody() -> None:
     for state in ({}, {"cfg": None}, {"cfg": {}}, [1, 2]):
         _refuse_harm(state, Path("stock.pt"))
+
+
+@pytest.mark.parametrize("name", ["wav2vec", "vq_bert_tiny", "roberta", "none"])
+def test_a_task_is_for_its_own_model(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"the model is '{name}'; expected"):
+        task().build_model(Namespace(_name=name))
+    need_our_model(Namespace(_name="vq_wav2vec"), VqAudioPretrainingTask.trains)

@@ -122,3 +122,12 @@ def test_settings_are_plain(config: type) -> None:
     for name, kind in typing.get_type_hints(config).items():
         assert kind in (int, float, bool, str, int | None, list[float]), name
     assert not any(setting.metadata for setting in dataclasses.fields(config))
+
+
+@pytest.mark.parametrize("text", ["(2", "x", "(2,'x')", "[" * 5_000, "{}[0]"])
+def test_a_list_that_cannot_be_read_is_named(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        on_the_command_line(VqWav2VecModelConfig, f"--vq-temp={text}")
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument --vq-temp: is {text[:20]!r}"[:-1] in said and said.endswith("floats such as '(2,1)'")
+    assert on_the_command_line(VqWav2VecModelConfig, "--vq-temp=(2,1)").vq_temp == [2.0, 1.0]

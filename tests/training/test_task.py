@@ -155,12 +155,12 @@ def begins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_all_is_looked_at_before_a_training_begins(task: TrainingTask, begins: list[str]) -> None:
     task.cfg = SimpleNamespace(restore_file="checkpoint_last.pt", save_dir="ck", resume_changed=False)  # type: ignore[assignment]
     looks = ["check_data", "check_ranks", "mend_last_checkpoint", "end_where_finished", "leave_memory_alone"]
-    assert task.build_model(None) == "model" and begins == looks
+    assert task.build_model(None) == "model" and begins == ["need_our_model", *looks]
     assert task.trained_on == {"train"}
     begins.clear()
     task.cfg.restore_file = "another.pt"  # a file of the user's is not ours to mend
     task.build_model(None)
-    assert begins == [name for name in looks if name != "mend_last_checkpoint"]
+    assert begins == ["need_our_model", *(name for name in looks if name != "mend_last_checkpoint")]
     begins.clear()
     assert task.build_model(None, from_checkpoint=True) == "model" and begins == ["need_our_model"]
 
@@ -228,6 +228,8 @@ def test_patience_goes_into_a_checkpoint_and_comes_back(task: TrainingTask) -> N
         lambda: torch.nn.Linear(10**6, 10**7),
         lambda: torch.nn.Linear(10**12, 10**12),
         lambda: torch.nn.Embedding(2**62, 2**62),
+        lambda: torch.nn.Embedding(10**30, 2),
+        lambda: torch.tensor([10**30]),
     ],
 )
 def test_a_model_that_no_memory_holds_is_one_sentence(build: Callable[[], torch.nn.Module]) -> None:

@@ -22,6 +22,7 @@ _MODULES_A_WEIGHT, _MORE_MODULES = 20, 1000  # activations and dropouts have no 
 _BYTES_TRAINED = 16  # a number, its gradient and what Adam keeps of it
 _MOST_MODULES = 50_000
 # as torch says it
+_NO_NUMBER = ("Overflow when unpacking",)
 _NO_ROOM = ("allocate memory", "out of memory", "overflow", "Overflow", "too large", "too big")
 
 
@@ -75,8 +76,9 @@ def fits_memory() -> Iterator[None]:
     try:
         with _bounded(memory // _BYTES_TRAINED, _MOST_MODULES, said):
             yield
-    except (RuntimeError, OverflowError, MemoryError) as error:
-        if not any(words in str(error) for words in _NO_ROOM) and not isinstance(error, MemoryError):
+    except (RuntimeError, OverflowError, MemoryError, TypeError, ValueError) as error:
+        told = _NO_ROOM if isinstance(error, (RuntimeError, OverflowError)) else _NO_NUMBER
+        if not any(words in str(error) for words in told) and not isinstance(error, MemoryError):
             raise
         raise TooLargeError(
             f"the model's settings ask for more than can be counted or held: {said}"

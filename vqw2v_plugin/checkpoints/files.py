@@ -30,6 +30,7 @@ DIGEST = "weights_sha256"  # of config.json: safetensors have no sums of their o
 _LONGEST_JSON = 256 << 20  # bytes; a dictionary of a million symbols has a tenth of that
 _MOST_DIMENSIONS = 16  # of a weight; torch takes minutes for a hundred thousand
 _LARGE = 1 << 30
+_TOO_LARGE = "it asks for more memory than there is"
 _TORCH_ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
 
 
@@ -105,14 +106,21 @@ def _need_file(path: Path, otherwise: str) -> None:
 
 
 def _defect(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        begins = file.read(2)
+    try:
+        with path.open("rb") as file:
+            begins = file.read(2)
+    except OSError:  # as the error has it
+        begins = b"?"
     if not begins:
         return "it is empty"
     if begins == b"PK" and not is_archive(path):
         return "it breaks off"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_TORCH_ADVICE)]
+    if _lacked_memory(error):
+        return _TOO_LARGE
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     if not reasons or not isinstance(error, (RuntimeError, pickle.UnpicklingError)):
         return "it is something else"
     if "operand" in reasons[0]:
@@ -173,9 +181,14 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
     except CheckpointError:
         raise
     except (SafetensorError, ValueError, RuntimeError, KeyError, MemoryError) as error:
+        reason = _TOO_LARGE if _lacked_memory(error) else error
         raise CheckpointError(
-            f"{weights} cannot be read as safetensors ({error}); expected a whole file: copy it anew"
+            f"{weights} cannot be read as safetensors ({reason}); expected a whole file: copy it anew"
         ) from error
+
+
+def _lacked_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
 def _check_digest(weights: Path, settings: Mapping[str, Any]) -> None:
@@ -189,6 +202,8 @@ def _check_digest(weights: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if special := special_file(path):
+        raise CheckpointError(f"{path} is {special}; expected a file")
     if path.stat().st_size > _LONGEST_JSON:
         raise CheckpointError(
             f"{path} has {path.stat().st_size:,} bytes; expected the few that `vqw2v export` writes"

@@ -10,9 +10,9 @@ _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def some_of(names: Collection[object], limit: int = 8) -> str:
-    """The first of many, for a sentence: `a, b, c and 12 more`."""
+    """The first of many, for a sentence that any terminal and log can print: `a, b, c and 12 more`."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(map(str, islice(names, limit))) + more
+    return ", ".join(_printable(str(name)) for name in islice(names, limit)) + more
 
 
 def shortened(text: str, most: int = 120) -> str:

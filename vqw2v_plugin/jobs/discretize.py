@@ -135,7 +135,8 @@ class DiscretizeJob(SplitJob):
         """With the dictionary, where it was made of this split and no other uses it."""
         about = TOKENS.read_about(self.out)
         super().clear()
-        if set(about.get("splits", {})) == {self.split} and about["dictionary"]["made_by"] == self.split:
+        made_by = about.get("dictionary", {}).get("made_by")
+        if set(about.get("splits", {})) == {self.split} and made_by == self.split:
             remove(self.out / DICT)
 
     def merge(self) -> None:

@@ -20,6 +20,7 @@ from ..common.words import lines_of
 
 Folder = str | os.PathLike[str]
 _COUNTS = ("stride", "receptive_field", "sample_rate", "num_groups", "num_codes")  # where the json has them
+_OBJECTS = {"checkpoint", "dictionary"}
 
 
 class StoreError(ValueError):
@@ -71,6 +72,9 @@ class SplitFormat:
             value = about.get(name, 1)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 2**31:
                 raise self.error(f"{path}: `{name}` is {value!r:.80}; expected a whole number from 1 up")
+        for name in _OBJECTS & about.keys():
+            if not isinstance(about[name], dict):
+                raise self.error(f"{path}: `{name}` is {about[name]!r:.80}; expected an object")
         splits = about.get("splits", {})
         if not isinstance(splits, dict) or not all(isinstance(row, dict) for row in splits.values()):
             raise self.error(f"{path}: its `splits` are {splits!r:.80}; expected an object for each split")

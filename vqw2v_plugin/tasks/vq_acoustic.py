@@ -68,6 +68,7 @@ class VqAcousticTask(TrainingTask):
     """
 
     cfg: VqAcousticConfig
+    trains: ClassVar[str] = "vq_wav2letter"
     may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change.union(
         {"labels", "strict_labels", "criterion_name", "train_subset"},
         (setting.name for setting in fields(DecodingConfig)),

@@ -66,6 +66,7 @@ class VqAudioPretrainingTask(TrainingTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
+    trains: ClassVar[str] = "vq_wav2vec"
     may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
 
     def load_dataset(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
@@ -54,6 +54,7 @@ class VqTokenPretrainingTask(TrainingTask):
     """Batches of masked tokens from the folder `data`."""
 
     cfg: VqTokenPretrainingConfig
+    trains: ClassVar[str] = "vq_bert"
 
     def __init__(self, cfg: VqTokenPretrainingConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Normalizer:
     def __call__(self, text: str) -> str:
         if not self.enabled:
             return " ".join(text.split())
-        return " ".join(word for part in text.split() for word in self._word(part).split())
+        return " ".join(word for part in text.split() for word in _words(self, part))
 
     def _word(self, word: str) -> str:
         if _NO_WORD.fullmatch(word):
@@ -56,6 +57,12 @@ class Normalizer:
         if not self.enabled:
             return {"enabled": False}
         return {"case": self.case, "keep": self.keep}
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _words(normalizer: Normalizer, part: str) -> tuple[str, ...]:
+    """What becomes of a word; most are said again and again."""
+    return tuple(normalizer._word(part).split())
 
 
 def _unquoted(word: str) -> str:

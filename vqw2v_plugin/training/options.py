@@ -2,15 +2,18 @@
 
 # no `from __future__ import annotations`: fairseq and omegaconf read the fields' types as objects
 
+import argparse
 import dataclasses
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, Dict, List, Optional, Tuple
 
 from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass import utils as dataclass_utils
 from omegaconf import OmegaConf
 
 from ..common.on_off import is_on
+from ..common.words import shortened
 
 
 def options_of(config: type, helps: Mapping[str, str], left_to_arch: Collection[str] = ()) -> Any:
@@ -54,3 +57,22 @@ def plain_settings(config: type, cfg: Any) -> Dict[str, Any]:
             value = given[name]
             found[name] = is_on(name, value) if kinds[name] is bool else value
     return found
+
+
+def name_broken_lists() -> None:
+    """From here on an option whose list cannot be read is named, without a traceback; safe to call twice."""
+    original = dataclass_utils.eval_str_list
+    if getattr(original, "names_broken_lists", False):
+        return
+
+    def eval_str_list(text: Any, kind: type = float) -> Any:
+        try:
+            return original(text, kind)
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError):
+            said = f"is {shortened(repr(text))}; expected {kind.__name__}s"
+            raise argparse.ArgumentTypeError(
+                f"is {said}; expected {kind.__name__}s such as '(2,1)'"
+            ) from None
+
+    eval_str_list.names_broken_lists = True  # type: ignore[attr-defined]
+    dataclass_utils.eval_str_list = eval_str_list

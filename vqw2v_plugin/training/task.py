@@ -43,6 +43,7 @@ class TrainingTask(FairseqTask):
     """Looks before it starts, guards its updates, and ends its workers with their epoch."""
 
     cfg: TrainingConfig
+    trains: ClassVar[str] = ""  # the model that it is for
     # of the task's settings, those with which a training may go on unlike before: its data is told by content
     may_change: ClassVar[FrozenSet[str]] = frozenset(
         {"data", "save_dir", "restore_file", "seed", "max_skipped_updates", "resume_changed", "strict_audio"}
@@ -66,9 +67,8 @@ class TrainingTask(FairseqTask):
         super().load_state_dict(state_dict)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        if from_checkpoint:
-            need_our_model(cfg)
-        else:
+        need_our_model(cfg, self.trains)
+        if not from_checkpoint:
             self.check_data()
             check_ranks()
             if self.cfg.restore_file == LAST:

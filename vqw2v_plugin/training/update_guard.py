@@ -11,6 +11,8 @@ from fairseq.logging import metrics
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from torch import Tensor
 
+from ..common.words import sentence
+
 logger = logging.getLogger(__name__)
 
 Names = Union[Sequence[str], Tensor]  # of a batch's utterances, or their numbers
@@ -105,7 +107,7 @@ def _cause(batches: Sequence[Tuple[Names, Tensor]]) -> str:
 def _named(batches: Sequence[Names]) -> str:
     utts = [utt if isinstance(utt, str) else f"number {int(utt)}" for batch in batches for utt in batch]
     more = f", … ({len(utts)} in all)" if len(utts) > _NAMED else ""
-    return f"the batch of {', '.join(utts[:_NAMED])}{more}"
+    return f"the batch of {sentence(', '.join(utts[:_NAMED]))}{more}"
 
 
 def _finite(value: Any) -> Any:

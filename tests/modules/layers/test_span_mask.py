@@ -90,3 +90,12 @@ def test_the_widest_masks_are_taken() -> None:
 def test_what_cannot_be_drawn_is_refused(p: float, length: int, stdev: float) -> None:
     with pytest.raises(ValueError, match="`mask_"):
         check_spans(p, length, stdev)
+
+
+def test_spans_longer_than_any_utterance_hide_what_follows_their_start() -> None:
+    for length, stdev in ((10**11, 0.0), (10**11, 3.0), (5, 1e300)):
+        check_spans(0.1, length, stdev)
+        assert 0.9 < expected_share(40, 1.0, length, stdev) <= 1
+    assert span_mask(40, 1.0, 10**11, 2.0).all()
+    with pytest.raises(ValueError, match=r"`mask_length` is 10{30}; expected M, .*, at most 1,09"):
+        check_spans(0.1, 10**30, 0.0)

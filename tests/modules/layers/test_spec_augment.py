@@ -72,3 +72,9 @@ def test_wrong_masks_are_refused_by_name() -> None:
 def test_the_default_masks_at_most_a_fifth_of_an_utterance_at_once() -> None:
     times = masked(SpecMasks(time_masks=1), [100] * 500).any(2)
     assert int(times.sum(1).max()) == 20
+
+
+@pytest.mark.parametrize("name", ["time_masks", "time_mask_width", "feature_masks", "feature_mask_width"])
+def test_masks_that_no_memory_holds_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` is 10{{30}}; expected at least 0, at most 1,0"):
+        SpecMasks(**{name: 10**30})

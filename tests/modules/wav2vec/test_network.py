@@ -165,6 +165,7 @@ def test_the_end_of_an_update_is_told_its_number(tiny: Tiny) -> None:
         ({"prediction_gain": -0.1}, "`prediction_gain` is -0.1"),
         ({"residual_scale": 0.0}, "`residual_scale` is 0.0"),
         ({"offset": "-1"}, "`offset` is '-1'; expected 'auto' or a number of frames"),
+        ({"offset": "9" * 5000}, "`offset` is '99999999999999999999'; expected 'auto' or a number of frames"),
         ({"cross_sample_negatives": -1}, "must not be negative"),
         ({"num_negatives": -1, "cross_sample_negatives": 3}, "must not be negative"),
     ],

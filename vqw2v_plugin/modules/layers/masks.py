@@ -14,13 +14,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+_LONGEST, _MOST_MASKS = 1 << 40, 1_000  # beyond them nothing can be counted, or held
+
 
 def check_spans(start_prob: float, length: int, stdev: float) -> None:
     """Refuses what cannot be drawn; the names are the task's options."""
     if not 0 < start_prob <= 1:
         raise ValueError(f"`mask_start_prob` is {start_prob}; expected p, a share in (0, 1]")
-    if length < 1:
-        raise ValueError(f"`mask_length` is {length}; expected M, at least one token")
+    if not 1 <= length <= _LONGEST:
+        raise ValueError(f"`mask_length` is {length}; expected M, at least one token, at most {_LONGEST:,}")
     if not 0 <= stdev < math.inf:
         raise ValueError(f"`mask_stdev` is {stdev}; expected 0 or a number of tokens")
 
@@ -33,7 +35,7 @@ def span_mask(
     starts = torch.randperm(size, generator=generator)[:count]
     if stdev:
         lengths = torch.randn(len(starts), generator=generator) * stdev + length
-        ends = starts + lengths.round().clamp(min=1).long()
+        ends = starts + lengths.round().clamp(1, size).long()
     else:
         ends = starts + length
     # +1 where a span begins and -1 behind its end; inside of spans the running sum is positive
@@ -49,7 +51,7 @@ def expected_share(size: int, start_prob: float, length: int, stdev: float = 0.0
     Position i stays visible if no start lies among the w = min(i + 1, M) positions whose span would reach it:
     C(T - w, k) / C(T, k) for k starts. Where lengths vary, a start d back reaches it with P(length > d) only.
     """
-    reaches = _survival(length, stdev)
+    reaches = _survival(length, stdev, size)
     low = math.floor(start_prob * size)
     more = start_prob * size - low  # how often there is one start more
     visible = 0.0
@@ -72,12 +74,12 @@ def _none_reaches(size: int, within: int, starts: int, ways: list[float]) -> flo
     return math.fsum(terms)
 
 
-def _survival(length: int, stdev: float) -> list[float]:
-    """P(a span's length > d) for d = 0, 1, … as long as it is above 0."""
+def _survival(length: int, stdev: float, size: int) -> list[float]:
+    """P(a span's length > d) for d = 0, 1, … as long as it is above 0 and d within the utterance."""
     if not stdev:
-        return [1.0] * length
+        return [1.0] * min(length, size)
     above: Callable[[int], float] = lambda d: 0.5 * math.erfc((d + 0.5 - length) / (stdev * math.sqrt(2)))  # noqa: E731
-    return [1.0, *(above(d) for d in range(1, math.ceil(length + 8 * stdev)))]
+    return [1.0, *(above(d) for d in range(1, math.ceil(min(length + 8 * stdev, size))))]
 
 
 def corrupt(
@@ -110,9 +112,11 @@ class SpecMasks:
     feature_mask_width: int = 16  # features, at most
 
     def __post_init__(self) -> None:
-        for name in ("time_masks", "time_mask_width", "feature_masks", "feature_mask_width"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 0")
+        most = {"time_masks": _MOST_MASKS, "feature_masks": _MOST_MASKS}
+        most |= {"time_mask_width": _LONGEST, "feature_mask_width": _LONGEST}
+        for name, bound in most.items():
+            if not 0 <= (value := getattr(self, name)) <= bound:
+                raise ValueError(f"`{name}` is {value}; expected at least 0, at most {bound:,}")
         if not 0 <= self.time_mask_share <= 1:
             raise ValueError(f"`time_mask_share` is {self.time_mask_share}; expected a share in [0, 1]")
 

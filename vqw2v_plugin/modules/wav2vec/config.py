@@ -81,8 +81,9 @@ class VqWav2VecConfig:
             raise ValueError(f"`gru_dim` is {self.gru_dim}; expected at least 1")
         if self.sample_distance is not None and self.sample_distance < 1:
             raise ValueError(f"`sample_distance` is {self.sample_distance}; expected at least 1 frame")
-        if self.offset != "auto" and not str(self.offset).isdecimal():
-            raise ValueError(f"`offset` is {self.offset!r}; expected 'auto' or a number of frames")
+        offset = str(self.offset)
+        if offset != "auto" and not (offset.isdecimal() and len(offset) < 10):  # Python refuses long numbers
+            raise ValueError(f"`offset` is {offset[:20]!r}; expected 'auto' or a number of frames")
         if self.num_negatives < 0 or self.cross_sample_negatives < 0:
             raise ValueError("`num_negatives` and `cross_sample_negatives` must not be negative")
         if self.num_negatives + self.cross_sample_negatives == 0:

@@ -19,6 +19,7 @@ from ...audio.clip import Crop
 from ...audio.drawn_changes import DrawnChanges
 from ...audio.pcm_cache import PcmCache
 from ...audio.reading import AudioError, Samples, read_audio
+from ...common.words import sentence
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
 from .base import BatchDataset, BatchLimits, Ints, pad_batch
@@ -153,8 +154,12 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
             named = ", ".join(f"{manifest[int(i)].utt} ({sizes[i]})" for i in short[:_NAMED])
             logger.warning(
                 "%s: left out %d of %d utterances shorter than min_sample_size=%d samples (%.3f s): %s%s",
-                *(manifest.path, len(short), len(manifest), self.min_sample_size),
-                *(self.min_sample_size / self.sample_rate, named, ", …" if len(short) > _NAMED else ""),
+                *(sentence(str(manifest.path)), len(short), len(manifest), self.min_sample_size),
+                *(
+                    self.min_sample_size / self.sample_rate,
+                    sentence(named),
+                    ", …" if len(short) > _NAMED else "",
+                ),
             )
         if not len(rows):
             raise AudioError(

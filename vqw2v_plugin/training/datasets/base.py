@@ -17,6 +17,7 @@ from fairseq.data import FairseqDataset
 from torch import Tensor
 
 from ...audio.reading import AudioError
+from ...common.words import sentence
 from ...modules.layers.padding import padding
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class BatchDataset(FairseqDataset, Generic[Item]):
             raise error
         if not self._is_bad[index]:
             self._is_bad[index] = True
-            logger.warning("skipped: %s", error)
+            logger.warning("skipped: %s", sentence(str(error)))
 
     def _readable_first(self, batches: list[Ints]) -> list[Ints]:
         reason = ""
