@@ -81,6 +81,15 @@ def test_gradients_agree_with_finite_differences(scan: str) -> None:
     assert torch.autograd.gradcheck(loss, (case.emissions, case.asg.transitions))
 
 
+def test_a_second_derivative_is_refused() -> None:
+    """The first one's numbers are constants to autograd, so it would come out as 0."""
+    case = Case()
+    case.emissions.requires_grad_()
+    (first,) = torch.autograd.grad(case.asg(*case.arguments).sum(), case.emissions, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
+
+
 def test_each_sum_s_gradients_are_expected_counts(scan: str) -> None:
     case = Case()
     e, g = asg_scan.finite(case.emissions), asg_scan.finite(case.asg.transitions)
