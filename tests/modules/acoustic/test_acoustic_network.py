@@ -73,6 +73,17 @@ def test_features_of_16_bit_are_normalised_in_32() -> None:
         torch.testing.assert_close(found, network(loud.float(), lengths).emissions)
 
 
+def test_what_is_masked_is_the_mean_and_changes_no_other_frame() -> None:
+    network, (x, lengths) = model(masks=SpecMasks(time_masks=2, time_mask_width=9)).train(), batch()
+    heard: list[Tensor] = []
+    network.stack.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    network(x, lengths)
+    hidden = (heard[0] == 0).all(2)
+    assert 0 < hidden.sum() < hidden.numel()
+    expected = normalized(x, lengths).masked_fill(hidden.unsqueeze(2), 0.0)
+    assert torch.equal(heard[0], expected)
+
+
 def test_masks_are_of_training_alone() -> None:
     network = model(masks=SpecMasks(time_masks=3, feature_masks=1))
     x, lengths = batch()

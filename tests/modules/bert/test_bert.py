@@ -59,7 +59,9 @@ def test_batched_equals_alone(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"encoder_normalize_before": True}, {"vocabulary": "groups"}], ids=str
+    "settings",
+    [{}, {"encoder_normalize_before": True}, {"vocabulary": "groups"}, {"position": "rotary"}],
+    ids=str,
 )
 def test_the_loss_is_that_of_the_masked_tokens_scores(settings: dict[str, Any]) -> None:
     network, tokens = bert(**settings), torch.cat(utterances())

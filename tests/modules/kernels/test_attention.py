@@ -84,11 +84,21 @@ def test_dropout_keeps_the_mean_and_follows_torch_s_seed(qkv: Tensor) -> None:
     assert float((mean - reference(qkv).detach()).abs().mean()) < 0.02
 
 
-def test_the_kernels_of_a_gpu_are_given_the_same_utterances(qkv: Tensor) -> None:
+def test_the_kernels_of_a_gpu_are_given_the_same_utterances(
+    qkv: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their call also runs on the CPU, slowly; here it stands in for what only a GPU would reach."""
+    nest, bounds = torch.nested.nested_tensor_from_jagged, set()
+
+    def noted(values: Tensor, offsets: Tensor, min_seqlen: int, max_seqlen: int) -> Tensor:
+        bounds.add((min_seqlen, max_seqlen))
+        return nest(values, offsets, min_seqlen=min_seqlen, max_seqlen=max_seqlen)
+
+    monkeypatch.setattr(torch.nested, "nested_tensor_from_jagged", noted)
     q, k, v = qkv.float().view(len(qkv), 3, HEADS, -1).unbind(1)
     out = module._jagged(q, k, v, LENGTHS, 0.0).flatten(1)
     torch.testing.assert_close(out, reference(qkv).float(), atol=1e-5, rtol=1e-4)
+    assert bounds == {(1, 70)}
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5])

@@ -64,13 +64,14 @@ def test_strided_convolution_is_torch_s(roots: int, samples: int, taps: int, str
 
 def test_filters_transformed_in_parts_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    x, weight = torch.randn(2, 20, 16, dtype=torch.float64), torch.randn(130, 16, 3, dtype=torch.float64)
+    sizes = ((2, 20, 16), (130, 16, 3), (130,))
+    x, weight, bias = (torch.randn(*size, dtype=torch.float64) for size in sizes)
     monkeypatch.setattr(conv, "best_roots", lambda taps, rows: 4)
     monkeypatch.setattr(conv, "_CACHED", 1)  # parts of 64 channels, the last of 2
     same_with_gradients(
-        lambda x, w: causal_conv(x, w, None, False),
-        lambda x, w: F.conv1d(F.pad(x.transpose(1, 2), (2, 0)), w).transpose(1, 2),
-        *(x, weight),
+        lambda x, w, b: causal_conv(x, w, b, False),
+        lambda x, w, b: F.conv1d(F.pad(x.transpose(1, 2), (2, 0)), w, b).transpose(1, 2),
+        *(x, weight, bias),
     )
 
 

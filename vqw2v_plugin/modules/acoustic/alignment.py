@@ -26,8 +26,8 @@ class Alignment:
 
     def sequences(self) -> list[list[int]]:
         """What the paths say: each label once, no blanks."""
-        before = torch.nn.functional.pad(self.positions, (1, 0), value=NOTHING)[:, :-1].cummax(1).values
-        begins = self.positions > before
+        before = torch.nn.functional.pad(self.positions, (1, 0), value=NOTHING)[:, :-1]
+        begins = self.positions > before  # behind a blank is a label of its own
         return [row[begin].tolist() for row, begin in zip(self.labels, begins, strict=True)]
 
 
