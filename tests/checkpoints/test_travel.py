@@ -86,6 +86,8 @@ def test_what_a_file_was_made_from_is_known_by_its_hash(name: str, tmp_path: Pat
         assert comes_from(path, checkpoint_hash(trained))
     assert comes_from(imported, checkpoint_hash(folder)) and not comes_from(folder, checkpoint_hash(imported))
     assert not comes_from(EARLIER / "none.pt", "0" * 64)
+    made_from = load_any(imported).header.made_from
+    assert (made_from["file"], made_from["from"]["file"]) == ("model.safetensors", trained.name)
 
 
 def test_a_folder_of_another_dictionary_is_another_file(tmp_path: Path) -> None:

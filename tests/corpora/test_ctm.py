@@ -14,7 +14,9 @@ def test_labels_are_found_by_time(tmp_path: Path) -> None:
     assert segments["v"].labels == ("c",)
 
 
-@pytest.mark.parametrize("line", ["u 1 0.5", "u 1 half 0.5 a"])
+@pytest.mark.parametrize(
+    "line", ["u 1 0.5", "u 1 half 0.5 a", "u 1 -1 2 a", "u 1 1 -0.5 a", "u 1 0 inf a", "u 1 nan 1 a"]
+)
 def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.ctm"
     path.write_text(f"u 1 0 1 a\n{line}\n", encoding="utf-8")

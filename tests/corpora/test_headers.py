@@ -195,6 +195,8 @@ def test_a_cache_of_many_files_gone_is_written_anew(tmp_path: Path) -> None:
     known = {f"/x/{i}.wav": Header(i, i, 8000, i, 1) for i in range(100)}
     path = tmp_path / "c"
     fill(path, known)
+    fill(path, known)  # what is known already is not written again
+    assert path.read_bytes().count(b"\n") == 101
     HeaderCache(path, pytest.fail).close([f"/x/{i}.wav" for i in range(60)])
     assert HeaderCache(path, pytest.fail).known == known
     HeaderCache(path, pytest.fail).close(["/x/3.wav"])

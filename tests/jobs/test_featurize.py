@@ -141,6 +141,8 @@ def test_missing_files_are_tried_again(
     about = json.loads((out / "features.json").read_text())
     assert (
         about["layer"] == "c"
+        and about["device"] == "cpu"
+        and about["store"] == "fp16"
         and about["normalize"] is False
         and about["dim"] == 16
         and about["splits"]["train"]["utterances"] == 6

@@ -179,7 +179,12 @@ def test_what_killed_runs_left_goes_with_the_next_split_and_that_of_others_stays
     out, kept = tmp_path / "out", ".valid.refused.tsv.77.part"
     out.mkdir()
     left = ["train.refused.tsv.77", "tokens.json.77", "dict.txt.77", "train.uint16.bin", "train.uint32.idx"]
-    for name in (*(f".{name}.part" for name in left), kept):
+    earlier = [
+        ".tokens.json.77",
+        ".dict.txt.77",
+        ".train.refused.tsv.77",
+    ]  # as an earlier version called them
+    for name in (*(f".{name}.part" for name in left), *earlier, kept):
         (out / name).write_text("half")
     assert main(["discretize", checkpoint, str(manifest), str(out)]) == 0
     hidden = {path.name for path in out.iterdir() if path.name.startswith(".")}

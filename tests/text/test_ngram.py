@@ -16,6 +16,7 @@ from vqw2v_plugin.text.ngram import (
     Discounts,
     NGramModel,
     _counts_for_discounts,
+    _log10,
     arpa_blocks,
     estimate_discounts,
     train_ngram,
@@ -154,6 +155,10 @@ def test_the_last_n_gram_of_an_order_counts_by_its_occurrences_for_discounts() -
     used = _counts_for_discounts(counts)
     assert [bool((a == grams.adjusted).all()) for a, grams in zip(used, counts, strict=True)] == [True] * 4
     assert (counts[1].first[-1], counts[2].raw[-1], counts[2].adjusted[-1]) == (1, 2, 1)
+
+
+def test_no_probability_at_all_is_minus_99() -> None:
+    assert _log10(np.array([0.0, 1e-50, 0.1, 1.0, 1.5])).tolist() == pytest.approx([-99, -50, -1, 0, 0])
 
 
 def test_discounts_are_the_closed_form() -> None:

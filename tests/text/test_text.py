@@ -136,6 +136,7 @@ def test_espeak_pronounces_words_without_stress() -> None:
     assert english("hello") == ("h", "ə", "l", "oʊ")
     assert german("schön") == ("ʃ", "øː", "n")
     assert english("nation") == ("n", "eɪ", "ʃ", "ə", "n")
+    assert english("us") == ("ʌ", "s") != english("US")  # which is spelled
     assert "".join(english("understand")) == "ʌndɚstænd"  # without the second stress too
     assert "".join(german("Workshop")) == "wɜːkʃɒp"  # and without the change of language
     with pytest.raises(ValueError, match="no voice `zz`"):
