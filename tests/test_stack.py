@@ -103,6 +103,8 @@ def test_missing_module_is_named_with_the_remedy(name: str, unimported: pytest.M
     hide(unimported, name)
     with pytest.raises(stack.StackError, match=rf"^{name} is not installed: `pip install"):
         stack.check_stack()
+    said = stack.explain_import_error(ModuleNotFoundError(f"No module named {name!r}", name=f"{name}.part"))
+    assert said.startswith(f"{name} is not installed: `pip install")
 
 
 def test_missing_fairseq_names_the_fork_and_how_to_build_it(unimported: pytest.MonkeyPatch) -> None:

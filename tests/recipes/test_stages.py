@@ -85,6 +85,7 @@ def test_labels_and_a_language_model_are_made_as_they_are_asked_for() -> None:
         "text": "text",
         "unit": "letters",
     }
+    assert stages.labels(RUN, "l", DATA, ["train"], options, []).result == "/run/l/data"
     stage = stages.language_model(RUN, "lm", Path("/t.txt"), 3, [])
     assert said(stage) == {"command": "lm", "text": "/t.txt", "out": "/run/lm/lm.arpa", "order": 3}
 
@@ -92,7 +93,7 @@ def test_labels_and_a_language_model_are_made_as_they_are_asked_for() -> None:
 def test_a_report_is_of_the_whole_run() -> None:
     stage = stages.report(RUN, "report", ["a", "b"])
     assert said(stage) == {"command": "report", "folder": "/run", "out": "/run/report/report.html"}
-    assert stage.needs == ["a", "b"]
+    assert stage.needs == ["a", "b"] and stage.result.startswith("/run/report/report.html: ")
 
 
 @pytest.mark.parametrize(

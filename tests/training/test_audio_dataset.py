@@ -160,6 +160,7 @@ def test_short_utterances_are_left_out_and_counted(corpus: Corpus, caplog: pytes
         "left out 1 of 4 utterances shorter than min_sample_size=7500 samples (0.469 s): clip0 (6000)"
         in caplog.text
     )
+    assert caplog.records[-1].message.endswith("clip0 (6000)")
     with pytest.raises(AudioError, match="none of its 4 utterances has min_sample_size=20000"):
         dataset_of(corpus(4), min_sample_size=20_000, max_sample_size=20_000)
     named = corpus(4)
