@@ -113,7 +113,7 @@ def measure(name: str, path: str, manifest: Path, runs: Path, args: argparse.Nam
     usage = code_usage(np.concatenate(list(codes.values())), source.num_codes)
     bits = Bitrate.of(codes.values(), usage, source.times.rate)
     between = "" if sure is None else f"{sure.low:.3f}–{sure.high:.3f}"
-    errors = [f"{abx[side]:.1f}" if abx.get(side) is not None else "" for side in ("across", "within")]
+    errors = [f"{100 * abx[side]:.1f}" if abx.get(side) is not None else "" for side in ("across", "within")]
     return [
         name,
         manifest.parent.name,

@@ -9,6 +9,7 @@ from vqw2v_plugin.analysis.code_quality import (
     share_over_speakers,
     unit_edits,
 )
+from vqw2v_plugin.analysis.phone_codes import phone_information
 
 
 def column(*codes: int) -> np.ndarray:
@@ -20,13 +21,27 @@ def test_speakers_that_say_the_same_leave_no_doubt_and_others_much() -> None:
     ids, phones = np.tile([0, 1], 300), ["a", "b"] * 300
     speakers = [str(i) for i in range(6) for _ in range(100)]
     sure = share_over_speakers(ids, phones, speakers)
-    assert sure is not None and sure.speakers == 6 and sure.low > 0.99 and sure.high <= 1.0
-    rng = np.random.default_rng(0)
-    ids[300:] = rng.integers(2, size=300)
-    unsure = share_over_speakers(ids, phones, speakers)
-    assert unsure is not None and unsure.low < 0.2 and unsure.high > 0.4
-    assert unsure == share_over_speakers(ids, phones, speakers)
-    assert unsure != share_over_speakers(ids, phones, speakers, seed=1)
+    assert sure is not None and sure.speakers == 6 and sure.low > 0.99 and sure.high == 1.0
+    ids[300:] = np.random.default_rng(0).integers(2, size=300)
+    unsure, share = (
+        share_over_speakers(ids, phones, speakers, "utterances"),
+        phone_information(ids, phones).share,
+    )
+    assert unsure is not None and unsure.of == "utterances"
+    assert unsure.low < share - 0.1 and unsure.high > share + 0.1
+
+
+def test_the_interval_is_the_standard_error_of_a_mean_where_the_share_is_one() -> None:
+    """Of speakers of whom each tells all or nothing the jackknife is what a textbook has for a mean."""
+    rng = np.random.default_rng(1)
+    phones = rng.integers(2, size=(8, 4_000))
+    ids = np.where(np.arange(8)[:, None] < 4, phones, 2)  # four speakers have one code for all
+    speakers = np.repeat(np.arange(8), 4_000).astype(str).tolist()
+    found = share_over_speakers(ids.reshape(-1), phones.reshape(-1).astype(str).tolist(), speakers)
+    error = np.std([1, 1, 1, 1, 0, 0, 0, 0], ddof=1) / np.sqrt(8)
+    assert found is not None
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.01)
+    assert (found.high + found.low) / 2 == pytest.approx(0.5, abs=0.01)
 
 
 def test_of_two_speakers_nothing_can_be_drawn() -> None:

@@ -98,8 +98,8 @@ def test_phones_are_told_where_their_times_are_known(usage: Usage) -> None:
     shown = usage("--phones", "some.ctm", "--untrained")
     for lines in blocks(shown).values():
         told = re.search(
-            r"  phones: the code tells (\S+) of (\S+) bits about the phone \((\S+)%, 95 % of draws of 3 utter"
-            r"ances: (\S+)% to (\S+)%; 2 ph",
+            r"  phones: the code tells (\S+) of (\S+) bits about the phone \((\S+)%, over 3 utter"
+            r"ances (\S+)% to (\S+)%; 2 ph",
             "\n".join(lines),
         )
         assert told is not None and float(told[4]) <= float(told[5])
@@ -175,7 +175,7 @@ def test_all_that_is_told_can_be_kept_as_json(usage: Usage, tmp_path: Path) -> N
     )
     trained, untrained = json.loads((tmp_path / "usage.json").read_text())
     assert (trained["name"], untrained["name"], trained["split"]) == ("trained", "untrained", "some")
-    assert f"({trained['phones']['share']:.1%}, 95 %" in shown and trained["usage"]["num_codes"] == 8
+    assert f"({trained['phones']['share']:.1%}, over 3" in shown and trained["usage"]["num_codes"] == 8
     assert list(trained["edits"]) == list(CHANGES) and trained["sure"]["speakers"] == 3
     (tmp_path / "folder").mkdir()
     assert "folder" in usage("--out", str(tmp_path / "folder"), code=2)

@@ -92,7 +92,7 @@ class CodeReport:
         if told is None:
             return []
         if sure is not None:
-            between = f", 95 % of draws of {sure.speakers} {sure.of}: {sure.low:.1%} to {sure.high:.1%}"
+            between = f", over {sure.speakers} {sure.of} {sure.low:.1%} to {sure.high:.1%}"
         return [
             f"  phones: the code tells {told.bits:.2f} of {told.phone_entropy:.2f} bits about the phone "
             f"({told.share:.1%}{between}; {told.num_phones} phones, {told.num_frames:,} frames)"
@@ -151,7 +151,7 @@ def _phones(
     ids = joint_ids(np.concatenate([kept for kept, _ in parts.values()]))
     voices = [speakers.get(utt, utt) for utt, (_, labels) in parts.items() for _ in labels]
     of = "speakers" if speakers else "utterances"
-    return phone_information(ids, phones), share_over_speakers(ids, phones, voices, asked.seed, of)
+    return phone_information(ids, phones), share_over_speakers(ids, phones, voices, of)
 
 
 def _edits(tokenizer: Tokenizer, rows: Sequence[Utterance], seed: int) -> dict[str, float]:

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=int,
         default=1,
-        help="seed of fresh weights, clusters, noise and draws of speakers (default: %(default)s)",
+        help="seed of fresh weights, clusters and noise (default: %(default)s)",
     )
 
 

@@ -28,7 +28,7 @@ def beside_section(view: RunView) -> Section:
     changes = list(dict.fromkeys(name for row in rows for name in row.edits))
     body = paragraph(
         "At the same number of codes: the share of what there is to know of a frame's phone that its token "
-        "tells (PNMI) and where 95 of 100 draws of the speakers lie; how often a clip's tokens give its "
+        "tells (PNMI) and where it lies for other speakers (95 %); how often a clip's tokens give its "
         "speaker away; how many dimensions the features that get codes fill"
         + ("; and the share of a clip's tokens that a change of its sound changes." if changes else "."),
         "lead",
