@@ -46,6 +46,8 @@ def test_varied_spans_have_at_least_one_token() -> None:
     lengths = draw(200, 1 / 200, 5, 4.0, 3000)[:, :150].sum(1)  # one start, away from the end
     found = lengths[lengths > 0]
     assert found.min() == 1 and found.max() > 12
+    everywhere = draw(50, 1.0, 1, 5.0, 20)  # each token begins a span, however short that is drawn
+    assert bool(everywhere.all())
 
 
 def test_the_generator_alone_decides() -> None:

@@ -134,6 +134,12 @@ def test_batches_say_what_the_whole_says() -> None:
     assert whole.counts[0].tolist() == np.bincount(nearest, minlength=7).tolist()
 
 
+def test_the_mean_of_many_frames_is_exact() -> None:
+    """Summed one by one in 32 bit it would be off in the fourth digit."""
+    x = torch.full((200_000, 1), 0.1)
+    assert cells_of(x, torch.zeros(1, 1, 1)).centres.item() == x[0].item()
+
+
 def test_a_centre_without_frames_goes_to_the_frame_that_lies_farthest() -> None:
     x = torch.tensor([[-0.5], [1.0], [2.0], [50.0]])
     entries = torch.tensor([[[1.0], [900.0], [901.0]]])

@@ -91,3 +91,14 @@ def test_gumbel_samples_16_bit_logits_in_32() -> None:
 def test_perplexities_of_16_bit_shares_are_those_of_32() -> None:
     probs = torch.randn(2, 300, generator=torch.Generator().manual_seed(0)).softmax(-1).bfloat16()
     torch.testing.assert_close(perplexity(probs), perplexity(probs.float()))
+
+
+def test_gumbel_s_mean_probabilities_of_16_bit_logits_are_those_of_32() -> None:
+    """Of 60 codes that are all alike none has a share that 16 bit could say exactly."""
+    quantizer = make("gumbel", torch.bfloat16).train()
+    z = torch.randn(4, 300, 12, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.no_grad():
+        logits = quantizer.logits(z)
+        shares = logits.double().softmax(-1).flatten(0, 1).mean(0)
+        expected = (-(shares * shares.log()).sum(-1)).exp()
+    torch.testing.assert_close(quantizer(z).stats.prob_perplexity.double(), expected, rtol=1e-4, atol=0)

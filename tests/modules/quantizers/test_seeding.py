@@ -36,6 +36,15 @@ def test_more_codes_than_frames_gives_different_entries() -> None:
     assert entries.isfinite().all() and len({tuple(row) for row in entries.tolist()}) == 8
 
 
+def test_draws_are_those_of_the_seed_whatever_else_has_been_drawn() -> None:
+    """Ranks that draw on their own, and have drawn other things before, begin alike."""
+    frames, found = torch.randn(3, 4), []
+    for other in (1, 2):
+        torch.manual_seed(other)
+        found.append(draw_entries(frames, 40, 1))
+    assert torch.equal(*found)
+
+
 def test_a_frame_that_is_drawn_again_lies_a_little_beside_itself() -> None:
     frames = 10 * torch.randn(3, 4)
     apart = torch.cdist(draw_entries(frames, 9, 1), frames).min(1).values
