@@ -57,8 +57,7 @@ class BertFeatures(NetworkFeatures):
         self._unknown: UnknownCodes | None = None
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
-        with torch.no_grad():
-            ids, frames = self._tokens(self.clips.codes(wav))
+        ids, frames = self._tokens(self.clips.codes(wav))
         with self.clips.precision(ids):
             states = bert_features(self.bert, [ids], self.number)[0].float()  # [N or M, D]
         return states if frames is None else states.repeat_interleave(frames, 0)
