@@ -119,13 +119,15 @@ def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
     front = make_front(FeatureOptions(layer, bands=12))
     assert front.spec.dim == dim
     acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front.spec, dim, front)))
-    assert torch.equal(rebuild_front(acoustic)(*wav())[0], front(*wav())[0])
+    rebuilt = rebuild_front(acoustic)
+    assert torch.equal(rebuilt(*wav())[0], front(*wav())[0]) and rebuilt.spec is acoustic.spec
     with pytest.raises(CheckpointError, match=f"are of the layer {layer}; leave out the checkpoints"):
         rebuild_front(acoustic, "vq.pt")
 
 
 def test_a_layer_is_kept_with_the_number_that_was_left_out() -> None:
-    assert make_front(FeatureOptions("mfcc")).spec.layer == "mfcc:13"
+    spec = make_front(FeatureOptions("mfcc")).spec
+    assert (spec.layer, spec.store, spec.fine_tuned) == ("mfcc:13", "fp32", False)  # and that none is rounded
 
 
 def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(

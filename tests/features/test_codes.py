@@ -151,6 +151,20 @@ def test_whole_clips_are_encoded_in_exact_fp32(
     assert seen and all(seen)
 
 
+def test_what_learns_is_exact_but_in_training_itself(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(
+        path_to_codes, "exact", lambda device: asked.append(device) or contextlib.nullcontext()
+    )
+    clips = ClipEncoder(Loaded(tiny(quantizer="kmeans").eval(), 16_000, False))
+    for learning in ((), (clips.network.context,)):
+        clips.learning = learning
+        for grad in (False, True):
+            asked.clear()
+            with torch.set_grad_enabled(grad), clips.precision(wav()):
+                assert bool(asked) != bool(learning and grad)
+
+
 def test_a_thread_that_ends_does_not_turn_tf32_on_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     state = {"allow_tf32": True}
 

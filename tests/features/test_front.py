@@ -146,6 +146,8 @@ def test_what_is_frozen_never_trains(tiny: Tiny) -> None:
     front = AudioFront(features(tiny, "c", "gumbel", dropout=0.5), freeze_updates=5).train()
     network: VqWav2Vec = front.features.network  # type: ignore[assignment]
     assert front.training and not any(m.training for m in network.modules())
+    begun = AudioFront(features(tiny, "c", "gumbel").train())
+    assert not any(m.training for m in begun.features.modules())
     front.set_num_updates(5)
     quantizer = network.quantizer
     assert quantizer is not None and network.context.training
@@ -183,6 +185,8 @@ def test_halving_the_model_leaves_the_front_as_it_is(tiny: Tiny, dtype: torch.dt
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model["front"](wav, lengths)[0], before)
     assert model["front"](wav.double(), lengths)[0].dtype == torch.float32
+    moved = {(p.device.type, p.dtype) for p in model.to("meta", dtype)["front"].parameters()}
+    assert moved == {("meta", torch.float32)}
 
 
 @pytest.mark.parametrize("layer", ["z", "c"])
@@ -190,6 +194,9 @@ def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny, layer: str) -> Non
     frozen = nn.ModuleDict({"front": AudioFront(features(tiny, layer))})
     assert not frozen.state_dict()
     frozen.load_state_dict({})  # strictly
+    whole = nn.ModuleDict({**frozen, "other": nn.Linear(2, 2)})
+    whole.load_state_dict(whole["other"].state_dict(prefix="other."))
+    assert whole.state_dict().keys() == {"other.weight", "other.bias"}
     learning = nn.ModuleDict({"front": AudioFront(features(tiny, layer), freeze_updates=3)})
     learning.load_state_dict({})  # from a model whose front was frozen
     with torch.no_grad():

@@ -106,6 +106,12 @@ def test_files_are_named_by_their_hash_and_only_on_request_by_their_place(
         assert spec.pieces is None and spec.layer == "bert:1"
 
 
+def test_features_of_runs_say_so_and_those_of_frames_do_not(vq: str, bert: str) -> None:
+    for run_length in (True, False):
+        features = load_features("bert", vq, bert=bert, run_length=run_length)
+        assert features.spec.run_length is run_length
+
+
 def test_a_clip_without_a_frame_is_named(vq: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", np.zeros(104), 16_000)
     with pytest.raises(AudioError, match=r"short\.wav: 104 samples at 16000 Hz .* at least 105: leave"):

@@ -51,8 +51,7 @@ class BertFeatures(CoderFeatures):
         self._unknown: UnknownCodes | None = None
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
-        with torch.no_grad():
-            ids, frames = self._tokens(self.coder.codes(wav))
+        ids, frames = self._tokens(self.coder.codes(wav))
         with self.coder.precision(ids):
             states = bert_features(self.bert, [ids], self.number)[0].float()  # [N or M, D]
         return states if frames is None else states.repeat_interleave(frames, 0)

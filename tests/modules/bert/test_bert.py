@@ -65,6 +65,8 @@ def test_batched_equals_alone(settings: dict[str, Any]) -> None:
 )
 def test_the_loss_is_that_of_the_masked_tokens_scores(settings: dict[str, Any]) -> None:
     network, tokens = bert(**settings), torch.cat(utterances())
+    for layer in network.layers:  # wide enough that it matters what attends to what
+        torch.nn.init.normal_(layer.qkv.weight)
     masked = Rows(torch.tensor([2, 3, 8, 9, 20]), [2, 2, 1])
     targets = torch.tensor([5, 6, 7, 23, UNK])
     out = network.eval()(tokens, LENGTHS, masked, targets)

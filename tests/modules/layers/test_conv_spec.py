@@ -62,6 +62,9 @@ def test_a_thousand_layers_are_read_and_no_frames_need_no_samples() -> None:
         "__import__('os').getcwd()",
         "[(4,3,2)",
         "[(4,3,2)] * -1",
+        "[(4,3,2)] * [2]",
+        "[(4,3,2)] + 2",
+        "2 * [(4,3,2)]",
         "7",
     ],
 )

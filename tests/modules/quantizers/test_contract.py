@@ -166,8 +166,10 @@ def test_codes_out_of_range_are_refused(name: str) -> None:
 def test_perplexity_of_uniform_codes_is_num_vars() -> None:
     codes = torch.arange(320).repeat(2).view(1, -1, 1)
     assert count_perplexity(code_counts(codes, 320)).item() == pytest.approx(320, rel=1e-4)
-    one = code_counts(torch.zeros(1, 9, 2, dtype=torch.long), 320)
-    assert count_perplexity(one).tolist() == pytest.approx([1, 1])
+    for frames in (9, 1):
+        one = code_counts(torch.zeros(1, frames, 2, dtype=torch.long), 320)
+        assert count_perplexity(one).tolist() == pytest.approx([1, 1])
+    assert count_perplexity(torch.zeros(1, 320)).tolist() == [1]  # before the first frame
 
 
 def test_perplexity_has_a_finite_gradient_where_a_code_is_never_likely() -> None:
