@@ -197,6 +197,7 @@ def test_torch_that_does_not_import_is_one_sentence(tmp_path: Path) -> None:
         (AttributeError("module 'numpy' has no attribute 'float'"), stack.FORK),
         (RuntimeError("Numpy is not available"), "pip install --upgrade torch"),
         (ValueError("numpy.dtype size changed, may indicate binary incompatibility"), "--no-build-isolation"),
+        (ImportError("numpy.core.multiarray failed to import"), "--no-build-isolation"),
         (
             ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.pyplot"),
             "pip install matplotlib",

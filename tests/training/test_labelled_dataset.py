@@ -55,6 +55,7 @@ def test_what_is_done_to_an_utterance_s_features_is_not_done_to_the_store(
 ) -> None:
     write_frames(tmp_path, "train", {"u": np.ones((3, 2), dtype)}, {"layer": "z"})
     source = FeatureSource(tmp_path, "train")
+    assert source.read(0).flags.writeable and not np.shares_memory(source.read(0), source.store.frames)
     heard = LabelledDataset(source, np.arange(1), UnequalRows([[1]])).load(0).source
     heard.zero_()
     assert heard.dtype == torch.float32 and source.read(0).tolist() == [[1.0, 1.0]] * 3

@@ -16,6 +16,7 @@ import soundfile as sf
 pytest.importorskip("fairseq")
 from omegaconf import OmegaConf
 
+import vqw2v_plugin
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.training import next_step, quiet
 
@@ -148,6 +149,12 @@ def test_the_next_command_is_one_that_a_shell_reads_where_names_have_blanks(
     assert [
         word.replace(" ", "_") for word in shlex.split(first.replace("(vqw2v path)", "(vqw2v_path)"))
     ] == (words.replace("(vqw2v path)", "(vqw2v_path)").split())
+
+
+def test_the_plugin_is_quiet_and_names_the_next_command_once_it_is_loaded() -> None:
+    vqw2v_plugin.register()
+    assert logging.getLogger(CHATTER[0][0]).filters == [quiet._NO_CHATTER]
+    assert next_step._LAST_LINES in logging.getLogger(next_step.LOGGER).filters
 
 
 def test_the_best_checkpoint_is_named_by_paths_that_hold_anywhere_and_once(

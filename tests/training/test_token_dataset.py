@@ -60,6 +60,14 @@ def test_masks_depend_only_on_seed_epoch_and_index(store: TokenStore) -> None:
     assert not torch.equal(forwards[1][1:-1], forwards[4][1:-1])
 
 
+def test_each_of_many_utterances_has_a_mask_of_its_own(tmp_path: Path) -> None:
+    with TokenWriter(tmp_path, "train", 100) as writer:
+        for i in range(100):
+            writer.add(f"u{i}", 200, np.full(200, 9))
+    dataset = dataset_of(TokenStore(tmp_path, "train"))
+    assert len({tuple(dataset[i].mask.tolist()) for i in range(100)}) == 100
+
+
 def test_workers_change_nothing(store: TokenStore) -> None:
     dataset = dataset_of(store)
     options = {"collate_fn": dataset.collater, "batch_sampler": [[0, 1], [2, 3], [6]]}
