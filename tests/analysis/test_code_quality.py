@@ -70,6 +70,14 @@ def test_the_probe_is_asked_about_clips_that_it_has_not_heard() -> None:
     assert probe is not None and probe.accuracy == pytest.approx(probe.chance)
 
 
+def test_chance_is_that_of_the_clips_that_are_asked_about() -> None:
+    """Of five and two clips every second one is asked about: two of the one speaker, one of the other."""
+    codes = {f"a{i}": column(1, 1) for i in range(5)} | {f"b{i}": column(2) for i in range(2)}
+    probe = probe_voices(codes, {utt: utt[0] for utt in codes})
+    assert probe is not None
+    assert (probe.clips, probe.chance, probe.accuracy) == (3, pytest.approx(2 / 3), 1.0)
+
+
 def test_speakers_of_a_single_clip_cannot_be_asked_about() -> None:
     assert probe_voices({"a": column(1), "b": column(2)}, {"a": "x", "b": "y"}) is None
     assert probe_voices({"a": column(1), "b": column(2)}, {}) is None

@@ -134,3 +134,11 @@ def test_rows_of_usage_are_read_and_what_is_none_is_named(run: Path) -> None:
     (row,) = view.usage
     assert row.edits == {"pitch": 0.5} and row.number("rank") is None
     assert view.troubles == ["RUN/tokens/data/usage.json is not what `vqw2v usage --out` writes"] * 2
+
+
+def test_hypotheses_that_are_no_text_are_named_and_left_out(run: Path) -> None:
+    path = run / "decode/hypotheses-test.jsonl"
+    path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
+    view = RunView(RunFolder(run), PageOptions())
+    assert view.hypotheses == {}
+    assert any("decode/hypotheses-test.jsonl" in trouble for trouble in view.troubles)
