@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 from unittest.mock import patch
@@ -46,10 +47,11 @@ def do(*command: str) -> None:
 
 
 def write_phones(path: Path, manifest: Path) -> None:
-    """Phones of 60 ms each."""
+    """Phones of 60 ms each, drawn, so that each has any neighbours."""
+    rng = random.Random(0)
     utts = [line.split("\t")[0].removesuffix(".wav") for line in manifest.read_text().splitlines()[2:]]
-    rows = [f"{utt} 1 {i * 0.06:.2f} 0.06 {phone}\n" for utt in utts for i, phone in enumerate("abcabc")]
-    path.write_text("".join(rows))
+    rows = [(utt, i, phone) for utt in utts for i, phone in enumerate(rng.choices("abc", k=8))]
+    path.write_text("".join(f"{utt} 1 {i * 0.06:.2f} 0.06 {phone}\n" for utt, i, phone in rows))
 
 
 def killed(folder: Path) -> None:

@@ -20,13 +20,17 @@ from torch import Tensor
 
 
 def strange_checkpoints(seed: int) -> list[Case]:
-    return [*strange_pickles(), *_settings(), *_weights(seed), *_files(seed), *odd_places(".pt", "gumbel")]
+    found = [*strange_pickles(), *_settings(), *_weights(seed), *_files(seed), *odd_places(".pt", "gumbel")]
+    return [case._replace(says=(*case.says, _UNFIT)) for case in found]
 
 
 def whole(kind: str) -> Case:
-    return Case(f"the whole file, {kind}", partial(saved, lambda state, into: None, kind), kind)
+    return Case(
+        f"the whole file, {kind}", partial(saved, lambda state, into: None, kind), kind, says=(_UNFIT,)
+    )
 
 
+_UNFIT = "the checkpoint is of another task"
 _CODE = "CODE"  # where the code goes
 _ARCHS: dict[str, dict[str, Any]] = {
     "wav2vec": {"conv_feature_layers": _CODE},
