@@ -34,7 +34,9 @@ def make_good(folder: Path) -> None:
         do("vqw2v", "discretize", "kmeans.pt", f"data/{split}.tsv", "tokens")
     do("vqw2v", "features", "kmeans.pt", "data/valid.tsv", "bertf", "--layer", "bert", "--bert", "bert.pt")
     do("vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "labels", "--text", "text", "--unit", "letters")
-    do("vqw2v", "lm", "labels/train.wrd", "lm.arpa", "--order", "2")
+    spoken = [Path(f"labels/train.{kind}").read_text() for kind in ("wrd", "ltr")]
+    Path("words-and-letters.txt").write_text("".join(spoken))  # a model for either kind of search
+    do("vqw2v", "lm", "words-and-letters.txt", "lm.arpa", "--order", "2")
     do(*generate_command(folder, folder / "ctc.pt", folder / "generated"), "--emissions", "em")
     write_phones(folder / "train.ctm", folder / "data/train.tsv")
     make_run(folder / "run", num_utterances=1, samples=1_600)
