@@ -22,7 +22,7 @@ def checkpoint_readers(good: Path) -> list[Reader]:
     abx = [
         "vqw2v",
         "abx",
-        f"{good}/tokens",
+        f"{good}/gumbel-tokens",
         "--phones",
         f"{good}/train.ctm",
         "--split",

@@ -32,6 +32,7 @@ def make_good(folder: Path) -> None:
     for split in ("train", "valid"):
         do("vqw2v", "features", "-", f"data/{split}.tsv", "mel", *LOGMEL)
         do("vqw2v", "discretize", "kmeans.pt", f"data/{split}.tsv", "tokens")
+    do("vqw2v", "discretize", "gumbel.pt", "data/train.tsv", "gumbel-tokens")
     do("vqw2v", "features", "kmeans.pt", "data/valid.tsv", "bertf", "--layer", "bert", "--bert", "bert.pt")
     do("vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "labels", "--text", "text", "--unit", "letters")
     spoken = [Path(f"labels/train.{kind}").read_text() for kind in ("wrd", "ltr")]

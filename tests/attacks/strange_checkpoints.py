@@ -25,9 +25,8 @@ def strange_checkpoints(seed: int) -> list[Case]:
 
 
 def whole(kind: str) -> Case:
-    return Case(
-        f"the whole file, {kind}", partial(saved, lambda state, into: None, kind), kind, says=(_UNFIT,)
-    )
+    (case,) = damaged(TRAINED / f"{kind}.pt", {"the whole file": lambda held, rng: held}, Works.ANY, 0, kind)
+    return case._replace(says=(_UNFIT,))
 
 
 _UNFIT = "the checkpoint is of another task"
