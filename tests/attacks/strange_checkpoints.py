@@ -122,7 +122,11 @@ def _weights(seed: int) -> Iterator[Case]:
 def _one_weight(change: Callable[[Tensor], Tensor], seed: str, state: State, into: Path) -> None:
     weights = state["model"]
     name = random.Random(seed).choice(
-        [n for n, w in weights.items() if w.is_floating_point() and w.numel() > 1]
+        [
+            n
+            for n, w in weights.items()
+            if w.is_floating_point() and w.numel() > 1 and not n.startswith("front.")
+        ]
     )
     weights[name] = change(weights[name].clone())
 
