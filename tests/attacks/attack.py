@@ -28,6 +28,7 @@ from attempts import Case, Outcome, Reader, Verdict, Works
 from families import Family, families
 from forked import in_child
 from good_things import make_good
+from strange_pickles import LIKE
 
 from vqw2v_plugin import register
 from vqw2v_plugin.__main__ import COMMANDS, load_command
@@ -55,12 +56,20 @@ class Campaign:
 
     def run(self, tries: list[Try]) -> None:
         """First the whole files, whose results others are held against."""
-        whole = {(t.row, t.case.kind): t for t in tries if t.case.works is Works.SAME}
+        whole = {(t.row, t.case.kind): t for t in tries if t.case.works is Works.SAME or not t.case.kind}
         first = [t._replace(case=t.family.whole(t.case.kind)) for t in whole.values()]
+        ends: dict[str, set[Outcome]] = {}
         for tried, verdict in self._verdicts(first):
             if verdict.outcome.is_finding:
                 raise SystemExit(f"{tried.row}: {tried.case.name} is not read: {verdict.said}")
+            ends.setdefault(tried.row, set()).add(verdict.outcome)
             self.clean[tried.row, tried.case.kind] = verdict.result
+        for row, found in ends.items():
+            kinds = {kind for name, kind in whole if name == row}
+            if Outcome.WORKS not in found and (kinds == {""} or kinds >= set(LIKE)):
+                print(
+                    f"{row}: not even whole files are taken, so that errors alone are to be seen", flush=True
+                )
         for tried, verdict in self._verdicts(tries):
             self.counts.setdefault(tried.row, Counter())[verdict.outcome] += 1
             if verdict.outcome.is_finding:

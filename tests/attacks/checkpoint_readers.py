@@ -22,7 +22,7 @@ def checkpoint_readers(good: Path) -> list[Reader]:
     abx = [
         "vqw2v",
         "abx",
-        f"{good}/tokens",
+        f"{good}/gumbel-tokens",
         "--phones",
         f"{good}/train.ctm",
         "--split",
@@ -90,7 +90,7 @@ def fairseq_readers(good: Path) -> list[Reader]:
 def training(good: Path, kind: str) -> Reader:
     """A model of this kind from the beginning, with one setting more."""
 
-    def train(word: str, out: str, kind: str) -> list[str]:
+    def train(word: str, out: str, _: str) -> list[str]:
         option, _, value = word.partition("=")
         value = f"{good}/{value}" if value.endswith(".pt") else value
         return train_command(good, kind, f"{out}s", 2, [f"{option}={value}"])

@@ -11,7 +11,6 @@ from good_things import LOGMEL, train_command
 
 def list_readers(good: Path) -> list[Reader]:
     bert = ["--layer", "bert", "--bert", f"{good}/bert.pt"]
-    phones = ["--phones", f"{good}/train.ctm"]
 
     def train(word: str, out: str, kind: str) -> list[str]:
         command = train_command(good, "kmeans", f"{out}s", 1)
@@ -38,17 +37,10 @@ def list_readers(good: Path) -> list[Reader]:
                 "--npy",
             ],
         ),
-        Reader("usage", lambda word, out, kind: ["vqw2v", "usage", f"{good}/kmeans.pt", word, *phones]),
+        Reader("usage", lambda word, out, kind: ["vqw2v", "usage", f"{good}/kmeans.pt", word]),
         Reader(
             "labels",
             lambda word, out, kind: ["vqw2v", "labels", word, out, "--text", "text", "--unit", "letters"],
-        ),
-        Reader(
-            "abx",
-            lambda word, out, kind: [
-                *("vqw2v", "abx", f"{good}/tokens", "--split", "train", *phones, "--manifest", word),
-                *("--out", f"{out}.json"),
-            ],
         ),
         Reader("fairseq-train", train),
     ]

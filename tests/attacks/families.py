@@ -11,6 +11,8 @@ from typing import NamedTuple
 import strange_checkpoints
 import strange_exports
 import strange_lists
+import strange_outputs
+import strange_settings
 import strange_sounds
 import strange_stores
 import strange_texts
@@ -19,8 +21,6 @@ from checkpoint_readers import checkpoint_readers, fairseq_readers, training
 from corpus_readers import lexicon_readers, list_readers, model_readers, sound_readers
 from good_things import KINDS
 from store_readers import going_on, store_readers, writers
-from strange_outputs import strange_outputs
-from strange_settings import strange_settings
 
 _OF_A_FOLDER = 240  # tries
 _SETTINGS = 50  # of each kind of model, drawn
@@ -43,6 +43,7 @@ def families(good: Path, seed: int) -> list[Family]:
     def always(case: Case) -> Callable[[str], Case]:
         return lambda kind: case
 
+    no_change = always(strange_settings.whole())
     return [
         Family("checkpoint", checkpoints, [*checkpoint_readers(good), *fairseq_readers(good)], of_kind),
         Family("exported folder", exports, checkpoint_readers(good), exported),
@@ -51,8 +52,8 @@ def families(good: Path, seed: int) -> list[Family]:
         Family("language model", arpas, model_readers(good), always(strange_texts.whole_arpa(good))),
         Family("lexicon", lexicons, lexicon_readers(good), always(strange_texts.whole_lexicon(good))),
         *_stores(good, seed),
-        *(Family("settings", _drawn(kind, seed), [training(good, kind)], of_kind) for kind in KINDS),
-        Family("output", strange_outputs(), writers(good), of_kind),
+        *(Family("settings", _drawn(kind, seed), [training(good, kind)], no_change) for kind in KINDS),
+        Family("output", strange_outputs.strange_outputs(), writers(good), always(strange_outputs.whole())),
     ]
 
 
@@ -77,4 +78,4 @@ def _stores(good: Path, seed: int) -> list[Family]:
 
 
 def _drawn(kind: str, seed: int) -> list[Case]:
-    return random.Random(f"{seed}/{kind}").sample(strange_settings(kind), _SETTINGS)
+    return random.Random(f"{seed}/{kind}").sample(strange_settings.strange_settings(kind), _SETTINGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 from unittest.mock import patch
@@ -31,9 +32,12 @@ def make_good(folder: Path) -> None:
     for split in ("train", "valid"):
         do("vqw2v", "features", "-", f"data/{split}.tsv", "mel", *LOGMEL)
         do("vqw2v", "discretize", "kmeans.pt", f"data/{split}.tsv", "tokens")
+    do("vqw2v", "discretize", "gumbel.pt", "data/train.tsv", "gumbel-tokens")
     do("vqw2v", "features", "kmeans.pt", "data/valid.tsv", "bertf", "--layer", "bert", "--bert", "bert.pt")
     do("vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "labels", "--text", "text", "--unit", "letters")
-    do("vqw2v", "lm", "labels/train.wrd", "lm.arpa", "--order", "2")
+    spoken = [Path(f"labels/train.{kind}").read_text() for kind in ("wrd", "ltr")]
+    Path("words-and-letters.txt").write_text("".join(spoken))  # a model for either kind of search
+    do("vqw2v", "lm", "words-and-letters.txt", "lm.arpa", "--order", "2")
     do(*generate_command(folder, folder / "ctc.pt", folder / "generated"), "--emissions", "em")
     write_phones(folder / "train.ctm", folder / "data/train.tsv")
     make_run(folder / "run", num_utterances=1, samples=1_600)
@@ -46,10 +50,11 @@ def do(*command: str) -> None:
 
 
 def write_phones(path: Path, manifest: Path) -> None:
-    """Phones of 60 ms each."""
+    """Phones of 60 ms each, drawn, so that each has any neighbours."""
+    rng = random.Random(0)
     utts = [line.split("\t")[0].removesuffix(".wav") for line in manifest.read_text().splitlines()[2:]]
-    rows = [f"{utt} 1 {i * 0.06:.2f} 0.06 {phone}\n" for utt in utts for i, phone in enumerate("abcabc")]
-    path.write_text("".join(rows))
+    rows = [(utt, i, phone) for utt in utts for i, phone in enumerate(rng.choices("abc", k=8))]
+    path.write_text("".join(f"{utt} 1 {i * 0.06:.2f} 0.06 {phone}\n" for utt, i, phone in rows))
 
 
 def killed(folder: Path) -> None:

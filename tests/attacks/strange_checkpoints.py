@@ -20,13 +20,16 @@ from torch import Tensor
 
 
 def strange_checkpoints(seed: int) -> list[Case]:
-    return [*strange_pickles(), *_settings(), *_weights(seed), *_files(seed), *odd_places(".pt", "gumbel")]
+    found = [*strange_pickles(), *_settings(), *_weights(seed), *_files(seed), *odd_places(".pt", "gumbel")]
+    return [case._replace(says=(*case.says, _UNFIT)) for case in found]
 
 
 def whole(kind: str) -> Case:
-    return Case(f"the whole file, {kind}", partial(saved, lambda state, into: None, kind), kind)
+    (case,) = damaged(TRAINED / f"{kind}.pt", {"the whole file": lambda held, rng: held}, Works.ANY, 0, kind)
+    return case._replace(says=(_UNFIT,))
 
 
+_UNFIT = "the checkpoint is of another task"
 _CODE = "CODE"  # where the code goes
 _ARCHS: dict[str, dict[str, Any]] = {
     "wav2vec": {"conv_feature_layers": _CODE},
@@ -119,7 +122,11 @@ def _weights(seed: int) -> Iterator[Case]:
 def _one_weight(change: Callable[[Tensor], Tensor], seed: str, state: State, into: Path) -> None:
     weights = state["model"]
     name = random.Random(seed).choice(
-        [n for n, w in weights.items() if w.is_floating_point() and w.numel() > 1]
+        [
+            n
+            for n, w in weights.items()
+            if w.is_floating_point() and w.numel() > 1 and not n.startswith("front.")
+        ]
     )
     weights[name] = change(weights[name].clone())
 

@@ -44,13 +44,13 @@ def strange_outputs() -> list[Case]:
 
 
 def whole() -> Case:
-    return Case("a new name", partial(_place, None))
+    return Case("a new name", partial(_place, lambda path: None))
 
 
 def _place(place: Callable[[Path], object] | None, into: Path) -> str:
-    path = into / "output"
+    path = into / "output.html"
     if place is None:
-        return str(into / "none" / "there" / "output")
+        return str(into / "none" / "there" / "output.html")
     place(path)
     return str(path)
 
@@ -66,4 +66,4 @@ def _folder_behind_a_link(path: Path) -> None:
 
 def _below_a_file(into: Path) -> str:
     (into / "file").write_text("")
-    return str(into / "file" / "output")
+    return str(into / "file" / "output.html")

@@ -206,11 +206,8 @@ def test_an_acoustic_model_s_options_are_those_of_its_network(tmp_path: Path) ->
 @pytest.mark.parametrize("way", WAYS)
 def test_a_fifo_is_not_waited_for(way: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
-    if way == "restore":  # to fairseq it is as if there was none
+    with pytest.raises(CheckpointError, match=r"pipe\.pt is a FIFO; expected a file"):
         WAYS[way](tmp_path / "pipe.pt")
-    else:
-        with pytest.raises(CheckpointError, match=r"pipe\.pt is a FIFO; expected a file"):
-            WAYS[way](tmp_path / "pipe.pt")
 
 
 def test_looking_twice_is_looking_once() -> None:
@@ -316,3 +313,14 @@ def test_a_task_is_for_its_own_model(name: str) -> None:
     with pytest.raises(CheckpointError, match=f"the model is '{name}'; expected"):
         task().build_model(Namespace(_name=name))
     need_our_model(Namespace(_name="vq_wav2vec"), VqAudioPretrainingTask.trains)
+
+
+def test_a_training_does_not_begin_anew_where_a_checkpoint_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    for path, kind in (
+        (tmp_path, "a folder"),
+        (tmp_path / "pipe.pt", "a FIFO"),
+        (Path("/dev/zero"), "a device"),
+    ):
+        with pytest.raises(CheckpointError, match=f"{path} is {kind}; expected a file"):
+            restore(path)

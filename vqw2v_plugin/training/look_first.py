@@ -62,6 +62,9 @@ def _load_models(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
 
 def _restore(original: Callable[..., Any], trainer: Any, *args: Any, **kwargs: Any) -> Any:
     """`--restore-file`, `--finetune-from-model` and a run that goes on."""
+    path = Path(inspect.signature(original).bind(trainer, *args, **kwargs).arguments["filename"])
+    if path.exists() and not path.is_file():  # fairseq would begin anew without a word
+        raise CheckpointError(f"{path} is {special_file(path) or 'a folder'}; expected a file")
     cls = _model_class(_name_of(trainer.cfg.model))  # which is there already: the file's is not built
     return _wanting(cls is not None and is_ours(cls), original, trainer, *args, **kwargs)
 

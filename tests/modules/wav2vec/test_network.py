@@ -166,8 +166,10 @@ def test_the_end_of_an_update_is_told_its_number(tiny: Tiny) -> None:
         ({"residual_scale": 0.0}, "`residual_scale` is 0.0"),
         ({"offset": "-1"}, "`offset` is '-1'; expected 'auto' or a number of frames"),
         ({"offset": "9" * 5000}, "`offset` is '99999999999999999999'; expected 'auto' or a number of frames"),
-        ({"cross_sample_negatives": -1}, "must not be negative"),
-        ({"num_negatives": -1, "cross_sample_negatives": 3}, "must not be negative"),
+        ({"cross_sample_negatives": -1}, "`cross_sample_negatives` is -1; expected 0 to 10,000"),
+        ({"cross_sample_negatives": 2**31}, "`cross_sample_negatives` is 2147483648; expected 0 to 10,000"),
+        ({"num_negatives": -1, "cross_sample_negatives": 3}, "`num_negatives` is -1; expected 0 to 10,000"),
+        ({"num_negatives": 2**31}, "`num_negatives` is 2147483648; expected 0 to 10,000"),
     ],
 )
 def test_settings_at_the_edge_of_what_has_a_meaning_are_refused(settings: dict, says: str) -> None:

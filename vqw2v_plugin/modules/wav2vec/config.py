@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 
+_MOST_NEGATIVES = 10_000  # of a prediction; the papers have 10
 _CHOICES = {
     "aggregator": ("cnn", "gru"),
     "activation": ("relu", "gelu"),
@@ -84,8 +85,9 @@ class VqWav2VecConfig:
         offset = str(self.offset)
         if offset != "auto" and not (offset.isdecimal() and len(offset) < 10):  # Python refuses long numbers
             raise ValueError(f"`offset` is {offset[:20]!r}; expected 'auto' or a number of frames")
-        if self.num_negatives < 0 or self.cross_sample_negatives < 0:
-            raise ValueError("`num_negatives` and `cross_sample_negatives` must not be negative")
+        for name in ("num_negatives", "cross_sample_negatives"):
+            if not 0 <= (value := getattr(self, name)) <= _MOST_NEGATIVES:
+                raise ValueError(f"`{name}` is {value}; expected 0 to {_MOST_NEGATIVES:,}")
         if self.num_negatives + self.cross_sample_negatives == 0:
             raise ValueError(
                 "`num_negatives` and `cross_sample_negatives` are both 0; expected at least one negative"
