@@ -120,6 +120,8 @@ def _weights(seed: int) -> Iterator[Case]:
 
 
 def _one_weight(change: Callable[[Tensor], Tensor], seed: str, state: State, into: Path) -> None:
+    """Not one that a front has learnt: a copy of those is made as they are, and they are checked where a
+    front is built."""
     weights = state["model"]
     name = random.Random(seed).choice(
         [

@@ -210,6 +210,16 @@ def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny, layer: str) -> Non
     assert frozen.state_dict().keys() == state.keys()
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_state_with_some_of_a_front_lacks_the_rest(tiny: Tiny, learns: bool) -> None:
+    """What is missing would stay as another network has it."""
+    state = AudioFront(features(tiny, "z"), freeze_updates=0).state_dict()
+    front = AudioFront(features(tiny, "z"), freeze_updates=0 if learns else -1)
+    gone = next(iter(state))
+    with pytest.raises(RuntimeError, match=f"Missing key.*{gone}"):
+        front.load_state_dict({name: value for name, value in state.items() if name != gone})
+
+
 def test_what_cannot_be_is_named(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="layer `q` is a table of vectors"):
         AudioFront(features(tiny, "q"), freeze_updates=0)

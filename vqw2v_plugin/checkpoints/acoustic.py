@@ -40,7 +40,7 @@ class Acoustic:
     transitions: Tensor | None  # [V, V]: to, from; of a loss that has any
     frame_seconds: float  # from one frame of emissions to the next
     spec: FeatureSpec  # what the features are
-    folder: Path = Path()  # where it was read from
+    path: Path = Path()  # what it was read from
     front_weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # fine-tuned
 
 
@@ -91,9 +91,7 @@ def load_acoustic(path: str | Path) -> Acoustic:
     network, extra = restored.network.requires_grad_(False), _extra(restored.header)
     transitions = None if network.transitions is None else network.transitions.detach()
     front = {name.removeprefix(_FRONT): value for name, value in restored.extra_weights.items()}
-    return Acoustic(
-        network, _units(extra), transitions, extra.frame_seconds, _spec(extra), path.parent, front
-    )
+    return Acoustic(network, _units(extra), transitions, extra.frame_seconds, _spec(extra), path, front)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ def rebuild_front(
     """
     spec, given = acoustic.spec, {"checkpoint": checkpoint, "bert": bert, "pieces": pieces}
     _check_layer(spec, given)
-    paths = [_find(name, getattr(spec, name), given[name], acoustic.folder) for name in FILES]
+    paths = [_find(name, getattr(spec, name), given[name], acoustic.path.parent) for name in FILES]
     checkpoint, bert, pieces = (None if path is None else str(path) for path in paths)
     options = FeatureOptions(
         str(spec.layer),
@@ -72,7 +72,7 @@ def rebuild_front(
     features.spec = spec
     front = AudioFront(features).eval()
     if acoustic.front_weights:
-        load_weights(front, acoustic.front_weights, "the acoustic model's front")
+        load_weights(front, acoustic.front_weights, f"{acoustic.path}: what its front has learnt")
     return front
 
 

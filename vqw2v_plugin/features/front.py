@@ -5,7 +5,7 @@ Shapes: B batch, S samples, T frames, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -104,11 +104,11 @@ class AudioFront(nn.Module):
         return super().state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """A state without a front leaves this one as it is."""
-        self.is_saved = self.is_saved or any(name.startswith(prefix) for name in state_dict)
-        own: Mapping[str, Tensor] = super().state_dict(prefix=prefix)
-        for name, value in own.items():
-            state_dict.setdefault(name, value)
+        """A state without a front leaves this one as it is; one with some of it lacks the rest."""
+        if any(name.startswith(prefix) for name in state_dict):
+            self.is_saved = True
+        else:
+            state_dict.update(super().state_dict(prefix=prefix))
         super()._load_from_state_dict(state_dict, prefix, *others)
         self.features.refresh()
 
