@@ -69,9 +69,8 @@ def name_broken_lists() -> None:
         try:
             return original(text, kind)
         except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError):
-            said = f"is {shortened(repr(text))}; expected {kind.__name__}s"
             raise argparse.ArgumentTypeError(
-                f"is {said}; expected {kind.__name__}s such as '(2,1)'"
+                f"is {shortened(repr(text))}; expected {kind.__name__}s such as '(2,1)'"
             ) from None
 
     eval_str_list.names_broken_lists = True  # type: ignore[attr-defined]
