@@ -175,8 +175,9 @@ def _print_phones(
     import numpy as np
 
     from ..analysis.code_quality import share_over_speakers
-    from ..analysis.phone_codes import FrameTimes, frame_phones, joint_ids, phone_information
+    from ..analysis.phone_codes import frame_phones, joint_ids, phone_information
     from ..corpora.ctm import read_ctm
+    from ..stores.frames import FrameTimes
 
     geometry, segments = tokenizer.geometry, read_ctm(ctm)
     times = FrameTimes(geometry.stride, geometry.receptive_field, tokenizer.sample_rate)
