@@ -20,7 +20,7 @@ from ...audio.pcm_cache import PcmCache
 from ...audio.reading import AudioError, Samples, read_audio
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
-from .base import BatchDataset, BatchLimits, Ints, pad_batch
+from .base import BatchDataset, BatchLimits, Ints, Item, pad_batch
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +35,11 @@ class LoadedClip:
     utt: str
     source: torch.Tensor
     position: float
+    begin: int = 0  # of the crop in its utterance, in samples
 
 
-class AudioCropDataset(BatchDataset[LoadedClip]):
-    """Crops of at most `max_sample_size` samples at `sample_rate`; both sizes count at that rate.
-
-    `pad`: batches are as long as their longest crop, and say where the others are padding.
-    """
+class CropDataset(BatchDataset[Item]):
+    """Crops of at most `max_sample_size` samples at `sample_rate`; both sizes count at that rate."""
 
     unit = "crop"
 
@@ -56,7 +54,6 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
         seed: int = 1,
         cache: PcmCache | None = None,
         strict: bool = False,
-        pad: bool = False,
     ) -> None:
         if not 1 <= min_sample_size <= max_sample_size:
             raise ValueError(
@@ -74,11 +71,11 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
         self.min_sample_size = min_sample_size
         self.normalize = normalize
         self.cache = cache
-        self.pad = pad
-        self._rows, sizes = self._select()
-        super().__init__(manifest.path, np.minimum(sizes, max_sample_size), seed, shuffle, strict)
+        self._rows, self._whole = self._select()
+        super().__init__(manifest.path, np.minimum(self._whole, max_sample_size), seed, shuffle, strict)
 
-    def load(self, index: int) -> LoadedClip:
+    def crop(self, index: int) -> LoadedClip:
+        """Of an utterance, as its draw says."""
         utterance = self.manifest[int(self._rows[index])]
         positions = np.random.default_rng(self.draw_key(index)).random(2)
         crop = Crop(self.max_sample_size, float(positions[0]))
@@ -90,36 +87,8 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
         source = torch.from_numpy(wav)  # [S]
         if self.normalize:
             source = F.layer_norm(source, source.shape)
-        return LoadedClip(index, utterance.utt, source, float(positions[1]))
-
-    def collate(self, items: Sequence[LoadedClip], num_skipped: int) -> dict[str, Any]:
-        return {
-            "id": torch.tensor([clip.index for clip in items], dtype=torch.int64),
-            "net_input": self._padded(items) if self.pad else self._cropped(items),
-            "utts": [clip.utt for clip in items],
-            "skipped": num_skipped,
-        }
-
-    def _cropped(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
-        shortest = min(len(clip.source) for clip in clips)
-        pieces = []
-        for clip in clips:
-            begin, end = Crop(shortest, clip.position).bounds(len(clip.source))
-            pieces.append(clip.source[begin:end])
-        return {"source": torch.stack(pieces)}  # [B, S]
-
-    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
-        padded = pad_batch([clip.source for clip in clips])
-        return {"source": padded.values, "padding_mask": padded.mask}  # [B, S] both
-
-    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
-        """fairseq's batches, and what it leaves over."""
-        found: Any = FairseqDataset.batch_by_size(self, indices, *limits)
-        batches = list(found)
-        rest = indices[sum(map(len, batches)) :]
-        if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
-            batches.append(rest)
-        return batches
+        begin, _ = crop.bounds(int(self._whole[index]))
+        return LoadedClip(index, utterance.utt, source, float(positions[1]), begin)
 
     def too_long(self, index: int) -> str:
         return f"samples: raise it, or lower max_sample_size ({self.max_sample_size})"
@@ -156,3 +125,46 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
                 f"{path}: has {len(wav)} samples at {self.sample_rate} Hz, fewer than min_sample_size="
                 f"{self.min_sample_size}; its rate is not the first file's: give the manifest a column rate"
             )
+
+
+class AudioCropDataset(CropDataset[LoadedClip]):
+    """Batches are cropped to their shortest member.
+
+    `pad`: they are as long as their longest, and say where the others are padding.
+    """
+
+    def __init__(self, *args: Any, pad: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.pad = pad
+
+    def load(self, index: int) -> LoadedClip:
+        return self.crop(index)
+
+    def collate(self, items: Sequence[LoadedClip], num_skipped: int) -> dict[str, Any]:
+        return {
+            "id": torch.tensor([clip.index for clip in items], dtype=torch.int64),
+            "net_input": self._padded(items) if self.pad else self._cropped(items),
+            "utts": [clip.utt for clip in items],
+            "skipped": num_skipped,
+        }
+
+    def _cropped(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
+        shortest = min(len(clip.source) for clip in clips)
+        pieces = []
+        for clip in clips:
+            begin, end = Crop(shortest, clip.position).bounds(len(clip.source))
+            pieces.append(clip.source[begin:end])
+        return {"source": torch.stack(pieces)}  # [B, S]
+
+    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
+        padded = pad_batch([clip.source for clip in clips])
+        return {"source": padded.values, "padding_mask": padded.mask}  # [B, S] both
+
+    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
+        """fairseq's batches, and what it leaves over."""
+        found: Any = FairseqDataset.batch_by_size(self, indices, *limits)
+        batches = list(found)
+        rest = indices[sum(map(len, batches)) :]
+        if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
+            batches.append(rest)
+        return batches
