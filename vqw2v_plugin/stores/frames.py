@@ -51,7 +51,7 @@ class FrameTimes:
             2 * begin + others.receptive_field + 2 * others.stride * np.arange(num_frames, dtype=np.int64)
         )
         step = 2 * theirs * self.stride
-        return -((step // 2 + self.receptive_field * theirs - middles * ours) // step)  # type: ignore[no-any-return]
+        return -((step // 2 + self.receptive_field * theirs - middles * ours) // step)
 
 
 class FrameSource:
@@ -140,13 +140,13 @@ def read_code_sizes(folder: str | os.PathLike[str]) -> tuple[int, int]:
     wanted = ("num_groups", "num_codes", "stride", "receptive_field", "sample_rate")
     if missing := [name for name in wanted if name not in about]:
         raise TokenError(
-            f"{folder}: {TOKENS.about} does not say {', '.join(missing)}; expected codes of frames, as `vqw2v "
-            f"discretize` writes them"
+            f"{folder}: {TOKENS.about} does not say {', '.join(missing)}; expected codes of frames, as "
+            f"`vqw2v discretize` writes them"
         )
     if about.get("run_length"):
         raise TokenError(
-            f"{folder}: holds run-length tokens, one for several equal codes; expected one a frame: make them "
-            f"with `vqw2v discretize` without `--run-length`"
+            f"{folder}: holds run-length tokens, one for several equal codes; expected one a frame: make "
+            f"them with `vqw2v discretize` without `--run-length`"
         )
     return int(about["num_groups"]), int(about["num_codes"])
 

@@ -71,10 +71,16 @@ ARCHS = {
 
 
 @dataclass(frozen=True)
-class SpeechBertConfig(TransformerConfig):
-    """Of a BERT over speech: what it hears, and whose codes it restores; positions are relative."""
+class SpeechLayersConfig(TransformerConfig):
+    """Of a BERT over speech; its positions are relative."""
 
     position: str = "rotary"
+
+
+@dataclass(frozen=True)
+class SpeechBertConfig(SpeechLayersConfig):
+    """And what it hears, and how many codes it restores."""
+
     bands: int = 80  # of the log-mels, a frame every 10 ms
     stack: int = 2  # of these frames are joined
     normalize_bands: bool = True  # each band at mean 0 and deviation 1 over an utterance

@@ -95,8 +95,9 @@ class SpeechDataset(CropDataset[HeardCrop]):
         without = [utt for utt, there in zip(utts, has, strict=True) if not there]
         if missing := [utt for utt in without if utt not in known]:
             raise TokenError(
-                f"{folder / split}: has no tokens of {len(missing):,} of {self.manifest.path}'s {len(utts):,} "
-                f"utterances ({some_of(missing, _NAMED)}); make them with `vqw2v discretize` of this manifest"
+                f"{folder / split}: has no tokens of {len(missing):,} of the {len(utts):,} "
+                f"utterances in {self.manifest.path} ({some_of(missing, _NAMED)}); make them with "
+                f"`vqw2v discretize` of this manifest"
             )
         if without:
             logger.warning(f"{self.manifest.path}: left out {len(without):,} utterances that {refused} names")
@@ -110,8 +111,8 @@ class SpeechDataset(CropDataset[HeardCrop]):
             frames, wanted = int(held[self.tokens.places[utt]]), geometry.frames(size)
             if abs(frames - wanted) > _ROUNDING:
                 raise TokenError(
-                    f"{self.tokens.folder / self.tokens.split}: has {frames:,} tokens of {utt!r}, whose audio "
-                    f"in {self.manifest.path} gives {wanted:,}; make them anew, of this manifest"
+                    f"{self.tokens.folder / self.tokens.split}: has {frames:,} tokens of {utt!r}, whose "
+                    f"audio in {self.manifest.path} gives {wanted:,}; make them anew, of this manifest"
                 )
 
     def load(self, index: int) -> HeardCrop:
