@@ -32,21 +32,27 @@ class SpeechInput:
         bands: int = 80,
         stack: int = 2,
         normalize_bands: bool = True,
-        device: torch.device | str = "cpu",
     ) -> None:
         if not 1 <= stack <= MOST_STACKED:
             raise ValueError(f"`stack` is {stack}; expected 1 to {MOST_STACKED} frames of 10 ms")
-        self.mel = LogMel(sample_rate, bands, device)
+        self.mel = LogMel(sample_rate, bands)
         self.stack, self.normalize_bands = stack, normalize_bands
+        self._made = {torch.device("cpu"): self.mel}
         hop = self.mel.stride
         self.geometry = ConvGeometry(self.mel.receptive_field + (stack - 1) * hop, stack * hop)
 
     def __call__(self, wav: Tensor) -> Tensor:  # [S] → [T, B]
-        x = self.mel(wav)[: self.geometry.frames(len(wav)) * self.stack]
+        x = self._mel_on(wav.device)(wav)[: self.geometry.frames(len(wav)) * self.stack]
         if self.normalize_bands:
             x = x - x.mean(0)
             x = x / x.square().mean(0).sqrt().clamp_min(_LEAST_DEVIATION)
         return x.reshape(-1, self.stack * x.size(1))  # [T · stack, bands] → [T, B]
+
+    def _mel_on(self, device: torch.device) -> LogMel:
+        """Its tables move once."""
+        if device not in self._made:
+            self._made[device] = LogMel(self.mel.sample_rate, self.mel.num_bands, device)
+        return self._made[device]
 
 
 class SpeechBert(MaskedEncoder):
