@@ -52,7 +52,7 @@ class VqWav2LetterConfig(FairseqDataclass):
     front: Optional[str] = field(
         default=None,
         metadata={
-            "help": "for audio: the checkpoint (of a vq_wav2vec, or of a BERT over speech) whose features are made on the fly"
+            "help": "for audio: the vq_wav2vec or vq_speech_bert checkpoint that makes features on the fly"
         },
     )
     front_layer: Optional[str] = field(
