@@ -27,7 +27,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --no-build-isolation
 LOG := .venv/setup.log
 
-.PHONY: help setup demo test lint bench fuzz clean named-python
+.PHONY: help setup demo test lint bench fuzz bugs clean named-python
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -53,6 +53,9 @@ bench: setup ## compare speed and memory with stock fairseq, side by side
 
 fuzz: setup ## read damaged and malicious files for SECONDS=600; what is found goes to runs/fuzz
 	OMP_NUM_THREADS=1 $(PY) tests/fuzz/campaign.py --seconds $(SECONDS) --seed $(SEED)
+
+bugs: setup ## put a hundred bugs into a copy, one at a time: which do the fast tests let live? (an hour)
+	$(PY) tests/bugs/try_bugs.py
 
 clean: ## remove .venv and all that tools left behind; runs/ stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from vqw2v_plugin.analysis.code_quality import Interval, VoiceProbe
+from vqw2v_plugin.analysis.code_report import CodeReport
+from vqw2v_plugin.analysis.phone_codes import CodeUsage, PhoneInformation
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.decoding.scoring import Confusions, Errors, align, count, summary
@@ -153,3 +156,17 @@ def make_results(run: Path, utts: list[str], odd: str = "") -> None:
     abx = {name: value + odd for name, value in names.items()} | {"seed": 5}
     abx |= {"within": 0.123, "across": 0.234, "triples_within": 1200, "triples_across": 3400}
     (run / f"tokens{odd}/data/abx.json").write_text(json.dumps(abx))
+    rows = [report.to_json() for report in usage_reports(odd)]
+    (run / f"tokens{odd}/data/usage.json").write_text(json.dumps(rows))
+
+
+def usage_reports(odd: str = "") -> list[CodeReport]:
+    """As `usage` makes them: of a network with all that can be told, and of one with as little as can be."""
+    usage = CodeUsage(588, 4, (3, 4), (2.5, 3.5), 9, 7.5)
+    phones, voices = PhoneInformation(588, 3, 0.9, 1.5), VoiceProbe(0.875, 0.25, 8, 4)
+    edits = {f"noise 20 dB{odd}": 0.321, f"tempo 0.9{odd}": 0.123}
+    told = (phones, Interval(0.551, 0.649, 3), voices, edits, 2)
+    return [
+        CodeReport(f"trained{odd}", f"z{odd}", usage, 7.25, 16, *told),
+        CodeReport(f"untrained{odd}", f"z{odd}", usage, 3.5, 16),
+    ]

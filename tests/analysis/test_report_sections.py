@@ -189,7 +189,10 @@ def test_a_stage_s_row_says_its_state_its_time_and_what_it_made(run: Path) -> No
     for number, what in enumerate(files.values()):
         assert found[f"s{number}"][2] == what
     assert found["s1"] == ("unfinished", "–", "features") and found["bare"][0] == "no recipe's"
-    assert found["pretrain"][2] == "vq_wav2vec, 100 updates" and found["tokens"][2] == "ABX errors, tokens"
+    assert (
+        found["pretrain"][2] == "vq_wav2vec, 100 updates"
+        and found["tokens"][2] == "ABX errors, what codes tell, tokens"
+    )
 
 
 def test_an_unfinished_run_says_that_it_goes_on_and_a_finished_one_does_not(run: Path) -> None:

@@ -73,3 +73,23 @@ def test_result_files_of_another_make_are_named_and_left_out(run: Path, text: st
     view = RunView(RunFolder(run), PageOptions())
     assert not view.errors and not view.abx
     assert any("errors-test.json" in trouble for trouble in view.troubles) or text == "null"
+
+
+def test_rows_of_usage_are_read_and_what_is_none_is_named(run: Path) -> None:
+    path = run / "tokens/data/usage.json"
+    view = RunView(RunFolder(run), PageOptions())
+    assert [row.about["name"] for row in view.usage] == ["trained", "untrained"] and not view.troubles
+    trained, untrained = view.usage
+    assert (
+        trained.number("phones", "share") == pytest.approx(0.6)
+        and untrained.number("phones", "share") is None
+    )
+    assert trained.edits == {"noise 20 dB": 0.321, "tempo 0.9": 0.123} and untrained.edits == {}
+    rows = json.loads(path.read_text())
+    path.write_text(
+        json.dumps([{**rows[0], "edits": {"noise": "much", "pitch": 0.5}, "rank": True}, 3, {"usage": 1}])
+    )
+    view = RunView(RunFolder(run), PageOptions())
+    (row,) = view.usage
+    assert row.edits == {"pitch": 0.5} and row.number("rank") is None
+    assert view.troubles == ["RUN/tokens/data/usage.json is not what `vqw2v usage --out` writes"] * 2

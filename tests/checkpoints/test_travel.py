@@ -20,6 +20,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 from vqw2v_plugin.checkpoints.bert import load_bert
 from vqw2v_plugin.checkpoints.checks import check_settings
+from vqw2v_plugin.checkpoints.clusters import load_clusters
 from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
 from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored, State
@@ -31,11 +32,12 @@ ROOT = Path(__file__).resolve().parents[2]
 EARLIER = Path(__file__).parent / "earlier"
 GAVE = json.loads((EARLIER / "gave.json").read_text(encoding="utf-8"))
 TRAINED = ("none", "gumbel", "kmeans", "fsq", "bert", "ctc", "asg")  # files of fairseq's trainer
-ONE_OF_EACH = {"vq_wav2vec": "gumbel", "vq_bert": "bert", "vq_wav2letter": "asg"}
+ONE_OF_EACH = {"vq_wav2vec": "gumbel", "vq_bert": "bert", "vq_wav2letter": "asg", "vq_clusters": "clusters"}
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2vec": load_network,
     "vq_bert": load_bert,
     "vq_wav2letter": load_acoustic,
+    "vq_clusters": load_clusters,
 }
 
 
@@ -67,6 +69,14 @@ def test_a_folder_that_an_earlier_version_exported_is_imported() -> None:
     assert same(import_checkpoint(EARLIER / "folder").weights, load_any(EARLIER / "gumbel.pt").weights)
     imported = import_stock(EARLIER / "folder")
     assert imported.infonce is False and imported.loaded.made_from["from"]["file"] == "gumbel.pt"
+
+
+def test_clusters_are_the_same_to_the_bit_wherever_they_go(tmp_path: Path) -> None:
+    first, *others = map(load_any, carried("clusters", tmp_path))
+    for other in others:
+        assert same(first.weights, other.weights) and first.header.settings == other.header.settings
+        assert other.network.headers == first.network.headers
+    assert any(name.startswith("parts.checkpoint.encoder.") for name in first.weights)
 
 
 @pytest.mark.parametrize("name", TRAINED)

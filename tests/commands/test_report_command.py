@@ -25,6 +25,7 @@ SECTIONS = [
     "Learning curves",
     "Codebook",
     "Phones and codes",
+    "Codes beside others",
     "ABX",
     "Speech and codes",
     "Error rates",
@@ -97,6 +98,9 @@ def test_the_page_says_what_was_found(run: Path) -> None:
         "Counted over 588 frames of 6 utterances of test",
         "2 × 4 75 %",
         "12.3 % 23.4 % 1,200 3,400",
+        "noise 20 dB tempo 0.9 tokens: trained",
+        "tokens: trained 2 × 4 60.0 % 55.1 % – 64.9 % 87.5 % 25.0 % 7.2 of 16 32.1 % 12.3 %",
+        "tokens: untrained 2 × 4 – – – – 3.5 of 16 – –",
         "66.7 % WER, words 6 0 6 18",
         "high → sky 6",
         "pretrain common.seed 3",
@@ -126,6 +130,7 @@ def test_the_sound_of_a_clip_is_in_the_page(run: Path) -> None:
     [
         ("tokens", "Codebook", "vqw2v discretize"),
         ("tokens", "ABX", "vqw2v abx"),
+        ("tokens", "Codes beside others", "vqw2v usage"),
         ("pretrain", "Learning curves", "fairseq-hydra-train"),
         ("decode", "Error rates", "fairseq-generate"),
         ("corpus", "Speech and codes", "vqw2v manifest"),
@@ -145,7 +150,7 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path, capsys: pytest.Cap
     mark(tmp_path / "run/corpus", "vqw2v toy X")
     page = report(tmp_path / "run")
     assert "corpus unfinished" in page.text and "goes on where it stopped" in page.text
-    assert "Learning curves, Codebook, Phones and codes, ABX" in capsys.readouterr().out
+    assert "Learning curves, Codebook, Phones and codes, Codes beside others, ABX" in capsys.readouterr().out
 
 
 def test_an_aborted_training_shows_its_curve_and_its_end(run: Path) -> None:

@@ -1,5 +1,6 @@
 """`vqw2v usage` as it is typed: how codes are used, what they say about phones, and what none would."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -162,3 +163,15 @@ def test_how_many_tokens_change_is_counted_for_each_change(usage: Usage) -> None
     )
     assert "in 3 clips" in usage("--robust", "99")
     assert "--robust" in usage("--robust", "-1", code=2)
+
+
+def test_all_that_is_told_can_be_kept_as_json(usage: Usage, tmp_path: Path) -> None:
+    shown = usage(
+        "--phones", "some.ctm", "--untrained", "--robust", "1", "--out", str(tmp_path / "usage.json")
+    )
+    trained, untrained = json.loads((tmp_path / "usage.json").read_text())
+    assert (trained["name"], untrained["name"], trained["split"]) == ("trained", "untrained", "some")
+    assert f"({trained['phones']['share']:.1%}, 95 %" in shown and trained["usage"]["num_codes"] == 8
+    assert list(trained["edits"]) == list(CHANGES) and trained["sure"]["speakers"] == 3
+    (tmp_path / "folder").mkdir()
+    assert "folder" in usage("--out", str(tmp_path / "folder"), code=2)

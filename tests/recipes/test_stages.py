@@ -32,6 +32,9 @@ def test_usage_is_told_with_phones_beside_a_fresh_network() -> None:
         "manifest": "/data/valid.tsv",
         "phones": "/data/valid.phones.ctm",
         "untrained": True,
+        "mfcc": True,
+        "robust": 5,
+        "out": "/run/usage/usage.json",
     }
     assert stage.needs == ["pretrain"]
 

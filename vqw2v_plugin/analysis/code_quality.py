@@ -26,24 +26,25 @@ class Interval:
     low: float
     high: float
     speakers: int
+    of: str = "speakers"  # or what they are in their place
 
 
 def share_over_speakers(
-    ids: Codes, phones: Sequence[str], speakers: Sequence[str], seed: int = 0
+    ids: Codes, phones: Sequence[str], speakers: Sequence[str], seed: int = 0, of: str = "speakers"
 ) -> Interval | None:
     """Of the phone-normalised mutual information: speakers are drawn again and again, with repeats."""
-    names, of = np.unique(np.asarray(speakers), return_inverse=True)
+    names, whose = np.unique(np.asarray(speakers), return_inverse=True)
     if len(names) < 3:
         return None
     rng, labels = np.random.default_rng(seed), np.asarray(phones)
-    frames = [np.flatnonzero(of == i) for i in range(len(names))]
+    frames = [np.flatnonzero(whose == i) for i in range(len(names))]
     found = []
     for _ in range(_DRAWS):
         drawn = np.concatenate([frames[i] for i in rng.integers(len(names), size=len(names))])
         _, own = np.unique(ids[drawn], return_inverse=True)
         found.append(phone_information(own.reshape(-1), labels[drawn].tolist()).share)
     low, high = np.quantile(found, [0.025, 0.975])
-    return Interval(float(low), float(high), len(names))
+    return Interval(float(low), float(high), len(names), of)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,27 @@ class Abx:
         return _number(self.about.get("across"))
 
 
+@dataclass(frozen=True)
+class UsageRow:
+    """One row of a usage.json: a tokenizer, or one to hold it against."""
+
+    stage: StageFolder
+    about: Mapping[str, Any]
+
+    def number(self, *path: str) -> float | None:
+        """A number somewhere in the row."""
+        value: Any = self.about
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return _number(value)
+
+    @property
+    def edits(self) -> dict[str, float]:
+        found = self.about.get("edits")
+        numbers = {str(k): _number(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+
 def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
     """Every errors-SPLIT.json of the run."""
     found = []
@@ -89,6 +110,19 @@ def read_abx(run: RunFolder, troubles: list[str]) -> list[Abx]:
                 found.append(Abx(stage, row))
             else:
                 troubles.append(f"{run.short(str(path))} has no error within or across speakers")
+    return found
+
+
+def read_usage(run: RunFolder, troubles: list[str]) -> list[UsageRow]:
+    """Every row of every usage.json."""
+    found = []
+    for stage, path in run.find("usage*.json"):
+        about = _json(path, run, troubles)
+        for row in about if isinstance(about, list) else [about] if about is not None else []:
+            if isinstance(row, Mapping) and isinstance(row.get("usage"), Mapping):
+                found.append(UsageRow(stage, row))
+            else:
+                troubles.append(f"{run.short(str(path))} is not what `vqw2v usage --out` writes")
     return found
 
 

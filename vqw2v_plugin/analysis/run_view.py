@@ -21,7 +21,15 @@ from .code_sources import CodeSource, find_sources
 from .corpus_splits import Split, find_splits
 from .curves import Curves, best_log
 from .phone_codes import Bitrate, Codes, CodeUsage, PhoneCodeTable, code_usage, frame_phones, phone_code_table
-from .run_results import Abx, ErrorRates, read_abx, read_errors, read_hypotheses
+from .run_results import (
+    Abx,
+    ErrorRates,
+    UsageRow,
+    read_abx,
+    read_errors,
+    read_hypotheses,
+    read_usage,
+)
 
 _MOST_FRAMES = 2_000_000  # of existing tokens: five and a half hours
 
@@ -102,6 +110,10 @@ class RunView:
     @cached_property
     def errors(self) -> list[ErrorRates]:
         return read_errors(self.run, self.troubles)
+
+    @cached_property
+    def usage(self) -> list[UsageRow]:
+        return read_usage(self.run, self.troubles)
 
     @cached_property
     def abx(self) -> list[Abx]:

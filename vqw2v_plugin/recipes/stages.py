@@ -58,9 +58,10 @@ def usage(run: Path, name: str, checkpoint: Path, data: Path, split: str, needs:
     """How a checkpoint uses its codes, and what they say about phones where their times are known."""
     phones = data / f"{split}.phones.ctm"
     command = [*VQW2V, "usage", str(checkpoint), str(data / f"{split}.tsv")]
-    command += ["--phones", str(phones), "--untrained"]
-    title = "How it uses its codes, beside a network that has learnt nothing"
-    return Stage(name, [command], title, 0.3, needs, shown="^(trained|untrained|  )")
+    out = run / name / "usage.json"
+    command += ["--phones", str(phones), "--untrained", "--mfcc", "--robust", "5", "--out", str(out)]
+    title = "How it uses its codes, beside a network that has learnt nothing and k-means of MFCC"
+    return Stage(name, [command], title, 0.5, needs, shown="^(trained|untrained|MFCC|  )", result=str(out))
 
 
 def tokens(

@@ -117,6 +117,8 @@ def main(checkout: Path, out: Path) -> None:
         call("fairseq-train", *train_options(name), "--save-dir", f"runs/{name}")
         shutil.move(out / "runs" / name / "checkpoint_last.pt", out / f"{name}.pt")
     call("vqw2v", "export", "gumbel.pt", "folder")
+    call("vqw2v", "cluster", "gumbel.pt", "clip.tsv", "clusters", "--layer", "z", "--codes", "5")
+    call("vqw2v", "import", "clusters", "clusters.pt")
     gave = {name: call("vqw2v", *asked.split()) for name, asked in ASKED.items()}
     features = {}
     for name, asked in FEATURES.items():

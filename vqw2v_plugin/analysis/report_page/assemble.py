@@ -8,6 +8,7 @@ from html import escape
 
 from ...recipes.folder import StageFolder
 from ..run_view import RunView
+from .beside import beside_section
 from .codes import codebook_section, phones_section
 from .page import Section, missing, render_page, table, tile
 from .results import abx_section, errors_section
@@ -20,6 +21,7 @@ _SECTIONS: tuple[Callable[[RunView], Section], ...] = (
     training_section,
     codebook_section,
     phones_section,
+    beside_section,
     abx_section,
     speech_section,
     errors_section,
@@ -101,6 +103,7 @@ def _made(view: RunView, stage: StageFolder) -> str:
     known = (
         ("errors-*.json", "hypotheses and error rates"),
         ("abx*.json", "ABX errors"),
+        ("usage*.json", "what codes tell"),
         ("tokens.json", "tokens"),
         ("features.json", "features"),
         ("labels.json", "labels"),
