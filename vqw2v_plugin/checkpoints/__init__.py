@@ -6,5 +6,5 @@ A kind of model is a file beside this one that holds its `Kind`, and a name in t
 from . import acoustic, bert, clusters, speech, wav2vec
 from .kinds import KINDS
 
-_FILES = (wav2vec, bert, speech, acoustic, clusters)
+_FILES = (wav2vec, bert, acoustic, clusters, speech)
 KINDS.update({each.KIND.model: each.KIND for each in _FILES})
