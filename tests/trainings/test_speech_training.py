@@ -1,4 +1,4 @@
-"""A BERT over speech trains by both command lines; a killed run equals a whole one; its layers are features."""
+"""A BERT over speech trains by both command lines; a killed run equals a whole one; layers are features."""
 
 import dataclasses
 import os
@@ -25,10 +25,10 @@ BIN = Path(sys.executable).parent
 YAMLS = sorted((ROOT / "examples" / "second_round").glob("*.yaml"))
 PITCHES = (300, 700, 1500, 3000)  # Hz, of as many codes
 OPTIONS = (
-    "--task vq_speech_pretraining --arch vq_speech_bert_small --criterion vq_masked_speech --cpu --num-workers 1 "
+    "--task vq_speech_pretraining --arch vq_speech_bert_small --criterion vq_masked_speech --cpu "
     "--optimizer adam --lr 0.003 --max-tokens 64000 --max-sample-size 16000 --no-epoch-checkpoints --seed 5 "
-    "--log-format simple --log-interval 1 --encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 "
-    f"--encoder-attention-heads 2 --bands 20 --user-dir {ROOT / 'vqw2v_plugin'}"
+    "--log-format simple --log-interval 1 --encoder-layers 2 --encoder-embed-dim 32 --num-workers 1 "
+    f"--encoder-ffn-embed-dim 64 --encoder-attention-heads 2 --bands 20 --user-dir {ROOT / 'vqw2v_plugin'}"
 ).split()
 
 
@@ -44,11 +44,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 size = int(rng.integers(9_000, 24_000))
                 number = (rng.integers(4) + np.arange(size) // 1_280) % 4
                 wav = 0.3 * np.sin(np.cumsum(2 * np.pi * np.array(PITCHES)[number] / 16_000))
-                soundfile.write(folder / f"{split}{i}.wav", wav + rng.normal(0, 0.01, size), 16_000)
-                rows.append({"path": f"{split}{i}.wav", "samples": size})
+                soundfile.write(folder / f"{split[0]}{i}.wav", wav + rng.normal(0, 0.01, size), 16_000)
+                rows.append({"path": f"{split[0]}{i}.wav", "samples": size})
                 frames = (size - 400) // 160 + 1
                 codes = number[np.arange(frames) * 160 + 200]
-                writer.add(f"{split}{i}", frames, codes + NUM_SPECIAL)
+                writer.add(f"{split[0]}{i}", frames, codes + NUM_SPECIAL)
         write_manifest(folder / f"{split}.tsv", folder, rows)
     write_dict(folder / "tokens" / "dict.txt", [(str(i), 1) for i in range(4)])
     times = {"stride": 160, "receptive_field": 400, "sample_rate": 16_000}
@@ -74,7 +74,7 @@ def test_it_learns_what_was_said_in_the_gaps(data: Path, tmp_path: Path) -> None
     found = load(tmp_path / "ck" / "checkpoint_last.pt", KIND)
     assert (found.network.config.num_codes, found.network.config.bands) == (4, 20)
     features = load_features("speech:1", str(tmp_path / "ck" / "checkpoint_last.pt"))
-    assert features.of(data / "valid0.wav").shape[1] == 32
+    assert features.of(data / "v0.wav").shape[1] == 32
 
 
 @pytest.mark.slow
