@@ -129,9 +129,9 @@ def write(found: Mapping[tuple[str, int], Curves], args: argparse.Namespace) -> 
     text = (
         f"Each yaml of `examples/vq_wav2vec` as it is, {CROPS} crops of {seconds:g} s an update "
         f"({args.updates} updates see {hours:.1f} h of audio), {precision}, seeds {seeds} side by side; "
-        f"{minutes:.0f} minutes each on {args.threads} threads of a busy {machine}. Values are means over the "
-        f"{args.every} updates before; `group` is the share of a group's codes that would do as well if all "
-        f"were as frequent, `dead` are codes of both groups that 50 updates did not use.\n\n"
+        f"{minutes:.0f} minutes each on {args.threads} threads of a busy {machine}. Values are means over "
+        f"the {args.every} updates before; `group` is the share of a group's codes that would do as well if "
+        f"all were as frequent, `dead` are codes of both groups that 50 updates did not use.\n\n"
     )
     head = f"# How trainings begin\n\n![curves]({out.stem}.png)\n\n"
     out.write_text(head + text + table(found), encoding="utf-8")

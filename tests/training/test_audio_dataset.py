@@ -12,6 +12,7 @@ import torch
 from sounds import noise
 from torch.utils.data import DataLoader
 
+from vqw2v_plugin.audio.drawn_changes import DrawnChanges
 from vqw2v_plugin.audio.pcm_cache import PcmCache
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
@@ -301,3 +302,30 @@ def test_a_clip_s_two_crops_are_drawn_apart(corpus: Corpus) -> None:
     assert isinstance(clip, LoadedClip)
     first, second = np.random.default_rng(dataset.draw_key(0)).random(2)
     assert clip.position == second != first
+
+
+def test_a_changed_twin_stands_beside_each_crop(corpus: Corpus) -> None:
+    manifest, changes = corpus(4), DrawnChanges(("noise",), 1.0)
+    plain, dataset = dataset_of(manifest), dataset_of(manifest, changes=changes)
+    batch, same = batch_of(dataset, range(4))["net_input"], batch_of(plain, range(4))["net_input"]
+    assert set(same) == {"source"} and torch.equal(batch["source"], same["source"])
+    added = batch["changed"] - batch["source"]
+    decibels = 10 * torch.log10(batch["source"].square().mean(1) / added.square().mean(1))
+    assert bool((decibels > 4).all()) and bool((decibels < 21).all()) and len(decibels.unique()) == 4
+    again = batch_of(dataset_of(manifest, changes=changes), range(4))["net_input"]
+    assert torch.equal(again["changed"], batch["changed"])
+    dataset.set_epoch(2)
+    moved = batch_of(dataset, range(4))["net_input"]
+    assert not torch.allclose(moved["changed"] - moved["source"], added)
+
+
+def test_a_changed_twin_is_cropped_and_normalized_as_its_clip(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrawnChanges, "__call__", lambda self, wav, rng, rate: 2 * wav + 0.1)
+    dataset = dataset_of(corpus(4), changes=DrawnChanges(("noise",)), max_sample_size=9_000)
+    batch = batch_of(dataset, range(4))["net_input"]
+    torch.testing.assert_close(batch["changed"], 2 * batch["source"] + 0.1)
+    normal = dataset_of(corpus(4), changes=DrawnChanges(("noise",)), normalize=True)
+    batch = batch_of(normal, range(4))["net_input"]
+    torch.testing.assert_close(batch["changed"], batch["source"], atol=2e-3, rtol=1e-2)

@@ -11,6 +11,7 @@ import torch
 from sounds import noise
 from torch.utils.data import DataLoader
 
+from vqw2v_plugin.audio.drawn_changes import DrawnChanges
 from vqw2v_plugin.audio.pcm_cache import PcmCache
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.modules.bert.speech import NO_CODE, SpeechInput
@@ -113,6 +114,13 @@ def test_workers_and_a_cache_change_nothing(made: Made, tmp_path: Path) -> None:
     for a, b in zip(apart, DataLoader(dataset, collate_fn=dataset.collater, **options), strict=True):
         assert torch.equal(a["net_input"]["frames"], b["net_input"]["frames"])
         assert torch.equal(a["target"], b["target"]) and a["net_input"]["counts"] == b["net_input"]["counts"]
+
+
+def test_what_is_heard_may_be_changed_and_its_codes_stay(made: Made) -> None:
+    plain, noisy = made(), made(changes=DrawnChanges(("noise",), 1.0))
+    assert torch.equal(plain[0].codes, noisy[0].codes) and torch.equal(plain[0].mask, noisy[0].mask)
+    assert plain[0].frames.shape == noisy[0].frames.shape
+    assert not torch.allclose(plain[0].frames, noisy[0].frames, atol=0.1)
 
 
 def test_a_batch_is_packed_and_asks_for_the_codes_of_masked_frames(made: Made) -> None:

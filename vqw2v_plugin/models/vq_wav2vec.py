@@ -105,10 +105,14 @@ class VqWav2VecModel(BaseFairseqModel):
         self.network.discard_update()
 
     def forward(
-        self, source: Tensor, infonce: bool = False, quantizer_weight: float | None = None
+        self,
+        source: Tensor,
+        infonce: bool = False,
+        quantizer_weight: float | None = None,
+        changed: Tensor | None = None,
     ) -> Objective:  # [B, S]
         self._loss = LossSettings(infonce, quantizer_weight)
-        return self.network.objective(source, infonce, quantizer_weight)
+        return self.network.objective(source, infonce, quantizer_weight, changed)
 
     def max_positions(self) -> int:
         """Audio of any length; `max_sample_size` cuts the crops."""

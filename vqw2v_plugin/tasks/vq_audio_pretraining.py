@@ -9,6 +9,7 @@ from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING
 
+from ..audio.drawn_changes import DrawnChanges
 from ..audio.pcm_cache import PcmCache
 from ..corpora.manifest import Manifest, ManifestError
 from ..corpora.sizes import DEFAULT_RATE
@@ -44,6 +45,16 @@ class VqAudioPretrainingConfig(TrainingConfig):
         default=None,
         metadata={"help": "folder to keep decoded audio in, 16 bit a sample (default: decode each time)"},
     )
+    augment: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "changes of the audio that the context hears, with commas: noise, reverb, pitch; targets "
+            "and negatives stay as they are (default: none; costs the encoder twice)"
+        },
+    )
+    augment_probability: float = field(
+        default=0.5, metadata={"help": "how often each of these changes comes"}
+    )
     strict_audio: bool = field(
         default=False,
         metadata={"help": "stop at a file that cannot be read (default: name it, count it, skip it)"},
@@ -72,6 +83,7 @@ class VqAudioPretrainingTask(TrainingTask):
             # A relative folder is the user's, also where hydra has changed the working folder.
             cache=PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None,
             strict=cfg.strict_audio,
+            changes=DrawnChanges.parse(cfg.augment, cfg.augment_probability) if cfg.augment else None,
         )
 
     def check_data(self) -> None:

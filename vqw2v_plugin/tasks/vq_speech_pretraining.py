@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, FrozenSet
+from typing import Any, ClassVar, FrozenSet, Optional
 
 from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING
 
+from ..audio.drawn_changes import DrawnChanges
 from ..audio.pcm_cache import PcmCache
 from ..common.on_off import is_on
 from ..corpora.manifest import Manifest
@@ -35,6 +36,13 @@ class VqSpeechPretrainingConfig(VqAudioPretrainingConfig):
     tokens: str = field(
         default=MISSING,
         metadata={"help": "folder of the codes to restore, of the same utterances: SPLIT.bin, SPLIT.idx, …"},
+    )
+    augment: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "changes of the audio that is heard, with commas: noise, reverb, pitch; codes stay those "
+            "of the audio as it is (default: none)"
+        },
     )
     bands: int = field(default=_PLAIN.bands, metadata={"help": "log-mel bands, every 10 ms"})
     stack: int = field(default=_PLAIN.stack, metadata={"help": "of these frames are joined (2: 50 a second)"})
@@ -110,6 +118,7 @@ class VqSpeechPretrainingTask(VqAudioPretrainingTask):
             seed=cfg.seed,
             cache=PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None,
             strict=cfg.strict_audio,
+            changes=DrawnChanges.parse(cfg.augment, cfg.augment_probability) if cfg.augment else None,
             tokens=TokenFrames(Path(cfg.tokens), split),
             heard=SpeechInput(cfg.sample_rate, **self.heard),
             spans=self.spans,

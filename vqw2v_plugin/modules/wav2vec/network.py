@@ -113,10 +113,16 @@ class VqWav2Vec(nn.Module):
         self.context = _make_context(self.quantizer.out_dim, self.config)
         return self.context.dim, self.quantizer.out_dim
 
-    def _states(self, z: Tensor) -> States:  # [B, T, C]
-        quantized = self.quantizer(z)
-        c = self.context(self.dropout_features(quantized.x))
-        return States(z, c, quantized, source=c, target=quantized.x)
+    def _states(self, z: Tensor, changed: Tensor | None = None) -> States:  # [B, T, C] each
+        """With `changed`, the z of changed audio, c is of that and the targets of what is as it was."""
+        if changed is None:
+            quantized = self.quantizer(z)
+            heard = target = quantized.x
+        else:
+            quantized = self.quantizer(torch.cat([z, changed]))
+            target, heard = quantized.x.chunk(2)
+        c = self.context(self.dropout_features(heard))
+        return States(z, c, quantized, source=c, target=target)
 
     def quantizer_input(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, C]
         """What the quantizer makes codes of."""
@@ -141,8 +147,12 @@ class VqWav2Vec(nn.Module):
         self.signs.discard()
         self.quantizer.discard_update()
 
-    def features(self, wav: Tensor) -> States:  # [B, S]
-        states = self._states(self.encoder(wav))
+    def features(self, wav: Tensor, changed: Tensor | None = None) -> States:  # [B, S] each
+        """`changed` is the same audio as the context is to hear it; evaluation is without it."""
+        if changed is None or not self.training:
+            states = self._states(self.encoder(wav))
+        else:
+            states = self._states(*self.encoder(torch.cat([wav, changed])).chunk(2))
         if self.training:
             self.health.add(states.quantized.stats.counts)
         return states
@@ -151,9 +161,11 @@ class VqWav2Vec(nn.Module):
         """Codes alone, without what training needs beside them."""
         return self.quantizer.encode(self.quantizer_input(self.encoder(wav)))
 
-    def contrast(self, wav: Tensor, negatives: Tensor | None = None) -> ScoredBatch:  # [B, S]
+    def contrast(
+        self, wav: Tensor, negatives: Tensor | None = None, changed: Tensor | None = None
+    ) -> ScoredBatch:  # [B, S]
         """Scores of a training step; `negatives` [B, T, N] are drawn when none are given."""
-        states = self.features(wav)
+        states = self.features(wav, changed)
         targets = self._project(states.target)
         if negatives is None:
             negatives = self._draw(targets)
@@ -161,10 +173,14 @@ class VqWav2Vec(nn.Module):
         return ScoredBatch(scored, states)
 
     def objective(
-        self, wav: Tensor, infonce: bool = False, quantizer_weight: float | None = None
+        self,
+        wav: Tensor,
+        infonce: bool = False,
+        quantizer_weight: float | None = None,
+        changed: Tensor | None = None,
     ) -> Objective:  # [B, S]
         """The contrastive loss and the quantizer's own; by default that has its paper's weight."""
-        batch = self.contrast(wav)
+        batch = self.contrast(wav, changed=changed)
         scored, quantized = batch.scored, batch.quantized
         loss = contrastive = contrastive_loss(scored, infonce, self.config.balanced_classes)
         weight = self.quantizer.loss_weight if quantizer_weight is None else quantizer_weight
@@ -206,8 +222,8 @@ class ContextQuantized(VqWav2Vec):
         self.quantizer = make_quantizer(self.context.dim)
         return self.quantizer.out_dim, self.encoder.dim
 
-    def _states(self, z: Tensor) -> States:
-        c = self.context(self.dropout_features(z))
+    def _states(self, z: Tensor, changed: Tensor | None = None) -> States:
+        c = self.context(self.dropout_features(z if changed is None else changed))
         quantized = self.quantizer(c)
         return States(z, c, quantized, source=quantized.x, target=z)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from fairseq.data import FairseqDataset
 
 from ...audio.clip import Crop
+from ...audio.drawn_changes import DrawnChanges
 from ...audio.pcm_cache import PcmCache
 from ...audio.reading import AudioError, Samples, read_audio
 from ...corpora.manifest import Manifest
@@ -24,6 +25,7 @@ from .base import BatchDataset, BatchLimits, Ints, Item, pad_batch
 
 logger = logging.getLogger(__name__)
 
+_CHANGES = 1  # tells their draws from those of crops
 _NAMED = 3  # how many of the utterances left out are named
 
 
@@ -36,6 +38,7 @@ class LoadedClip:
     source: torch.Tensor
     position: float
     begin: int = 0  # of the crop in its utterance, in samples
+    changed: torch.Tensor | None = None  # the same, as a context is to hear it
 
 
 class CropDataset(BatchDataset[Item]):
@@ -54,6 +57,7 @@ class CropDataset(BatchDataset[Item]):
         seed: int = 1,
         cache: PcmCache | None = None,
         strict: bool = False,
+        changes: DrawnChanges | None = None,
     ) -> None:
         if not 1 <= min_sample_size <= max_sample_size:
             raise ValueError(
@@ -71,6 +75,7 @@ class CropDataset(BatchDataset[Item]):
         self.min_sample_size = min_sample_size
         self.normalize = normalize
         self.cache = cache
+        self.changes = changes
         self._rows, self._whole = self._select()
         super().__init__(manifest.path, np.minimum(self._whole, max_sample_size), seed, shuffle, strict)
 
@@ -84,11 +89,16 @@ class CropDataset(BatchDataset[Item]):
         else:
             wav = self.cache.read(utterance, crop)
         self._check_length(wav, utterance.path)
-        source = torch.from_numpy(wav)  # [S]
-        if self.normalize:
-            source = F.layer_norm(source, source.shape)
+        changed = None
+        if self.changes is not None:
+            rng = np.random.default_rng([*self.draw_key(index), _CHANGES])
+            changed = self._clip(self.changes(wav, rng, self.sample_rate))
         begin, _ = crop.bounds(int(self._whole[index]))
-        return LoadedClip(index, utterance.utt, source, float(positions[1]), begin)
+        return LoadedClip(index, utterance.utt, self._clip(wav), float(positions[1]), begin, changed)
+
+    def _clip(self, wav: Samples) -> torch.Tensor:  # [S]
+        clip = torch.from_numpy(wav)
+        return F.layer_norm(clip, clip.shape) if self.normalize else clip
 
     def too_long(self, index: int) -> str:
         return f"samples: raise it, or lower max_sample_size ({self.max_sample_size})"
@@ -150,11 +160,14 @@ class AudioCropDataset(CropDataset[LoadedClip]):
 
     def _cropped(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
         shortest = min(len(clip.source) for clip in clips)
-        pieces = []
+        pieces, changed = [], []
         for clip in clips:
             begin, end = Crop(shortest, clip.position).bounds(len(clip.source))
             pieces.append(clip.source[begin:end])
-        return {"source": torch.stack(pieces)}  # [B, S]
+            if clip.changed is not None:
+                changed.append(clip.changed[begin:end])
+        own = {"source": torch.stack(pieces)}  # [B, S]
+        return {**own, "changed": torch.stack(changed)} if changed else own
 
     def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
         padded = pad_batch([clip.source for clip in clips])

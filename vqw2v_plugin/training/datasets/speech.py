@@ -123,7 +123,7 @@ class SpeechDataset(CropDataset[HeardCrop]):
                 f"Hz, expected {self.sizes[index]:,}, so codes would not be in their places; its rate is not "
                 f"the first file's: give the manifest a column rate"
             )
-        frames = self.heard(crop.source)  # [T, B]
+        frames = self.heard(crop.source if crop.changed is None else crop.changed)  # [T, B]
         codes = torch.from_numpy(self._codes_at(crop.utt, crop.begin, len(frames)))
         spans = self.spans
         mask = span_mask(len(frames), spans.start_prob, spans.length, spans.stdev, self.generator(index))
