@@ -77,7 +77,7 @@ class VqSpeechPretrainingTask(VqAudioPretrainingTask):
 
     @cached_property
     def code_sizes(self) -> Mapping[str, int]:
-        """Groups and codes of `tokens`, or the checkpoint's that is being loaded."""
+        """Groups of `tokens`, and codes of each."""
         return dict(self.state.codes)
 
     def _read_sizes(self) -> Mapping[str, int]:
