@@ -51,6 +51,14 @@ _SMALL = {
             "encoder_attention_heads": 2,
         },
     },
+    "vq_speech_pretraining": {
+        "dataset": {"max_tokens": 200_000},
+        "model": {
+            "encoder_embed_dim": 32,
+            "encoder_ffn_embed_dim": 64,
+            "encoder_attention_heads": 2,
+        },
+    },
     "vq_acoustic": {
         "dataset": {"max_tokens": 100_000},
         "model": {"conv_layers": "[(32, 5, 2)]"},

@@ -10,11 +10,11 @@ import pytest
 from small_run import FIELD, RATE, STRIDE, make_run, make_tokens, rows_of, save_trained
 
 from vqw2v_plugin.analysis.code_sources import encode_each, find_sources
-from vqw2v_plugin.analysis.phone_codes import FrameTimes
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.checkpoints.files import sha256
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.recipes.folder import LOG, RunFolder
+from vqw2v_plugin.stores.frames import FrameTimes
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS
 from vqw2v_plugin.stores.tokens import TokenWriter
 from vqw2v_plugin.tokenizer import Tokenizer

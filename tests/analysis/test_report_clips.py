@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqw2v_plugin.analysis.phone_codes import FrameTimes
 from vqw2v_plugin.analysis.report_page.clips import (
     RATE,
     ClipView,
@@ -22,6 +21,7 @@ from vqw2v_plugin.analysis.report_page.figures import code_bars, learning_curve,
 from vqw2v_plugin.analysis.report_page.training import duration
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import Utterance
+from vqw2v_plugin.stores.frames import FrameTimes
 
 LEFT, RIGHT = 96.0, 948.0  # of the lanes, over two seconds
 

@@ -15,7 +15,7 @@ from small_run import FIELD, RATE, STRIDE, make_run, make_training, mark, rows_o
 
 from vqw2v_plugin.analysis import run_view
 from vqw2v_plugin.analysis.code_sources import CodeSource, find_sources
-from vqw2v_plugin.analysis.phone_codes import Codes, FrameTimes, phone_code_table
+from vqw2v_plugin.analysis.phone_codes import Codes, phone_code_table
 from vqw2v_plugin.analysis.report_page.assemble import _stages, _tiles
 from vqw2v_plugin.analysis.report_page.codes import _top_tokens
 from vqw2v_plugin.analysis.report_page.svg import percent
@@ -23,6 +23,7 @@ from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.corpora.manifest import Utterance, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.recipes.folder import LOG, RunFolder, Stamp, finish
+from vqw2v_plugin.stores.frames import FrameTimes
 from vqw2v_plugin.tokenizer import Tokenizer
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 from vqw2v_plugin.checkpoints.bert import load_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.format import load_any
 from vqw2v_plugin.checkpoints.travel import export_folder
 from vqw2v_plugin.checkpoints.wav2vec import load_network
 
@@ -22,10 +23,11 @@ EARLIER = Path(__file__).parent / "earlier"
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "gumbel": load_network,
     "bert": load_bert,
+    "speech": load_any,
     "asg": load_acoustic,
     "ctc": load_acoustic,
 }
-NAMES = ("bert", "gumbel", "asg")
+NAMES = ("bert", "speech", "gumbel", "asg")
 WRONG = [["nested"]]  # of no setting's type
 Said = dict[str, Any]
 
@@ -61,7 +63,7 @@ class Folder(File):
 
     def write(self, change: Callable[[Said, Said, dict[str, torch.Tensor]], object]) -> None:
         config, weights = copy.deepcopy(self.config), copy.deepcopy(self.weights)
-        change(config["settings"], config["extra"], weights)
+        change(config["settings"], config.get("extra", {}), weights)
         self.write_config(json.dumps(config))
         save_file(weights, self.path / "model.safetensors")
 
@@ -81,12 +83,21 @@ class Trained(File):
         self.path = folder / f"{name}.pt"
         self.state = torch.load(EARLIER / f"{name}.pt", weights_only=True)
 
+    def more_settings(self, state: Said) -> list[Said]:
+        """A BERT over speech is told by its task what it hears, and by that which codes it restores."""
+        return [state["cfg"]["task"], state["task_state"]["codes"]] if self.name == "speech" else []
+
     def write(self, change: Callable[[Said, Said, dict[str, torch.Tensor]], object]) -> None:
         state = copy.deepcopy(self.state)
         weights = {key.removeprefix("network."): value for key, value in state["model"].items()}
         about = weights.pop("about.version_1", None)
         if about is None:
-            change(state["cfg"]["model"], state["task_state"], weights)
+            parts = [state["cfg"]["model"], *self.more_settings(state)]
+            settings = {name: value for part in parts[::-1] for name, value in part.items()}
+            change(settings, state["task_state"], weights)
+            for part in parts:
+                part.update({name: settings.pop(name) for name in list(part) if name in settings})
+            parts[0].update(settings)
         else:
             said = json.loads(bytes(about.tolist()))
             change(said["network"], said, weights)

@@ -24,8 +24,13 @@ from vqw2v_plugin.checkpoints.wav2vec import load_network
 from vqw2v_plugin.features.acoustic_front import rebuild_front
 
 EARLIER = Path(__file__).parent / "earlier"
-NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "asg", "ctc")
-LOADERS: dict[str, Callable[[Path], Any]] = {"bert": load_bert, "asg": load_acoustic, "ctc": load_acoustic}
+NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "speech", "asg", "ctc")
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "bert": load_bert,
+    "speech": load_any,
+    "asg": load_acoustic,
+    "ctc": load_acoustic,
+}
 NAN, INF, BIG, HUGE = math.nan, math.inf, 10**9, 10**30
 Said = dict[str, Any]
 
@@ -82,6 +87,16 @@ BERT: dict[str, list[Any]] = {
     "position": ["x", "rotary", 5],
     "vocabulary": ["x", {}, "groups"],
 }
+SPEECH: dict[str, list[Any]] = {
+    **{name: values for name, values in BERT.items() if name not in ("vocabulary", "position")},
+    "max_positions": [0, -1, "2"],  # of which relative positions need none
+    "position": ["x", 5],
+    "bands": [0, -1, BIG, 19, HUGE, "20", None],
+    "stack": [0, -1, BIG, 1, HUGE],
+    "num_codes": [0, -1, BIG, 5, 2**63],
+    "num_groups": [0, -1, BIG, 3],
+    "normalize_bands": ["maybe", 3, None],
+}
 ACOUSTIC: dict[str, list[Any]] = {
     "in_dim": [0, -1, BIG, HUGE, "20"],
     "num_columns": [0, 4, -1, BIG],
@@ -96,6 +111,7 @@ SETTINGS: dict[str, list[tuple[str, Any]]] = {}
 for _name, _tables in {
     **{name: (WAV2VEC, CODEBOOK if name != "none" else {}, more) for name, more in QUANTIZERS.items()},
     "bert": (BERT,),
+    "speech": (SPEECH,),
     "asg": (ACOUSTIC,),
     "ctc": (ACOUSTIC,),
 }.items():

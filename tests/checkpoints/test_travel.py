@@ -24,6 +24,7 @@ from vqw2v_plugin.checkpoints.clusters import load_clusters
 from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
 from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored, State
+from vqw2v_plugin.checkpoints.speech import KIND as SPEECH
 from vqw2v_plugin.checkpoints.travel import comes_from, export_folder, import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec import import_stock, load_network
 from vqw2v_plugin.stores.symbols import write_dict
@@ -31,13 +32,20 @@ from vqw2v_plugin.stores.symbols import write_dict
 ROOT = Path(__file__).resolve().parents[2]
 EARLIER = Path(__file__).parent / "earlier"
 GAVE = json.loads((EARLIER / "gave.json").read_text(encoding="utf-8"))
-TRAINED = ("none", "gumbel", "kmeans", "fsq", "bert", "ctc", "asg")  # files of fairseq's trainer
-ONE_OF_EACH = {"vq_wav2vec": "gumbel", "vq_bert": "bert", "vq_wav2letter": "asg", "vq_clusters": "clusters"}
+TRAINED = ("none", "gumbel", "kmeans", "fsq", "bert", "speech", "ctc", "asg")  # files of fairseq's trainer
+ONE_OF_EACH = {
+    "vq_wav2vec": "gumbel",
+    "vq_bert": "bert",
+    "vq_wav2letter": "asg",
+    "vq_clusters": "clusters",
+    "vq_speech_bert": "speech",
+}
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2vec": load_network,
     "vq_bert": load_bert,
     "vq_wav2letter": load_acoustic,
     "vq_clusters": load_clusters,
+    "vq_speech_bert": lambda path: load(path, SPEECH),
 }
 
 

@@ -13,7 +13,7 @@ from feature_folders import write_frames
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx import AbxScore
-from vqw2v_plugin.analysis.abx_items import PhoneItems, find_items, open_frames
+from vqw2v_plugin.analysis.abx_items import PhoneItems, find_items
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.commands import abx as abx_module
@@ -21,6 +21,7 @@ from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.features import FeatureError
+from vqw2v_plugin.stores.frames import open_frames
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
 from vqw2v_plugin.stores.token_extras import TokenExtras
 from vqw2v_plugin.stores.tokens import TokenWriter

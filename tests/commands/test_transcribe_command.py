@@ -120,7 +120,7 @@ def test_what_the_caller_got_wrong_is_one_sentence(
     for arguments, message in (
         ([model, files[0], "--front", logmel], "sha256"),
         ([logmel, files[0], "--front", front], "features are of the layer logmel; leave out"),
-        ([wrong, files[0]], "and a vq_wav2vec checkpoint for every other layer"),
+        ([wrong, files[0]], "expected a vq_wav2vec checkpoint; none is for logmel and mfcc"),
         ([front, files[0]], "expected an acoustic model"),
         ([files[0], files[0]], "cannot be read as a checkpoint"),
         ([logmel, files[0], "--limit", "0"], "`limit` is 0 s"),

@@ -28,6 +28,12 @@ FAMILIES: list[tuple[list[str], str]] = [
         "distributed_training.distributed_world_size optimization.lr optimization.clip_norm "
         "optimizer.momentum model._name",
     ),
+    (
+        ["second_round/*"],
+        "common.log_interval checkpoint.save_interval_updates dataset.num_workers dataset.max_tokens "
+        "distributed_training* optimization.max_update optimization.update_freq optimization.clip_norm "
+        "lr_scheduler.*_update* model.*",
+    ),
     (["toy/bert", "digits/bert"], ""),
     (
         ["toy/gumbel", "toy/kmeans"],

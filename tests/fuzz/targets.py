@@ -12,7 +12,6 @@ import seed_files as made
 from fairseq import checkpoint_utils
 
 from vqw2v_plugin import register
-from vqw2v_plugin.analysis.abx_items import open_frames
 from vqw2v_plugin.analysis.report_page.assemble import make_report
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.audio.reading import audio_info, read_audio
@@ -29,6 +28,7 @@ from vqw2v_plugin.recipes.folder import RunFolder
 from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.feature_spec import read_spec
 from vqw2v_plugin.stores.features import FeatureStore
+from vqw2v_plugin.stores.frames import open_frames
 from vqw2v_plugin.stores.labels import LABELS, read_labels, read_symbols
 from vqw2v_plugin.stores.pieces import Pieces
 from vqw2v_plugin.stores.symbols import read_dict

@@ -16,7 +16,8 @@ from vqw2v_plugin import load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, load_network, save_checkpoint
-from vqw2v_plugin.features.spectral import LogMel, SpectralFeatures
+from vqw2v_plugin.features.spectral import SpectralFeatures
+from vqw2v_plugin.modules.layers.spectrum import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureStore

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.base import FeatureOptions
-from vqw2v_plugin.features.spectral import LogMel
+from vqw2v_plugin.modules.layers.spectrum import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units

@@ -153,6 +153,8 @@ def test_real_speech_makes_batches(real_data: Path) -> None:
 def test_task_options_keep_stocks_names() -> None:
     stock = tasks.TASK_DATACLASS_REGISTRY["audio_pretraining"]()
     own = {
+        "augment",
+        "augment_probability",
         "audio_cache",
         "strict_audio",
         "max_skipped_updates",

@@ -102,6 +102,10 @@ def test_loud_shows_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
             "next: vqw2v discretize '{checkpoint}' /corpus/train.tsv TOKENS",
         ),
         ("vq_token_pretraining", "--layer bert --bert '{checkpoint}'"),
+        (
+            "vq_speech_pretraining",
+            "/corpus/train.tsv CLUSTERS --layer speech:N",
+        ),
         ("vq_acoustic", "next: vqw2v transcribe '{checkpoint}' FILE"),
     ],
 )

@@ -1,124 +1,26 @@
-"""A folder of features or tokens, and phone times → the stretches of frames that ABX compares.
+"""Frames of features or tokens, and phone times → the stretches of frames that ABX compares.
 
-Shapes: T frames of an utterance, F frames of all items, D features, G groups.
+Shapes: F frames of all items, C channels.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..corpora.ctm import Segments
-from ..stores.features import FEATURES, FeatureError, FeatureStore
-from ..stores.symbols import DICT, NUM_SPECIAL, TOKENS, read_dict
-from ..stores.token_extras import read_durations
-from ..stores.tokens import TokenStore
+from ..stores.features import FeatureError
+from ..stores.frames import FrameSource
 from .abx import Items
 from .abx_choices import SILENCES
 
 _SILENCE = "SIL"  # the neighbour of a phone at an utterance's end or a gap, and the name of every silence
-_MOST_CODES = 1 << 24  # of a group; a table has as many columns
 _GAP = 0.005  # seconds between two segments that rounding may explain
-
-
-class FrameSource:
-    """Frames of utterances: `source[utt]` is [T, D] or, for tokens, codes [T, G]."""
-
-    layer = "features"
-
-    def __init__(self, folder: Path, split: str, about: Mapping[str, Any], places: dict[str, int]) -> None:
-        self.folder, self.split, self.about, self.places = folder, split, about, places
-        missing = [name for name in ("stride", "receptive_field", "sample_rate") if name not in about]
-        if missing:
-            raise FeatureError(
-                f"{folder}: its json does not say {', '.join(missing)}, so its frames have no times; make it "
-                f"anew with `vqw2v features` or `vqw2v discretize`"
-            )
-
-    def __getitem__(self, utt: str) -> npt.NDArray[Any]:
-        raise NotImplementedError
-
-    def span(self, start: float, end: float) -> tuple[int, int]:
-        """The frames whose centres lie from `start` to before `end` seconds."""
-        rate, stride = self.about["sample_rate"], self.about["stride"]
-        half = self.about["receptive_field"] / 2
-        first, last = (int(np.ceil((t * rate - half) / stride - 1e-6)) for t in (start, end))
-        return max(0, first), max(0, last)
-
-
-class FeatureFrames(FrameSource):
-    """A feature folder's split."""
-
-    def __init__(self, folder: Path, split: str) -> None:
-        self.store = FeatureStore(folder, split)
-        places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
-        super().__init__(folder, split, FEATURES.read_about(folder), places)
-        self.layer = str(self.about.get("layer", "features"))
-
-    def __getitem__(self, utt: str) -> npt.NDArray[Any]:
-        return self.store[self.places[utt]]
-
-
-class TokenFrames(FrameSource):
-    """A token folder's split with runs expanded to frames; a token that the dictionary lacks is code -1."""
-
-    layer = "codes"
-
-    def __init__(self, folder: Path, split: str) -> None:
-        self.store = TokenStore(folder, split)
-        places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
-        super().__init__(folder, split, TOKENS.read_about(folder), places)
-        symbols = [_codes(symbol, folder) for symbol in read_dict(folder / DICT)]
-        groups = {len(codes) for codes in symbols} or {1}
-        if len(groups) > 1:
-            raise FeatureError(f"{folder / DICT}: has symbols of {sorted(groups)} codes; expected one number")
-        unknown = [-1] * groups.pop()
-        self._table = np.array([unknown] * NUM_SPECIAL + symbols, dtype=np.int32)  # [ids, G]
-        self._lengths, self._ends = None, np.cumsum(self.store.sizes)
-        if self.about.get("run_length"):
-            self._lengths = read_durations(folder, split, self.store)
-
-    def check_codes(self, num_groups: int, num_codes: int) -> None:
-        """A FeatureError where the dictionary has other codes than these."""
-        groups, last = self._table.shape[1], int(self._table.max())
-        if groups != num_groups or not last < num_codes <= _MOST_CODES:
-            raise FeatureError(
-                f"{self.store.folder / DICT}: has symbols of {groups} codes up to {last}, {TOKENS.about} "
-                f"says `num_groups` {num_groups} and `num_codes` {num_codes}; the two are not of one run"
-            )
-
-    def __getitem__(self, utt: str) -> npt.NDArray[Any]:
-        place = self.places[utt]
-        ids = self.store[place]
-        codes: npt.NDArray[Any] = self._table[np.where(ids < len(self._table), ids, 0)]
-        if self._lengths is not None:
-            end = int(self._ends[place])
-            codes = codes.repeat(self._lengths[end - len(ids) : end], axis=0)
-        return codes
-
-
-def open_frames(folder: str | os.PathLike[str], split: str | None, hints: Iterable[str]) -> FrameSource:
-    """Features or tokens, whichever the folder holds; of several splits the one that a hint names."""
-    path = Path(folder)
-    there = {"features": FEATURES.splits(path), "tokens": TOKENS.splits(path)}
-    kinds = [kind for kind, names in there.items() if names]
-    if len(kinds) != 1:
-        what = "features and tokens" if kinds else "neither features nor tokens"
-        raise FeatureError(
-            f"{path}: holds {what}; expected a folder of `vqw2v features` or of `vqw2v discretize`"
-        )
-    names = there[kinds[0]]
-    chosen = split or next((hint for hint in hints if hint in names), names[0] if len(names) == 1 else "")
-    if chosen not in names:
-        got = f"`--split` is {split!r}" if split else "it is not clear which split is meant"
-        raise FeatureError(f"{path}: {got}; the splits there are: {', '.join(names)}; name one of these")
-    return (FeatureFrames if kinds[0] == "features" else TokenFrames)(path, chosen)
 
 
 class _Phone(NamedTuple):
@@ -220,10 +122,3 @@ def _phones(
 def _numbered(names: list[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     different, numbers = np.unique(np.array(names), return_inverse=True)
     return tuple(different.tolist()), numbers.astype(np.int64)
-
-
-def _codes(symbol: str, folder: Path) -> list[int]:
-    parts = symbol.split("-")
-    if not all(part.isdecimal() and len(part) < 9 for part in parts):
-        raise FeatureError(f"{folder / DICT}: symbol {symbol!r} is not a code; expected one such as '12-207'")
-    return [int(part) for part in parts]

@@ -16,6 +16,7 @@ from ..audio.augment import CHANGES
 from ..audio.reading import read_audio
 from ..corpora.ctm import Segments
 from ..corpora.manifest import Utterance
+from ..stores.frames import FrameTimes
 from ..tokenizer import Tokenizer
 from .code_quality import (
     Interval,
@@ -28,7 +29,6 @@ from .code_quality import (
 from .phone_codes import (
     Codes,
     CodeUsage,
-    FrameTimes,
     PhoneInformation,
     code_usage,
     frame_phones,

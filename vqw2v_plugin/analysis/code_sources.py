@@ -15,9 +15,9 @@ import numpy as np
 
 from ..corpora.manifest import Utterance
 from ..recipes.folder import HYDRA, LOG, RunFolder, StageFolder, read_text
+from ..stores.frames import FrameTimes, TokenFrames
 from ..stores.symbols import TOKENS
-from .abx_items import TokenFrames
-from .phone_codes import Codes, FrameTimes
+from .phone_codes import Codes
 
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer

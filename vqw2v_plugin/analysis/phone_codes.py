@@ -14,29 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..corpora.ctm import Segments
+from ..stores.frames import FrameTimes
 from ..stores.symbols import runs, symbols_of
 
 Codes = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class FrameTimes:
-    """The times of frames: frame t sees `receptive_field` samples from sample `stride` · t on."""
-
-    stride: int
-    receptive_field: int
-    sample_rate: int  # Hz
-
-    @property
-    def rate(self) -> float:
-        """Frames a second."""
-        return self.sample_rate / self.stride
-
-    def centres(self, num_frames: int) -> npt.NDArray[np.float64]:  # [T] seconds
-        found: npt.NDArray[np.float64] = (
-            np.arange(num_frames) * self.stride + self.receptive_field / 2
-        ) / self.sample_rate
-        return found
 
 
 @dataclass(frozen=True)

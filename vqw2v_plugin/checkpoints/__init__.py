@@ -3,7 +3,8 @@
 A kind of model is a file beside this one that holds its `Kind`, and a name in the line below.
 """
 
-from . import acoustic, bert, clusters, wav2vec
+from . import acoustic, bert, clusters, speech, wav2vec
 from .kinds import KINDS
 
-KINDS.update({kind.model: kind for kind in (wav2vec.KIND, bert.KIND, acoustic.KIND, clusters.KIND)})
+_FILES = (wav2vec, bert, acoustic, clusters, speech)
+KINDS.update({each.KIND.model: each.KIND for each in _FILES})

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..analysis.abx import AbxScore
-    from ..analysis.abx_items import FrameSource, PhoneItems
+    from ..analysis.abx_items import PhoneItems
+    from ..stores.frames import FrameSource
 
 HELP = "tell how well features or tokens tell phones apart (ABX)"
 RESULT = "abx.json"
@@ -70,10 +71,11 @@ def _add_draws(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.abx import Plan, abx
-    from ..analysis.abx_items import find_items, open_frames, with_vectors
+    from ..analysis.abx_items import find_items, with_vectors
     from ..common.files import write_whole
     from ..common.targets import beside_output, check_output
     from ..corpora.ctm import read_ctm
+    from ..stores.frames import open_frames
 
     most = _MOST_ITEMS[args.context] if args.items is None else args.items
     out = Path(args.out) if args.out else Path(args.folder) / RESULT

@@ -9,6 +9,7 @@ from .bert import bert_layer_features
 from .coder import Parts, quantized_features
 from .network import context_features, encoder_features
 from .spectral import spectral_features
+from .speech import speech_features
 
 BUILDERS: dict[str, Callable[[Layer, FeatureOptions, Parts], Features]] = {
     "z": encoder_features,
@@ -17,4 +18,5 @@ BUILDERS: dict[str, Callable[[Layer, FeatureOptions, Parts], Features]] = {
     "logmel": spectral_features,
     "mfcc": spectral_features,
     "bert": bert_layer_features,
+    "speech": speech_features,
 }

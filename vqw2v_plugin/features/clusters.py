@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from ..checkpoints.bert import load_bert
 from ..checkpoints.clusters import KIND, ClusterNetwork
 from ..checkpoints.files import CheckpointError
-from ..checkpoints.format import load_one_of
+from ..checkpoints.format import load, load_one_of
 from ..checkpoints.kinds import Audio, Restored
+from ..checkpoints.speech import KIND as SPEECH
 from ..checkpoints.wav2vec import KIND as VQ_WAV2VEC
 from ..checkpoints.wav2vec import Loaded, load_network, loaded_of
 from ..modules.bert.network import Bert
+from ..modules.bert.speech import SpeechBert
 from ..modules.wav2vec.long_clips import MEMORY
 from .base import DTYPES, FeatureOptions, Features, number_format, parse_layer
 from .builders import BUILDERS
@@ -106,6 +108,9 @@ class FileParts(Parts):
     def bert(self) -> Bert:
         return load_bert(str(self._options.bert))
 
+    def speech(self) -> Restored[SpeechBert]:
+        return load(Path(str(self._options.checkpoint)), SPEECH)
+
 
 class HeldParts(Parts):
     """Networks that came with the clusters of their layer."""
@@ -123,6 +128,9 @@ class HeldParts(Parts):
     def bert(self) -> Bert:
         network: Bert = self._part("bert", "vq_bert").network
         return network
+
+    def speech(self) -> Restored[SpeechBert]:
+        return self._part("checkpoint", SPEECH.model)
 
     def _part(self, name: str, *models: str) -> Restored[Any]:
         found = self._network.part(name)

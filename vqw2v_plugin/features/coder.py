@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints.kinds import Restored
 from ..checkpoints.wav2vec import Loaded
 from ..modules.bert.network import Bert
+from ..modules.bert.speech import SpeechBert
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from .base import FeatureOptions, Features, Layer
@@ -143,6 +145,10 @@ class Parts(ABC):
     @abstractmethod
     def bert(self) -> Bert:
         """A BERT over the codes."""
+
+    @abstractmethod
+    def speech(self) -> Restored[SpeechBert]:
+        """A BERT over speech, and the audio that it expects."""
 
 
 def quantized_features(layer: Layer, options: FeatureOptions, parts: Parts) -> QuantizedFeatures:

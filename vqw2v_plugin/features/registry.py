@@ -11,7 +11,7 @@ import torch
 
 from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..stores.feature_spec import FileId
-from ..stores.layers import LAYERS, spectral_names
+from ..stores.layers import LAYERS, LayerKind, spectral_names
 from ..stores.pieces import MODEL
 from .base import FeatureOptions, Features, Layer, number_format, parse_layer, usable_device
 from .builders import BUILDERS
@@ -87,7 +87,7 @@ def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:
         asked = f"`{names.layer}` is {str(layer)!r}"
         said = f"`{option}` is {shown!r} and {asked}"
         if given is None and name in kind.needs:
-            raise ValueError(f"{said if name == 'checkpoint' else asked}; {_wanted(name, names)}")
+            raise ValueError(f"{said if name == 'checkpoint' else asked}; {_wanted(name, names, kind)}")
         if given is not None and name not in (*kind.needs, *kind.takes):
             raise ValueError(f"{said}; {_too_much(name, option, names)}")
     for name in FILES:
@@ -99,10 +99,9 @@ def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:
             )
 
 
-def _wanted(name: str, names: OptionNames) -> str:
+def _wanted(name: str, names: OptionNames, kind: LayerKind) -> str:
     if name == "checkpoint":
-        nothing = names.nothing or "none"
-        return f"expected {nothing} for {spectral_names()}, and a vq_wav2vec checkpoint for every other layer"
+        return f"expected a {kind.checkpoint} checkpoint; {names.nothing or 'none'} is for {spectral_names()}"
     return (
         "layer `bert` needs a BERT that was trained on these codes: give `--bert BERT.pt` (of an acoustic "
         "model: `front_bert`)"

@@ -51,7 +51,9 @@ class VqWav2LetterConfig(FairseqDataclass):
     feature_mask_width: int = field(default=16, metadata={"help": "the widest of them, in features"})
     front: Optional[str] = field(
         default=None,
-        metadata={"help": "for audio: the vq_wav2vec checkpoint whose features are made on the fly"},
+        metadata={
+            "help": "for audio: the vq_wav2vec or vq_speech_bert checkpoint that makes features on the fly"
+        },
     )
     front_layer: Optional[str] = field(
         default=None,

@@ -18,6 +18,7 @@ class LayerKind:
     number: int | None = None  # where none is given; None: the layer has no number
     counts: str = ""  # what a number N says
     title: str = ""  # what it is, where its name does not tell
+    checkpoint: str = "vq_wav2vec"  # the model whose layer it is
 
 
 LAYERS = {
@@ -28,6 +29,12 @@ LAYERS = {
     "mfcc": LayerKind(needs=(), number=13, counts="N cepstra"),
     "bert": LayerKind(
         ("checkpoint", "bert"), ("pieces",), -1, counts="its N-th layer", title="0: embeddings, -1: last"
+    ),
+    "speech": LayerKind(
+        number=-1,
+        counts="the N-th layer of a BERT over speech",
+        title="0: projection, -1: last",
+        checkpoint="vq_speech_bert",
     ),
 }
 

@@ -61,6 +61,8 @@ def next_commands(cfg: Any, checkpoint: str) -> List[str]:
         ]
     if task._name == "vq_token_pretraining":
         return [f"vqw2v features VQ_CHECKPOINT MANIFEST FEATURES --layer bert --bert {checkpoint}"]
+    if task._name == "vq_speech_pretraining":
+        return [f"vqw2v cluster {checkpoint} {data}/train.tsv CLUSTERS --layer speech:N"]
     if task._name == "vq_acoustic":
         labels = shlex.quote(str(Path(task.labels or task.data).absolute()))
         return [

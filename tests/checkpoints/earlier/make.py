@@ -38,6 +38,9 @@ MODELS = {  # name: what fairseq-train is told
     "bert": "tokens --task vq_token_pretraining --arch vq_bert_tiny --criterion vq_masked_tokens "
     "--encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 16 --encoder-attention-heads 2 "
     "--max-positions 40 --tokens-per-sample 64 --max-tokens 500 --lr 1e-3 --max-update 5",
+    "speech": "data --task vq_speech_pretraining --tokens tokens --arch vq_speech_bert_small --bands 20 "
+    "--criterion vq_masked_speech --encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 16 "
+    "--encoder-attention-heads 2 --max-tokens 64000 --lr 1e-3 --max-update 5",
     "ctc": "mel --task vq_acoustic --labels labels --criterion vq_ctc --arch vq_wav2letter_tiny --dropout 0 "
     "--max-tokens 2000 --lr 1e-2 --max-update 150",
     "asg": "data --task vq_acoustic --labels labels --criterion asg --arch vq_wav2letter_tiny --dropout 0 "
@@ -62,6 +65,7 @@ FEATURES = {
     "none": "features none.pt clip.tsv OUT --layer c --store fp32",
     "kmeans_q": "features kmeans.pt clip.tsv OUT --layer q --store fp32",
     "bert": "features kmeans.pt clip.tsv OUT --layer bert --bert bert.pt --store fp32",
+    "speech": "features speech.pt clip.tsv OUT --layer speech:1 --store fp32",
 }
 
 

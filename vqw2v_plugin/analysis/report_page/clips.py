@@ -21,7 +21,8 @@ import soundfile
 from ...audio.reading import Samples, read_audio
 from ...corpora.ctm import Segments
 from ...corpora.manifest import Utterance
-from ..phone_codes import Codes, FrameTimes
+from ...stores.frames import FrameTimes
+from ..phone_codes import Codes
 from .png import Pixels, data_url, png
 from .svg import HUES, Axis, Svg, number, say
 

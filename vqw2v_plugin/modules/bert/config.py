@@ -1,18 +1,20 @@
-"""tokens ──BERT──▶ states: the settings of the network, under stock roberta's names."""
+"""tokens or speech ──BERT──▶ states: the settings of the networks, under stock roberta's names."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 _CHOICES = {"activation_fn": ("gelu", "relu"), "position": ("learned", "rotary")}
+MOST_STACKED = 100
+_AT_LEAST_ONE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "max_positions")
 
 
 @dataclass(frozen=True)
-class BertConfig:
-    """The base model of arXiv 1910.05453; `vocabulary` and `position` are ours."""
+class TransformerConfig:
+    """The base model of arXiv 1910.05453, but for what it reads and says; `position` is ours."""
 
     encoder_layers: int = 12
     encoder_embed_dim: int = 768  # size of the states
@@ -25,12 +27,10 @@ class BertConfig:
     max_positions: int = 2048  # learned ones, with <s> and </s>; longer input repeats them
     encoder_normalize_before: bool = False  # layer norm before each block
     layernorm_embedding: bool = True
-    untie_weights_roberta: bool = False  # output weights of their own
     position: str = "learned"  # as in stock, or rotary: relative, for any length
-    vocabulary: str = "joint"  # codes of all groups together (the paper), or groups: a table and softmax each
 
     def __post_init__(self) -> None:
-        for name in ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "max_positions"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
         dim, heads = self.encoder_embed_dim, self.encoder_attention_heads
@@ -54,6 +54,14 @@ class BertConfig:
                 raise ValueError(f"`{setting.name}` is {value!r}; expected true or false")
 
 
+@dataclass(frozen=True)
+class BertConfig(TransformerConfig):
+    """Of a BERT over tokens; `vocabulary` is ours."""
+
+    untie_weights_roberta: bool = False  # output weights of their own
+    vocabulary: str = "joint"  # codes of all groups together (the paper), or groups: a table and softmax each
+
+
 ARCHS = {
     "vq_bert": BertConfig(),
     "vq_bert_base": BertConfig(),
@@ -62,10 +70,49 @@ ARCHS = {
 }
 
 
+@dataclass(frozen=True)
+class SpeechLayersConfig(TransformerConfig):
+    """Of a BERT over speech; its positions are relative."""
+
+    position: str = "rotary"
+
+
+@dataclass(frozen=True)
+class SpeechBertConfig(SpeechLayersConfig):
+    """And what it hears, and how many codes it restores."""
+
+    bands: int = 80  # of the log-mels, a frame every 10 ms
+    stack: int = 2  # of these frames are joined
+    normalize_bands: bool = True  # each band at mean 0 and deviation 1 over an utterance
+    num_groups: int = 1  # of the codes
+    num_codes: int = 100  # of each group
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("bands", "stack", "num_groups", "num_codes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
+        if self.stack > MOST_STACKED:
+            raise ValueError(f"`stack` is {self.stack}; expected 1 to {MOST_STACKED} frames of 10 ms")
+
+
+SPEECH_ARCHS = {
+    "vq_speech_bert": SpeechBertConfig(),
+    "vq_speech_bert_base": SpeechBertConfig(),
+    "vq_speech_bert_small": SpeechBertConfig(6, 256, 1024, 4),
+}
+C = TypeVar("C", bound=TransformerConfig)
+
+
 def config_of(arch: str, given: Mapping[str, Any]) -> BertConfig:
     """The settings of an arch with those that are given, and not None, in their place."""
-    if arch not in ARCHS:
-        raise ValueError(f"arch is {arch!r}; expected one of {', '.join(ARCHS)}")
+    return of_arch(ARCHS, arch, given)
+
+
+def of_arch(archs: Mapping[str, C], arch: str, given: Mapping[str, Any]) -> C:
+    """The same for the archs of any model."""
+    if arch not in archs:
+        raise ValueError(f"arch is {arch!r}; expected one of {', '.join(archs)}")
     return dataclasses.replace(
-        ARCHS[arch], **{name: value for name, value in given.items() if value is not None}
+        archs[arch], **{name: value for name, value in given.items() if value is not None}
     )

@@ -22,7 +22,7 @@ from ...audio.reading import AudioError, Samples, read_audio
 from ...common.words import sentence
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
-from .base import BatchDataset, BatchLimits, Ints, pad_batch
+from .base import BatchDataset, BatchLimits, Ints, Item, pad_batch
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,12 @@ class LoadedClip:
     utt: str
     source: torch.Tensor
     position: float
-    changed: torch.Tensor | None = None  # the same, as the context is to hear it
+    begin: int = 0  # of the crop in its utterance, in samples
+    changed: torch.Tensor | None = None  # the same, as a context is to hear it
 
 
-class AudioCropDataset(BatchDataset[LoadedClip]):
-    """Crops of at most `max_sample_size` samples at `sample_rate`; both sizes count at that rate.
-
-    `pad`: batches are as long as their longest crop, and say where the others are padding.
-    """
+class CropDataset(BatchDataset[Item]):
+    """Crops of at most `max_sample_size` samples at `sample_rate`; both sizes count at that rate."""
 
     unit = "crop"
 
@@ -60,7 +58,6 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
         seed: int = 1,
         cache: PcmCache | None = None,
         strict: bool = False,
-        pad: bool = False,
         changes: DrawnChanges | None = None,
     ) -> None:
         if not 1 <= min_sample_size <= max_sample_size:
@@ -79,12 +76,12 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
         self.min_sample_size = min_sample_size
         self.normalize = normalize
         self.cache = cache
-        self.pad = pad
         self.changes = changes
-        self._rows, sizes = self._select()
-        super().__init__(manifest.path, np.minimum(sizes, max_sample_size), seed, shuffle, strict)
+        self._rows, self._whole = self._select()
+        super().__init__(manifest.path, np.minimum(self._whole, max_sample_size), seed, shuffle, strict)
 
-    def load(self, index: int) -> LoadedClip:
+    def crop(self, index: int) -> LoadedClip:
+        """Of an utterance, as its draw says."""
         utterance = self.manifest[int(self._rows[index])]
         positions = np.random.default_rng(self.draw_key(index)).random(2)
         crop = Crop(self.max_sample_size, float(positions[0]))
@@ -97,43 +94,12 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
         if self.changes is not None:
             rng = np.random.default_rng([*self.draw_key(index), _CHANGES])
             changed = self._clip(self.changes(wav, rng, self.sample_rate))
-        return LoadedClip(index, utterance.utt, self._clip(wav), float(positions[1]), changed)
+        begin, _ = crop.bounds(int(self._whole[index]))
+        return LoadedClip(index, utterance.utt, self._clip(wav), float(positions[1]), begin, changed)
 
     def _clip(self, wav: Samples) -> torch.Tensor:  # [S]
         clip = torch.from_numpy(wav)
         return F.layer_norm(clip, clip.shape) if self.normalize else clip
-
-    def collate(self, items: Sequence[LoadedClip], num_skipped: int) -> dict[str, Any]:
-        return {
-            "id": torch.tensor([clip.index for clip in items], dtype=torch.int64),
-            "net_input": self._padded(items) if self.pad else self._cropped(items),
-            "utts": [clip.utt for clip in items],
-            "skipped": num_skipped,
-        }
-
-    def _cropped(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
-        shortest = min(len(clip.source) for clip in clips)
-        pieces, changed = [], []
-        for clip in clips:
-            begin, end = Crop(shortest, clip.position).bounds(len(clip.source))
-            pieces.append(clip.source[begin:end])
-            if clip.changed is not None:
-                changed.append(clip.changed[begin:end])
-        own = {"source": torch.stack(pieces)}  # [B, S]
-        return {**own, "changed": torch.stack(changed)} if changed else own
-
-    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
-        padded = pad_batch([clip.source for clip in clips])
-        return {"source": padded.values, "padding_mask": padded.mask}  # [B, S] both
-
-    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
-        """fairseq's batches, and what it leaves over."""
-        found: Any = FairseqDataset.batch_by_size(self, indices, *limits)
-        batches = list(found)
-        rest = indices[sum(map(len, batches)) :]
-        if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
-            batches.append(rest)
-        return batches
 
     def too_long(self, index: int) -> str:
         return f"samples: raise it, or lower max_sample_size ({self.max_sample_size})"
@@ -174,3 +140,49 @@ class AudioCropDataset(BatchDataset[LoadedClip]):
                 f"{path}: has {len(wav)} samples at {self.sample_rate} Hz, fewer than min_sample_size="
                 f"{self.min_sample_size}; its rate is not the first file's: give the manifest a column rate"
             )
+
+
+class AudioCropDataset(CropDataset[LoadedClip]):
+    """Batches are cropped to their shortest member.
+
+    `pad`: they are as long as their longest, and say where the others are padding.
+    """
+
+    def __init__(self, *args: Any, pad: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.pad = pad
+
+    def load(self, index: int) -> LoadedClip:
+        return self.crop(index)
+
+    def collate(self, items: Sequence[LoadedClip], num_skipped: int) -> dict[str, Any]:
+        return {
+            "id": torch.tensor([clip.index for clip in items], dtype=torch.int64),
+            "net_input": self._padded(items) if self.pad else self._cropped(items),
+            "utts": [clip.utt for clip in items],
+            "skipped": num_skipped,
+        }
+
+    def _cropped(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
+        shortest = min(len(clip.source) for clip in clips)
+        pieces, changed = [], []
+        for clip in clips:
+            begin, end = Crop(shortest, clip.position).bounds(len(clip.source))
+            pieces.append(clip.source[begin:end])
+            if clip.changed is not None:
+                changed.append(clip.changed[begin:end])
+        own = {"source": torch.stack(pieces)}  # [B, S]
+        return {**own, "changed": torch.stack(changed)} if changed else own
+
+    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
+        padded = pad_batch([clip.source for clip in clips])
+        return {"source": padded.values, "padding_mask": padded.mask}  # [B, S] both
+
+    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
+        """fairseq's batches, and what it leaves over."""
+        found: Any = FairseqDataset.batch_by_size(self, indices, *limits)
+        batches = list(found)
+        rest = indices[sum(map(len, batches)) :]
+        if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
+            batches.append(rest)
+        return batches

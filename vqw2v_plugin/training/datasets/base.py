@@ -117,6 +117,11 @@ class BatchDataset(FairseqDataset, Generic[Item]):
         """What an item's draws depend on."""
         return [abs(self.seed), int(self._epoch), index]
 
+    def generator(self, index: int) -> torch.Generator:
+        """For an item's masks."""
+        draw = np.random.SeedSequence(self.draw_key(index)).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(draw[0] >> np.uint64(1)))
+
     def num_tokens(self, index: int) -> int:
         return int(self.sizes[index])
 
@@ -237,6 +242,20 @@ def cut_padded(indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
             batches.append(indices[begin:end])
             begin, longest = end, size
     return [*batches, indices[begin:]] if len(indices) else []
+
+
+def cut_packed(indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
+    """Batches filled up to `max_tokens`, where nothing is padded."""
+    ends = sizes.cumsum()
+    bounds = [0]
+    while bounds[-1] < len(indices):
+        begin = bounds[-1]
+        end = min(len(indices), begin + limits.max_sentences) if limits.max_sentences else len(indices)
+        if limits.max_tokens:
+            before = ends[begin - 1] if begin else 0
+            end = min(end, int(np.searchsorted(ends, before + limits.max_tokens, side="right")))
+        bounds.append(end)
+    return np.split(indices, bounds[1:-1])
 
 
 def _shared(tensor: Tensor) -> Tensor:

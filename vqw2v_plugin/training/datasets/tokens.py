@@ -16,7 +16,7 @@ from ...modules.bert.vocabulary import BOS, EOS, Symbols
 from ...modules.layers.masks import check_spans, corrupt, span_mask
 from ...stores.symbols import TokenError
 from ...stores.tokens import TokenStore
-from .base import BatchDataset, BatchLimits, Ints, digest_of
+from .base import BatchDataset, BatchLimits, Ints, cut_packed, digest_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,7 @@ class MaskedTokenDataset(BatchDataset[Piece]):
                 f"but dict.txt names 0 to {len(self.symbols) - 1}; the two are not of one run: make them anew"
             )
         tokens = torch.from_numpy(inner)  # [T]
-        draw = np.random.SeedSequence(self.draw_key(index)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(draw[0] >> np.uint64(1)))
+        generator = self.generator(index)
         how = self.masking
         mask = span_mask(len(tokens), how.start_prob, how.length, how.stdev, generator)
         seen = corrupt(
@@ -117,25 +116,20 @@ class MaskedTokenDataset(BatchDataset[Piece]):
         }
 
     def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
-        """Batches filled up to `max_tokens`: nothing is padded, so nothing but tokens counts."""
-        ends = self.sizes[indices].cumsum()
-        bounds = [0]
-        while bounds[-1] < len(indices):
-            begin = bounds[-1]
-            end = min(len(indices), begin + limits.max_sentences) if limits.max_sentences else len(indices)
-            if limits.max_tokens:
-                before = ends[begin - 1] if begin else 0
-                end = min(end, int(np.searchsorted(ends, before + limits.max_tokens, side="right")))
-            bounds.append(end)
-        return np.split(indices, bounds[1:-1])
+        """Nothing is padded, so nothing but tokens counts."""
+        return cut_packed(indices, self.sizes[indices], limits)
 
     def digest(self) -> str:
-        """Of the utterances' sizes and of the ids of some, evenly spread: all of them may be gigabytes."""
-        step = -(-len(self.store) // _DIGESTED)
-        return digest_of(self.store.sizes, *(self.store[i] for i in range(0, len(self.store), step)))
+        return digest_of_tokens(self.store)
 
     def too_long(self, index: int) -> str:
         return "tokens: raise it, or lower tokens_per_sample"
+
+
+def digest_of_tokens(store: TokenStore) -> str:
+    """Of the utterances' sizes and of the ids of some, evenly spread: all of them may be gigabytes."""
+    step = max(1, -(-len(store) // _DIGESTED))
+    return digest_of(store.sizes, *(store[i] for i in range(0, len(store), step)))
 
 
 def _wrap(tokens: torch.Tensor) -> torch.Tensor:

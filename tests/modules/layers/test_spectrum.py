@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from vqw2v_plugin.features import spectral as logmel
-from vqw2v_plugin.features.spectral import LogMel, mel_bands
+from vqw2v_plugin.modules.layers import spectrum as logmel
+from vqw2v_plugin.modules.layers.spectrum import LogMel, mel_bands
 
 
 def tone(hertz: float, samples: int = 16_000) -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_silence_has_the_floor_s_energy() -> None:
 
 
 def test_wrong_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="`num_bands` is 0"):
+    with pytest.raises(ValueError, match="`bands` is 0"):
         LogMel(16_000, 0)
     for cepstra in (24, 0):
         with pytest.raises(ValueError, match=f"{cepstra} cepstra of 23 bands; expected 1 at least"):

@@ -1,0 +1,124 @@
+"""BERT over speech: masked frames are not heard, utterances do not see each other, each code is restored."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from speech_bert import SIZES, speech_bert
+from torch import Tensor
+
+from vqw2v_plugin.modules.bert.config import SpeechBertConfig
+from vqw2v_plugin.modules.bert.speech import NO_CODE, SpeechInput
+from vqw2v_plugin.modules.kernels.attention import Rows
+from vqw2v_plugin.modules.layers.spectrum import LogMel
+
+LENGTHS = [7, 12, 3]
+MASKED = torch.tensor([1, 2, 3, 9, 10, 20])
+COUNTS = [3, 2, 1]
+WAYS = [{}, {"position": "learned"}, {"encoder_normalize_before": True}, {"stack": 3, "num_groups": 2}]
+
+
+def frames(stack: int = 2) -> Tensor:
+    return torch.randn(sum(LENGTHS), 10 * stack, generator=torch.Generator().manual_seed(3))
+
+
+def targets(num: int) -> Tensor:
+    return torch.randint(7, (len(MASKED), num), generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("settings", WAYS, ids=str)
+def test_batched_equals_alone(settings: dict[str, Any]) -> None:
+    network, x = speech_bert(**settings).eval(), frames(settings.get("stack", 2))
+    together = network.scores(x, LENGTHS).split(LENGTHS)
+    for found, part in zip(together, x.split(LENGTHS), strict=True):
+        torch.testing.assert_close(found, network.scores(part, [len(part)]))
+
+
+def test_a_masked_frame_is_the_mask_vector_and_nothing_of_what_is_heard() -> None:
+    network, x = speech_bert().eval(), frames()
+    seen = network.masked_input(x, MASKED)
+    assert torch.equal(seen[MASKED], network.mask.expand(len(MASKED), -1))
+    others = torch.ones(len(x), dtype=torch.bool)
+    others[MASKED] = False
+    assert torch.equal(seen[others], network.projection(x)[others])
+    rows, wanted = Rows(MASKED, COUNTS), targets(2)
+    before = network(x, LENGTHS, rows, wanted).loss
+    x[MASKED] = torch.randn(len(MASKED), x.size(1))
+    assert torch.equal(network(x, LENGTHS, rows, wanted).loss, before)
+    x[0] += 1
+    assert not torch.equal(network(x, LENGTHS, rows, wanted).loss, before)
+
+
+@pytest.mark.parametrize("settings", WAYS, ids=str)
+def test_the_loss_is_that_of_scores_of_all_frames(settings: dict[str, Any]) -> None:
+    """Masked by hand, every frame scored, and a cross-entropy for each code that is known."""
+    network, x = speech_bert(**settings).eval(), frames(settings.get("stack", 2))
+    wanted = targets(network.num_targets)
+    wanted[2, 1] = wanted[5] = NO_CODE
+    found = network(x, LENGTHS, Rows(MASKED, COUNTS), wanted)
+    seen = network.projection(x)
+    seen[MASKED] = network.mask
+    scores = network._scores(network._states(seen, LENGTHS)[-1])[MASKED]  # [K, H, V]
+    loss, correct = torch.zeros(()), 0
+    for k, h in (wanted != NO_CODE).nonzero().tolist():
+        loss = loss - F.log_softmax(scores[k, h], -1)[wanted[k, h]]
+        correct += int(scores[k, h].argmax() == wanted[k, h])
+    torch.testing.assert_close(found.loss, loss)
+    assert found.num_correct == correct
+
+
+def test_every_weight_learns() -> None:
+    network = speech_bert(dropout=0.0).train()
+    network(frames(), LENGTHS, Rows(MASKED, COUNTS), targets(2)).loss.backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+def test_it_can_learn_codes_by_heart() -> None:
+    network, x, wanted = speech_bert(dropout=0.0, attention_dropout=0.0), frames(), targets(2)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        found = network(x, LENGTHS, Rows(MASKED, COUNTS), wanted)
+        found.loss.backward()
+        optimizer.step()
+    assert found.num_correct == wanted.numel() and found.loss / wanted.numel() < 0.3
+
+
+@pytest.mark.parametrize("stack", [1, 2, 3])
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+def test_joined_frames_are_neighbouring_log_mels(stack: int, rate: int) -> None:
+    wav = torch.randn(rate // 3, generator=torch.Generator().manual_seed(5))
+    heard, mel = SpeechInput(rate, 10, stack, normalize_bands=False), LogMel(rate, 10)
+    x, plain = heard(wav), mel(wav)
+    assert x.shape == (len(plain) // stack, 10 * stack) and len(x) == heard.geometry.frames(len(wav))
+    assert torch.equal(x.reshape(-1, 10), plain[: len(x) * stack])
+    edge = heard.geometry.samples(2)
+    assert [len(heard(wav[:n])) for n in (edge - 1, edge)] == [1, 2]
+
+
+def test_each_band_has_mean_0_and_deviation_1_whatever_the_loudness() -> None:
+    wav = torch.randn(8_000, generator=torch.Generator().manual_seed(5))
+    heard = SpeechInput(16_000, 10, 2)
+    bands = heard(wav).reshape(-1, 10)
+    torch.testing.assert_close(bands.mean(0), torch.zeros(10), atol=1e-5, rtol=0)
+    torch.testing.assert_close(bands.std(0, correction=0), torch.ones(10), atol=1e-4, rtol=0)
+    torch.testing.assert_close(heard(wav / 8), heard(wav), atol=1e-3, rtol=0)
+    assert not heard(torch.zeros(8_000)).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stack": 0}, "`stack` is 0; expected at least 1"),
+        ({"stack": 101}, "`stack` is 101; expected 1 to 100"),
+        ({"num_codes": 0}, "`num_codes` is 0"),
+        ({"bands": -1}, "`bands` is -1"),
+        ({"encoder_attention_heads": 16}, "rotary positions need an even size"),
+        ({"normalize_bands": "false"}, "`normalize_bands` is 'false'; expected true or false"),
+    ],
+)
+def test_settings_that_give_no_network_are_said(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SpeechBertConfig(**{**SIZES, **settings})

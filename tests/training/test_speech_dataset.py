@@ -1,0 +1,204 @@
+"""Batches of masked speech: reproducible, packed, each code beside the frame that it is of."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sounds import noise
+from torch.utils.data import DataLoader
+
+from vqw2v_plugin.audio.drawn_changes import DrawnChanges
+from vqw2v_plugin.audio.pcm_cache import PcmCache
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.modules.bert.speech import NO_CODE, SpeechInput
+from vqw2v_plugin.stores.frames import TokenFrames
+from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, UNK, TokenError, write_dict
+from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.training.datasets.base import Unreadable
+from vqw2v_plugin.training.datasets.speech import Spans, SpeechDataset
+
+SIZES = [9_000, 3_000, 6_000, 1_200, 4_000]
+CODES = 100
+Made = Callable[..., SpeechDataset]
+
+
+def write_tokens(
+    folder: Path, sizes: dict[str, int], field: int = 400, rate: int = 16_000, **about: object
+) -> None:
+    """The code of frame t is t; a symbol for each."""
+    with TokenWriter(folder, "train", CODES + NUM_SPECIAL) as writer:
+        for utt, size in sizes.items():
+            frames = (size - field) // 160 + 1
+            writer.add(utt, frames, np.arange(frames) % CODES + NUM_SPECIAL)
+    write_dict(folder / "dict.txt", [(str(i), 1) for i in range(CODES)])
+    times = {"stride": 160, "receptive_field": field, "sample_rate": rate}
+    TOKENS.write_about(folder, {"num_groups": 1, "num_codes": CODES, **times, **about})
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    rows = []
+    for i, size in enumerate(SIZES):
+        soundfile.write(tmp_path / f"{i}.wav", noise(size, i), 16_000)
+        rows.append({"path": f"{i}.wav", "samples": size})
+    write_manifest(tmp_path / "train.tsv", tmp_path, rows)
+
+    def make(
+        field: int = 400, stack: int = 2, tokens: dict[str, int] | None = None, **options: object
+    ) -> SpeechDataset:
+        if tokens is None:
+            tokens = {str(i): size for i, size in enumerate(SIZES)}
+        write_tokens(tmp_path / "tokens", tokens, field)
+        return SpeechDataset(
+            Manifest(tmp_path / "train.tsv"),
+            **{"sample_rate": 16_000, "max_sample_size": 20_000, "min_sample_size": 1_000, **options},
+            tokens=TokenFrames(tmp_path / "tokens", "train"),
+            heard=SpeechInput(16_000, 10, stack),
+            spans=Spans(0.08, 10),
+        )
+
+    return make
+
+
+def test_of_whole_utterances_frame_t_has_code_t(made: Made) -> None:
+    """Of 3,000 samples there are 17 log-mels, of which 16 are joined by twos, and as many codes."""
+    dataset = made()
+    crop = dataset[1]
+    assert crop.frames.shape == (8, 20) and crop.codes.tolist() == [[2 * t, 2 * t + 1] for t in range(8)]
+    assert made(stack=3)[1].codes.tolist() == [[3 * t, 3 * t + 1, 3 * t + 2] for t in range(5)]
+
+
+def test_codes_that_see_more_than_a_log_mel_lack_at_the_end(made: Made) -> None:
+    """465 samples a code: 1,200 samples have 5 of them (until 1,105) and 6 log-mels; centres 32.5 apart."""
+    assert made(field=465)[3].codes.tolist() == [[0, 1], [2, 3], [4, NO_CODE]]
+    assert made(field=400)[3].codes.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize("field", [400, 465])
+def test_a_crop_s_codes_are_those_of_its_place(made: Made, field: int) -> None:
+    """Strides are the same: the centres of a frame and its code differ by half of one at most."""
+    dataset, begins = made(field=field, max_sample_size=2_000), set()
+    for epoch in range(1, 8):
+        dataset.set_epoch(epoch)
+        begin, crop = dataset.crop(0).begin, dataset[0]
+        begins.add(begin)
+        codes = crop.codes.flatten()
+        assert len(codes) == 10 and bool((codes.diff() == 1).all())
+        assert abs((begin + 200) - (160 * int(codes[0]) + field / 2)) <= 80
+    assert len(begins) > 4
+
+
+def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(made: Made) -> None:
+    one, two = made(max_sample_size=2_000), made(max_sample_size=2_000)
+    torch.manual_seed(1)
+    forwards = [one[i] for i in range(5)]
+    torch.manual_seed(2)
+    backwards = [two[i] for i in reversed(range(5))][::-1]
+    for a, b in zip(forwards, backwards, strict=True):
+        assert torch.equal(a.mask, b.mask) and torch.equal(a.frames, b.frames)
+    one.set_epoch(2)
+    assert not torch.equal(one[0].frames, forwards[0].frames)
+    one.set_epoch(1)
+    assert torch.equal(one[0].frames, forwards[0].frames)
+
+
+def test_workers_and_a_cache_change_nothing(made: Made, tmp_path: Path) -> None:
+    cached = made(cache=PcmCache(tmp_path / "cache", 16_000), max_sample_size=2_000)
+    dataset = made(max_sample_size=2_000)
+    options = {"batch_sampler": [[0, 1], [2], [3, 4]]}
+    apart = DataLoader(cached, num_workers=2, collate_fn=cached.collater, **options)
+    for a, b in zip(apart, DataLoader(dataset, collate_fn=dataset.collater, **options), strict=True):
+        assert torch.equal(a["net_input"]["frames"], b["net_input"]["frames"])
+        assert torch.equal(a["target"], b["target"]) and a["net_input"]["counts"] == b["net_input"]["counts"]
+
+
+def test_what_is_heard_may_be_changed_and_its_codes_stay(made: Made) -> None:
+    plain, noisy = made(), made(changes=DrawnChanges(("noise",), 1.0))
+    assert torch.equal(plain[0].codes, noisy[0].codes) and torch.equal(plain[0].mask, noisy[0].mask)
+    assert plain[0].frames.shape == noisy[0].frames.shape
+    assert not torch.allclose(plain[0].frames, noisy[0].frames, atol=0.1)
+
+
+def test_a_batch_is_packed_and_asks_for_the_codes_of_masked_frames(made: Made) -> None:
+    dataset = made()
+    crops = [dataset[i] for i in (0, 2, 4)]
+    batch = dataset.collater(crops)
+    given = batch["net_input"]
+    assert given["lengths"] == [27, 18, 11] and given["frames"].shape == (56, 20)
+    codes = torch.cat([crop.codes for crop in crops])
+    assert torch.equal(batch["target"], codes[given["masked"]]) and 0 < sum(given["counts"]) < 56
+    assert batch["scored"] == batch["target"].numel() and batch["ntokens"] == 112
+    assert batch["utts"] == ["0", "2", "4"] and batch["nsentences"] == 3
+
+
+def test_batches_are_filled_since_nothing_is_padded(made: Made) -> None:
+    batches = made().batch_by_size(np.array([0, 2, 4, 1, 3]), max_tokens=15_000)
+    assert [batch.tolist() for batch in batches] == [[0, 2], [4, 1, 3]]
+
+
+def test_the_blind_guess_is_the_most_frequent_code(made: Made, tmp_path: Path) -> None:
+    made()
+    with TokenWriter(tmp_path / "tokens", "train", CODES + NUM_SPECIAL) as writer:
+        for i, size in enumerate(SIZES):
+            frames = (size - 400) // 160 + 1
+            ids = np.full(frames, 9 + NUM_SPECIAL)
+            ids[: frames // 3] = UNK  # more frequent than any other but 9, and no code
+            ids[-2:] = 3 + NUM_SPECIAL
+            writer.add(str(i), frames, ids)
+    dataset = SpeechDataset(
+        Manifest(tmp_path / "train.tsv"),
+        sample_rate=16_000,
+        max_sample_size=20_000,
+        tokens=TokenFrames(tmp_path / "tokens", "train"),
+        heard=SpeechInput(16_000, 10),
+        spans=Spans(1.0, 1),
+        min_sample_size=1_000,
+    )
+    assert dataset.common.tolist() == [9, 9]
+    batch = dataset.collater([dataset[0]])
+    assert batch["common"] == int((batch["target"] == 9).sum()) > 0
+    assert batch["scored"] == int((batch["target"] != NO_CODE).sum()) < batch["target"].numel()
+    assert batch["ntokens"] == batch["scored"]
+
+
+def test_utterances_without_codes_are_refused_by_name(made: Made) -> None:
+    with pytest.raises(TokenError, match=r"no tokens of 2 of the 5 utterances in .*train\.tsv \(2, 3\)"):
+        made(tokens={str(i): SIZES[i] for i in (0, 1, 4)})
+
+
+def test_those_that_discretize_could_not_read_are_left_out(
+    made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made()
+    (tmp_path / "tokens" / "train.refused.tsv").write_text("utt\tpath\treason\n2\t2.wav\tis empty\n")
+    with caplog.at_level(logging.WARNING):
+        dataset = made(tokens={str(i): SIZES[i] for i in (0, 1, 3, 4)})
+    assert len(dataset) == 4 and dataset.crop(2).utt == "3" and "left out 1 utterances" in caplog.text
+
+
+def test_codes_of_other_audio_are_refused_by_name(made: Made) -> None:
+    with pytest.raises(TokenError, match=r"has 17 tokens of '2', whose audio in .* gives 36"):
+        made(tokens={**{str(i): size for i, size in enumerate(SIZES)}, "2": 3_000})
+
+
+def test_audio_of_another_length_than_its_manifest_says_is_named_and_skipped(
+    made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = made()
+    soundfile.write(tmp_path / "1.wav", noise(6_000, 1), 8_000)  # by its column 3,000 samples, now 6,000
+    found = dataset[1]
+    assert isinstance(found, Unreadable) and "has 6,000 samples at 16000 Hz, expected 3,000" in found.reason
+
+
+def test_a_crop_too_short_for_a_frame_is_said(made: Made) -> None:
+    with pytest.raises(ValueError, match="`min_sample_size` is 500; expected 560 samples at least"):
+        made(min_sample_size=500)
+
+
+def test_other_tokens_are_other_data(made: Made, tmp_path: Path) -> None:
+    first = made()
+    assert first.digest() == made().digest() != made(field=465).digest()

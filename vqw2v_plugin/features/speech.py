@@ -1,0 +1,55 @@
+"""wav ──BERT──▶ states, a row for each joined frame: the features of a BERT over speech.
+
+Shapes: S samples, T joined frames, D features.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..checkpoints.kinds import Audio, Restored
+from ..modules.bert.speech import SpeechBert, SpeechInput
+from .base import DTYPES, FeatureOptions, Features, Layer, number_format
+from .coder import Parts
+from .codes import precision
+
+
+class SpeechFeatures(Features):
+    """Nothing is masked. In bf16 the network's products are; its log-mels are fp32."""
+
+    def __init__(self, restored: Restored[SpeechBert], layer: Layer, dtype: str = "fp32") -> None:
+        network, audio = restored.network, restored.header.audio or Audio()
+        config = network.config
+        number, layers = -1 if layer.number is None else layer.number, len(network.layers)
+        if not -layers - 1 <= number <= layers:
+            raise ValueError(
+                f"layer `{layer}`: this BERT over speech has the layers 0 (its projection) to {layers}, or "
+                f"-1 for the last"
+            )
+        heard = SpeechInput(audio.sample_rate, config.bands, config.stack, config.normalize_bands)
+        super().__init__(
+            layer,
+            audio.sample_rate,
+            heard.geometry,
+            config.encoder_embed_dim,
+            dtype=dtype,
+            normalize=audio.normalize,
+        )
+        self.network, self.number, self.normalize, self.learns = network, number, audio.normalize, False
+        self.dtype, self._heard = DTYPES[number_format(dtype)], heard
+
+    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        if self.normalize:
+            wav = F.layer_norm(wav, wav.shape)
+        frames = self._heard(wav)  # [T, B]
+        with precision(wav.device, self.dtype, self.learns):
+            return self.network.states(frames, [len(frames)])[self.number].float()
+
+    def let_learn(self) -> list[nn.Module]:
+        self.learns = True
+        return [self.network]
+
+
+def speech_features(layer: Layer, options: FeatureOptions, parts: Parts) -> SpeechFeatures:
+    return SpeechFeatures(parts.speech(), layer, options.dtype)
