@@ -81,8 +81,8 @@ def _fields(path: Path) -> dict[str, Change]:
 
 
 def _json_of(content: bytes) -> dict[str, Any]:
-    """A shard's has its sum before it."""
-    said = json.loads(content[content.index(b"{") :])
+    """The first object: a shard's has its sum before it, a table is a list of rows."""
+    said, _ = json.JSONDecoder().raw_decode(content[content.index(b"{") :].decode())
     assert isinstance(said, dict)
     return said
 

@@ -173,8 +173,9 @@ def test_ids_and_dictionaries_are_checked(tmp_path: Path) -> None:
 
 def test_the_note_of_how_tokens_were_made_is_kept(tmp_path: Path) -> None:
     assert TOKENS.read_about(tmp_path) == {}
-    TOKENS.write_about(tmp_path, {"checkpoint": "ab12", "groups": 2})
-    assert TOKENS.read_about(tmp_path) == {"checkpoint": "ab12", "groups": 2}
+    about = {"checkpoint": {"sha256": "ab12"}, "groups": 2}
+    TOKENS.write_about(tmp_path, about)
+    assert TOKENS.read_about(tmp_path) == about
     (tmp_path / "tokens.json").write_text("[1]")
     with pytest.raises(TokenError, match="holds a list, expected a JSON object"):
         TOKENS.read_about(tmp_path)

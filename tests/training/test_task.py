@@ -154,8 +154,8 @@ def begins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_all_is_looked_at_before_a_training_begins(task: TrainingTask, begins: list[str]) -> None:
     task.cfg = SimpleNamespace(restore_file="checkpoint_last.pt", save_dir="ck", resume_changed=False)  # type: ignore[assignment]
-    looks = ["check_data", "check_ranks", "mend_last_checkpoint", "end_where_finished", "leave_memory_alone"]
-    assert task.build_model(None) == "model" and begins == ["need_our_model", *looks]
+    looks = ["check_ranks", "mend_last_checkpoint", "end_where_finished", "leave_memory_alone"]
+    assert task.build_model(None) == "model" and begins == ["check_data", "need_our_model", *looks]
     assert task.trained_on == {"train"}
     begins.clear()
     task.cfg.restore_file = "another.pt"  # a file of the user's is not ours to mend

@@ -67,9 +67,10 @@ class TrainingTask(FairseqTask):
         super().load_state_dict(state_dict)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        need_our_model(cfg, self.trains)
         if not from_checkpoint:
             self.check_data()
+        need_our_model(cfg, self.trains)
+        if not from_checkpoint:
             check_ranks()
             if self.cfg.restore_file == LAST:
                 mend_last_checkpoint(self.cfg.save_dir)
