@@ -160,7 +160,8 @@ def test_all_is_looked_at_before_a_training_begins(task: TrainingTask, begins: l
     begins.clear()
     task.cfg.restore_file = "another.pt"  # a file of the user's is not ours to mend
     task.build_model(None)
-    assert begins == ["need_our_model", *(name for name in looks if name != "mend_last_checkpoint")]
+    others = (name for name in looks if name != "mend_last_checkpoint")
+    assert begins == ["check_data", "need_our_model", *others]
     begins.clear()
     assert task.build_model(None, from_checkpoint=True) == "model" and begins == ["need_our_model"]
 
