@@ -240,3 +240,13 @@ def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:
     torch.save({"model": {}}, tmp_path / "n.pt")
     with pytest.raises(CheckpointError, match="in neither `cfg` nor `args` how its model was made"):
         import_checkpoint(tmp_path / "n.pt")
+
+
+def test_damage_far_inside_a_large_weight_is_told(tmp_path: Path) -> None:
+    """The sum of a weight of some megabytes is over all of it."""
+    torch.save({"model": {"w": torch.zeros(1 << 20)}}, tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    content[3 << 20] ^= 1
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.pt cannot be read as a checkpoint"):
+        files.read_pickle(tmp_path / "a.pt")

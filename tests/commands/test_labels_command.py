@@ -77,9 +77,11 @@ def test_a_dictionary_is_reused(corpus: Path, capsys: pytest.CaptureFixture[str]
     assert read_symbols(corpus / "o", "letters") == symbols
     assert lines(corpus, "train") == ["<unk> e <unk> <unk> a | a l l |"]
     assert "reused from" in capsys.readouterr().out
-    (corpus / "d.txt").write_text("| 0\na 0\n")
-    assert labels(corpus, "--text", "words", "--unit", "letters", "--dict", corpus / "d.txt") == 2
-    assert "labels of two cannot share a folder" in capsys.readouterr().err
+    other_order = "".join(f"{symbol} 0\n" for symbol in reversed(symbols))
+    for other in ("| 0\na 0\n", other_order):
+        (corpus / "d.txt").write_text(other)
+        assert labels(corpus, "--text", "words", "--unit", "letters", "--dict", corpus / "d.txt") == 2
+        assert "labels of two cannot share a folder" in capsys.readouterr().err
 
 
 def test_an_alphabet_and_a_least_count_limit_the_letters(corpus: Path) -> None:

@@ -172,3 +172,13 @@ def test_a_gzip_that_breaks_off_keeps_what_came_before(tmp_path: Path, write: Wr
     path.write_bytes(path.read_bytes()[:-4000])
     entries, refused = read(tmp_path / "c", "nemo")
     assert 0 < len(entries) < 2000 and [r.group for r in refused] == ["table breaks off"]
+
+
+def test_a_gzip_that_is_damaged_inside_keeps_what_came_before(tmp_path: Path, write: Write) -> None:
+    path = write(
+        "x.jsonl.gz", lines(*({"audio_filepath": f"/{i}-{os.urandom(16).hex()}.wav"} for i in range(4000)))
+    )
+    held = path.read_bytes()
+    path.write_bytes(held[: len(held) // 2] + b"\xff" * 200 + held[len(held) // 2 + 200 :])
+    entries, refused = read(tmp_path / "c", "nemo")
+    assert 0 < len(entries) < 4000 and "table breaks off" in [r.group for r in refused]

@@ -238,3 +238,12 @@ def test_clusters_go_wherever_a_checkpoint_with_codes_goes(
     assert "holds the model 'vq_clusters'; expected 'vq_wav2vec'" in capsys.readouterr().err
     assert main(["usage", first, str(manifest), "--untrained"]) == 2
     assert "clusters are found without one" in capsys.readouterr().err
+
+
+def test_a_spectrum_has_the_bands_that_its_clusters_were_found_with(manifest: Path, tmp_path: Path) -> None:
+    assert cluster("-", manifest, tmp_path / "out", "--layer", "logmel", "--bands", "20", "--codes", "5") == 0
+    clip = tmp_path / "audio-train" / "train0.flac"
+    clusters = load_clusters(tmp_path / "out").network.clusters
+    scaled = (load_features("logmel", bands=20).of(clip) - clusters.mean) / clusters.scale
+    expected = torch.cdist(scaled, clusters.entries[0]).argmin(1, keepdim=True)
+    assert torch.equal(Tokenizer.load(tmp_path / "out").encode_file(clip), expected)

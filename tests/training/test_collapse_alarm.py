@@ -234,3 +234,13 @@ def test_signs_are_what_training_saw(tiny: Tiny) -> None:
     network.eval().objective(wav)
     network.set_num_updates(3)
     assert network.signs.shares() == before
+
+
+def test_guessing_is_measured_by_all_negatives(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 20 candidates half of what would be chance among 5 is learnt already."""
+    alarm = CollapseAlarm(0.05, stop=False)
+    alarm.look(100, seen(kmeans(tiny, cross_sample_negatives=15), FINE, FINE, correct=20), INFONCE)
+    assert not caplog.records
+    alarm = CollapseAlarm(0.05, stop=False)
+    alarm.look(100, seen(kmeans(tiny, cross_sample_negatives=15), FINE, FINE, correct=5), INFONCE)
+    assert "no better than guessing" in caplog.text

@@ -97,3 +97,12 @@ def test_audio_shorter_than_the_receptive_field_is_refused_with_both_numbers() -
     encoder = Encoder(parse_conv_layers("[(4, 10, 5), (4, 8, 4)]"))
     with pytest.raises(ValueError, match=r"3 samples .* 45"):
         encoder(torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("field", "stride", "frames"), [(465, 160, 3), (480, 160, 3), (481, 160, 4), (10, 5, 2), (1, 1, 1)]
+)
+def test_a_receptive_field_lasts_as_many_frames_as_have_begun_in_it(
+    field: int, stride: int, frames: int
+) -> None:
+    assert ConvGeometry(field, stride).frames_per_receptive_field == frames
