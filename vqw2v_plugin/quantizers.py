@@ -33,6 +33,7 @@ from .modules.quantizers.base import (
     check_divides,
     code_counts,
     count_perplexity,
+    nearest_entries,
     perplexity,
     straight_through,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "draw_entries",
     "gather_frames",
     "make_activation",
+    "nearest_entries",
     "num_ranks",
     "perplexity",
     "quantizer_names",

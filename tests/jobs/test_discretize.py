@@ -133,13 +133,15 @@ def test_codes_that_agree_are_counted_over_the_files_that_can_be_read(tmp_path: 
 
 def made_of(folder: Path, num_codes: int, codes: list[list[int]], **options: Any) -> SimpleNamespace:
     """What is published as `o/t` of one utterance with these codes; answers its tokenizer."""
+    allowed: list[int] = []
     tokenizer = SimpleNamespace(
         num_codes=num_codes,
         num_groups=2,
         sample_rate=16_000,
         device=torch.device("cpu"),
         geometry=SimpleNamespace(receptive_field=10, stride=5),
-        clips=SimpleNamespace(memory=0),
+        coder=SimpleNamespace(allow=lambda memory: allowed.append(memory)),
+        allowed=allowed,
         encode_file=lambda _: torch.tensor(codes),
     )
     write_manifest(folder / "t.tsv", folder, [{"path": "a.wav", "samples": 9}])
@@ -152,7 +154,7 @@ def made_of(folder: Path, num_codes: int, codes: list[list[int]], **options: Any
 @pytest.mark.parametrize("num_codes", [1 << 16, (1 << 16) + 1, 100_000])
 def test_the_last_code_has_room_in_a_shard(tmp_path: Path, num_codes: int) -> None:
     made = made_of(tmp_path, num_codes, [[num_codes - 1, 0]], memory=123)
-    assert decoded(tmp_path / "o", "t") == {"a": [f"{num_codes - 1}-0"]} and made.clips.memory == 123
+    assert decoded(tmp_path / "o", "t") == {"a": [f"{num_codes - 1}-0"]} and made.allowed == [123]
 
 
 def test_the_twenty_unknown_codes_that_are_most_frequent_are_named(tmp_path: Path) -> None:

@@ -128,6 +128,17 @@ def check_codes(codes: Tensor, num_codes: int) -> None:
         raise ValueError(f"codes run from {low} to {high}; expected 0 to {num_codes - 1}")
 
 
+def nearest_entries(z: Tensor, entries: Tensor) -> Tensor:  # [N, G, D], [G or 1, V, D] → [N, G]
+    """argmin ‖z − e‖² as argmin ‖e‖² − 2 z·e: one matrix product a group, nothing of size V × D."""
+    wide = z.dtype if z.dtype == torch.float64 else torch.float32
+    with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+        entries = entries.to(wide)
+        norms = entries.square().sum(-1)  # [G or 1, V]
+        products = torch.matmul(z.to(wide).transpose(0, 1), entries.transpose(1, 2))  # [G, N, V]
+        codes = (norms.unsqueeze(1) - 2 * products).argmin(-1)  # [G, N]
+    return codes.transpose(0, 1)
+
+
 class ProductCodebook(nn.Module):
     """G codebooks of V entries, their entries side by side; or one that all groups share."""
 

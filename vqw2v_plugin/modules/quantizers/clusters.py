@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .kmeans import nearest_entries
+from .base import nearest_entries
 
 _REACH = 2  # frames to each side that a delta looks at
 _LEAST_DEVIATION = 1e-5  # of a feature that hardly varies

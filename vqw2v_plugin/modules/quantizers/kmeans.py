@@ -25,6 +25,7 @@ from .base import (
     Quantizer,
     SplitEncode,
     code_counts,
+    nearest_entries,
     straight_through,
 )
 from .seeding import draw_entries, gather_frames
@@ -122,17 +123,6 @@ class KmeansQuantizer(Quantizer):
             self.upkeep.add(frames, codes.flatten(0, 1), self.codebook)
         x = straight_through(projected, chosen.detach().type_as(projected))
         return Quantized(x, codes, loss, CodeStats(code_counts(codes, self.num_codes)))
-
-
-def nearest_entries(z: Tensor, entries: Tensor) -> Tensor:  # [N, G, D], [G or 1, V, D] → [N, G]
-    """argmin ‖z − e‖² as argmin ‖e‖² − 2 z·e: one matrix product a group, nothing of size V × D."""
-    wide = z.dtype if z.dtype == torch.float64 else torch.float32
-    with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
-        entries = entries.to(wide)
-        norms = entries.square().sum(-1)  # [G or 1, V]
-        products = torch.matmul(z.to(wide).transpose(0, 1), entries.transpose(1, 2))  # [G, N, V]
-        codes = (norms.unsqueeze(1) - 2 * products).argmin(-1)  # [G, N]
-    return codes.transpose(0, 1)
 
 
 _STEP = 0.5  # how far from its cell's mean a moved code starts, in the cell's standard deviations

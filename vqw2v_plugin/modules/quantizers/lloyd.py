@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .kmeans import nearest_entries
+from .base import nearest_entries
 
 _STARTS = 3  # of which the best goes on
 _PASSES = 10  # over the sample, before the starts are compared
