@@ -121,14 +121,17 @@ def read(name: str, seed: int, args: argparse.Namespace) -> Curves:
 def write(found: Mapping[tuple[str, int], Curves], args: argparse.Namespace) -> None:
     out: Path = args.out
     draw(found, out.with_suffix(".png"))
-    seeds = ", ".join(map(str, sorted({seed for _, seed in found})))
+    numbers = sorted({seed for _, seed in found})
+    seeds = (
+        f"seed {numbers[0]}" if len(numbers) == 1 else f"seeds {', '.join(map(str, numbers))} side by side"
+    )
     minutes = statistics.mean(minutes_of(args.runs / f"{name}-{seed}") for name, seed in found)
     precision, seconds = "bf16" if args.bf16 else "fp32", SAMPLES / 16_000
     hours = args.updates * CROPS * seconds / 3600
     machine = platform.processor() or platform.machine()
     text = (
         f"Each yaml of `examples/vq_wav2vec` as it is, {CROPS} crops of {seconds:g} s an update "
-        f"({args.updates} updates see {hours:.1f} h of audio), {precision}, seeds {seeds} side by side; "
+        f"({args.updates} updates see {hours:.1f} h of audio), {precision}, {seeds}; "
         f"{minutes:.0f} minutes each on {args.threads} threads of a busy {machine}. Values are means over "
         f"the {args.every} updates before; `group` is the share of a group's codes that would do as well if "
         f"all were as frequent, `dead` are codes of both groups that 50 updates did not use.\n\n"
