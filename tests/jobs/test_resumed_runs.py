@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from corpus_runs import FEW, content, corpus, run
+from corpus_runs import FEW, content, corpus, decoded, run
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.common.locks import Rank, claimed
@@ -189,3 +189,17 @@ def test_what_killed_runs_left_goes_with_the_next_split_and_that_of_others_stays
     assert main(["discretize", checkpoint, str(manifest), str(out)]) == 0
     hidden = {path.name for path in out.iterdir() if path.name.startswith(".")}
     assert hidden == {".lock", ".lock.merge", kept}
+
+
+def test_a_split_that_is_made_anew_leaves_the_dictionary_to_those_that_use_it(
+    checkpoint: str, manifest: Path, tmp_path: Path
+) -> None:
+    """It was made of the first split, whose audio is another now."""
+    out, valid = tmp_path / "out", corpus(tmp_path, "valid", files=3, seed=1)
+    for split in (manifest, valid):
+        assert main(["discretize", checkpoint, str(split), str(out), *ONE]) == 0
+    kept, before = (out / "dict.txt").read_bytes(), decoded(out, "valid")
+    for path in sorted((tmp_path / "audio-train").iterdir())[:6]:
+        sf.write(path, np.zeros(sf.info(path).frames), sf.info(path).samplerate)
+    assert main(["discretize", checkpoint, str(manifest), str(out), *ONE, "--refresh"]) == 0
+    assert (out / "dict.txt").read_bytes() == kept and decoded(out, "valid") == before
