@@ -43,6 +43,15 @@ def committed(name: str, out: Path) -> None:
 
 
 def trained(out: Path) -> None:
+    """What fairseq's trainer has written; clusters it knows nothing of."""
+    for path in TRAINED.glob("*.pt"):
+        if path.stem != "clusters":
+            (out / path.stem).mkdir(parents=True)
+            shutil.copy(path, out / path.stem / "c.pt")
+
+
+def saved(out: Path) -> None:
+    """All that is kept in the trainer's layout."""
     for path in TRAINED.glob("*.pt"):
         (out / path.stem).mkdir(parents=True)
         shutil.copy(path, out / path.stem / "c.pt")

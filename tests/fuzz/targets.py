@@ -167,7 +167,7 @@ def arpa_of(folder: Path) -> None:
 TARGETS = {
     target.name: target
     for target in (
-        Target("checkpoint", made.trained, lambda folder: load_any(folder / "c.pt"), 3),
+        Target("checkpoint", made.saved, lambda folder: load_any(folder / "c.pt"), 3),
         Target("fairseq", made.trained, look_and_load, 3),
         Target("stock", made.stock, read_stock, 2),
         Target("exported", made.exported, lambda folder: load_any(folder / "x"), 2),

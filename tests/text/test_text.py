@@ -195,5 +195,5 @@ def test_a_word_that_is_said_again_is_not_normalized_again(monkeypatch: pytest.M
 
     monkeypatch.setattr(Normalizer, "_word", word)
     for case in ("lower", "upper", "lower"):
-        assert Normalizer(case)("Zyx-Wv " * 1_000 + "u") == getattr("zyx wv " * 1_000 + "u", case)()
-    assert sorted(asked) == ["Zyx-Wv", "Zyx-Wv", "u", "u"]
+        assert Normalizer(case)("Zyx-Wv " * 1_000 + "Uvw") == getattr("zyx wv " * 1_000 + "uvw", case)()
+    assert sorted(asked) == ["Uvw", "Uvw", "Zyx-Wv", "Zyx-Wv"]
