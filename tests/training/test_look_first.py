@@ -14,6 +14,7 @@ import torch
 
 pytest.importorskip("fairseq")
 from fairseq import checkpoint_utils
+from fairseq.tasks import TASK_REGISTRY
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 from stock_files import stock_model, write_today
@@ -324,3 +325,14 @@ def test_a_training_does_not_begin_anew_where_a_checkpoint_is_no_file(tmp_path: 
     ):
         with pytest.raises(CheckpointError, match=f"{path} is {kind}; expected a file"):
             restore(path)
+
+
+def test_every_yaml_s_model_is_one_that_its_task_is_for() -> None:
+    seen = set()
+    for path in Path(__file__).parents[2].glob("examples/*/*.yaml"):
+        settings = OmegaConf.load(path)
+        need_our_model(settings.model, TASK_REGISTRY[settings.task._name].trains)
+        seen.add(settings.task._name)
+    assert seen == {
+        name for name, task in TASK_REGISTRY.items() if task.__module__.startswith("vqw2v_plugin")
+    }

@@ -66,6 +66,7 @@ class VqSpeechPretrainingConfig(VqAudioPretrainingConfig):
 class VqSpeechPretrainingTask(VqAudioPretrainingTask):
     """Batches of speech from the manifests in `data`, with the codes in `tokens`."""
 
+    trains: ClassVar[str] = "vq_speech_bert"
     cfg: VqSpeechPretrainingConfig
     may_change: ClassVar[FrozenSet[str]] = VqAudioPretrainingTask.may_change | {"tokens"}
 
