@@ -27,6 +27,7 @@ def test_double():
 def run(folder: Path, *bugs: tuple[str, str, str]) -> tuple[int, str]:
     """Of a project with two functions, of which a test sees one; exit code and what is shown."""
     for name, text in [
+        ("vqw2v_plugin/__init__.py", ""),
         (FILE, CODE),
         ("tests/room/test_other.py", "def test_nothing(): ..."),
         ("tests/test_far.py", TEST),
