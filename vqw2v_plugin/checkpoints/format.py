@@ -28,14 +28,9 @@ def load(path: Path, wanted: Kind[N]) -> Restored[N]:
     return wanted.restore(header, weights, str(path))
 
 
-def load_one_of(path: Path, wanted: Sequence[Kind[Any]]) -> Restored[Any]:
-    """A trained network of one of these kinds."""
+def load_any(path: Path, *wanted: Kind[Any]) -> Restored[Any]:
+    """A trained network of any kind, or of one of those that are wanted."""
     header, weights = read_checkpoint(path, *wanted)
-    return KINDS[header.model].restore(header, weights, str(path))
-
-
-def load_any(path: Path) -> Restored[Any]:
-    header, weights = read_checkpoint(path)
     return KINDS[header.model].restore(header, weights, str(path))
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from ..common.bounds import check_between
-from .corpus_arguments import add_run_arguments, memory_bytes, num_workers
+from .corpus_arguments import add_run_arguments, memory_bytes, name_missing, num_workers
 from .layer_arguments import add_layer_arguments, feature_options
 
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from ..jobs.cluster import ClusterOutcome
 
 HELP = "find k-means clusters of any layer's frames: a tokenizer like any other"
-_NAMED = 10  # at most so many of the missing utterances
 _MOST_FRAMES, _MOST_PASSES, _MOST_SEED = 1 << 40, 100_000, 2**63 - 1
 
 
@@ -91,19 +89,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(outcome: ClusterOutcome, out: str, manifest: Manifest) -> None:
-    from ..common.words import sentence
-
     made = outcome.found.header.made_from
     if outcome.state == "there":
         print(f"{out}: is there already, of this manifest and with these settings")
-    for refused in outcome.refused[:_NAMED]:
-        print(sentence(f"vqw2v: missing: {refused.utt}: {refused.reason}"), file=sys.stderr)
-    if outcome.refused:
-        print(
-            f"vqw2v: {len(outcome.refused)} of {len(manifest)} utterances are missing: these clusters are of "
-            f"the others",
-            file=sys.stderr,
-        )
+    name_missing(outcome.refused, manifest, ": these clusters are of the others")
     print(f"{out}: {outcome.found.summary}")
     print(
         f"  {made['frames_drawn']:,} frames, {made['passes_made']} passes; squared, a frame lies "

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from ..common.bounds import check_between, check_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..jobs.split_job import Outcome
+    from ..jobs.split_job import Outcome, Refused
 
 _MOST_MEMORY = 2.0**20  # GiB
 _NAMED = 10  # at most so many of the missing utterances
@@ -76,18 +78,23 @@ def device_for(asked: str, rank: Rank) -> str:
 
 def report_end(outcome: Outcome, what: str, manifest: Manifest) -> bool:
     """Tells how this process ended and which utterances are missing; returns whether it has published."""
-    from ..common.words import sentence
-
     if outcome.state == "there":
         print(f"{what}: is there already, of this manifest and with these settings")
     elif outcome.state == "waiting":
         print(f"{what}: this process has done its share; the last one to end puts all together")
-    for refused in outcome.refused[:_NAMED]:
-        print(sentence(f"vqw2v: missing: {refused.utt}: {refused.reason}"), file=sys.stderr)
-    if outcome.refused:
+    remedy = f"; {what}.refused.tsv names them. Mend them and run this again: it tries those alone"
+    name_missing(outcome.refused, manifest, remedy)
+    return outcome.state == "published"
+
+
+def name_missing(refused: Sequence[Refused], manifest: Manifest, remedy: str) -> None:
+    """The first of the utterances that gave nothing, and how many they are."""
+    from ..common.words import sentence
+
+    for each in refused[:_NAMED]:
+        print(sentence(f"vqw2v: missing: {each.utt}: {each.reason}"), file=sys.stderr)
+    if refused:
         print(
-            f"vqw2v: {len(outcome.refused)} of {len(manifest)} utterances are missing; {what}.refused.tsv "
-            f"names them. Mend them and run this again: it tries those alone",
+            f"vqw2v: {len(refused)} of {len(manifest)} utterances are missing{remedy}",
             file=sys.stderr,
         )
-    return outcome.state == "published"

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.code_report import Asked, PhonesError, report_codes
     from ..analysis.code_sources import encode_each
     from ..checkpoints.clusters import KIND as CLUSTERS
-    from ..checkpoints.format import load_one_of
+    from ..checkpoints.format import load_any
     from ..checkpoints.wav2vec import KIND as WAV2VEC
     from ..common.bounds import check_between
     from ..common.files import write_whole
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     check_between("--seed", args.seed, 0, 2**63 - 1)
     if args.out:
         check_output(Path(args.out))
-    trained = load_one_of(Path(args.checkpoint), (WAV2VEC, CLUSTERS))
+    trained = load_any(Path(args.checkpoint), WAV2VEC, CLUSTERS)
     rows = {"trained": Tokenizer(coder_of(trained))}
     print(f"{args.checkpoint}: {_health(trained)}")
     if args.manifest is None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..checkpoints.bert import load_bert
 from ..checkpoints.clusters import KIND, ClusterNetwork
 from ..checkpoints.files import CheckpointError
-from ..checkpoints.format import load, load_one_of
+from ..checkpoints.format import load, load_any
 from ..checkpoints.kinds import Audio, Restored
 from ..checkpoints.speech import KIND as SPEECH
 from ..checkpoints.wav2vec import KIND as VQ_WAV2VEC
@@ -77,7 +77,7 @@ def load_coder(
     remedy: str = "",
 ) -> Coder:
     """A checkpoint of a vq_wav2vec with a quantizer, or clusters."""
-    return coder_of(load_one_of(Path(path), (VQ_WAV2VEC, KIND)), dtype, memory, wanted, remedy)
+    return coder_of(load_any(Path(path), VQ_WAV2VEC, KIND), dtype, memory, wanted, remedy)
 
 
 def coder_of(

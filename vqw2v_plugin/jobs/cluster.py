@@ -22,18 +22,19 @@ from torch import Tensor
 
 from ..checkpoints.clusters import KIND, PARTS, ClusterNetwork, ClusterSettings, cluster_network
 from ..checkpoints.files import CONFIG_NAME, CheckpointError
-from ..checkpoints.format import load_one_of, read_checkpoint, write_exported
-from ..checkpoints.kinds import KINDS, Audio, Header, Restored
+from ..checkpoints.format import load_any, write_exported
+from ..checkpoints.kinds import Audio, Header, Restored
 from ..common.files import write_whole
 from ..common.locks import Rank, check_folder, claimed
 from ..common.progress import Progress
 from ..corpora.manifest import Manifest, Utterance
+from ..corpora.sizes import sizes_at
 from ..features.base import FeatureOptions, Features
 from ..modules.quantizers.clusters import Clusters, ClustersConfig
 from ..modules.quantizers.lloyd import Cells, cells_of, first_centres, total
 from ..stores.shards import ShardFolder, plan
 from .shard_run import Work, complete, in_order, make_shards
-from .split_job import JobOptions, Refused, one_thread, shard_samples
+from .split_job import JobOptions, Refused, one_thread, refused_of, shard_samples
 
 _BATCH = 1 << 14  # frames
 _SAMPLE = 20_000  # frames at least that the first centres are drawn from
@@ -81,18 +82,13 @@ class ClusterJob:
         out: Path,
         options: ClusterOptions,
     ) -> None:
-        self.features, self.asked, self.manifest, self.out, self.options = (
-            features,
-            asked,
-            manifest,
-            out,
-            options,
-        )
+        self.features, self.asked, self.options = features, asked, options
+        self.manifest, self.out = manifest, out
         self.clusters = Clusters(features.dim, config)
         self.shards = ShardFolder(out / ".frames", np.float32, self.clusters.out_dim, gathers=False)
-        minutes = shard_samples(manifest, options.shard_minutes, features.sample_rate)
-        self.spans = plan(manifest.sizes, minutes)
-        wanted = sum(features.frames(self._samples(size)) for size in manifest.sizes.tolist())
+        samples = shard_samples(manifest, options.shard_minutes, features.sample_rate)
+        self.spans = plan(manifest.sizes, samples)
+        wanted = sum(map(features.frames, sizes_at(manifest, features.sample_rate).tolist()))
         self._share = min(1.0, options.frames / max(1, wanted))
         prepare = one_thread if features.device.type == "cpu" else lambda: None
         self._work = Work(self.draw, options.workers, prepare)
@@ -116,17 +112,18 @@ class ClusterJob:
             elif (there := self._published()) is not None:
                 self.shards.remove()  # what a killed removal left
                 return ClusterOutcome("there", there)
+            parts = self._parts()  # what cannot go with the centres says so before they are looked for
             self.shards.open({**self.made_from, "clusters": dataclasses.asdict(self.clusters.config)})
             make_shards(self.manifest, self.shards, self.spans, self._work, Rank())
             if not complete(self.shards, self.spans):
                 raise ValueError(f"{self.out}: shards are missing; run the same command again")
-            refused = self._refused()
+            refused = refused_of(self.shards, self.spans, self.manifest)
             if refused and self.options.strict:
                 raise ValueError(
                     f"{len(refused)} of {len(self.manifest)} utterances of {self.manifest.path} gave nothing "
                     f"and `--strict` wants all of them: {refused[0].reason}; mend them and run this again"
                 )
-            found = self._fit()
+            found = self._fit(parts)
             write_exported(self.out, found.header, found.weights, force=True)
             self.shards.remove()
         return ClusterOutcome("published", found, tuple(refused))
@@ -139,32 +136,19 @@ class ClusterJob:
         rows: npt.NDArray[np.float32] = frames.numpy()[kept]
         return rows
 
-    def _samples(self, size: int) -> int:
-        rates = self.manifest.rates
-        rate = self.features.sample_rate if rates is None or not len(rates) else int(rates[0])
-        return size * self.features.sample_rate // rate
-
     def _published(self) -> Restored[ClusterNetwork] | None:
         """What lies in the folder, if it was made of the same."""
         if not (self.out / CONFIG_NAME).exists():
             return None
-        there: Restored[ClusterNetwork] = load_one_of(self.out, (KIND,))
-        before, now = {**there.header.made_from}, {**self.made_from}
-        same = all(before.get(name) == value for name, value in now.items())
+        there: Restored[ClusterNetwork] = load_any(self.out, KIND)
+        before = there.header.made_from
+        same = all(before.get(name) == value for name, value in self.made_from.items())
         if not same or there.network.settings.clusters != self.clusters.config:
             raise CheckpointError(
                 f"{self.out} holds clusters that were made of something else ({KIND.summary(there)}); name "
                 f"another folder, or say --refresh to replace them"
             )
         return there
-
-    def _refused(self) -> list[Refused]:
-        found = []
-        for span in self.spans:
-            for i, reason in sorted(self.shards.whole(span.index).failed.items()):
-                utterance = self.manifest[span.first + i]
-                found.append(Refused(utterance.utt, utterance.path, reason))
-        return found
 
     def _rows(self) -> list[npt.NDArray[np.float32]]:
         """The frames of each shard, mapped."""
@@ -178,7 +162,7 @@ class ClusterJob:
             )
         return found
 
-    def _fit(self) -> Restored[ClusterNetwork]:
+    def _fit(self, parts: dict[str, Restored[Any]]) -> Restored[ClusterNetwork]:
         rows, clusters = self._rows(), self.clusters
         one_thread()
         if clusters.config.standardize == "corpus":
@@ -194,7 +178,7 @@ class ClusterJob:
                 progress.advance()
                 progress.note = f"distance {fit.distance:.4g}"
         clusters.entries.data.copy_(fit.entries)
-        return self._restored(fit, sum(map(len, rows)))
+        return self._restored(fit, sum(map(len, rows)), parts)
 
     def _begin(self, rows: list[npt.NDArray[np.float32]]) -> _Fit:
         """Centres of a sample of the frames."""
@@ -220,13 +204,13 @@ class ClusterJob:
         passes = fit.passes + 1
         return _Fit(found.centres, passes, distance, enough or passes >= self.options.passes)
 
-    def _restored(self, fit: _Fit, frames: int) -> Restored[ClusterNetwork]:
+    def _parts(self) -> dict[str, Restored[Any]]:
+        """The networks whose layer it is, which go with the centres."""
+        paths = {name: getattr(self.asked, name) for name in PARTS}
+        return {name: load_any(Path(path)) for name, path in paths.items() if path is not None}
+
+    def _restored(self, fit: _Fit, frames: int, parts: dict[str, Restored[Any]]) -> Restored[ClusterNetwork]:
         asked, features = self.asked, self.features
-        parts: dict[str, Restored[Any]] = {}
-        for name in PARTS:
-            if (path := getattr(asked, name)) is not None:
-                header, weights = read_checkpoint(Path(path))
-                parts[name] = KINDS[header.model].restore(header, weights, path)
         settings = ClusterSettings(
             str(features.spec.layer),
             self.clusters.dim,

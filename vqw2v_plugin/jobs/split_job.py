@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -17,7 +17,7 @@ from ..common.locks import Rank, check_folder, claimed, one_at_a_time
 from ..common.words import sentence
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.folder import SplitFormat
-from ..stores.shards import MissingShardError, Rows, ShardFolder, plan
+from ..stores.shards import MissingShardError, Rows, ShardFolder, Span, plan
 from .shard_run import Work, complete, make_shards
 
 
@@ -161,7 +161,7 @@ class SplitJob(ABC):
         refused_path = self.out / f"{self.split}.refused.tsv"
         for path in (refused_path, self.out / self.format.about):
             sweep(path)
-        refused = self._refused()
+        refused = refused_of(self.shards, self.spans, self.manifest)
         _write_refused(refused_path, refused)
         if refused and (self.options.strict or len(refused) == len(self.manifest)):
             wish = "`--strict` wants all of them" if len(refused) < len(self.manifest) else "that leaves none"
@@ -176,14 +176,6 @@ class SplitJob(ABC):
         if not refused:
             self.shards.remove()
         return Outcome("published", tuple(refused))
-
-    def _refused(self) -> list[Refused]:
-        found = []
-        for span in self.spans:
-            for i, reason in sorted(self.shards.whole(span.index).failed.items()):
-                utterance = self.manifest[span.first + i]
-                found.append(Refused(utterance.utt, utterance.path, reason))
-        return found
 
     def encoded(self) -> Iterator[tuple[list[str], list[Rows]]]:
         """Of each shard in turn: its utterances that have frames, and their frames [T, width]."""
@@ -200,6 +192,16 @@ class SplitJob(ABC):
     def name(self, row: int) -> str:
         """The utterance of a row of the manifest, as SPLIT.ids has it."""
         return readable(self.manifest[row].utt)
+
+
+def refused_of(shards: ShardFolder, spans: Sequence[Span], manifest: Manifest) -> list[Refused]:
+    """The manifest's utterances that gave nothing, in its order."""
+    found = []
+    for span in spans:
+        for i, reason in sorted(shards.whole(span.index).failed.items()):
+            utterance = manifest[span.first + i]
+            found.append(Refused(utterance.utt, utterance.path, reason))
+    return found
 
 
 def split_name(manifest: Manifest) -> str:
