@@ -16,6 +16,7 @@ from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.clusters import load_clusters
+from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.features.base import Features
 from vqw2v_plugin.jobs import cluster as job
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
@@ -46,6 +47,16 @@ def killed(*arguments: object) -> None:
         finally:
             os._exit(70)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def slow_corpus(folder: Path) -> Path:
+    """Eight seconds at 8 kHz."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(8):
+        sf.write(folder / f"{i}.flac", rng.normal(0, 0.1, 8_000), 8_000)
+        rows.append({"path": f"{i}.flac", "samples": 8_000})
+    write_manifest(folder / "train.tsv", folder, rows)
+    return folder / "train.tsv"
 
 
 def die(*_: object, **__: object) -> None:
@@ -247,3 +258,11 @@ def test_a_spectrum_has_the_bands_that_its_clusters_were_found_with(manifest: Pa
     scaled = (load_features("logmel", bands=20).of(clip) - clusters.mean) / clusters.scale
     expected = torch.cdist(scaled, clusters.entries[0]).argmin(1, keepdim=True)
     assert torch.equal(Tokenizer.load(tmp_path / "out").encode_file(clip), expected)
+
+
+def test_audio_of_another_rate_gives_as_many_frames_as_are_asked_for(tmp_path: Path) -> None:
+    """The manifest does not say the rate, and a second has half the samples."""
+    manifest = slow_corpus(tmp_path)
+    assert cluster("-", manifest, tmp_path / "out", *MFCC, "--frames", "400") == 0
+    drawn = load_clusters(tmp_path / "out").header.made_from["frames_drawn"]
+    assert drawn == pytest.approx(400, rel=0.15)

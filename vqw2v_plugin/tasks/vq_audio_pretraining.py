@@ -74,18 +74,7 @@ class VqAudioPretrainingTask(TrainingTask):
     ) -> None:
         """Loads `data`/SPLIT.tsv."""
         cfg = task_cfg or self.cfg
-        self.datasets[split] = AudioCropDataset(
-            Manifest(find_manifest(cfg.data, split)),
-            sample_rate=cfg.sample_rate,
-            max_sample_size=cfg.max_sample_size,
-            min_sample_size=cfg.min_sample_size,
-            normalize=cfg.normalize,
-            seed=cfg.seed,
-            # A relative folder is the user's, also where hydra has changed the working folder.
-            cache=PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None,
-            strict=cfg.strict_audio,
-            changes=DrawnChanges.parse(cfg.augment, cfg.augment_probability) if cfg.augment else None,
-        )
+        self.datasets[split] = AudioCropDataset(**audio_of(cfg, split))
 
     def check_data(self) -> None:
         """The folder of manifests is to be there."""
@@ -98,6 +87,24 @@ class VqAudioPretrainingTask(TrainingTask):
     @property
     def target_dictionary(self) -> None:
         """None: there are no labels."""
+
+
+def audio_of(cfg: VqAudioPretrainingConfig, split: str) -> dict[str, Any]:
+    """What a data set of crops is told of `data`/SPLIT.tsv."""
+    # A relative folder is the user's, also where hydra has changed the working folder.
+    cache = PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None
+    changes = DrawnChanges.parse(cfg.augment, cfg.augment_probability) if cfg.augment else None
+    return {
+        "manifest": Manifest(find_manifest(cfg.data, split)),
+        "sample_rate": cfg.sample_rate,
+        "max_sample_size": cfg.max_sample_size,
+        "min_sample_size": cfg.min_sample_size,
+        "normalize": cfg.normalize,
+        "seed": cfg.seed,
+        "cache": cache,
+        "strict": cfg.strict_audio,
+        "changes": changes,
+    }
 
 
 def find_manifest(data: str, split: str) -> Path:

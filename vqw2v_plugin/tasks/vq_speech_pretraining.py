@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar, FrozenSet, Optional
 
 from fairseq.tasks import register_task
-from hydra.utils import to_absolute_path
 from omegaconf import MISSING
 
-from ..audio.drawn_changes import DrawnChanges
-from ..audio.pcm_cache import PcmCache
 from ..common.on_off import is_on
-from ..corpora.manifest import Manifest
 from ..modules.bert.config import SpeechBertConfig
 from ..modules.bert.speech import SpeechInput
 from ..modules.layers.masks import expected_share
@@ -22,7 +18,7 @@ from ..stores.frames import TokenFrames, read_code_sizes
 from ..stores.symbols import TokenError
 from ..training.datasets.speech import Spans, SpeechDataset
 from ..training.restart import need_folder
-from .vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask, find_manifest
+from .vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask, audio_of
 
 logger = logging.getLogger(__name__)
 
@@ -111,15 +107,7 @@ class VqSpeechPretrainingTask(VqAudioPretrainingTask):
         """Loads `data`/SPLIT.tsv and `tokens`/SPLIT.idx."""
         cfg = task_cfg or self.cfg
         dataset = SpeechDataset(
-            Manifest(find_manifest(cfg.data, split)),
-            sample_rate=cfg.sample_rate,
-            max_sample_size=cfg.max_sample_size,
-            min_sample_size=cfg.min_sample_size,
-            normalize=cfg.normalize,
-            seed=cfg.seed,
-            cache=PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None,
-            strict=cfg.strict_audio,
-            changes=DrawnChanges.parse(cfg.augment, cfg.augment_probability) if cfg.augment else None,
+            **audio_of(cfg, split),
             tokens=TokenFrames(Path(cfg.tokens), split),
             heard=SpeechInput(cfg.sample_rate, **self.heard),
             spans=self.spans,
