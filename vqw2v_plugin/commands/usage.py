@@ -109,6 +109,8 @@ def _mfcc_clusters(like: Tokenizer, manifest: Manifest, seed: int) -> Tokenizer:
     import tempfile
     from pathlib import Path
 
+    import torch
+
     from ..features.base import FeatureOptions
     from ..features.clusters import coder_of
     from ..features.registry import make_features
@@ -123,7 +125,10 @@ def _mfcc_clusters(like: Tokenizer, manifest: Manifest, seed: int) -> Tokenizer:
     with tempfile.TemporaryDirectory() as folder:
         options = ClusterOptions(seed=seed)
         job = ClusterJob(make_features(asked), asked, config, manifest, Path(folder) / "mfcc", options)
-        return Tokenizer(coder_of(job.run().found))
+        threads = torch.get_num_threads()
+        found = job.run().found
+        torch.set_num_threads(threads)  # a job leaves one, which is not meant for what comes after it
+        return Tokenizer(coder_of(found))
 
 
 def _untrained(trained: Restored[Any], seed: int) -> Restored[Any]:
