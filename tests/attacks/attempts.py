@@ -22,6 +22,7 @@ from forked import Ended, begin_child, ended
 from judge import DECLARED, PACKAGE, is_said
 from tries import CPU_SECONDS, WALL_SECONDS, bound_memory
 
+from vqw2v_plugin import register
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.common.words import sentence
 
@@ -106,6 +107,7 @@ def run(command: list[str]) -> int:
             exec(compile(words[1], "a user's own lines", "exec"), {"__name__": "__main__"})
             return 0
         sys.argv = command
+        register()  # for this process, which has a stdout of its own
         return int(importlib.import_module(program.replace("fairseq-", "fairseq_cli.")).cli_main() or 0)
     except Exception as error:  # these programs end in a traceback of a sentence, too
         named = isinstance(error, OSError) and error.filename is not None

@@ -91,6 +91,7 @@ def generate_command(good: Path, checkpoint: Path | str, out: Path | str, kind: 
     """Decoding of the validation set."""
     words = ["fairseq-generate", str(good / ("data" if kind == "asg" else "mel")), "--user-dir", str(PLUGIN)]
     words += ["--task", "vq_acoustic", "--labels", str(good / "labels"), "--path", str(checkpoint)]
-    words += ["--front", f"{good}/gumbel.pt", "--front-layer", "z"] if kind == "asg" else []
+    if kind == "asg":  # it names its front as it was when it was trained
+        words += ["--model-overrides", f"{{'front': '{good}/gumbel.pt'}}"]
     words += ["--gen-subset", "valid", "--cpu", "--results-path", str(out), "--num-workers", "0"]
     return [*words, "--no-progress-bar"]

@@ -215,6 +215,16 @@ def test_a_training_says_nothing_needless(tmp_path: Path) -> None:
     assert f"checkpoint: {tmp_path}/ck/checkpoint_best.pt\nnext: vqw2v usage " in done.stdout
 
 
+def test_a_name_that_is_no_utf_8_is_logged() -> None:
+    """In a program of its own: a handler holds the stdout of whoever imported fairseq."""
+    program = "import logging, sys, fairseq, vqw2v_plugin\n"
+    program += "logging.basicConfig(stream=sys.stdout, force=True)\n"
+    program += "vqw2v_plugin.register()\nlogging.warning('loading \\udcff')"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout.endswith("loading \\udcff\n") and "Logging error" not in done.stderr
+
+
 TINY = (
     "--task vq_audio_pretraining --arch vq_wav2vec --quantizer kmeans --criterion vq_contrastive "
     "--optimizer adam --lr 1e-3 --max-update 1 --max-tokens 30000 --num-workers 0 --log-format simple "

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_training import last, noise_corpus, num_updates, options, train
 
+from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.training.datasets.base import digest_of
 from vqw2v_plugin.training.resumed import Before, ResumeError, before, changes
@@ -234,6 +235,16 @@ def test_the_file_is_the_one_that_fairseq_restores(tmp_path: Path) -> None:
     ):
         found = before({**now, "checkpoint": {**now["checkpoint"], **told}}, False)
         assert found is not None and found.path == tmp_path / name
+
+
+def test_a_checkpoint_that_was_asked_for_and_is_not_there_is_no_new_training(tmp_path: Path) -> None:
+    now = saved(tmp_path, copy.deepcopy(THEN), cfg=THEN)
+    for reset in (False, True):
+        asked = {**now["checkpoint"], "restore_file": "none/at/all.pt", "reset_optimizer": reset}
+        with pytest.raises(CheckpointError, match=r"restore_file: none/at/all\.pt is not there"):
+            before({**now, "checkpoint": asked}, False)
+    own = {**now["checkpoint"], "restore_file": str(tmp_path / "checkpoint_best.pt")}  # a script's first run
+    assert before({**now, "checkpoint": own}, False) is None
 
 
 def test_a_corpus_that_was_moved_is_the_same_and_another_row_is_not(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         if stream_behind(out) is not None:
             raise ValueError(f"--binary: OUT is {out}, beside which no file is written; name a file")
     if not out.parent.is_dir():
-        raise ValueError(f"{out.parent}: no such folder; make it first")
+        raise ValueError(f"{out}: there is no folder {out.parent}; make it first")
     check_output(out)
     if args.lmplz:
         lmplz = find_program("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")

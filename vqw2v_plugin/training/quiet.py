@@ -1,13 +1,15 @@
 """What fairseq, hydra and torch say of their own accord, and no user can act on, is left out.
 
 Only these messages, and only from the moment the plugin is loaded; VQW2V_LOUD=1 shows them. Errors,
-warnings of other code and every other line stay.
+warnings of other code and every other line stay, and a line that names a file in other bytes than UTF-8 is
+written, where `logging` would write a traceback about it.
 """
 
 import logging
 import os
 import re
 import warnings
+from io import TextIOWrapper
 from typing import Dict, NamedTuple, Type
 
 LOUD = "VQW2V_LOUD"
@@ -66,3 +68,11 @@ def leave_out_needless() -> None:
         warnings.filterwarnings("ignore", re.escape(begins), category, module)
     for name in CHATTER:
         logging.getLogger(name).addFilter(_NO_CHATTER)
+
+
+def log_any_name() -> None:
+    """Logging writes `\\udcff` for a byte that is no UTF-8, as Python's own errors do; safe to call twice."""
+    for handler in logging.root.handlers:
+        stream = getattr(handler, "stream", None)
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")

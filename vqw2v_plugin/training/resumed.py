@@ -13,7 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from omegaconf import OmegaConf
 
-from ..checkpoints.files import read_pickle
+from ..checkpoints.files import CheckpointError, read_pickle
 from ..common.words import shortened
 from .restart import LAST
 
@@ -101,15 +101,17 @@ def before(now: Mapping[str, Any], may_change: bool) -> Optional[Before]:
 
 def _restored(checkpoint: Mapping[str, Any]) -> Optional[Path]:
     """As fairseq's `load_checkpoint` finds it; whoever forgets its optimizer begins another training."""
-    if not checkpoint or checkpoint.get("reset_optimizer"):
+    if not checkpoint:
         return None
     suffix, named = checkpoint.get("checkpoint_suffix") or "", str(checkpoint["restore_file"])
-    path = Path(named.replace(".pt", f"{suffix}.pt"))
+    path, own = Path(named.replace(".pt", f"{suffix}.pt")), Path(checkpoint["save_dir"])
     if named == LAST:
-        path = Path(checkpoint["save_dir"]) / path
+        path = own / path
         if not path.exists() and checkpoint.get("continue_once"):
             path = Path(checkpoint["continue_once"])
-    return path if path.is_file() else None
+    elif not path.exists() and path.parent.resolve() != own.resolve():  # fairseq would begin without a word
+        raise CheckpointError(f"checkpoint.restore_file: {path} is not there; expected a checkpoint")
+    return path if path.is_file() and not checkpoint.get("reset_optimizer") else None
 
 
 def changes(
