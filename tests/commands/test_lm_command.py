@@ -115,7 +115,7 @@ def test_mistakes_are_one_line_and_no_file(
 
 def test_a_missing_folder_is_named_before_the_work(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["lm", str(text), str(text.with_name("none") / "lm.arpa")]) == 2
-    assert "none: no such folder" in capsys.readouterr().err
+    assert f"lm.arpa: there is no folder {text.with_name('none')}" in capsys.readouterr().err
 
 
 def test_lmplz_gets_the_same_settings(text: Path, bare_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -221,7 +221,9 @@ def test_a_name_that_is_no_utf_8_is_logged() -> None:
     program += "logging.basicConfig(stream=sys.stdout, force=True)\n"
     program += "vqw2v_plugin.register()\nlogging.warning('loading \\udcff')"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.endswith("loading \\udcff\n") and "Logging error" not in done.stderr
 
 

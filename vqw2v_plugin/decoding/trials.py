@@ -210,7 +210,8 @@ def join(
     if not kept:
         raise ValueError(
             f"{labels}: has labels of none of the {len(saved):,} utterances of {split} in "
-            f"{saved.store.folder} ({some_of(saved.utts, _NAMED)}); expected the label folder that belongs to these emissions"
+            f"{saved.store.folder} ({some_of(saved.utts, _NAMED)}); "
+            "expected the label folder that belongs to these emissions"
         )
     _warn(split, "labels", [utt for utt in saved.utts if utt not in place])
     _warn(split, "emissions", sorted(set(place) - set(saved.utts)))
