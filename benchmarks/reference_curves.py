@@ -62,7 +62,7 @@ def train(name: str, seed: int, args: argparse.Namespace) -> Path:
     return log
 
 
-SHOWN = (20, 50, 100, 200, 500, 1_000)
+SHOWN = (20, 40, 50, 100, 200, 500, 1_000)
 METRICS = {  # as the log calls it: how the table does
     "loss": "loss",
     "accuracy": "accuracy",

@@ -44,6 +44,7 @@ FAMILIES: list[tuple[list[str], str]] = [
         "task.sample_rate task.max_sample_size dataset.max_tokens criterion.loss_weights "
         "optimization.max_update optimization.lr lr_scheduler.warmup_updates model.*",
     ),
+    (["digits/phones", "few_labels/acoustic"], "model.*masks model.feature_mask_width"),
     (["digits/acoustic", "digits/phones"], "criterion._name optimization.max_update optimization.lr model.*"),
     (
         ["acoustic/tiny", "digits/acoustic", "digits/phones"],

@@ -1,0 +1,128 @@
+"""Features beside features where labels are few: whose labels are drawn, and what a row is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from recipe_files import check_order, scripts_of, value_of, words_of
+
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.recipes.runner import StageError
+
+HEAD = "utt\tpath\tspeaker\tn_samples\tphones\n"
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Any]:
+    with scripts_of("few_labels", "prepare", "compare") as (prepare, compare):
+        yield SimpleNamespace(prepare=prepare, compare=compare)
+
+
+@pytest.fixture
+def corpora(tmp_path: Path) -> list[Path]:
+    """Two, of 30 and 10 training speakers with two utterances each."""
+    made = []
+    for name, speakers, valid in (("one", 30, "dev"), ("two", 10, "valid")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split, many in (("train", speakers), (valid, 2), ("test", 2)):
+            rows = [f"{s}{u}\tx/{s}{u}.wav\t{s}\t16000\ta b" for s in range(many) for u in "ab"]
+            (folder / f"{split}.tsv").write_text(HEAD + "\n".join(rows) + "\n")
+        made.append(folder)
+    return made
+
+
+def speakers(path: Path) -> list[str]:
+    manifest = Manifest(path)
+    return [manifest[i].speaker or "" for i in range(len(manifest))]
+
+
+def test_a_share_is_of_speakers_with_all_they_said(scripts: Any, corpora: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    scripts.prepare.prepare(out, corpora, (1, 0.5, 0.1, 0.001), (1, 2))
+    everyone = speakers(out / "train.tsv")
+    assert len(everyone) == 80 and len(set(everyone)) == 40  # speaker 0 of one corpus is not the other's
+    drawn = {}
+    for share, expected in ((1, 40), (0.5, 20), (0.1, 4), (0.001, 1)):
+        for seed in (1, 2):
+            found = speakers(out / f"share_{share:g}_{seed}" / "train.tsv")
+            assert len(set(found)) == expected and len(found) == 2 * expected
+            drawn[share, seed] = set(found)
+    for seed in (1, 2):  # a curve over shares adds labels and takes none away
+        assert drawn[0.001, seed] < drawn[0.1, seed] < drawn[0.5, seed] < drawn[1, seed]
+    assert drawn[0.5, 1] != drawn[0.5, 2]
+    first = Manifest(out / "test.tsv")[0]
+    assert first.path == str(corpora[0] / "x/0a.wav") and first.utt == "one-0a"
+
+
+def test_a_table_without_phones_is_named(scripts: Any, corpora: list[Path], tmp_path: Path) -> None:
+    (corpora[1] / "test.tsv").write_text("utt\tpath\tspeaker\tn_samples\n")
+    with pytest.raises(ValueError, match=r"two/test\.tsv: no column phones"):
+        scripts.prepare.prepare(tmp_path / "out", corpora, (1,), (1,))
+    (corpora[0] / "dev.tsv").unlink()
+    with pytest.raises(ValueError, match=r"one: has no valid\.tsv or dev\.tsv"):
+        scripts.prepare.prepare(tmp_path / "out", corpora, (1,), (1,))
+    with pytest.raises(ValueError, match="--shares"):
+        scripts.prepare.draw(["a"], 1.5, 1)
+
+
+def plan(scripts: Any, monkeypatch: pytest.MonkeyPatch, run: Path, *more: str) -> Any:
+    monkeypatch.setattr("sys.argv", ["compare.py", str(run), "one", "two", *more])
+    return scripts.compare.Plan.of(scripts.compare.parse_args())
+
+
+def test_all_features_have_the_same_labels_seeds_and_updates(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    features = ("mel=logmel", "BERT=bert:5@/pre.pt+/bert.pt")
+    made = plan(scripts, monkeypatch, tmp_path, "--features", *features, "--seeds", "1", "2")
+    stages = list(scripts.compare.stages(made))
+    check_order(stages, tmp_path)
+    for share, updates in ((0.02, 433), (0.1, 702), (1.0, 1400)):
+        for seed in (1, 2):
+            pair = [words_of(stages, f"{name}_{share:g}_{seed}") for name in ("mel", "BERT")]
+            for words in pair:
+                assert f"task.labels={tmp_path}/labels_{share:g}_{seed}/data" in words
+                assert f"common.seed={seed}" in words and f"optimization.max_update={updates}" in words
+            assert sum(a != b for a, b in zip(*pair, strict=True)) == 3  # features, and two folders
+    found = words_of(stages, "features_BERT")
+    assert (found[2], value_of(found, "--layer"), value_of(found, "--bert")) == (
+        "/pre.pt",
+        "bert:5",
+        "/bert.pt",
+    )
+    assert words_of(stages, "features_mel")[2] == "-"
+    decoding = words_of(stages, "scores_mel_0.1_2")
+    assert value_of(decoding, "--gen-subset") == "test"
+    assert value_of(decoding, "--path") == f"{tmp_path}/mel_0.1_2/checkpoint_best.pt"
+
+
+def test_the_table_has_what_is_finished(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = plan(scripts, monkeypatch, tmp_path, "--features", "mel=logmel", "c=c@/pre.pt")
+    for name, rate in (("mel_0.1_1", 50), ("mel_0.1_2", 54), ("c_1_1", 30.04), ("c_1_2", 1)):
+        (tmp_path / f"scores_{name}").mkdir()
+        (tmp_path / f"scores_{name}/errors-test.json").write_text(json.dumps({"rate": rate}))
+    scripts.compare.write_table(made, {"scores_mel_0.1_1", "scores_mel_0.1_2", "scores_c_1_1"})
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert lines[0] == "| features | 100% of the speakers | 10% of the speakers | 2% of the speakers |"
+    assert lines[2:] == ["| mel |  | 52.0 ± 2.8 (2) |  |", "| c | 30.0 |  |  |"]
+
+
+@pytest.mark.parametrize("said", ["mel", "mel=", "mel=log mel", "=c@x", "c=c@", "c=c@x+"])
+def test_features_that_are_none_are_refused(scripts: Any, said: str) -> None:
+    with pytest.raises(ValueError, match="--features"):
+        scripts.compare.Features.parse(said)
+
+
+def test_a_name_stands_for_one_features(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises((ValueError, StageError), match="twice"):
+        plan(scripts, monkeypatch, tmp_path, "--features", "a=logmel", "a=mfcc")
