@@ -69,3 +69,20 @@ def test_a_process_that_the_system_kills_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"was killed \(too little memory\?\); take fewer `--workers`"):
         with Trials(cast(Any, Killed()), dev_set, Judge(), workers=2) as trials:
             trials.run([Weights(0.0, 0.0, 0.0)], "a point")
+
+
+class Killed:
+    """Dies as a process does for which there is no memory."""
+
+    def decode(self, emissions: Emissions) -> list[Hypothesis]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+
+def test_a_process_that_was_killed_is_told_with_what_to_try() -> None:
+    emissions = [np.zeros((1, 1), np.float32)] * 4
+    with (
+        DecoderPool(Killed(), workers=2) as pool,
+        pytest.raises(ValueError, match="a decoding process was killed .*take fewer `--decode-workers`"),
+    ):
+        pool.decode(emissions)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Protocol
@@ -74,7 +75,13 @@ class DecoderPool:
         if self._pool is None:
             fork = get_context("fork")
             self._pool = ProcessPoolExecutor(self.workers, fork, _begin_worker, (self.decoder,))
-        return list(self._pool.map(_decode_in_worker, utterances))
+        try:
+            return list(self._pool.map(_decode_in_worker, utterances))
+        except BrokenProcessPool:
+            raise ValueError(
+                "a decoding process was killed (too little memory?); take fewer `--decode-workers`, "
+                "a smaller `--beam`"
+            ) from None
 
     def close(self) -> None:
         """Ends the processes."""
