@@ -26,6 +26,15 @@ class Threads:
         return [Hypothesis((), (), float(torch.get_num_threads()), 0.0)]
 
 
+class Killed(Threads):
+    """Dies as a process does for which there is no memory."""
+
+    def decode(self, emissions: Emissions) -> list[Hypothesis]:
+        assert multiprocessing.parent_process() is not None
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
 @pytest.fixture
 def two_threads() -> Iterator[set[int | None]]:
     """In this process; and what runs besides."""
@@ -59,30 +68,16 @@ def test_trials_processes_have_one_thread_and_end_with_them(two_threads: set[int
 
 
 def test_a_process_that_the_system_kills_is_one_sentence() -> None:
-    class Killed(Threads):
-        def decode(self, emissions: Emissions) -> list[Hypothesis]:
-            assert multiprocessing.parent_process() is not None
-            os.kill(os.getpid(), signal.SIGKILL)
-            raise AssertionError
-
     dev_set = DevSet(lambda number: np.zeros((1, 1), np.float32), ["a", "b"])
     with pytest.raises(ValueError, match=r"was killed \(too little memory\?\); take fewer `--workers`"):
         with Trials(cast(Any, Killed()), dev_set, Judge(), workers=2) as trials:
             trials.run([Weights(0.0, 0.0, 0.0)], "a point")
 
 
-class Killed:
-    """Dies as a process does for which there is no memory."""
-
-    def decode(self, emissions: Emissions) -> list[Hypothesis]:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return []
-
-
 def test_a_process_that_was_killed_is_told_with_what_to_try() -> None:
     emissions = [np.zeros((1, 1), np.float32)] * 4
     with (
         DecoderPool(Killed(), workers=2) as pool,
-        pytest.raises(ValueError, match="a decoding process was killed .*take fewer `--decode-workers`"),
+        pytest.raises(ValueError, match=r"a decoding process was killed .*; take fewer `--decode-workers`"),
     ):
         pool.decode(emissions)
