@@ -25,6 +25,7 @@ from tries import CPU_SECONDS, WALL_SECONDS, bound_memory
 from vqw2v_plugin import register
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.common.words import sentence
+from vqw2v_plugin.training.update_guard import NumericalTroubleError
 
 IN, OUT, MARK = "in", "made", "CODE-RAN"
 _COMMAND, _RESULT = ".command", ".result"
@@ -111,7 +112,8 @@ def run(command: list[str]) -> int:
         return int(importlib.import_module(program.replace("fairseq-", "fairseq_cli.")).cli_main() or 0)
     except Exception as error:  # these programs end in a traceback of a sentence, too
         named = isinstance(error, OSError) and error.filename is not None
-        if not isinstance(error, DECLARED) or not (is_said(error, PACKAGE, _FAIRSEQ) or named):
+        meant = isinstance(error, DECLARED) and (is_said(error, PACKAGE, _FAIRSEQ) or named)
+        if not meant and not isinstance(error, NumericalTroubleError):
             raise
         print(f"{type(error).__name__}: {sentence(str(error))}", file=sys.stderr)
         return 2

@@ -16,8 +16,8 @@ def checkpoint_readers(good: Path) -> list[Reader]:
     clip, wav = f"{good}/clip.tsv", f"{good}/clip.wav"
 
     def transcribe(word: str, out: str, kind: str) -> list[str]:
-        front = ["--front", f"{good}/gumbel.pt"] if kind == "asg" else []
-        return ["vqw2v", "transcribe", word, wav, *front]
+        front = _front(good, kind)
+        return ["vqw2v", "transcribe", word, wav, *(["--front", front] if front else [])]
 
     abx = [
         "vqw2v",
@@ -51,13 +51,19 @@ def checkpoint_readers(good: Path) -> list[Reader]:
         Reader("abx", lambda word, out, kind: [*abx, word, "--out", f"{out}.json"]),
         Reader("report", partial(_report_of, good), lenient=True),
         Reader("Tokenizer", lambda word, out, kind: python("Tokenizer", word, wav)),
-        Reader("Transcriber", lambda word, out, kind: python("Transcriber", word, wav)),
+        Reader("Transcriber", lambda word, out, kind: python("Transcriber", word, wav, _front(good, kind))),
     ]
 
 
-def python(face: str, word: str, wav: str) -> list[str]:
+def _front(good: Path, kind: str) -> str:
+    """What an acoustic model needs besides itself."""
+    return f"{good}/gumbel.pt" if kind == "asg" else ""
+
+
+def python(face: str, word: str, wav: str, front: str = "") -> list[str]:
+    said = f", front={front!r}" if front else ""
     asked = "face.encode(*soundfile.read({}))" if face == "Tokenizer" else "face({})"
-    lines = f"import soundfile\nfrom vqw2v_plugin import {face}\nface = {face}.load({word!r})\n"
+    lines = f"import soundfile\nfrom vqw2v_plugin import {face}\nface = {face}.load({word!r}{said})\n"
     return ["python", "-c", f"{lines}print({asked.format(repr(wav))})"]
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 def strange_checkpoints(seed: int) -> list[Case]:
     found = [*strange_pickles(), *_settings(), *_weights(seed), *_files(seed), *odd_places(".pt", "gumbel")]
-    return [case._replace(says=(*case.says, _UNFIT)) for case in found]
+    return [case._replace(says=(*case.says, _UNFIT, _DIVERGED)) for case in found]
 
 
 def whole(kind: str) -> Case:
@@ -30,6 +30,7 @@ def whole(kind: str) -> Case:
 
 
 _UNFIT = "the checkpoint is of another task"
+_DIVERGED = "updates had no finite gradient"
 _CODE = "CODE"  # where the code goes
 _ARCHS: dict[str, dict[str, Any]] = {
     "wav2vec": {"conv_feature_layers": _CODE},

@@ -250,3 +250,13 @@ def test_damage_far_inside_a_large_weight_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.pt cannot be read as a checkpoint"):
         files.read_pickle(tmp_path / "a.pt")
+
+
+def test_a_hash_of_what_cannot_be_read_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"gone\.pt is not there"):
+        sha256(tmp_path / "gone.pt")
+    with pytest.raises(CheckpointError, match="a\0b is not there"):
+        sha256(Path("a\0b"))
+    (tmp_path / "memory.pt").symlink_to("/proc/self/mem")  # says that it is a file
+    with pytest.raises(CheckpointError, match=r"memory\.pt cannot be read: Input/output error"):
+        sha256(tmp_path / "memory.pt")

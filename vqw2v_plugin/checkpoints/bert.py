@@ -119,8 +119,8 @@ class BertKind(Kind[Bert]):
             symbols = list(read_dict(dict_path))
         except TokenError as error:
             raise CheckpointError(
-                f"{error}; put a stock roberta's dict.txt beside it, or tell `vqw2v import` where it is: "
-                f"`--dict FILE`"
+                f"{error}; put a stock roberta's dict.txt beside {path.name}, "
+                f"or tell `vqw2v import` where it is: `--dict FILE`"
             ) from error
         try:
             weights = bert_weights_of_stock(state["model"], path)

@@ -218,15 +218,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    if special := special_file(path):
-        raise CheckpointError(f"{path} is {special}; expected a file")
+    _need_file(path, "is not there; expected a file")
     state = path.stat()
     if state.st_size > _LARGE and state.st_blocks * 512 < state.st_size // 16:  # would be read for hours
         raise CheckpointError(f"{path} says {state.st_size:,} bytes and holds next to none; copy it anew")
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:  # a read that fails does not name its file
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     return digest.hexdigest()
 
 
