@@ -75,6 +75,13 @@ def test_every_weight_learns() -> None:
     assert still == []
 
 
+def test_weights_begin_as_roberta_s_and_so_does_the_mask_vector() -> None:
+    network = speech_bert(encoder_embed_dim=512)
+    for x in (network.mask, network.projection.weight, network.output.weight, network.layers[0].qkv.weight):
+        assert float(x.detach().std()) == pytest.approx(0.02, rel=0.15)
+    assert not network.projection.bias.any() and not network.output.bias.any()
+
+
 def test_it_can_learn_codes_by_heart() -> None:
     network, x, wanted = speech_bert(dropout=0.0, attention_dropout=0.0), frames(), targets(2)
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
