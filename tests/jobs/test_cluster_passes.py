@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vqw2v_plugin.checkpoints.clusters import load_clusters
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.commands.cluster import add_arguments
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
-from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.features.base import FeatureOptions, Features
 from vqw2v_plugin.features.registry import make_features
 from vqw2v_plugin.jobs import cluster as job
 from vqw2v_plugin.modules.quantizers.clusters import ClustersConfig
@@ -160,6 +161,45 @@ def test_what_the_layer_does_to_audio_goes_with_its_clusters(
         assert cluster(path, manifest, tmp_path / f"{normalize}", "--layer", "z", "--codes", "3", *FEW) == 0
         audio = load_clusters(tmp_path / f"{normalize}").header.audio
         assert audio is not None and (audio.sample_rate, audio.normalize) == (8_000, normalize)
+
+
+def test_refresh_begins_with_the_audio_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another run has not come to its end, too; without it what that has drawn is gone on with."""
+    manifest, heard = corpus(tmp_path, files=6), []
+    original = Features.of
+
+    def noted(self: Features, source: Any) -> torch.Tensor:
+        heard.append(source.utt)
+        return original(self, source)
+
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("the disk is full")
+
+    monkeypatch.setattr(Features, "of", noted)
+    counts = []
+    for name, options in (("on", []), ("anew", ["--refresh"])):
+        with monkeypatch.context() as patch:
+            patch.setattr(job, "write_exported", fails)
+            assert cluster("-", manifest, tmp_path / name, *MFCC, "--workers", 1) == 2
+        heard.clear()
+        assert cluster("-", manifest, tmp_path / name, *MFCC, "--workers", 1, *options) == 0
+        counts.append(len(heard))
+    assert counts == [0, 6]
+
+
+def test_the_layer_is_made_on_the_device_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def noted(features: Features, *_: object) -> None:
+        seen.append(features.device.type)
+        raise ValueError("that is all")
+
+    monkeypatch.setattr(job, "ClusterJob", noted)
+    for device in ("meta", "cpu"):
+        assert cluster("-", corpus(tmp_path, device, 1), tmp_path / "out", *MFCC, "--device", device) == 2
+    assert seen == ["meta", "cpu"]
 
 
 def test_a_stranger_s_centres_run_nothing(tmp_path: Path) -> None:
