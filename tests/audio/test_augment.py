@@ -53,6 +53,15 @@ def low_noise(rate: int) -> np.ndarray:
     return (0.05 * np.fft.irfft(spectrum))[:: 16_000 // rate].astype(np.float32)
 
 
+@pytest.mark.parametrize("gain", [1e-24, 1e20])
+def test_powers_are_told_of_clips_of_any_loudness(gain: float) -> None:
+    """Whose squares are no numbers of 32 bit."""
+    wav = tone()
+    for change in (lambda x, rng: add_noise(x, rng, 10.0), lambda x, rng: add_reverb(x, rng, RATE)):
+        plain, gained = (change(x, np.random.default_rng(0)) for x in (wav, wav * np.float32(gain)))
+        np.testing.assert_allclose(gained.astype(np.float64) / gain, plain, rtol=1e-3, atol=1e-4)
+
+
 def test_an_echo_lasts_as_long_at_any_rate() -> None:
     wav = np.zeros(16_000, dtype=np.float32)
     wav[1_000] = 1.0
