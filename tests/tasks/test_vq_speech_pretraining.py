@@ -126,8 +126,6 @@ def test_a_checkpoint_of_other_codes_is_not_gone_on_with(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"data": "nowhere"}, ManifestError, "data=nowhere: no such file"),
-        ({"tokens": "nowhere"}, TokenError, "tokens=nowhere: is no folder, expected one with tokens.json"),
         ({"mask_start_prob": 0.0}, ValueError, "`mask_start_prob` is 0.0"),
         (
             {"normalize_bands": "perhaps"},
@@ -145,6 +143,20 @@ def test_faults_are_one_sentence(
         task = task_of(folder, **given)
         task.check_data()
         task.load_dataset("train")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"data": "nowhere"}, ManifestError, "data=nowhere: no such file"),
+        ({"tokens": "nowhere"}, TokenError, "tokens=nowhere: is no folder, expected one with tokens.json"),
+    ],
+)
+def test_folders_that_are_not_there_are_said_before_anything_is_built(
+    folder: Path, given: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        task_of(folder, **given).check_data()
 
 
 def test_run_length_tokens_are_refused_before_anything_is_built(folder: Path) -> None:
