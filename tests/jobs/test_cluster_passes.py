@@ -12,6 +12,7 @@ import soundfile as sf
 import torch
 from corpus_runs import FEW, corpus
 
+from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.clusters import load_clusters
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
@@ -161,6 +162,8 @@ def test_what_the_layer_does_to_audio_goes_with_its_clusters(
         assert cluster(path, manifest, tmp_path / f"{normalize}", "--layer", "z", "--codes", "3", *FEW) == 0
         audio = load_clusters(tmp_path / f"{normalize}").header.audio
         assert audio is not None and (audio.sample_rate, audio.normalize) == (8_000, normalize)
+        features = Tokenizer.load(tmp_path / f"{normalize}").coder.features  # type: ignore[attr-defined]
+        assert (features.sample_rate, features.clips.normalize) == (8_000, normalize)
 
 
 def test_refresh_begins_with_the_audio_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

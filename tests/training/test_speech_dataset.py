@@ -57,7 +57,7 @@ def made(tmp_path: Path) -> Made:
             Manifest(tmp_path / "train.tsv"),
             **{"sample_rate": 16_000, "max_sample_size": 20_000, "min_sample_size": 1_000, **options},
             tokens=TokenFrames(tmp_path / "tokens", "train"),
-            heard=SpeechInput(16_000, 10, stack),
+            heard=SpeechInput(int(options.get("sample_rate", 16_000)), 10, stack),  # type: ignore[call-overload]
             spans=Spans(0.08, 10),
         )
 
@@ -90,6 +90,18 @@ def test_a_crop_s_codes_are_those_of_its_place(made: Made, field: int) -> None:
         assert len(codes) == 10 and bool((codes.diff() == 1).all())
         assert abs((begin + 200) - (160 * int(codes[0]) + field / 2)) <= 80
     assert len(begins) > 4
+
+
+def test_audio_heard_at_another_rate_than_its_codes_has_them_in_their_places(made: Made) -> None:
+    whole = made(sample_rate=8_000, min_sample_size=500)
+    assert whole.sizes.tolist() == [size // 2 for size in SIZES]
+    assert whole[1].codes.tolist() == [[2 * t, 2 * t + 1] for t in range(8)]
+    crops = made(sample_rate=8_000, max_sample_size=1_000, min_sample_size=500)
+    for epoch in range(1, 6):
+        crops.set_epoch(epoch)
+        begin, codes = crops.crop(0).begin, crops[0].codes.flatten()
+        assert len(codes) == 10 and bool((codes.diff() == 1).all())
+        assert abs((begin + 100) / 8_000 - (160 * int(codes[0]) + 200) / 16_000) <= 0.005
 
 
 def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(made: Made) -> None:
