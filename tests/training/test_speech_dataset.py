@@ -197,6 +197,14 @@ def test_codes_of_other_audio_are_refused_by_name(made: Made) -> None:
         made(tokens={**{str(i): size for i, size in enumerate(SIZES)}, "2": 3_000})
 
 
+def test_one_frame_more_or_less_is_a_matter_of_rounding_and_two_are_not(made: Made) -> None:
+    sizes = {str(i): size for i, size in enumerate(SIZES)}
+    for frames in (-1, 1):
+        assert len(made(tokens={**sizes, "2": 6_000 + 160 * frames})) == 5
+        with pytest.raises(TokenError, match=f"has {36 + 2 * frames} tokens of '2', whose audio"):
+            made(tokens={**sizes, "2": 6_000 + 320 * frames})
+
+
 def test_audio_of_another_length_than_its_manifest_says_is_named_and_skipped(
     made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
