@@ -222,3 +222,11 @@ def test_a_crop_too_short_for_a_frame_is_said(made: Made) -> None:
 def test_other_tokens_are_other_data(made: Made, tmp_path: Path) -> None:
     first = made()
     assert first.digest() == made().digest() != made(field=465).digest()
+    same, other = made(), made()
+    with TokenWriter(tmp_path / "others", "train", CODES + NUM_SPECIAL) as writer:
+        for utt, frames in same.tokens.store.rows:  # as many of each
+            writer.add(utt, frames, np.full(frames, NUM_SPECIAL))
+    write_dict(tmp_path / "others" / "dict.txt", [(str(i), 1) for i in range(CODES)])
+    TOKENS.write_about(tmp_path / "others", TOKENS.read_about(tmp_path / "tokens"))
+    other.tokens = TokenFrames(tmp_path / "others", "train")
+    assert first.digest() == same.digest() != other.digest()
