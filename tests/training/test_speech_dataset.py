@@ -177,6 +177,32 @@ def test_the_blind_guess_is_the_most_frequent_code(made: Made, tmp_path: Path) -
     assert batch["ntokens"] == batch["scored"]
 
 
+def test_the_blind_guess_of_joined_frames_is_each_one_s_pair_after_the_other(
+    made: Made, tmp_path: Path
+) -> None:
+    """As their codes are: of three frames 2-1 the six codes 2 1 2 1 2 1."""
+    made()
+    write_dict(tmp_path / "tokens" / "dict.txt", [("2-1", 1), *[(f"{i}-{i}", 1) for i in range(4)]])
+    with TokenWriter(tmp_path / "tokens", "train", CODES + NUM_SPECIAL) as writer:
+        for i, size in enumerate(SIZES):
+            frames = (size - 400) // 160 + 1
+            writer.add(str(i), frames, np.full(frames, NUM_SPECIAL))
+    about = TOKENS.read_about(tmp_path / "tokens")
+    TOKENS.write_about(tmp_path / "tokens", {**about, "num_groups": 2, "num_codes": 4})
+    dataset = SpeechDataset(
+        Manifest(tmp_path / "train.tsv"),
+        sample_rate=16_000,
+        max_sample_size=20_000,
+        min_sample_size=1_000,
+        tokens=TokenFrames(tmp_path / "tokens", "train"),
+        heard=SpeechInput(16_000, 10, 3),
+        spans=Spans(0.5, 2),
+    )
+    assert dataset.common.tolist() == [2, 1] * 3 == dataset[1].codes[0].tolist()
+    batch = dataset.collater([dataset[0], dataset[1]])
+    assert batch["common"] == batch["scored"] == batch["target"].numel() > 0
+
+
 def test_utterances_without_codes_are_refused_by_name(made: Made) -> None:
     with pytest.raises(TokenError, match=r"no tokens of 2 of the 5 utterances in .*train\.tsv \(2, 3\)"):
         made(tokens={str(i): SIZES[i] for i in (0, 1, 4)})
