@@ -118,6 +118,21 @@ def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(made: Made) -> None
     assert torch.equal(one[0].frames, forwards[0].frames)
 
 
+def test_spans_are_as_long_as_is_said_or_about_as_long(made: Made) -> None:
+    """Of 27 frames; a span at the end may be cut."""
+    dataset = made()
+    shorter = {}
+    for stdev in (0.0, 5.0):
+        dataset.spans, inner = Spans(0.05, 6, stdev), []
+        for epoch in range(1, 30):
+            dataset.set_epoch(epoch)
+            edges = np.diff(np.pad(dataset[0].mask.numpy().astype(int), 1))
+            begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+            inner += [end - begin for begin, end in zip(begins, ends, strict=True) if end < 27]
+        shorter[stdev] = sum(size < 6 for size in inner) / len(inner)
+    assert shorter[0.0] == 0 and 0.2 < shorter[5.0] < 0.6
+
+
 def test_workers_and_a_cache_change_nothing(made: Made, tmp_path: Path) -> None:
     cached = made(cache=PcmCache(tmp_path / "cache", 16_000), max_sample_size=2_000)
     dataset = made(max_sample_size=2_000)
