@@ -44,6 +44,18 @@ def test_the_interval_is_the_standard_error_of_a_mean_where_the_share_is_one() -
     assert (found.high + found.low) / 2 == pytest.approx(0.5, abs=0.01)
 
 
+def test_an_interval_lies_within_0_and_1() -> None:
+    """Of three speakers one has a single code for all it says, or is the only one that has two."""
+    phones = np.tile([0, 1], 600)
+    speakers = np.repeat(["a", "b", "c"], 400).tolist()
+    for ids, most in ((np.where(np.arange(1200) < 400, 2, phones), 1.0), (phones * 0, None)):
+        if most is None:
+            ids[:400] = phones[:400] + 1
+        found = share_over_speakers(ids, phones.astype(str).tolist(), speakers)
+        assert found is not None and 0 <= found.low < found.high <= 1
+        assert (found.high == 1.0) if most else (found.low == 0.0)
+
+
 def test_of_two_speakers_nothing_can_be_drawn() -> None:
     assert share_over_speakers(np.array([0, 1]), ["a", "b"], ["x", "y"]) is None
 
@@ -100,3 +112,13 @@ def test_rank_is_the_number_of_directions_that_vary_alike() -> None:
     shares = np.array([1, 0.1]) / 1.1
     expected = np.exp(-(shares * np.log(shares)).sum())
     assert effective_rank(lopsided.astype(np.float32)) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_hardly_varies_far_from_zero_fills_no_direction() -> None:
+    """Sums in 32 bit would put a constant 0.1 beside its mean, and find a third direction in two."""
+    a, b = np.random.default_rng(1).standard_normal((2, 30_000))
+    x = np.stack([a, b, a + b, np.full(30_000, 3_000.3)], 1).astype(np.float32)
+    exact = x.astype(np.float64)
+    values = np.linalg.svd(exact - exact.mean(0), compute_uv=False)
+    shares = values[values > 1e-9] / values.sum()
+    assert effective_rank(x) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), rel=2e-8)

@@ -69,3 +69,9 @@ def test_joint_ids_are_equal_exactly_where_all_groups_are() -> None:
 def test_codes_of_another_shape_are_refused(codes: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\[frames, groups\]"):
         code_usage(codes, 8)
+
+
+@pytest.mark.parametrize(("frames", "phones"), [(0, 0), (3, 2)])
+def test_codes_without_a_phone_each_are_refused(frames: int, phones: int) -> None:
+    with pytest.raises(ValueError, match=f"{frames} codes stand against {phones} phones"):
+        phone_information(np.zeros(frames, dtype=np.int64), ["a"] * phones)

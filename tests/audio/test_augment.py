@@ -45,6 +45,38 @@ def test_an_echo_fades_by_60_decibels_and_what_was_first_stays_first() -> None:
     assert np.square(heard).sum() == pytest.approx(1.0, rel=1e-3)
 
 
+def low_noise(rate: int) -> np.ndarray:
+    """A second and a half of what has no frequency above 1,300 Hz, the same at any rate."""
+    wave = np.random.default_rng(0).normal(0, 1, 24_000)
+    spectrum = np.fft.rfft(wave)
+    spectrum[1_950:] = 0
+    return (0.05 * np.fft.irfft(spectrum))[:: 16_000 // rate].astype(np.float32)
+
+
+@pytest.mark.parametrize("gain", [1e-24, 1e20])
+def test_powers_are_told_of_clips_of_any_loudness(gain: float) -> None:
+    """Whose squares are no numbers of 32 bit."""
+    wav = tone()
+    for change in (lambda x, rng: add_noise(x, rng, 10.0), lambda x, rng: add_reverb(x, rng, RATE)):
+        plain, gained = (change(x, np.random.default_rng(0)) for x in (wav, wav * np.float32(gain)))
+        np.testing.assert_allclose(gained.astype(np.float64) / gain, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_an_echo_lasts_as_long_at_any_rate() -> None:
+    wav = np.zeros(16_000, dtype=np.float32)
+    wav[1_000] = 1.0
+    for rate, size in ((8_000, 2_400), (16_000, 4_800)):  # 0.3 s where nothing is said
+        heard = np.abs(add_reverb(wav, np.random.default_rng(0), rate))
+        assert heard[1_000 + size - 400 : 1_000 + size].max() > 1e-6 > heard[1_000 + size :].max()
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.2])
+def test_half_the_rate_is_changed_as_the_whole_is(factor: float) -> None:
+    """Pieces and where they are looked for are told in seconds; after some the rates part."""
+    whole, half = (change_tempo(low_noise(rate), rate, factor) for rate in (16_000, 8_000))
+    assert np.corrcoef(whole[:1600:2], half[:800])[0, 1] > 0.95  # of other pieces: 0.6
+
+
 @pytest.mark.parametrize("factor", [0.8, 0.9, 1.1, 1.3])
 def test_tempo_changes_the_length_alone(factor: float) -> None:
     wav = tone()

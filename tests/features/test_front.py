@@ -192,7 +192,9 @@ def test_halving_the_model_leaves_the_front_as_it_is(tiny: Tiny, dtype: torch.dt
 @pytest.mark.parametrize("layer", ["z", "c"])
 def test_only_a_front_that_learns_is_in_the_state(tiny: Tiny, layer: str) -> None:
     frozen = nn.ModuleDict({"front": AudioFront(features(tiny, layer))})
-    assert not frozen.state_dict()
+    assert not frozen.state_dict() and frozen["front"].state_dict() == {}
+    held: dict[str, Tensor] = {"other": torch.zeros(1)}
+    assert frozen["front"].state_dict(destination=held) is held and held.keys() == {"other"}
     frozen.load_state_dict({})  # strictly
     whole = nn.ModuleDict({**frozen, "other": nn.Linear(2, 2)})
     whole.load_state_dict(whole["other"].state_dict(prefix="other."))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from speech_bert import speech_bert
 from torch import Tensor, nn
 
 from vqw2v_plugin.modules.acoustic.asg import ASG
@@ -162,6 +163,22 @@ def test_bert_learns_the_same_under_autocast(position: str) -> None:
 
     def loss() -> Tensor:
         return network(tokens, [8, 7], Rows(masked, [2, 1]), tokens[masked]).loss
+
+    wanted = network_gradients(network, loss, autocast=False)
+    found = network_gradients(network, loss, autocast=True)
+    assert found.keys() == wanted.keys() and all(found[name].dtype == torch.float32 for name in found)
+    for name in found:
+        assert torch.cosine_similarity(found[name].flatten(), wanted[name].flatten(), 0) > 0.95, name
+
+
+@pytest.mark.parametrize("settings", [{}, {"position": "learned", "num_groups": 2}], ids=str)
+def test_bert_over_speech_learns_the_same_under_autocast(settings: dict[str, object]) -> None:
+    network = speech_bert(**settings).train()
+    frames, masked = torch.randn(15, 20), torch.tensor([1, 3, 9])
+    wanted_codes = torch.randint(7, (3, network.num_targets))
+
+    def loss() -> Tensor:
+        return network(frames, [8, 7], Rows(masked, [2, 1]), wanted_codes).loss
 
     wanted = network_gradients(network, loss, autocast=False)
     found = network_gradients(network, loss, autocast=True)

@@ -167,6 +167,9 @@ def test_short_utterances_are_left_out_and_counted(corpus: Corpus, caplog: pytes
     named.sizes[:] = named.sizes[::-1].copy()
     dataset_of(named, min_sample_size=7_500, max_sample_size=8_000)
     assert "clip3 (6000)" in caplog.text  # those that are short, not the first ones
+    for files, end in ((4, "clip0 (6000), clip1 (7500), clip2 (9000)"), (5, "clip2 (9000), …")):
+        dataset_of(corpus(files), min_sample_size=10_000, max_sample_size=20_000)
+        assert caplog.records[-1].message.endswith(end)
 
 
 def test_long_crops_come_first_and_ties_are_shuffled(corpus: Corpus) -> None:

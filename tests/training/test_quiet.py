@@ -66,6 +66,10 @@ def test_a_needless_warning_is_left_out_and_its_like_in_users_code_is_not(needle
     assert not needless.module or warned(message, category, "their_program")
 
 
+def test_what_any_code_might_warn_of_is_left_out_of_its_own_module_alone() -> None:
+    assert [needless.begins.split()[0] for needless in quiet.NEEDLESS if not needless.module] == ["'config'"]
+
+
 def test_warnings_of_ours_and_of_others_are_heard() -> None:
     assert warned("a codebook has collapsed", UserWarning, "vqw2v_plugin.models")
     assert warned("something else of hydra's", UserWarning, "hydra.compose")
@@ -130,12 +134,21 @@ def test_a_training_ends_with_its_checkpoint_and_the_next_command(
     assert says.format(checkpoint=folder / "checkpoint_last.pt") in "\n".join(others)
 
 
+def test_a_training_that_saved_nothing_names_no_checkpoint(tmp_path: Path) -> None:
+    settings = {"_name": "vq_audio_pretraining", "data": "/corpus"}
+    cfg = {"task": settings, "model": {"quantizer": "fsq"}, "checkpoint": {"save_dir": str(tmp_path)}}
+    assert next_step.last_lines(OmegaConf.create(cfg)) == []
+    (tmp_path / "checkpoint_last.pt").touch()
+    assert next_step.last_lines(OmegaConf.create(cfg))[0] == f"checkpoint: {tmp_path}/checkpoint_last.pt"
+
+
 @pytest.mark.parametrize(
     ("task", "quantizer", "words"),
     [
         ("vq_audio_pretraining", "none", "vqw2v features C /my_corpus/train.tsv FEATURES --layer c"),
         ("vq_audio_pretraining", "fsq", "vqw2v usage C /my_corpus/valid.tsv"),
         ("vq_token_pretraining", "", "vqw2v features VQ_CHECKPOINT MANIFEST FEATURES --layer bert --bert C"),
+        ("vq_speech_pretraining", "", "vqw2v cluster C /my_corpus/train.tsv CLUSTERS --layer speech:N"),
         (
             "vq_acoustic",
             "",

@@ -57,7 +57,7 @@ def made(tmp_path: Path) -> Made:
             Manifest(tmp_path / "train.tsv"),
             **{"sample_rate": 16_000, "max_sample_size": 20_000, "min_sample_size": 1_000, **options},
             tokens=TokenFrames(tmp_path / "tokens", "train"),
-            heard=SpeechInput(16_000, 10, stack),
+            heard=SpeechInput(int(options.get("sample_rate", 16_000)), 10, stack),  # type: ignore[call-overload]
             spans=Spans(0.08, 10),
         )
 
@@ -92,6 +92,18 @@ def test_a_crop_s_codes_are_those_of_its_place(made: Made, field: int) -> None:
     assert len(begins) > 4
 
 
+def test_audio_heard_at_another_rate_than_its_codes_has_them_in_their_places(made: Made) -> None:
+    whole = made(sample_rate=8_000, min_sample_size=500)
+    assert whole.sizes.tolist() == [size // 2 for size in SIZES]
+    assert whole[1].codes.tolist() == [[2 * t, 2 * t + 1] for t in range(8)]
+    crops = made(sample_rate=8_000, max_sample_size=1_000, min_sample_size=500)
+    for epoch in range(1, 6):
+        crops.set_epoch(epoch)
+        begin, codes = crops.crop(0).begin, crops[0].codes.flatten()
+        assert len(codes) == 10 and bool((codes.diff() == 1).all())
+        assert abs((begin + 100) / 8_000 - (160 * int(codes[0]) + 200) / 16_000) <= 0.005
+
+
 def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(made: Made) -> None:
     one, two = made(max_sample_size=2_000), made(max_sample_size=2_000)
     torch.manual_seed(1)
@@ -104,6 +116,21 @@ def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(made: Made) -> None
     assert not torch.equal(one[0].frames, forwards[0].frames)
     one.set_epoch(1)
     assert torch.equal(one[0].frames, forwards[0].frames)
+
+
+def test_spans_are_as_long_as_is_said_or_about_as_long(made: Made) -> None:
+    """Of 27 frames; a span at the end may be cut."""
+    dataset = made()
+    shorter = {}
+    for stdev in (0.0, 5.0):
+        dataset.spans, inner = Spans(0.05, 6, stdev), []
+        for epoch in range(1, 30):
+            dataset.set_epoch(epoch)
+            edges = np.diff(np.pad(dataset[0].mask.numpy().astype(int), 1))
+            begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+            inner += [end - begin for begin, end in zip(begins, ends, strict=True) if end < 27]
+        shorter[stdev] = sum(size < 6 for size in inner) / len(inner)
+    assert shorter[0.0] == 0 and 0.2 < shorter[5.0] < 0.6
 
 
 def test_workers_and_a_cache_change_nothing(made: Made, tmp_path: Path) -> None:
@@ -165,6 +192,32 @@ def test_the_blind_guess_is_the_most_frequent_code(made: Made, tmp_path: Path) -
     assert batch["ntokens"] == batch["scored"]
 
 
+def test_the_blind_guess_of_joined_frames_is_each_one_s_pair_after_the_other(
+    made: Made, tmp_path: Path
+) -> None:
+    """As their codes are: of three frames 2-1 the six codes 2 1 2 1 2 1."""
+    made()
+    write_dict(tmp_path / "tokens" / "dict.txt", [("2-1", 1), *[(f"{i}-{i}", 1) for i in range(4)]])
+    with TokenWriter(tmp_path / "tokens", "train", CODES + NUM_SPECIAL) as writer:
+        for i, size in enumerate(SIZES):
+            frames = (size - 400) // 160 + 1
+            writer.add(str(i), frames, np.full(frames, NUM_SPECIAL))
+    about = TOKENS.read_about(tmp_path / "tokens")
+    TOKENS.write_about(tmp_path / "tokens", {**about, "num_groups": 2, "num_codes": 4})
+    dataset = SpeechDataset(
+        Manifest(tmp_path / "train.tsv"),
+        sample_rate=16_000,
+        max_sample_size=20_000,
+        min_sample_size=1_000,
+        tokens=TokenFrames(tmp_path / "tokens", "train"),
+        heard=SpeechInput(16_000, 10, 3),
+        spans=Spans(0.5, 2),
+    )
+    assert dataset.common.tolist() == [2, 1] * 3 == dataset[1].codes[0].tolist()
+    batch = dataset.collater([dataset[0], dataset[1]])
+    assert batch["common"] == batch["scored"] == batch["target"].numel() > 0
+
+
 def test_utterances_without_codes_are_refused_by_name(made: Made) -> None:
     with pytest.raises(TokenError, match=r"no tokens of 2 of the 5 utterances in .*train\.tsv \(2, 3\)"):
         made(tokens={str(i): SIZES[i] for i in (0, 1, 4)})
@@ -185,6 +238,14 @@ def test_codes_of_other_audio_are_refused_by_name(made: Made) -> None:
         made(tokens={**{str(i): size for i, size in enumerate(SIZES)}, "2": 3_000})
 
 
+def test_one_frame_more_or_less_is_a_matter_of_rounding_and_two_are_not(made: Made) -> None:
+    sizes = {str(i): size for i, size in enumerate(SIZES)}
+    for frames in (-1, 1):
+        assert len(made(tokens={**sizes, "2": 6_000 + 160 * frames})) == 5
+        with pytest.raises(TokenError, match=f"has {36 + 2 * frames} tokens of '2', whose audio"):
+            made(tokens={**sizes, "2": 6_000 + 320 * frames})
+
+
 def test_audio_of_another_length_than_its_manifest_says_is_named_and_skipped(
     made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,3 +263,11 @@ def test_a_crop_too_short_for_a_frame_is_said(made: Made) -> None:
 def test_other_tokens_are_other_data(made: Made, tmp_path: Path) -> None:
     first = made()
     assert first.digest() == made().digest() != made(field=465).digest()
+    same, other = made(), made()
+    with TokenWriter(tmp_path / "others", "train", CODES + NUM_SPECIAL) as writer:
+        for utt, frames in same.tokens.store.rows:  # as many of each
+            writer.add(utt, frames, np.full(frames, NUM_SPECIAL))
+    write_dict(tmp_path / "others" / "dict.txt", [(str(i), 1) for i in range(CODES)])
+    TOKENS.write_about(tmp_path / "others", TOKENS.read_about(tmp_path / "tokens"))
+    other.tokens = TokenFrames(tmp_path / "others", "train")
+    assert first.digest() == same.digest() != other.digest()

@@ -71,8 +71,6 @@ def _best_shift(padded: npt.NDArray[np.float64], wanted: int, middle: int, windo
     """How far from `middle` a piece lies that is most like what would come next."""
     target = padded[wanted : wanted + window]
     region = padded[middle - reach : middle + reach + window]
-    if len(target) < window or len(region) < window:
-        return 0
     products = np.correlate(region, target, "valid")
     squares = np.cumsum(np.concatenate([[0.0], np.square(region)]))
     norms = np.sqrt(np.maximum(squares[window:] - squares[:-window], 1e-12))

@@ -215,7 +215,7 @@ class ClusterJob:
             str(features.spec.layer),
             self.clusters.dim,
             self.clusters.config,
-            features.spec.bands or asked.bands,
+            asked.bands,
             bool(features.spec.run_length),
         )
         network = cluster_network(settings, self.clusters, parts)

@@ -311,6 +311,7 @@ def test_groups_need_joint_codes() -> None:
 def test_fillers_and_a_mask_of_the_dictionary_s_own_are_no_codes() -> None:
     symbols = Symbols(("1-2", "madeupword0000", "<mask>", "3-4"))
     assert len(symbols) == 8 and symbols.mask == 6 and symbols.codes.tolist() == [4, 7]
+    assert Symbols(()).codes.dtype == torch.int64 and not len(Symbols(()).codes)
     assert Symbols(("1-2",)).mask == 5 and split_codes(symbols)[5].tolist() == [UNK, UNK]
 
 

@@ -68,11 +68,28 @@ def test_the_loss_is_that_of_scores_of_all_frames(settings: dict[str, Any]) -> N
     assert found.num_correct == correct
 
 
+def test_losses_of_16_bit_scores_are_summed_in_32() -> None:
+    """Of 1,500 codes: in bfloat16 their sum would be a multiple of 16."""
+    network, x = speech_bert(num_groups=2).bfloat16().eval(), torch.randn(400, 20).bfloat16()
+    masked, wanted = torch.arange(400), torch.arange(1600).view(400, 4) % 7
+    found = network(x, [400], Rows(masked, [400]), wanted)
+    scores = network._scores(network._states(network.masked_input(x, masked), [400])[-1]).double()
+    loss = F.cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="sum")
+    assert found.loss.dtype == torch.float32 and float(found.loss) == pytest.approx(float(loss), rel=1e-4)
+
+
 def test_every_weight_learns() -> None:
     network = speech_bert(dropout=0.0).train()
     network(frames(), LENGTHS, Rows(MASKED, COUNTS), targets(2)).loss.backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
+
+
+def test_weights_begin_as_roberta_s_and_so_does_the_mask_vector() -> None:
+    network = speech_bert(encoder_embed_dim=512)
+    for x in (network.mask, network.projection.weight, network.output.weight, network.layers[0].qkv.weight):
+        assert float(x.detach().std()) == pytest.approx(0.02, rel=0.15)
+    assert not network.projection.bias.any() and not network.output.bias.any()
 
 
 def test_it_can_learn_codes_by_heart() -> None:
@@ -99,7 +116,8 @@ def test_joined_frames_are_neighbouring_log_mels(stack: int, rate: int) -> None:
 
 
 def test_each_band_has_mean_0_and_deviation_1_whatever_the_loudness() -> None:
-    wav = torch.randn(8_000, generator=torch.Generator().manual_seed(5))
+    wav = torch.randn(8_160, generator=torch.Generator().manual_seed(5))
+    wav[8_000:] *= 50  # of a 49th frame, which has no neighbour to be joined with
     heard = SpeechInput(16_000, 10, 2)
     bands = heard(wav).reshape(-1, 10)
     torch.testing.assert_close(bands.mean(0), torch.zeros(10), atol=1e-5, rtol=0)

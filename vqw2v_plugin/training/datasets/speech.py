@@ -75,7 +75,7 @@ class SpeechDataset(CropDataset[HeardCrop]):
             )
         num_groups, num_codes = read_code_sizes(tokens.folder)
         tokens.check_codes(num_groups, num_codes)
-        self.common = _most_frequent(tokens, num_codes).repeat(heard.stack)  # [H]
+        self.common = np.tile(_most_frequent(tokens, num_codes), heard.stack)  # [H], as `_codes_at` has them
 
     def _select(self) -> tuple[Ints, Ints]:
         """Those that have codes too."""
