@@ -116,6 +116,15 @@ def test_samples_of_16_bit_floats_are_those_numbers(tokenizer: Tokenizer) -> Non
         assert torch.equal(tokenizer.encode([rough], 16_000)[0], tokenizer.encode(rough.double(), 16_000))
 
 
+def test_samples_are_read_and_never_written(tiny: Tiny) -> None:
+    wav = clip(4000)
+    wav.flags.writeable = False  # as those of a mapped file
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        codes = Tokenizer(Loaded(tiny(quantizer="kmeans"), 16_000, True)).encode(wav, 16_000)
+    assert len(codes) == 98
+
+
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 def test_a_file_and_its_samples_give_the_same_codes(

@@ -56,6 +56,20 @@ def test_there_are_fewer_where_no_more_come_together() -> None:
     assert {CODES[0], CODES[1]} <= set(made.symbols) and len(made.symbols) <= 3
 
 
+@pytest.mark.parametrize("utterances", [[], [[]]])
+def test_of_nothing_no_pieces_are_made(utterances: list[list[str]]) -> None:
+    with pytest.raises(TokenError, match=r"sentencepiece says .*\w.*; ask for fewer pieces") as said:
+        train_pieces(utterances, CODES, 40)
+    assert "\n" not in str(said.value)
+
+
+def test_the_longest_utterance_counts_like_the_others() -> None:
+    """sentencepiece leaves out lines of more than 4,192 bytes, unless it is told otherwise."""
+    long = [CODES[i] for i in (4, 5, 1, 2, 3)] * 400  # of four bytes each
+    made = train_pieces([long, [CODES[6], CODES[7]]], CODES, 20)
+    assert any(symbol.count("+") and CODES[2] in symbol.split("+") for symbol in made.symbols)
+
+
 def test_codes_that_are_new_become_unk_and_keep_their_place() -> None:
     made = train_pieces(speech(50), CODES, 40)
     ids, counts = made([CODES[1], "77-7", "78-8", CODES[4]])
