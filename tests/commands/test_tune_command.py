@@ -46,7 +46,10 @@ def corpus(tmp_path: Path) -> Path:
     write_labels(
         tmp_path / "l",
         "letters",
-        dict.fromkeys(("dev", "test"), Labels(utts, letters, tuple(SENTENCES))),
+        {
+            "dev": Labels(utts, letters, tuple(SENTENCES)),
+            "test": Labels(utts[:-2], letters[:-2], tuple(SENTENCES[:-2])),
+        },
         symbols,
         {},
         {"lexicon.ltr.txt": lexicon.encode()},
@@ -108,6 +111,7 @@ def test_what_is_asked_of_the_search_reaches_it(corpus: Path, monkeypatch: pytes
         assert tune(corpus, "--lm", corpus / "lm.arpa", "--split", "test", *effort) == 0
     one, other = begun
     assert (one.keep, one.workers) == (2, 1) and one.parts != other.parts
+    assert sorted(one.work.dev_set.references) == sorted(SENTENCES[:-2])  # not those of dev
     assert len(json.loads((corpus / "e/tuned-test.json").read_text())["best"]) == 2
 
 
