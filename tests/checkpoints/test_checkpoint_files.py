@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,14 @@ def test_modules_and_buffers_count_towards_the_bounds() -> None:
     with bounds.no_larger_than([]), pytest.raises(bounds.TooLargeError, match="more than 1,048,576 numbers"):
         torch.nn.Module().register_buffer("x", torch.zeros(1025, 1024))
     torch.nn.Module().register_buffer("x", torch.zeros(1025, 1024))  # no longer within bounds
+
+
+def test_what_another_thread_builds_is_not_counted() -> None:
+    """A training may build its model while another's file is looked at."""
+    with ThreadPoolExecutor(1) as pool, bounds.no_larger_than([torch.zeros(1)]):
+        assert pool.submit(torch.nn.Linear, 1100, 1000).result().out_features == 1000
+        with pytest.raises(bounds.TooLargeError, match="ask for more than"):
+            torch.nn.Linear(1100, 1000)
 
 
 def test_exactly_as_many_problems_as_are_named_have_no_others() -> None:
