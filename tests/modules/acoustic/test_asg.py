@@ -284,6 +284,18 @@ def test_it_learns_to_say_its_target() -> None:
     assert asg.best_path(emissions, batch[0]).sequences() == [[3, 1, 4, 1]]
 
 
+def test_the_number_of_threads_is_put_back_behind_an_error_too() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(KeyboardInterrupt), asg_scan.threads_for(torch.zeros(1, 2, 3)):
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     case, before = Case(), torch.get_num_threads()
     seen: list[int] = []
