@@ -116,6 +116,16 @@ def test_samples_of_16_bit_floats_are_those_numbers(tokenizer: Tokenizer) -> Non
         assert torch.equal(tokenizer.encode([rough], 16_000)[0], tokenizer.encode(rough.double(), 16_000))
 
 
+def test_samples_stay_the_caller_s_whatever_is_done_with_them(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = tokenizer.coder.codes
+    monkeypatch.setattr(tokenizer.coder, "codes", lambda wav: codes(wav.mul_(2)))  # as a coder may
+    wav = clip(4000)
+    found = tokenizer.encode(wav, 16_000)
+    assert np.array_equal(wav, clip(4000)) and torch.equal(found, tokenizer.encode(wav, 16_000))
+
+
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 def test_a_file_and_its_samples_give_the_same_codes(

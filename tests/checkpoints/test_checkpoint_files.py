@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vqw2v_plugin.checkpoints import acoustic, bounds, files
+from vqw2v_plugin.checkpoints import acoustic, bounds, checks, files
 from vqw2v_plugin.checkpoints.archive import special_file
 from vqw2v_plugin.checkpoints.checks import check_finite, load_weights
 from vqw2v_plugin.checkpoints.files import (
@@ -125,6 +126,14 @@ def test_modules_and_buffers_count_towards_the_bounds() -> None:
     torch.nn.Module().register_buffer("x", torch.zeros(1025, 1024))  # no longer within bounds
 
 
+def test_what_another_thread_builds_is_not_counted() -> None:
+    """A training may build its model while another's file is looked at."""
+    with ThreadPoolExecutor(1) as pool, bounds.no_larger_than([torch.zeros(1)]):
+        assert pool.submit(torch.nn.Linear, 1100, 1000).result().out_features == 1000
+        with pytest.raises(bounds.TooLargeError, match="ask for more than"):
+            torch.nn.Linear(1100, 1000)
+
+
 def test_exactly_as_many_problems_as_are_named_have_no_others() -> None:
     network = torch.nn.Linear(2, 2)
     weights = {**network.state_dict(), "a": torch.zeros(1), "b": torch.zeros(1), "c": torch.zeros(1)}
@@ -132,6 +141,42 @@ def test_exactly_as_many_problems_as_are_named_have_no_others() -> None:
         with pytest.raises(CheckpointError) as caught:
             load_weights(network, {**weights, **more}, "x.pt")
         assert str(caught.value).endswith(ends) and str(caught.value).count("has no place") == 3
+
+
+def test_a_weight_of_two_names_is_looked_at_under_both() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    network[1].weight = network[0].weight
+    weights = dict(network.state_dict())
+    load_weights(network, weights, "x.pt")
+    for name in ("0.weight", "1.weight"):
+        with pytest.raises(CheckpointError, match=rf"`{name}` has the shape \[2, 3\], expected \[2, 2\]"):
+            load_weights(network, {**weights, name: torch.zeros(2, 3)}, "x.pt")
+        with pytest.raises(CheckpointError, match=rf"`{name}` is missing, expected \[2, 2\]"):
+            load_weights(network, {k: v for k, v in weights.items() if k != name}, "x.pt")
+
+
+def test_what_a_module_itself_cannot_take_is_a_sentence() -> None:
+    class Choosy(torch.nn.Linear):
+        def _load_from_state_dict(self, state: Any, prefix: str, *others: Any) -> None:
+            others[-1].append(f"{prefix}weight is of a colour\nthat is not green")
+
+    network = torch.nn.Sequential(Choosy(2, 2))
+    with pytest.raises(CheckpointError, match=r"^x\.pt: its weights do not fit: that is not green$"):
+        load_weights(network, network.state_dict(), "x.pt")
+
+
+def test_a_setting_of_any_size_is_shown() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert checks.shown(10**5000) == "a int that is too large to show"
+    assert checks.shown(deep) == "a list that is too large to show"
+    assert checks.shown("x" * 500) == "'" + "x" * 119 + "…"
+
+
+def test_a_folder_is_no_file_of_fairseq_s(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path} is a folder; expected a file such as checkp"):
+        files.read_pickle(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -316,6 +316,9 @@ def test_the_split_is_the_manifest_s_or_the_ctm_s(corpus: Corpus, capsys: pytest
     corpus.features(split="valid")
     assert abx(folder, "--phones", corpus.phones) == 0
     assert result(folder)["split"] == "train"
+    valid = corpus.manifest.rename(corpus.folder / "valid.tsv")
+    assert abx(folder, "--phones", corpus.phones, "--manifest", valid) == 0
+    assert result(folder)["split"] == "valid"  # times may be those of several splits
     renamed = corpus.phones.rename(corpus.folder / "times.ctm")
     assert abx(folder, "--phones", renamed) == 2
     assert (

@@ -105,6 +105,24 @@ def test_a_lone_process_takes_all_cores_and_each_of_several_one(monkeypatch: pyt
         num_workers(0, "cpu", Rank())
 
 
+@pytest.mark.parametrize("command", ["features", "discretize"])
+def test_a_process_knows_which_of_how_many_it_is_and_leaves_the_others_their_cores(
+    monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, command: str
+) -> None:
+    loaded = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
+    monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda *told: loaded)
+    monkeypatch.setattr("os.sched_getaffinity", lambda who: set(range(6)), raising=False)
+    job = {"features": "jobs.featurize.featurize", "discretize": "jobs.discretize.discretize"}[command]
+    seen, out = catch(monkeypatch, job), str(tmp_path / "out")
+    asked = ["-", manifest, out, "--layer", "logmel"] if command == "features" else ["m.pt", manifest, out]
+    assert main([command, *asked]) == 2
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert main([command, *asked]) == 2
+    found = [(options.workers, rank) for *_, options, rank in seen]
+    assert found == [(6, Rank()), (1, Rank(2, 3))]
+
+
 def test_each_of_several_processes_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)

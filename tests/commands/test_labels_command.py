@@ -153,6 +153,10 @@ def test_text_may_come_from_a_file(corpus: Path, capsys: pytest.CaptureFixture[s
             )
         ),
         (("--text", "words", "--unit", "letters", "--alphabet", "a", "--dict", "x"), "exclude each other"),
+        (
+            ("--text", "words", "--unit", "pieces", "--vocab-size", "0", "--model", "x"),
+            "`--vocab-size` and `--model` exclude each other; take one",
+        ),
         (("--text", "words", "--unit", "letters", "--min-count", "0"), "expected 1 or more"),
         (("--text", "words", "--unit", "letters", "--min-count", "99"), "lower `--min-count`"),
         (("--text", "phones", "--unit", "phones", "--fold", "39"), "no phones of TIMIT's 61"),

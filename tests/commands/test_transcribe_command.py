@@ -151,6 +151,9 @@ def test_features_of_another_size_than_the_model_s_are_refused(model: str) -> No
     front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 21))
     with pytest.raises(ValueError, match="the features have 21 numbers a frame; the model wants 20"):
         Transcriber(acoustic, front, GreedyDecoder(acoustic.units, None))
+    front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 20)).train()
+    made = Transcriber(acoustic, front, GreedyDecoder(acoustic.units, None))
+    assert not made.front.training and not made.network.training  # as they come from a training
 
 
 def test_what_no_decoder_can_read_is_named_by_its_file(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,10 @@ def corpus(tmp_path: Path) -> Path:
     write_labels(
         tmp_path / "l",
         "letters",
-        dict.fromkeys(("dev", "test"), Labels(utts, letters, tuple(SENTENCES))),
+        {
+            "dev": Labels(utts, letters, tuple(SENTENCES)),
+            "test": Labels(utts[:-2], letters[:-2], tuple(SENTENCES[:-2])),
+        },
         symbols,
         {},
         {"lexicon.ltr.txt": lexicon.encode()},
@@ -93,7 +97,9 @@ def test_another_seed_tries_other_points(corpus: Path) -> None:
     assert points[1] != points[2]
 
 
-def test_what_is_asked_of_the_search_reaches_it(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_asked_of_the_search_reaches_it(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     begun: list[trials.Trials] = []
 
     class Seen(trials.Trials):
@@ -108,7 +114,11 @@ def test_what_is_asked_of_the_search_reaches_it(corpus: Path, monkeypatch: pytes
         assert tune(corpus, "--lm", corpus / "lm.arpa", "--split", "test", *effort) == 0
     one, other = begun
     assert (one.keep, one.workers) == (2, 1) and one.parts != other.parts
+    assert sorted(one.work.dev_set.references) == sorted(SENTENCES[:-2])  # not those of dev
     assert len(json.loads((corpus / "e/tuned-test.json").read_text())["best"]) == 2
+    lost = [len(each.given_up) for each in begun]
+    told = re.findall(r"test: 6 utterances under (\d+) points, (\d+) of them given up", capsys.readouterr().out)
+    assert told == [("6", str(number)) for number in lost] and max(lost) > 0  # the start, and five points
 
 
 def test_two_processes_write_the_same(corpus: Path) -> None:

@@ -134,6 +134,25 @@ def test_clusters_of_mfcc_stand_beside_with_as_many_codes(usage: Usage) -> None:
     )
 
 
+def test_clusters_are_found_by_one_thread_and_the_rest_by_as_many_as_before(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = torch.get_num_threads(), list[int]()
+    encode_file = Tokenizer.encode_file
+
+    def encode(self: Tokenizer, *told: object) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return encode_file(self, *told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Tokenizer, "encode_file", encode)
+    torch.set_num_threads(3)
+    try:
+        usage("--mfcc")
+        assert seen == [3] * 6 and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_rank_is_that_of_what_is_quantized(usage: Usage, network: VqWav2Vec, tmp_path: Path) -> None:
     told = re.search(r"rank: (\S+) of 16 dimensions of z are filled", usage())
     features = load_features("z", str(tmp_path / "ours.pt"))

@@ -4,7 +4,9 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,6 +81,24 @@ def test_two_that_write_one_name_at_once_do_not_mix(tmp_path: Path) -> None:
             second.write(b"second, and longer")
         assert (tmp_path / "x").read_bytes() == b"second, and longer"
     assert (tmp_path / "x").read_bytes() == b"first" and names(tmp_path) == ["x"]
+
+
+def test_threads_that_write_one_name_at_once_do_not_mix(tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+
+    def write(number: int) -> bytes:
+        content = bytes([65 + number]) * (1000 + number)
+        with writing(tmp_path / "x") as file:
+            together.wait(10)
+            for byte in content:
+                file.write(bytes([byte]))
+            file.flush()
+            together.wait(10)
+        return content
+
+    with ThreadPoolExecutor(4) as pool:
+        contents = list(pool.map(write, range(4)))
+    assert (tmp_path / "x").read_bytes() in contents and names(tmp_path) == ["x"]
 
 
 def test_what_another_took_before_it_was_locked_is_left_to_it(

@@ -1,6 +1,7 @@
 """Progress: quiet where nothing takes long, sparse in logs, and never past what is done."""
 
 import io
+import os
 import re
 
 import pytest
@@ -51,6 +52,21 @@ def test_a_terminal_gets_one_line_that_is_wiped_at_the_end(clock: Clock) -> None
     assert "\n" not in shown and shown.endswith("\r\x1b[K")
     assert 15 <= shown.count("\r") <= 22
     assert all(len(line) < 80 + len("\x1b[K") for line in shown.split("\r"))
+
+
+@pytest.mark.parametrize(("columns", "longest"), [(33, 32), (0, 79)])  # some terminals know of no width
+def test_a_line_is_shorter_than_the_terminal_it_is_on_is_wide(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, columns: int, longest: int
+) -> None:
+    monkeypatch.setattr(Terminal, "fileno", lambda self: 7)
+    monkeypatch.setattr(
+        os, "get_terminal_size", lambda number: os.terminal_size((columns, 24)) if number == 7 else None
+    )
+    stream = Terminal()
+    with Progress("x" * 100, 1000, stream) as progress:
+        clock.now += 1
+        progress.advance()
+    assert stream.getvalue().startswith(f"\r{'x' * longest}\x1b[K")
 
 
 def test_an_unknown_total_shows_a_count_alone(clock: Clock) -> None:

@@ -27,3 +27,12 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.ctm"):
         read_ctm(tmp_path / "none.ctm")
+
+
+def test_another_encoding_is_named_but_where_names_have_bytes_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_bytes(b"\xff\xfeu\0")
+    with pytest.raises(ValueError, match=rf"{path}: is not UTF-8 \(a mark of UTF-16 at byte 0\); convert it"):
+        read_ctm(path)
+    path.write_bytes(b"\xe9 1 0 1 a\n")
+    assert list(read_ctm(path)) == ["\udce9"]

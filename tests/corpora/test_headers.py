@@ -1,10 +1,13 @@
 """Headers: read alone or by many, remembered, and never believed from a damaged cache."""
 
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +92,27 @@ def test_one_worker_is_this_process_however_long_it_takes(
     monkeypatch.setattr(headers_module, "_WORTH_SECONDS", -1.0)
     monkeypatch.setattr(headers_module, "ProcessPoolExecutor", lambda *_: pytest.fail("started"))
     assert [len(chunk) for chunk in read_headers(jobs, 1)] == [16, 4]
+
+
+@pytest.mark.parametrize(("number", "starts"), [(20, False), (64, True)])
+def test_processes_are_started_for_what_is_left_and_not_for_what_is_done(
+    monkeypatch: pytest.MonkeyPatch, number: int, starts: bool
+) -> None:
+    """At sixteen files in two seconds four more take half a second, and 48 six."""
+    times = itertools.count(100.0, 2.0)
+    monkeypatch.setattr(headers_module, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(headers_module, "_read_parallel", lambda jobs, workers: iter([["apart"] * len(jobs)]))
+    first, last = read_headers([("gone.wav", None)] * number, 4)
+    assert (len(first), len(last), last[0] == "apart") == (16, number - 16, starts)
+
+
+def test_an_interrupt_is_for_the_process_that_was_started_by_hand() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        headers_module._live_with_parent()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 2), (3, 6), (16, 32), (64, 32)])

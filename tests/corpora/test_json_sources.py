@@ -126,6 +126,20 @@ def test_lhotse_recordings_alone_and_with_supervisions(tmp_path: Path, write: Wr
     ]
 
 
+def test_a_broken_line_of_lhotse_s_supervisions_costs_itself_alone(tmp_path: Path, write: Write) -> None:
+    write("x_recordings_train.jsonl", lines(recording("r1")))
+    broken = '{"id": 1,\n[1]\n'
+    write(
+        "x_supervisions_train.jsonl", lines(supervision("s", "r1")) + broken + lines(supervision("t", "r1"))
+    )
+    entries, refused = read(tmp_path / "c", "lhotse")
+    assert [entry.utt for entry in entries] == ["s", "t"]
+    assert [(r.path, r.group) for r in refused] == [
+        ("x_supervisions_train.jsonl:2", "is not JSON"),
+        ("x_supervisions_train.jsonl:3", "is not a JSON object"),
+    ]
+
+
 def test_the_split_of_lhotse_s_supervisions_is_taken_before_that_of_recordings(
     tmp_path: Path, write: Write
 ) -> None:

@@ -209,6 +209,17 @@ def test_wsj_unpacked_beside_the_original_is_taken_once(tmp_path: Path) -> None:
     assert [item.path for item in items if isinstance(item, Refusal)] == [f"{place}.wv1"]
 
 
+def test_wsj_without_words_is_refused_by_name(tmp_path: Path) -> None:
+    places = {f"wsj0/si_tr_s/011/011c020{n}": ".wav" for n in (1, 2, 3)}
+    wsj(tmp_path, places, {"wsj0/a.dot": "The sale (011c0201)\n[cough] . (011c0202)\n"}, {})
+    entry, *refused = KINDS["wsj"].read(open_folder(str(tmp_path)))
+    assert isinstance(entry, Entry) and entry.utt == "011c0201"
+    assert [(Path(item.path).stem, item.reason) for item in refused] == [
+        ("011c0202", "has a transcript without a word ([cough] .)"),
+        ("011c0203", "has no transcript in any .dot or .lsn file (011c0203); restore it"),
+    ]
+
+
 def test_wsj_that_is_all_packed_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wsj(tmp_path / "w", {"wsj0/si_tr_s/011/011c020x": ".wv1"}, DOTS, {})
     assert main(["manifest", str(tmp_path / "w"), str(tmp_path / "o")]) == 2

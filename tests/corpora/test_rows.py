@@ -9,6 +9,9 @@ from sounds import Sound
 
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.rows import tidy
+from vqw2v_plugin.corpora.sources import Entry, Refusal
+from vqw2v_plugin.corpora.sources.entry import Timed
 
 
 def manifest(*arguments: object) -> int:
@@ -75,3 +78,23 @@ def test_speakers_may_be_told_by_the_path(tmp_path: Path, wav: Sound, where: str
     assert manifest(tmp_path / "c", tmp_path / "o", *options) == 0
     speakers = [set(Manifest(tmp_path / "o" / f"{s}.tsv").column("speaker")) for s in ("train", "valid")]
     assert not speakers[0] & speakers[1] and speakers[0] | speakers[1] == {f"spk{i}" for i in range(8)}
+
+
+@pytest.mark.parametrize("label", ["", "a b", "a\tb", "a\nb", "\udd00"])
+def test_times_of_what_is_no_word_are_refused(label: str) -> None:
+    timed = (Timed(0.0, 0.5, "the"), Timed(0.5, 1.0, label))
+    for column in ("words", "phones"):
+        entry = Entry("x.wav", "x", **{column: timed})
+        found = tidy(entry)
+        assert isinstance(found, Refusal) and found.path == "x.wav"
+        assert found.reason == f"has white space among its {column} ({label!r}); rename it"
+        assert tidy(entry._replace(**{column: timed[:1]})) == entry._replace(**{column: timed[:1]})
+
+
+def test_stretches_of_a_file_stand_in_the_order_of_their_times(tmp_path: Path, wav: Sound) -> None:
+    for name in ("a.wav", "b.wav"):
+        wav(name, 16_000)
+    (tmp_path / "c" / "wav.scp").write_text("b b.wav\na a.wav\n")
+    (tmp_path / "c" / "segments").write_text("u b 0 1\nv a 0.5 1\nz a 0.25 0.5\nw a 0.25 1\n")
+    assert manifest(tmp_path / "c", tmp_path / "o", "--valid", 0) == 0
+    assert Manifest(tmp_path / "o" / "train.tsv").column("utt") == ["w", "z", "v", "u"]

@@ -206,3 +206,13 @@ def test_a_folder_of_nothing_says_what_was_expected(tmp_path: Path, write: Write
 )
 def test_splits_by_name(name: str, split: str) -> None:
     assert own_split(name) == split
+
+
+@pytest.mark.parametrize("character", ["\t", "\n", "\r"])
+def test_a_folder_that_no_manifest_can_name_is_refused(tmp_path: Path, character: str) -> None:
+    folder = tmp_path / f"a{character}b"
+    folder.mkdir()
+    with pytest.raises(
+        SourceError, match="has a tab or a line break in its name, which no manifest can hold"
+    ):
+        open_folder(str(folder))

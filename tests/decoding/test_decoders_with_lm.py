@@ -49,11 +49,17 @@ def test_the_language_model_decides_between_equals(tmp_path: Path) -> None:
     assert best.score == pytest.approx(best.emission_score + 1 * best.lm_score + 2 * 1, abs=1e-4)
 
 
-def test_a_language_model_of_other_words_is_refused(tmp_path: Path) -> None:
+def test_a_language_model_of_other_words_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     (tmp_path / "lm.arpa").write_text(LM)
     with pytest.raises(ValueError, match="knows none of the lexicon's 1 words"):
         LexiconDecoder(CTC, {"BAB": [("b", "a", "b")]}, str(tmp_path / "lm.arpa"))
+    one_of_two = {"BAB": [("b", "a", "b")], "cab": [("c", "a", "b")]}
+    decoder = LexiconDecoder(CTC, one_of_two, str(tmp_path / "lm.arpa"))
+    said = "knows not 1 of the lexicon's 2 words (BAB): they count as <unk>"
+    assert said in caplog.text and decoder.decode(sure(CTC, "cab"))[0].text == "cab"
     with pytest.raises(ValueError, match=r"knows no \|, b, c; expected a model of labels"):
         FreeDecoder(CTC, str(tmp_path / "lm.arpa"))
     with pytest.raises(ValueError, match="no such file"):

@@ -92,6 +92,8 @@ def test_steps_go_beyond_a_range_but_no_lm_weight_is_negative() -> None:
     around = neighbours(Weights(0.0, 6.0, 0.0), Space(), 0.1)
     assert Weights(0.5, 6.0, 0.0) in around and Weights(0.0, 7.0, 0.0) in around
     assert Weights(0.0, 6.0, 0.0) not in around and min(point.lm_weight for point in around) == 0.0
+    around = neighbours(Weights(0.2, 6.0, 0.0), Space(), 0.1)
+    assert {point.lm_weight for point in around} == {0.0, 0.2, 0.7}  # 0.2 - 0.5 ends at 0
 
 
 def test_what_is_counted() -> None:

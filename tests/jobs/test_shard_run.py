@@ -14,7 +14,7 @@ from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions, featurize
 from vqw2v_plugin.jobs.shard_run import DiskError, Work, in_order, make_shards
 from vqw2v_plugin.jobs.split_job import SplitJob, shard_samples
-from vqw2v_plugin.stores.shards import MissingShardError, Rows, ShardFolder, plan
+from vqw2v_plugin.stores.shards import MissingShardError, Rows, ShardFolder, ShardWriter, plan
 
 Fail = Callable[[], object]
 
@@ -155,6 +155,46 @@ def test_only_a_row_of_shards_that_cannot_be_written_ends_the_run(
     with pytest.raises(DiskError, match="3 shards were not written"):
         make_shards(manifest, shards, plan(manifest.sizes, 1), work, Rank())
     assert tuple(i for i in range(6) if shards.read(i) is not None) == written
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shard_that_breaks_off_leaves_the_next_its_own_utterances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": f"{i}.wav", "samples": 9} for i in range(6)])
+    manifest, shards = Manifest(tmp_path / "train.tsv"), ShardFolder(tmp_path / "parts", np.uint16, 1)
+    shards.open({})
+    add = ShardWriter.add
+
+    def where_there_is_room(writer: ShardWriter, found: Rows | str, audio: str = "") -> None:
+        if not isinstance(found, str) and found[0, 0] == 0:
+            raise OSError(28, "No space left on device")
+        add(writer, found, audio)
+
+    monkeypatch.setattr(ShardWriter, "add", where_there_is_room)
+    work = Work(lambda utterance: np.full((2, 1), int(utterance.utt), np.uint16), workers)
+    with pytest.raises(DiskError, match=r"1 shards were not written \(No space left on device\)"):
+        make_shards(manifest, shards, plan(manifest.sizes, 27), work, Rank())
+    shard = shards.whole(1)
+    assert shards.read(0) is None and shards.rows(1, shard).ravel().tolist() == [3, 3, 4, 4, 5, 5]
+
+
+def test_a_damaged_shard_is_said_to_be_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": f"{i}.wav", "samples": 9} for i in range(3)])
+    manifest, shards = Manifest(tmp_path / "train.tsv"), ShardFolder(tmp_path / "parts", np.uint16, 2)
+    shards.open({})
+    made: list[str] = []
+
+    def encode(utterance: Utterance) -> Rows:
+        made.append(utterance.utt)
+        return np.ones((3, 2), np.uint16)
+
+    for said in ("", f"vqw2v: shard 1 of {shards.folder} is damaged and is made anew\n", ""):
+        make_shards(manifest, shards, plan(manifest.sizes, 1), Work(encode), Rank())
+        assert capsys.readouterr().err == said
+        if len(made) == 3:
+            (shards.folder / "000001.json").write_text("{")
+    assert made == ["0", "1", "2", "1"]
 
 
 def test_minutes_of_a_shard_are_counted_at_the_files_own_rate_where_it_is_known(tmp_path: Path) -> None:

@@ -98,6 +98,10 @@ def test_all_splits_of_a_folder_are_of_one_model(tmp_path: Path, kind: SplitForm
         kind.error, match=r"its split train is of another model \(.*`layer` was 'z' and is no"
     ):
         kind.check_one_model(tmp_path, "valid", {"layer": "c"})
+    for split in "hgfedcba":
+        make(tmp_path, kind, split)
+    with pytest.raises(kind.error, match="its split a is of another model"):
+        kind.check_one_model(tmp_path, "valid", {"layer": "c"})
 
 
 @JOBS

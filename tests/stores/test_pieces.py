@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vqw2v_plugin.checkpoints.files import sha256
 from vqw2v_plugin.stores.pieces import Pieces, train_pieces
 from vqw2v_plugin.stores.symbols import TOKENS, TokenError, read_dict, write_dict
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
+from vqw2v_plugin.text import spelling
 
 CODES = tuple(f"{i}-{i * i}" for i in range(12))
 WORDS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10, 11, 0]]
@@ -54,6 +56,31 @@ def test_there_are_as_many_pieces_as_were_asked_for() -> None:
 def test_there_are_fewer_where_no_more_come_together() -> None:
     made = train_pieces([[CODES[0], CODES[1]]] * 3, CODES[:2], 50)
     assert {CODES[0], CODES[1]} <= set(made.symbols) and len(made.symbols) <= 3
+
+
+@pytest.mark.parametrize("utterances", [[], [[]]])
+def test_of_nothing_no_pieces_are_made(utterances: list[list[str]]) -> None:
+    with pytest.raises(TokenError, match=r"sentencepiece says .*\w.*; ask for fewer pieces") as said:
+        train_pieces(utterances, CODES, 40)
+    assert "\n" not in str(said.value)
+
+
+def test_the_longest_utterance_counts_like_the_others() -> None:
+    """sentencepiece leaves out lines of more than 4,192 bytes, unless it is told otherwise."""
+    long = [CODES[i] for i in (4, 5, 1, 2, 3)] * 400  # of four bytes each
+    made = train_pieces([long, [CODES[6], CODES[7]]], CODES, 20)
+    assert any(symbol.count("+") and CODES[2] in symbol.split("+") for symbol in made.symbols)
+
+
+def test_the_same_codes_and_the_same_text_give_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads add up what they have counted in any order."""
+    told: list[dict[str, Any]] = []
+    trainer = type("Trainer", (), {"train": staticmethod(lambda **how: told.append(how))})
+    monkeypatch.setattr("sentencepiece.SentencePieceTrainer", trainer)
+    assert spelling.train_pieces(["a b"], 9) == b""
+    with pytest.raises(TokenError, match="no sentencepiece model"):
+        train_pieces([CODES], CODES, 40)
+    assert [(how["num_threads"], how["normalization_rule_name"]) for how in told] == [(1, "identity")] * 2
 
 
 def test_codes_that_are_new_become_unk_and_keep_their_place() -> None:

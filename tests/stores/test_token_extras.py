@@ -14,12 +14,13 @@ CODES = {
 }
 
 
-def write(folder: Path, codes: dict[str, np.ndarray], **wanted: bool) -> None:
+def write(folder: Path, codes: dict[str, np.ndarray], **wanted: bool) -> TokenExtras:
     extras = TokenExtras(folder, "train", **{"run_length": False, "text": False, "npy": False, **wanted})
     for utt, frames in codes.items():
         lengths = runs(frames)
         extras.add(utt, frames, frames[lengths.cumsum() - lengths], lengths)
     extras.publish()
+    return extras
 
 
 @pytest.mark.parametrize(
@@ -32,13 +33,14 @@ def test_each_is_written_alone(tmp_path: Path, wanted: str, file: str) -> None:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write(tmp_path, CODES, run_length=True, text=True, npy=True)
+    held = write(tmp_path, CODES, run_length=True, text=True, npy=True)  # published: no file waits for its end
     durations = np.load(tmp_path / "train.durations.npy", mmap_mode="r", allow_pickle=False)
     assert durations.dtype == np.dtype("<i4") and durations.tolist() == [2, 1, 5]
     assert (tmp_path / "train.txt").read_text() == "1-2 3-0\n3-0\n"
     for utt, codes in CODES.items():
-        held = np.load(tmp_path / "train.codes" / f"{utt}.npy", allow_pickle=False)
-        assert held.dtype == codes.dtype and np.array_equal(held, codes)
+        found = np.load(tmp_path / "train.codes" / f"{utt}.npy", allow_pickle=False)
+        assert found.dtype == codes.dtype and np.array_equal(found, codes)
+    del held
 
 
 @pytest.mark.parametrize(("utt", "fits"), [("é" * 125, True), ("a/" + "é" * 126, False), ("a" * 252, False)])

@@ -1,6 +1,7 @@
 """The token folder: fairseq reads it, a killed writer goes on, what does not fit is named."""
 
 import pickle
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_what_fairseq_writes_is_read_with_and_without_eos(tmp_path: Path) -> Non
         store = TokenStore(tmp_path, split)
         assert store.sizes.tolist() == [2, 3] and store[1].tolist() == [6, 7, 8]
     assert TOKENS.splits(tmp_path) == ["with", "without"]
+    header = struct.pack("<9sQBQ", b"MMIDIDX\0\0", 1, 8, 3)
+    sizes, places = np.array([0, 1, 0], "<i4"), np.array([0, 0, 2], "<i8")
+    (tmp_path / "e.idx").write_bytes(header + sizes.tobytes() + places.tobytes())
+    (tmp_path / "e.bin").write_bytes(np.array([7], "<u2").tobytes())
+    store = TokenStore(tmp_path, "e")  # whose first utterance has nothing, not even </s>
+    assert [store[i].tolist() for i in range(3)] == [[], [7], []] and store.sizes.tolist() == [0, 1, 0]
+    (tmp_path / "e.idx").write_bytes(header + bytes(3 * 12))
+    (tmp_path / "e.bin").write_bytes(b"")
+    assert [ids.tolist() for ids in map(TokenStore(tmp_path, "e").__getitem__, range(3))] == [[]] * 3
 
 
 def test_what_a_killed_or_failed_writer_left_goes(tmp_path: Path) -> None:

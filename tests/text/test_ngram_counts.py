@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.text.ngram_counts import NGrams, Text, count_ngrams, number_words, read_text
+from vqw2v_plugin.text.ngram_counts import BOS, NGrams, Text, count_ngrams, number_words, read_text
 
 
 def of(text: str) -> Text:
@@ -122,3 +122,14 @@ def test_empty_lines_and_marks_are_told_from_lines_of_a_word() -> None:
 def test_the_line_of_a_symbol_is_told(lines: list[str], line: int) -> None:
     with pytest.raises(ValueError, match=f"text, line {line}: `<s>` is a symbol"):
         number_words([text.encode() for text in lines])
+
+
+def test_n_grams_of_many_words_are_told_apart() -> None:
+    """Row times words is beyond 32 bits here: fifty thousand words, and as many pairs of them."""
+    count = 50_000
+    text = number_words([b"%d %d" % (i, i + 1) for i in range(count)])
+    words, pairs, triples = count_ngrams(text, 3)
+    assert len(words) == count + 4 and words.adjusted.sum() == len(pairs)
+    # `<s> i`, `i i+1` and `i+1 </s>` of each line; then `<s> i i+1` and `i i+1 </s>`
+    assert len(pairs) == 3 * count and len(triples) == 2 * count and set(triples.raw.tolist()) == {1}
+    assert sorted(words.first[pairs.suffix][pairs.first == BOS].tolist()) == list(range(3, count + 3))

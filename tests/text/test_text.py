@@ -1,6 +1,7 @@
 """From text to labels: normalization, TIMIT's foldings, spelling, espeak-ng's pronunciations."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -197,3 +198,14 @@ def test_a_word_that_is_said_again_is_not_normalized_again(monkeypatch: pytest.M
     for case in ("lower", "upper", "lower"):
         assert Normalizer(case)("Zyx-Wv " * 1_000 + "Uvw") == getattr("zyx wv " * 1_000 + "uvw", case)()
     assert sorted(asked) == ["Uvw", "Uvw", "Zyx-Wv", "Zyx-Wv"]
+
+
+@pytest.mark.parametrize("word", ["one…two…three", "one¡two", "one.two", "one,two;three", "¿two", "two…"])
+def test_a_word_of_several_clauses_is_said_whole_and_leaves_nothing_to_the_next(word: str) -> None:
+    pytest.importorskip("espeakng_loader")
+    from vqw2v_plugin.text.phones import EspeakPhones
+
+    speak = EspeakPhones("en-us")
+    said = [phone for part in re.findall("[a-z]+|[.]", word) for phone in speak({".": "dot"}.get(part, part))]
+    assert list(speak(word)) == said
+    assert speak("cat") == ("k", "æ", "t")

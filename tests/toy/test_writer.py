@@ -43,10 +43,10 @@ def utterance(index: int, text: str, *said: str, language: str = "en") -> ToyUtt
 
 def test_the_lexicon_has_each_language_s_most_frequent_pronunciation(tmp_path: Path) -> None:
     with Tables(tmp_path, tmp_path / "flac") as tables:
-        tables.add(utterance(0, "the cat", "xy", "ab"), "train")
+        tables.add(utterance(0, "the cat", "xy", "ac"), "train")
         tables.add(utterance(1, "the the", "z", "xy"), "valid")
         tables.add(utterance(2, "cat", "c", language="de"), "test")
-        tables.add(utterance(3, "cat", "ac"), "train")  # as often as `ab`, which comes first
+        tables.add(utterance(3, "cat", "ab"), "train")  # as often as `ac`, and the first by name
         assert tables.write_lexicon() == 2
         assert tables.num_utterances == {"train": 2, "valid": 1, "test": 1}
         assert (tables.num_samples, tables.phones) == (1600, {"a", "b"})
@@ -101,6 +101,9 @@ def test_times_are_moved_to_the_corpus_rate_and_phones_cover_all_of_it() -> None
         Interval(5800, 9000, "SIL"),
     )
     assert moved == (Interval(2600, 5800, "ab"),)
+    near = SentenceTimes((Interval(0, 3, "a"), Interval(3, 5, "b")), (Interval(1, 4, "ab"),), (("a", "b"),))
+    tiled_near, moved_near = chunk._retime(near, 22_050, 10, 20)  # 0.73, 2.18, 2.90 and 3.63 samples
+    assert [(each.start, each.end) for each in (*tiled_near[1:3], *moved_near)] == [(10, 12), (12, 14), (11, 13)]
     bare = SentenceTimes(phones[1:3], words, times.pronunciations)
     assert chunk._retime(bare, 22_050, 1000, 9000)[0] == tiled
 

@@ -111,7 +111,8 @@ class EspeakPhones:
         self._library.espeak_SetVoiceByName(self.voice.encode())  # another instance may have set its own
         text = ctypes.c_char_p(word.encode())
         mode, found = _IPA | ord(_SEPARATOR) << 8, []
-        while text.value:  # espeak returns one clause and moves the pointer past it
+        # espeak returns one clause and moves the pointer past it: to the end where another is still to come
+        while text.value is not None:
             clause = self._library.espeak_TextToPhonemes(ctypes.byref(text), _UTF8, mode)
             found.append((clause or b"").decode(errors="replace"))
         phones = re.split(rf"[{_SEPARATOR}\s]+", " ".join(_NOT_A_PHONE.sub("", clause) for clause in found))

@@ -119,6 +119,23 @@ def test_float32_comes_close_and_half_does_not_overflow() -> None:
     assert half.asg(*half.arguments).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_transitions_gradient_is_of_their_own_precision_whatever_the_emissions_is(
+    dtype: torch.dtype,
+) -> None:
+    """Rounded to 16 bits it would lose what small updates say."""
+    found = []
+    for rounded in (True, False):
+        case = Case(torch.float32)
+        emissions = case.emissions.to(dtype)
+        case.emissions = (emissions if rounded else emissions.float()).requires_grad_()
+        loss = case.asg(*case.arguments)
+        loss.sum().backward()
+        found.append((loss.detach(), case.asg.transitions.grad, case.emissions.grad))
+    assert torch.equal(found[0][0], found[1][0]) and found[0][2].dtype == dtype
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-6, atol=1e-7)
+
+
 def test_padding_changes_nothing(scan: str) -> None:
     case, padded = Case(), Case()
     padded.emissions = torch.full((4, 11, 4), torch.nan, dtype=torch.float64)
@@ -265,6 +282,18 @@ def test_it_learns_to_say_its_target() -> None:
         asg(emissions, *batch).sum().backward()
         optimizer.step()
     assert asg.best_path(emissions, batch[0]).sequences() == [[3, 1, 4, 1]]
+
+
+def test_the_number_of_threads_is_put_back_behind_an_error_too() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(KeyboardInterrupt), asg_scan.threads_for(torch.zeros(1, 2, 3)):
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,16 @@ def test_losses_and_alignments_are_those_of_all_paths(blank: int) -> None:
     assert aligned.positions.max(1).values.tolist() == [2, 1, -1, 0]
 
 
+def test_a_long_alignment_s_score_is_summed_in_double() -> None:
+    """In fp32 an hour of frames would differ by more than two labels do."""
+    torch.manual_seed(0)
+    emissions, targets = torch.randn(1, 2_000, 3), torch.tensor([[1, 2, 1]])
+    found = CTC().align(emissions, torch.tensor([2_000]), targets, torch.tensor([3]))
+    log_probs = emissions[0].log_softmax(-1).double()
+    said = log_probs.gather(1, found.labels[0][:, None]).sum()
+    torch.testing.assert_close(found.scores[0].double(), said, rtol=1e-12, atol=0)
+
+
 def test_it_is_torch_s_loss_with_its_gradients() -> None:
     case = Case()
     found, expected = case.emissions.clone().requires_grad_(), case.emissions.clone().requires_grad_()
