@@ -155,7 +155,7 @@ def _result(folder: Path, word: str, program: str) -> str:
     lines = [printed.replace(word, "IT").replace(str(folder), "HERE") if word else printed]
     for path in sorted((folder / OUT).rglob("*")):
         if (
-            path.is_file()
+            os.path.isfile(path)  # a link may be to a name that is none
             and not path.is_symlink()
             and path.suffix not in _UNCOMPARED
             and path.stat().st_size
