@@ -52,3 +52,10 @@ def test_a_rate_that_has_no_log_mels_is_refused(tmp_path: Path) -> None:
     write_exported(tmp_path / "folder", first.header, first.weights)
     with pytest.raises(CheckpointError, match="`sample_rate` is 200; expected 400 to"):
         load_any(tmp_path / "folder")
+
+
+def test_bands_that_no_spectrum_has_are_refused(tmp_path: Path) -> None:
+    found = restored(bands=5_000)
+    write_exported(tmp_path / "folder", found.header, found.weights)
+    with pytest.raises(CheckpointError, match="`bands` is 5,000; expected 1 to 4,096"):
+        load(tmp_path / "folder", KIND)

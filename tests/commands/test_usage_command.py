@@ -1,5 +1,6 @@
 """`vqw2v usage` as it is typed: how codes are used, what they say about phones, and what none would."""
 
+import argparse
 import json
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.phone_codes import code_usage
 from vqw2v_plugin.audio.augment import CHANGES
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.commands.usage import _mfcc_clusters
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
@@ -151,6 +153,14 @@ def test_clusters_are_found_by_one_thread_and_the_rest_by_as_many_as_before(
         assert seen == [3] * 6 and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_clusters_of_mfcc_hear_audio_at_the_rate_of_what_they_stand_beside(
+    usage: Usage, tmp_path: Path
+) -> None:
+    like = argparse.Namespace(sample_rate=8_000, num_groups=1, num_codes=3)
+    found = _mfcc_clusters(like, Manifest(tmp_path / "some.tsv"), 1)  # type: ignore[arg-type]
+    assert (found.sample_rate, found.geometry.stride, found.num_codes) == (8_000, 80, 3)
 
 
 def test_the_rank_is_that_of_what_is_quantized(usage: Usage, network: VqWav2Vec, tmp_path: Path) -> None:

@@ -201,3 +201,24 @@ def test_bf16_takes_the_logarithm_in_fp32(tiny: Tiny) -> None:
     assert z.dtype == torch.float32
     small = z[(z > 0) & (z < 0.1)]
     assert len(small.unique()) > 100  # 1 + z in bf16 has 13 values here
+
+
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+def test_no_layer_is_ever_run_over_a_whole_clip_where_it_can_go_in_pieces(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, quantizer: str
+) -> None:
+    """However long it is: only skips over the clip, and codes of what has heard all of it, want that."""
+
+    def whole(*_: object) -> None:
+        raise MemoryError("the clip is too long")
+
+    found = {}
+    for name, settings in VARIANTS.items():
+        network = tiny(quantizer=quantizer, **settings).eval()
+        monkeypatch.setattr(network.encoder, "convolve", whole)
+        clips = ClipEncoder(Loaded(network, 16_000, False))
+        for way in ("z", "codes"):
+            with contextlib.suppress(MemoryError):
+                getattr(clips, way)(wav())
+                found[name, way] = True
+    assert set(found) == {("pieces", "z"), ("pieces", "codes"), ("context", "z"), ("gru", "z")}

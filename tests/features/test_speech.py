@@ -70,6 +70,15 @@ def test_audio_that_was_normalized_in_training_is_so_here() -> None:
     torch.testing.assert_close(*even, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("dtype", "normalize", "rate"), [("fp32", True, 8_000), ("bf16", False, 16_000)])
+def test_its_spec_says_how_its_numbers_come_about(dtype: str, normalize: bool, rate: int) -> None:
+    found = SpeechFeatures(restored(rate, normalize, stack=3), Layer("speech", 1), dtype)
+    spec = found.spec
+    assert (spec.layer, spec.dim, spec.sample_rate) == ("speech:1", 16, rate)
+    assert (spec.stride, spec.receptive_field) == (3 * rate // 100, rate // 40 + 2 * rate // 100)
+    assert (spec.dtype, spec.normalize) == (dtype, normalize)
+
+
 @pytest.mark.parametrize("layer", ["speech:3", "speech:-4"])
 def test_a_layer_that_is_not_there_is_said(layer: str) -> None:
     with pytest.raises(ValueError, match=rf"layer `{layer}`: this BERT .* 0 \(its projection\) to 2, or -1"):

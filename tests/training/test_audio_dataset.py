@@ -334,3 +334,23 @@ def test_a_changed_twin_is_cropped_and_normalized_as_its_clip(
     normal = dataset_of(corpus(4), changes=DrawnChanges(("noise",)), normalize=True)
     batch = batch_of(normal, range(4))["net_input"]
     torch.testing.assert_close(batch["changed"], batch["source"], atol=2e-3, rtol=1e-2)
+
+
+def test_each_crop_of_each_epoch_is_changed_by_a_draw_of_its_own_at_its_rate(corpus: Corpus) -> None:
+    dataset, drawn = dataset_of(corpus(3), sample_rate=8_000, max_sample_size=2_000), []
+
+    def changes(wav: np.ndarray, rng: np.random.Generator, rate: int) -> np.ndarray:
+        drawn.append((rng.random(2).tolist(), rate, len(wav)))
+        return wav
+
+    dataset.changes = changes  # type: ignore[assignment]
+    for epoch in (1, 2, 1):
+        dataset.set_epoch(epoch)
+        for i in range(3):
+            dataset.crop(i)
+    assert {(rate, size) for _, rate, size in drawn} == {(8_000, 2_000)}
+    assert drawn[:3] == drawn[6:] and len({str(each) for each, _, _ in drawn}) == 6
+    crops = [np.random.default_rng(dataset.draw_key(i)).random(2).tolist() for i in range(3)]
+    assert not any(
+        crop in [each for each, _, _ in drawn] for crop in crops
+    )  # nor does it say where it is cut

@@ -18,6 +18,7 @@ from vqw2v_plugin.modules.bert.speech import NO_CODE, SpeechInput
 from vqw2v_plugin.stores.frames import TokenFrames
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, UNK, TokenError, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.training.datasets import speech
 from vqw2v_plugin.training.datasets.base import Unreadable
 from vqw2v_plugin.training.datasets.speech import Spans, SpeechDataset
 
@@ -190,6 +191,23 @@ def test_the_blind_guess_is_the_most_frequent_code(made: Made, tmp_path: Path) -
     assert batch["common"] == int((batch["target"] == 9).sum()) > 0
     assert batch["scored"] == int((batch["target"] != NO_CODE).sum()) < batch["target"].numel()
     assert batch["ntokens"] == batch["scored"]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1000, [4, 1]), (2, [0, 1])])
+def test_the_most_frequent_code_is_that_of_utterances_from_all_over(
+    most: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all five of them, or of the first, the third and the fifth."""
+
+    class Held(dict[str, np.ndarray]):
+        @property
+        def places(self) -> dict[str, np.ndarray]:
+            return self
+
+    pairs = [([0, 1], 3), ([4, 3], 4), ([0, 2], 2), ([4, 1], 2), ([2, 1], 3)]
+    held = Held({str(i): np.array([pair] * times) for i, (pair, times) in enumerate(pairs)})
+    monkeypatch.setattr(speech, "_COUNTED", most)
+    assert speech._most_frequent(held, 5).tolist() == expected  # type: ignore[arg-type]
 
 
 def test_the_blind_guess_of_joined_frames_is_each_one_s_pair_after_the_other(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from speech_bert import SIZES, speech_bert
 from torch import Tensor
 
-from vqw2v_plugin.modules.bert.config import SpeechBertConfig
+from vqw2v_plugin.modules.bert.config import SPEECH_ARCHS, SpeechBertConfig
 from vqw2v_plugin.modules.bert.speech import NO_CODE, SpeechInput
 from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.modules.layers.spectrum import LogMel
@@ -83,6 +83,16 @@ def test_every_weight_learns() -> None:
     network(frames(), LENGTHS, Rows(MASKED, COUNTS), targets(2)).loss.backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
+
+
+def test_who_says_nothing_gets_hubert_s_frames_and_a_hundred_codes() -> None:
+    config = SpeechBertConfig()
+    assert (config.bands, config.stack, config.normalize_bands) == (80, 2, True)
+    assert (config.num_groups, config.num_codes, config.position) == (1, 100, "rotary")
+    assert (config.encoder_layers, config.encoder_embed_dim, config.encoder_attention_heads) == (12, 768, 12)
+    small = SPEECH_ARCHS["vq_speech_bert_small"]
+    assert (small.encoder_layers, small.encoder_embed_dim, small.encoder_attention_heads) == (6, 256, 4)
+    assert small.encoder_ffn_embed_dim == 1024 and SPEECH_ARCHS["vq_speech_bert_base"] == config
 
 
 def test_weights_begin_as_roberta_s_and_so_does_the_mask_vector() -> None:

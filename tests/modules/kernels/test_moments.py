@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vqw2v_plugin.modules.kernels.clip_layers import Moments
+from vqw2v_plugin.modules.kernels.clip_layers import ClipFirst, Moments
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -23,3 +23,17 @@ def test_pieces_give_the_norm_of_the_whole(dtype: torch.dtype, groups: int) -> N
     found = moments.norm(norm)
     expected = norm.double()(y.double().T[None])[0].T
     torch.testing.assert_close(y.double() * found.scale + found.shift, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_first_layer_that_is_deaf_to_the_mean_is_normed_by_what_varies() -> None:
+    """A hundredth of the mean: products of samples, summed in 32 bit, would hide it."""
+    conv, norm = nn.Conv1d(1, 16, 10, 5, bias=False), nn.GroupNorm(1, 16)
+    with torch.no_grad():
+        conv.weight.sub_(conv.weight.mean(2, keepdim=True))
+    wav = 1 + 0.01 * torch.randn(20_000, generator=torch.Generator().manual_seed(1))
+    first, patches = ClipFirst(conv, norm, nn.Identity(), torch.float32), wav.unfold(0, 10, 5)
+    with torch.no_grad():
+        found = first.normed(iter(patches.split(700)), wav.device)(patches)
+        expected = norm.double()(conv.double()(wav.double()[None, None]))[0].T
+    assert float(found.double().std() / expected.std()) == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=0)

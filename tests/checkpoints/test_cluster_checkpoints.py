@@ -1,0 +1,60 @@
+"""Clusters on disk: what is asked of audio goes with them, and no feature is divided by nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.checkpoints.clusters import KIND, ClusterSettings, cluster_network, load_clusters
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.format import write_checkpoint, write_exported
+from vqw2v_plugin.checkpoints.kinds import Audio, Header, Restored
+from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
+
+
+def of_log_mels(rate: int = 16_000) -> Restored[Any]:
+    clusters = Clusters(10, ClustersConfig(4, 2, deltas=1))
+    torch.manual_seed(0)
+    clusters.entries.data.normal_()
+    clusters.mean, clusters.scale = torch.randn(20), torch.rand(20) + 0.5
+    network = cluster_network(ClusterSettings("logmel", 10, clusters.config, bands=10), clusters, {})
+    return Restored(Header(KIND.model, KIND.settings(network), Audio(rate, False)), network.eval())
+
+
+@pytest.mark.parametrize("written", ["file", "folder"])
+def test_what_was_written_is_what_is_read(tmp_path: Path, written: str) -> None:
+    first, path = of_log_mels(8_000), tmp_path / "clusters"
+    if written == "file":
+        write_checkpoint(path, first.header, first.weights)
+    else:
+        write_exported(path, first.header, first.weights)
+    found = load_clusters(path)
+    assert found.header.audio == Audio(8_000, False)
+    assert found.network.settings == first.network.settings
+    assert all(torch.equal(value, first.weights[key]) for key, value in found.weights.items())
+    assert found.summary == "clusters of layer logmel, 2 × 4 codes, 8000 Hz"
+    tokenizer, wav = Tokenizer.load(path), 0.1 * torch.randn(4_000)
+    assert (tokenizer.sample_rate, tokenizer.geometry.stride) == (8_000, 80)
+    assert tokenizer.encode(wav, 8_000).shape == (48, 2)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_a_scale_that_is_not_positive_is_refused_by_name(tmp_path: Path, scale: float) -> None:
+    restored = of_log_mels()
+    restored.network.clusters.scale[3] = scale
+    write_checkpoint(tmp_path / "c.pt", restored.header, restored.weights)
+    with pytest.raises(CheckpointError, match=r"c\.pt.*`clusters.scale` holds numbers that are not positive"):
+        load_clusters(tmp_path / "c.pt")
+
+
+def test_clusters_of_a_layer_of_another_size_are_refused(tmp_path: Path) -> None:
+    restored = of_log_mels()
+    settings = {**restored.header.settings, "bands": 12}
+    header = Header(KIND.model, settings, Audio())
+    write_checkpoint(tmp_path / "c.pt", header, restored.weights)
+    with pytest.raises(
+        CheckpointError, match="clusters of 10 features a frame, of which layer 'logmel' has 12"
+    ):
+        Tokenizer.load(tmp_path / "c.pt")
