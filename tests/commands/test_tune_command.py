@@ -117,7 +117,9 @@ def test_what_is_asked_of_the_search_reaches_it(
     assert sorted(one.work.dev_set.references) == sorted(SENTENCES[:-2])  # not those of dev
     assert len(json.loads((corpus / "e/tuned-test.json").read_text())["best"]) == 2
     lost = [len(each.given_up) for each in begun]
-    told = re.findall(r"test: 6 utterances under (\d+) points, (\d+) of them given up", capsys.readouterr().out)
+    told = re.findall(
+        r"test: 6 utterances under (\d+) points, (\d+) of them given up", capsys.readouterr().out
+    )
     assert told == [("6", str(number)) for number in lost] and max(lost) > 0  # the start, and five points
 
 

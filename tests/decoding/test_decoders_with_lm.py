@@ -49,9 +49,7 @@ def test_the_language_model_decides_between_equals(tmp_path: Path) -> None:
     assert best.score == pytest.approx(best.emission_score + 1 * best.lm_score + 2 * 1, abs=1e-4)
 
 
-def test_a_language_model_of_other_words_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_language_model_of_other_words_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     (tmp_path / "lm.arpa").write_text(LM)
     with pytest.raises(ValueError, match="knows none of the lexicon's 1 words"):

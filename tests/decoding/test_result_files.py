@@ -65,4 +65,8 @@ def test_the_most_frequent_confusions_come_first() -> None:
     for number in range(25):
         confusions.add(align([f"r{number}"], []))
     told = summary(errors, confusions, "phones")["most_frequent"]
-    assert {sort: len(rows) for sort, rows in told.items()} == {"substituted": 5, "deleted": 20, "inserted": 1}
+    assert {sort: len(rows) for sort, rows in told.items()} == {
+        "substituted": 5,
+        "deleted": 20,
+        "inserted": 1,
+    }

@@ -33,7 +33,9 @@ def test_each_is_written_alone(tmp_path: Path, wanted: str, file: str) -> None:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    held = write(tmp_path, CODES, run_length=True, text=True, npy=True)  # published: no file waits for its end
+    held = write(
+        tmp_path, CODES, run_length=True, text=True, npy=True
+    )  # published: no file waits for its end
     durations = np.load(tmp_path / "train.durations.npy", mmap_mode="r", allow_pickle=False)
     assert durations.dtype == np.dtype("<i4") and durations.tolist() == [2, 1, 5]
     assert (tmp_path / "train.txt").read_text() == "1-2 3-0\n3-0\n"

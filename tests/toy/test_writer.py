@@ -103,7 +103,11 @@ def test_times_are_moved_to_the_corpus_rate_and_phones_cover_all_of_it() -> None
     assert moved == (Interval(2600, 5800, "ab"),)
     near = SentenceTimes((Interval(0, 3, "a"), Interval(3, 5, "b")), (Interval(1, 4, "ab"),), (("a", "b"),))
     tiled_near, moved_near = chunk._retime(near, 22_050, 10, 20)  # 0.73, 2.18, 2.90 and 3.63 samples
-    assert [(each.start, each.end) for each in (*tiled_near[1:3], *moved_near)] == [(10, 12), (12, 14), (11, 13)]
+    assert [(each.start, each.end) for each in (*tiled_near[1:3], *moved_near)] == [
+        (10, 12),
+        (12, 14),
+        (11, 13),
+    ]
     bare = SentenceTimes(phones[1:3], words, times.pronunciations)
     assert chunk._retime(bare, 22_050, 1000, 9000)[0] == tiled
 
