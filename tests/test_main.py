@@ -170,6 +170,7 @@ def test_two_dashes_are_no_value_of_an_option(capsys: pytest.CaptureFixture[str]
     for words in (
         ["features", "-", "a", "b", "--layer", "z", "--memory=--"],
         ["encode", "a", "b", "--device=--"],
+        ["features", "-", "a", "b", "--layer", "z", "--sample-rate=--"],
     ):
         assert cli.main(words) == 2
         assert f"`{words[-1][:-3]}` is '--'; expected a value" in capsys.readouterr().err

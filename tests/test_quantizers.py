@@ -22,6 +22,7 @@ OPTIONS = {"vq_vars": 8, "vq_groups": 2, "vq_dim": 0, "combine_groups": False, "
         ("gumbel", "[1]", "JSON object"),
         ("gumbel", '{"temp_fractoin": 0.5}', r"knows head_dim, temp_.*did you mean 'temp_fraction'"),
         ("gumbel", '{"head_dim": "wide"}', r"`quantizer_args.head_dim` is \"wide\"; expected int"),
+        ("gumbel", '{"head_dim": true}', r"`quantizer_args.head_dim` is true; expected int"),
         ("gumbel", '{"temp_fraction": true}', r"`quantizer_args.temp_fraction` is true; expected float"),
         ("gumbel", '{"vq_vars": 3}', "is an option of the model"),
         ("none", '{"head_dim": 3}', "takes none"),

@@ -212,6 +212,40 @@ def test_known_import_errors_name_their_remedy(error: Exception, remedy: str) ->
     assert remedy in stack.explain_import_error(error)
 
 
+@pytest.mark.parametrize(
+    ("package", "error", "says"),
+    [
+        (
+            "torch",
+            OSError("libcudart.so: cannot open\nand more"),
+            "torch does not import (libcudart.so: cannot",
+        ),
+        (
+            "fairseq",
+            ImportError("undefined symbol: _ZN3"),
+            "fairseq was built against another torch (undefined",
+        ),
+        ("fairseq", ImportError("no such name"), ""),
+        ("numpy", OSError("libblas.so: cannot open"), ""),
+    ],
+)
+def test_whose_import_failed_is_told_by_where_the_error_has_been(
+    package: str, error: Exception, says: str
+) -> None:
+    """Its last frame may be that of another module, which loads a library."""
+
+    def loads() -> None:
+        raise error
+
+    inside: dict[str, object] = {"__name__": f"{package}.deep"}
+    exec("def passes(on):\n    on()", inside)
+    try:
+        inside["passes"](loads)  # type: ignore[operator]
+    except type(error) as caught:
+        found = stack.explain_import_error(caught)
+    assert found.startswith(says) and bool(found) == bool(says) and "more" not in found
+
+
 @pytest.mark.parametrize("module", stack.OPTIONAL_MODULES)
 def test_a_module_that_is_missing_is_installed_by_a_name_that_setup_knows(module: str) -> None:
     package = stack.OPTIONAL_MODULES[module]

@@ -41,6 +41,16 @@ def test_a_pause_on_a_tick_is_cut_there(tmp_path: Path, monkeypatch: pytest.Monk
         assert next(parts_of(path, 3.0, 0.01)).samples == tick * 80
 
 
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_a_tick_s_sample_is_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int) -> None:
+    """Where seconds times rate is a little less than a whole number, it is that number all the same."""
+    path = record(tmp_path / "a.wav", 4, rate)
+    for tick in range(180, 290):
+        monkeypatch.setattr(cuts, "_quietest", lambda *_, tick=tick: (tick * rate + 99) // 100)
+        first = next(parts_of(path, 3.0, 0.01))
+        assert abs(2 * (100 * first.samples - tick * rate)) <= 100  # half a sample at most
+
+
 def test_parts_are_neither_too_long_nor_too_short(tmp_path: Path) -> None:
     for tenths in range(5, 100, 7):
         path = record(tmp_path / "a.wav", tenths / 10, 8_000)

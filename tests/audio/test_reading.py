@@ -63,6 +63,17 @@ def test_crop_equals_slice_of_the_whole(
     np.testing.assert_allclose(piece, whole[begin:end], atol=2e-6)
 
 
+@pytest.mark.parametrize(("rate", "target"), [(96_000, 8_000), (48_000, 8_000), (8_000, 48_000)])
+def test_a_crop_is_a_slice_however_far_the_rates_lie_apart(sound: Sound, rate: int, target: int) -> None:
+    """The filter is as long as its slower rate wants it: at 96 kHz twelve times as many samples."""
+    path = sound("x.wav", np.random.default_rng(0).normal(0, 0.2, 2 * rate), rate, "FLOAT")
+    whole = read_audio(path, target)
+    for position in (0.3, 0.5, 0.7):
+        crop = Crop(target // 100, position)
+        begin, end = crop.bounds(len(whole))
+        assert np.abs(read_audio(path, target, crop=crop) - whole[begin:end]).max() < 2e-6
+
+
 @pytest.mark.parametrize(
     ("rate", "start", "aligned"), [(16_000, 1_234, 1_234), (8_000, 617, 1_234), (44_100, 4_410, 1_600)]
 )

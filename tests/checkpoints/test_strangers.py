@@ -303,6 +303,10 @@ HANDMADE = {
     "a key": (b"\x80\x02}K\x01" + TUPLES + b"K\x01s.", "tuples in tuples"),
     "in a set": (b"\x80\x02cbuiltins\nset\n]K\x01" + TUPLES + b"a\x85R.", "tuples in tuples"),
     "remembered": (b"\x80\x02)q\x01" + b"0h\x01\x85q\x01" * 101 + b".", "tuples in tuples"),
+    "remembered far": (
+        b"\x80\x02)r\x00\x01\x00\x00" + b"0j\x00\x01\x00\x00\x85r\x00\x01\x00\x00" * 101 + b".",
+        "tuples in tuples",
+    ),
     "from a mark": (b"\x80\x02" + b"(" * 101 + b"t" * 101 + b".", "tuples in tuples"),
     "doubled": (b"\x80\x02)" + b"2\x86" * 101 + b".", "tuples in tuples"),
     "lists": (b"\x80\x02" + b"]" * 10_001 + b"a" * 10_000 + b".", "lists in lists"),

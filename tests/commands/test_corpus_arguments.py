@@ -113,7 +113,8 @@ def test_a_process_knows_which_of_how_many_it_is_and_leaves_the_others_their_cor
     monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda *told: loaded)
     monkeypatch.setattr("os.sched_getaffinity", lambda who: set(range(6)), raising=False)
     job = {"features": "jobs.featurize.featurize", "discretize": "jobs.discretize.discretize"}[command]
-    seen, out = catch(monkeypatch, job), str(tmp_path / "out")
+    seen, out, told = catch(monkeypatch, job), str(tmp_path / "out"), list[object]()
+    monkeypatch.setattr(discretize, "print_agreement", lambda *_: told.append(1))
     asked = ["-", manifest, out, "--layer", "logmel"] if command == "features" else ["m.pt", manifest, out]
     assert main([command, *asked]) == 2
     monkeypatch.setenv("RANK", "2")
@@ -121,6 +122,7 @@ def test_a_process_knows_which_of_how_many_it_is_and_leaves_the_others_their_cor
     assert main([command, *asked]) == 2
     found = [(options.workers, rank) for *_, options, rank in seen]
     assert found == [(6, Rank()), (1, Rank(2, 3))]
+    assert len(told) == (command == "discretize")  # once is enough for all of them
 
 
 def test_each_of_several_processes_takes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

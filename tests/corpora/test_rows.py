@@ -28,7 +28,9 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Soun
         "near": "r2 0.5 0.99",
         "over": "r2 0.5 1.2",
         "far": "r2 0.2 1.9",
+        "edge": "r2 1 1.3",
         "back": "r 0.5 0.4",
+        "minus": "r 0.5 -2",  # -1 alone stands for the end
         "blink": "r 0.5 0.50001",
     }
     (tmp_path / "c" / "segments").write_text(
@@ -44,8 +46,9 @@ def test_segments_are_counted_in_samples_of_their_file(tmp_path: Path, wav: Soun
     }
     lines = (tmp_path / "o" / "refused.tsv").read_text()
     assert "is shorter than the table says (far: 0.2 to 1.9 s, the file 1 s)" in lines
+    assert "is shorter than the table says (edge: 1 to 1.3 s, the file 1 s)" in lines
     assert "has the id of another utterance (mid, of r.wav)" in lines
-    assert lines.count("utterance has no length") == 3 and "is a piped command" in lines
+    assert lines.count("utterance has no length") == 4 and "is a piped command" in lines
 
 
 def test_stretches_that_begin_alike_are_two_unless_they_end_alike(tmp_path: Path, wav: Sound) -> None:

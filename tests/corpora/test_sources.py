@@ -7,7 +7,7 @@ import pytest
 from source_files import Write, lines, read
 
 from vqw2v_plugin.corpora.sources import Refusal, SourceError, find_kind, open_folder, own_split
-from vqw2v_plugin.corpora.sources.entry import table_lines
+from vqw2v_plugin.corpora.sources.entry import place, table_lines
 
 
 def test_plain_takes_audio_by_suffix_in_any_case_and_leaves_hidden_files(
@@ -158,6 +158,19 @@ def test_kaldi_paths_may_start_at_the_working_folder(
     assert [e.path for e in read(tmp_path / "c" / "data" / "train", "kaldi")[0]] == [
         str(tmp_path / "c" / "corpus" / "u.wav")
     ]
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "placed"),
+    [
+        ("/", "/x/y.wav", "x/y.wav"),
+        ("/c", "/c/x/y.wav", "x/y.wav"),
+        ("/c", "/cd/y.wav", "/cd/y.wav"),
+        ("/c/", "/c/y.wav", "y.wav"),
+    ],
+)
+def test_paths_below_the_corpus_are_told_from_it(root: str, path: str, placed: str) -> None:
+    assert place(root, "", path) == placed
 
 
 def test_two_kinds_in_one_folder_ask_which(tmp_path: Path, write: Write) -> None:

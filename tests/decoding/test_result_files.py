@@ -62,3 +62,11 @@ def test_the_most_frequent_confusions_come_first() -> None:
         confusions.add(align([reference], [hypothesis]))
     equals = [["a", "x", 1], ["a", "y", 1], ["z", "b", 1], ["z", "y", 1]]
     assert confusions.most_frequent(9)["substituted"] == [["b", "x", 2], *equals]
+    for number in range(25):
+        confusions.add(align([f"r{number}"], []))
+    told = summary(errors, confusions, "phones")["most_frequent"]
+    assert {sort: len(rows) for sort, rows in told.items()} == {
+        "substituted": 5,
+        "deleted": 20,
+        "inserted": 1,
+    }

@@ -119,6 +119,7 @@ def test_mistakes_are_named(decoder: object) -> None:
         (lambda: Range(-float("inf"), 0), "-inf 0 is no range"),
         (lambda: Space(Range(-1, 1)), "the LM weight's range begins at -1"),
         (lambda: Effort(0, 0), "not both 0"),
+        (lambda: Effort(5, -1), "`points` is 5, `rounds` -1; expected 0 or more"),
         (lambda: Judge("word"), "expected one of words, characters, phones"),
         (lambda: Judge("phones", "40"), "`error_fold` is '40'"),
         (lambda: Judge("words", "39"), "it folds phones"),

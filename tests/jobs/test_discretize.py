@@ -129,6 +129,11 @@ def test_codes_that_agree_are_counted_over_the_files_that_can_be_read(tmp_path: 
     write_manifest(tmp_path / "t.tsv", tmp_path, [{"path": f"{name}.wav", "samples": 9} for name in "abc"])
     pair = [cast(Tokenizer, Told(last)) for last in (3, 4)]
     assert agreement(*pair, Manifest(tmp_path / "t.tsv")) == (2, 8, 6)
+    write_manifest(tmp_path / "u.tsv", tmp_path, [{"path": f"{i}.wav", "samples": 9} for i in range(10)])
+    heard: list[str] = []
+    told = SimpleNamespace(encode_file=lambda row: (heard.append(row.utt), torch.zeros(1, 1))[1])
+    assert agreement(cast(Tokenizer, told), pair[0], Manifest(tmp_path / "u.tsv"), files=4)[0] == 4
+    assert heard == ["0", "3", "6", "9"]  # from all over the manifest
 
 
 def made_of(folder: Path, num_codes: int, codes: list[list[int]], **options: Any) -> SimpleNamespace:

@@ -27,14 +27,28 @@ def labels(folder: Path, settings: LabelSettings = WORDS, **splits: Mapping[str,
 
 
 def test_the_dictionary_is_of_all_that_is_called_training(tmp_path: Path) -> None:
-    splits = {"train_clean": {"a": "x"}, "train_other": {"b": "yy"}, "valid": {"c": "xz"}}
+    splits = {"train_clean": {"a": "x"}, "train_other": {"b": "yy"}, "valid": {"c": "xz", "d": "xy"}}
     made = labels(tmp_path, **splits)
     assert made.counts == [("|", 2), ("x", 1), ("y", 2)]
     assert made.origin == "made from train-clean, train-other"
-    assert [each.labels for each in made.splits][2] == [["x", "<unk>", "|"]]
+    assert [each.labels for each in made.splits][2] == [["x", "<unk>", "|"], ["x", "y", "|"]]
     assert dict(made.extra) == {"lexicon.ltr.txt": b"x\tx\nyy\ty y\n"}
     alone = labels(tmp_path, dev={"c": "xz"}, test={"d": "v"})  # where nothing is called so, of all
     assert [label for label, _ in alone.counts] == ["|", "v", "x", "z"]
+
+
+def test_pieces_are_found_in_training_alone(tmp_path: Path) -> None:
+    """A word that validation alone says is no piece, nor are its letters."""
+    pytest.importorskip("sentencepiece")
+    settings = LabelSettings("words", "pieces", vocab_size=8)
+    made = labels(tmp_path, settings, train={"a": "abab baab abba " * 9}, valid={"b": "abzz zz " * 99})
+    assert not any("z" in label for label, _ in made.counts) and "a" in {label for label, _ in made.counts}
+    train, valid = made.splits
+    assert train.num_with_unknown == 0 and valid.unknown["zz"] + valid.unknown["z"] > 0
+    assert sum(count for _, count in made.counts) == sum(map(len, train.labels))
+    assert {line.split("\t")[0] for line in made.extra["lexicon.pcs.txt"].decode().splitlines()} == {
+        *("abab", "abba", "baab")
+    }
 
 
 def test_an_alphabet_has_the_boundary_once_and_no_blank(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_pieces_and_phones_make_words() -> None:
 def test_silence_is_the_boundary_or_sil_or_nothing() -> None:
     assert ctc_units(LETTERS).silence == 1
     assert asg_units(["aa", "sil"], "phones").silence == 1
+    assert asg_units(["aa", "SIL"], "phones").silence == 1
     assert asg_units(["aa", "bb"], "phones").silence == -1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,45 @@ def test_killed_run_is_made_again(
 def test_run_killed_right_away_is_made_again(tmp_path: Path) -> None:
     (tmp_path / ".corpus.unfinished.json.part").write_text("{")
     assert make_corpus(tmp_path, 0.01, 1).made and not list(tmp_path.glob(".*"))
+
+
+def test_what_a_killed_run_has_spoken_is_no_part_of_the_next(tmp_path: Path) -> None:
+    arguments = {"minutes": 0.01, "speakers": 1, "languages": ["en"], "seed": 1}
+    (tmp_path / "corpus.unfinished.json").write_text(json.dumps({"arguments": arguments}))
+    (tmp_path / "flac" / "gone").mkdir(parents=True)
+    (tmp_path / "flac" / "gone" / "x.flac").touch()
+    assert make_corpus(tmp_path, 0.01, 1).made and not (tmp_path / "flac" / "gone").exists()
+
+
+def test_a_corpus_is_finished_once_its_audio_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    publish, seen = corpus.publish_in_order, list[bool]()
+
+    def published(parts: list[tuple[Path, Path]]) -> None:
+        held = [tmp_path / "c" / "flac", *(tmp_path / "c" / "flac").rglob("*")]
+        seen.append(len(held) > 4 and {path.stat().st_ino for path in held} <= synced)
+        publish(parts)
+
+    monkeypatch.setattr(corpus, "publish_in_order", published)
+    assert make_corpus(tmp_path / "c", 0.01, 1).made and seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("corpus.json", "[1]", "is no JSON object; delete the folder, or name another"),
+        ("corpus.unfinished.json", "{", "cannot be read .*; delete the folder, or name another"),
+    ],
+)
+def test_marks_that_say_nothing_are_named(tmp_path: Path, name: str, content: str, says: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name}: {says}"):
+        make_corpus(tmp_path, 0.01, 1)
+    with pytest.raises(ValueError, match="is a file; expected a folder that is new or empty"):
+        make_corpus(tmp_path / name, 0.01, 1)
 
 
 def test_worker_that_fails_says_why(tmp_path: Path) -> None:
