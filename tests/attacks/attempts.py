@@ -202,6 +202,7 @@ def _is_clear(case: Case, folder: Path, end: Ended, word: str) -> bool:
     names = {
         word,
         path.name,
+        str(folder / IN),  # where a command is given the folder that holds it
         *(found.name for part in (IN, OUT) for found in (folder / part).rglob("*")),
         *case.says,
     }

@@ -126,5 +126,9 @@ def lexicon_readers(good: Path) -> list[Reader]:
             "labels",
             lambda word, out, kind: ["vqw2v", "labels", f"{good}/data/train.tsv", out, *phones, word],
         ),
-        Reader("lm", lambda word, out, kind: ["vqw2v", "lm", word, f"{out}.arpa", "--order", "3"]),
+        Reader(
+            "lm",
+            lambda word, out, kind: ["vqw2v", "lm", word, f"{out}.arpa", "--order", "3"],
+            lenient=True,  # to it this is a text, and twice the text is another
+        ),
     ]

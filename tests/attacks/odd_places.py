@@ -43,7 +43,8 @@ def odd_places(suffix: str, kind: str = "", works: Works = Works.NEVER) -> Itera
     for place in (fifo, folder, sparse, socket_at):
         yield Case(f"{place.__name__} under the name", partial(_made, place, suffix), kind, works)
     for name, word in NAMES.items():
-        yield Case(f"the name: {name}", partial(_named, word), kind, works)
+        says = ("standard input",) if name == "dash" else ()
+        yield Case(f"the name: {name}", partial(_named, word), kind, works, says)
 
 
 def _linked(name: str, suffix: str, into: Path) -> str:
