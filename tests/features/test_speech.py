@@ -70,6 +70,14 @@ def test_audio_that_was_normalized_in_training_is_so_here() -> None:
     torch.testing.assert_close(*even, atol=1e-3, rtol=1e-3)
 
 
+def test_the_precision_that_is_asked_for_is_that_of_a_file_s_network(tmp_path: Path) -> None:
+    path, wav = saved_speech_bert(tmp_path / "speech.pt"), batch()[0][0]
+    found = {dtype: load_features("speech:1", path, dtype=dtype) for dtype in ("fp32", "bf16")}
+    for dtype, features in found.items():
+        assert torch.equal(features(wav), SpeechFeatures(restored(), Layer("speech", 1), dtype)(wav))
+    assert not torch.equal(found["fp32"](wav), found["bf16"](wav))
+
+
 @pytest.mark.parametrize(("dtype", "normalize", "rate"), [("fp32", True, 8_000), ("bf16", False, 16_000)])
 def test_its_spec_says_how_its_numbers_come_about(dtype: str, normalize: bool, rate: int) -> None:
     found = SpeechFeatures(restored(rate, normalize, stack=3), Layer("speech", 1), dtype)
