@@ -1,5 +1,6 @@
 """Layers of a BERT over speech: features like any other, of one clip at a time."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.clusters import load_clusters
+from vqw2v_plugin.features import speech
 from vqw2v_plugin.features.base import Layer, parse_layer
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.speech import SpeechFeatures
@@ -52,6 +54,21 @@ def test_a_front_that_learns_passes_gradients_to_what_makes_its_layer() -> None:
     assert "features.network.projection.weight" in moved
     assert any("layers.0" in name for name in moved) and not any("layers.1" in name for name in moved)
     assert not any(part in name for name in moved for part in ("mask", "head", "output"))
+
+
+def test_only_in_training_itself_is_it_as_the_user_has_set_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, torch.dtype, bool]] = []
+
+    def noted(device: torch.device, dtype: torch.dtype, learns: bool) -> contextlib.nullcontext[None]:
+        asked.append((device.type, dtype, learns))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(speech, "precision", noted)
+    features, wav = SpeechFeatures(restored(), Layer("speech", 1)), batch()[0][0]
+    features(wav)
+    assert features.let_learn() == [features.network]
+    features(wav)
+    assert asked == [("cpu", torch.float32, False), ("cpu", torch.float32, True)]
 
 
 def test_in_bf16_the_states_are_nearly_those_of_fp32() -> None:
