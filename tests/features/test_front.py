@@ -68,6 +68,12 @@ def test_a_padded_batch_is_each_utterance_alone(tiny: Tiny, quantizer: str, laye
         assert torch.equal(together[i, : len(alone)], alone) and not together[i, len(alone) :].any()
 
 
+def test_a_bert_s_layer_without_a_number_is_its_last(tiny: Tiny) -> None:
+    coder, wav = NetworkCoder(Loaded(tiny(quantizer="kmeans").eval(), 16_000, False)), batch()[0][0]
+    first, last, unnamed = (BertFeatures(coder, bert(), Layer("bert", n)).eval()(wav) for n in (1, 2, None))
+    assert torch.equal(unnamed, last) and not torch.equal(unnamed, first)
+
+
 def test_log_mels_of_a_batch_are_each_utterance_s_alone() -> None:
     front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 20))
     wav, lengths = batch()

@@ -1,5 +1,6 @@
 """Layers of a BERT over speech: features like any other, of one clip at a time."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.clusters import load_clusters
+from vqw2v_plugin.features import speech
 from vqw2v_plugin.features.base import Layer, parse_layer
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.speech import SpeechFeatures
@@ -54,6 +56,21 @@ def test_a_front_that_learns_passes_gradients_to_what_makes_its_layer() -> None:
     assert not any(part in name for name in moved for part in ("mask", "head", "output"))
 
 
+def test_only_in_training_itself_is_it_as_the_user_has_set_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, torch.dtype, bool]] = []
+
+    def noted(device: torch.device, dtype: torch.dtype, learns: bool) -> contextlib.nullcontext[None]:
+        asked.append((device.type, dtype, learns))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(speech, "precision", noted)
+    features, wav = SpeechFeatures(restored(), Layer("speech", 1)), batch()[0][0]
+    features(wav)
+    assert features.let_learn() == [features.network]
+    features(wav)
+    assert asked == [("cpu", torch.float32, False), ("cpu", torch.float32, True)]
+
+
 def test_in_bf16_the_states_are_nearly_those_of_fp32() -> None:
     wav = batch()[0][0]
     fp32, bf16 = (SpeechFeatures(restored(), Layer("speech", 2), dtype)(wav) for dtype in ("fp32", "bf16"))
@@ -68,6 +85,14 @@ def test_audio_that_was_normalized_in_training_is_so_here() -> None:
     even = [SpeechFeatures(normal, Layer("speech", 1))(wav * gain) for gain in (1, 9)]
     assert not torch.allclose(*loud, atol=1e-2)
     torch.testing.assert_close(*even, atol=1e-3, rtol=1e-3)
+
+
+def test_the_precision_that_is_asked_for_is_that_of_a_file_s_network(tmp_path: Path) -> None:
+    path, wav = saved_speech_bert(tmp_path / "speech.pt"), batch()[0][0]
+    found = {dtype: load_features("speech:1", path, dtype=dtype) for dtype in ("fp32", "bf16")}
+    for dtype, features in found.items():
+        assert torch.equal(features(wav), SpeechFeatures(restored(), Layer("speech", 1), dtype)(wav))
+    assert not torch.equal(found["fp32"](wav), found["bf16"](wav))
 
 
 @pytest.mark.parametrize(("dtype", "normalize", "rate"), [("fp32", True, 8_000), ("bf16", False, 16_000)])

@@ -181,9 +181,9 @@ def test_audio_that_cannot_be_read_is_named_and_left_out(
         (["--codes", "0"], "`codes` is 0"),
         (["--groups", "3"], "must be divisible by `groups` (3)"),
         (["--standardize", "speaker"], "`--standardize` is 'speaker'; expected corpus, utterance or none"),
-        (["--frames", "0"], "--frames"),
-        (["--passes", "0"], "--passes"),
-        (["--seed", "-1"], "--seed"),
+        (["--frames", "0"], "`--frames` is 0; expected 1 to"),
+        (["--passes", "0"], "`--passes` is 0; expected 1 to"),
+        (["--seed", "-1"], "`--seed` is -1; expected 0 to"),
         (["--layer", "q"], "`CHECKPOINT` is '-' and `--layer` is 'q'"),
     ],
 )

@@ -89,6 +89,7 @@ def test_who_says_nothing_gets_hubert_s_spans_of_audio_as_it_is(folder: Path) ->
     task.load_dataset("train")
     found = task.dataset("train")
     assert found.spans == Spans() == Spans(0.08, 10, 0.0)
+    assert task.cfg.augment_probability == DrawnChanges(("noise",)).probability == 0.5
     assert found.changes is None and found.cache is None and not found.normalize and not found.strict
     assert task.heard == {"bands": 80, "stack": 2, "normalize_bands": True}
 
