@@ -89,7 +89,7 @@ def _packed(content: bytes) -> Iterator[Case]:
 
 def strange_lexicons(good: Path, seed: int) -> list[Case]:
     found = _lexicons(good / "labels/lexicon.ltr.txt", seed)
-    return [case._replace(says=("the lexicon's word", "--min-count")) for case in found]
+    return [case._replace(says=(*case.says, "the lexicon's word", "--min-count")) for case in found]
 
 
 def _lexicons(path: Path, seed: int) -> list[Case]:

@@ -102,6 +102,7 @@ def test_a_front_may_begin_and_stop_to_learn_but_a_folder_has_nothing_of_it() ->
         ({"dim": True}, "`dim` is True"),
         ({"run_length": 1}, "`run_length` is 1; expected true or false"),
         ({"layer": True}, "`layer` is True; expected a text"),
+        ({"layer": "\ud800"}, r"`layer` is '\\ud800'; expected a text"),
         ({"pieces": 3}, "`pieces` is 3; expected its name and sha256"),
         ({"checkpoint": {"name": "a.pt"}}, "`checkpoint` is {'name': 'a.pt'}; expected its name and sha256"),
     ],

@@ -137,4 +137,6 @@ def _value(name: str, kind: str, value: Any) -> Any:
         return int(value)
     if type(value).__name__ != kind:
         raise ValueError(f"`{name}` is {value!r}; expected {_EXPECTED[kind]}")
+    if kind == "str" and not value.isprintable():  # json may hold what cannot be written again
+        raise ValueError(f"`{name}` is {value[:80]!r}; expected {_EXPECTED[kind]}")
     return value

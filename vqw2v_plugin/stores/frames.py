@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .feature_spec import read_spec
 from .features import FEATURES, FeatureError, FeatureStore
 from .symbols import DICT, NUM_SPECIAL, TOKENS, TokenError, read_dict
 from .token_extras import read_durations
@@ -90,7 +91,7 @@ class FeatureFrames(FrameSource):
         self.store = FeatureStore(folder, split)
         places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
         super().__init__(folder, split, FEATURES.read_about(folder), places)
-        self.layer = str(self.about.get("layer", "features"))
+        self.layer = read_spec(folder).layer or "features"
 
     def __getitem__(self, utt: str) -> npt.NDArray[Any]:
         return self.store[self.places[utt]]
