@@ -195,6 +195,12 @@ def test_broken_files_of_a_killed_run_are_named_and_not_fatal(run: Path) -> None
         assert said in text, said
 
 
+def test_half_a_character_in_a_file_does_not_lose_the_page(run: Path) -> None:
+    (errors,) = run.rglob("errors-*.json")
+    errors.write_text(json.dumps({**json.loads(errors.read_text()), "unit": "\ud800"}))
+    assert r"\ud800" in report(run).source
+
+
 def test_labels_and_names_cannot_write_markup(run: Path) -> None:
     for path in (run / "corpus/data/test.phones.ctm", run / "decode/errors-test.json"):
         text = path.read_text()

@@ -23,6 +23,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert set(os.listdir(tmp_path / "o")) == names
 
 
+def test_an_editor_s_mark_at_the_head_of_a_file_is_no_part_of_it(tmp_path: Path) -> None:
+    write(tmp_path, train=TRAIN)
+    for name in ("train.utt", "train.ltr", "train.wrd", "dict.ltr.txt"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert read_labels(tmp_path, "train", "letters") == TRAIN
+    assert read_symbols(tmp_path, "letters") == ("|", "a", "h", "i")
+
+
 def test_fairseq_reads_the_dictionary(tmp_path: Path) -> None:
     dictionary = pytest.importorskip("fairseq.data").Dictionary
     write(tmp_path, train=TRAIN)
@@ -101,6 +109,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         Labels(("u",), ())
     (tmp_path / "dict.ltr.txt").write_text("a\n")
     with pytest.raises(LabelError, match="expected 'symbol count'"):
+        read_symbols(tmp_path, "letters")
+    (tmp_path / "dict.ltr.txt").write_text("")
+    with pytest.raises(LabelError, match=r"dict\.ltr\.txt: is empty"):
         read_symbols(tmp_path, "letters")
     with pytest.raises(ValueError, match="is a file"):
         write(tmp_path / "train.wrd", train=TRAIN)

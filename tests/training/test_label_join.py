@@ -25,7 +25,7 @@ def test_names_join_in_any_order_and_the_rest_is_named() -> None:
     assert [found.columns[i].tolist() for i in range(2)] == [[2, 1], [1, 2]]
     assert found.left_out == {
         "have no labels": ["u0", "u2"],
-        "have labels that the dictionary lacks ('é' 2 times)": ["u3"],
+        "have labels that the dictionary (dict.ltr.txt) lacks ('é' 2 times)": ["u3"],
         "have labels but nothing to be heard": ["u9"],
     }
 

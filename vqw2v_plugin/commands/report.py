@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
     )
     view = RunView(RunFolder(args.folder, without=out.parent), options, say=_say)
     page, lacking = make_report(view)
-    write_whole(out, page)
-    print(f"{out}: {len(page.encode()) / 1e6:.1f} MB, {len(view.run.stages)} stages")
+    content = page.encode(errors="backslashreplace")  # json and names of files may hold halves of characters
+    write_whole(out, content)
+    print(f"{out}: {len(content) / 1e6:.1f} MB, {len(view.run.stages)} stages")
     if lacking:
         print(f"  nothing to show yet under: {', '.join(lacking)}; the page names the stages that make it")
     return 0

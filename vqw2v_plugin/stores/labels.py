@@ -67,9 +67,12 @@ def read_symbol_file(path: str | os.PathLike[str]) -> tuple[str, ...]:
     if not Path(path).is_file():
         raise LabelError(f"{path}: is missing; expected the labels' dictionary, which `vqw2v labels` writes")
     try:
-        return read_dict(path)
+        symbols = read_dict(path)
     except TokenError as error:
         raise LabelError(str(error)) from None
+    if not symbols:
+        raise LabelError(f"{path}: is empty; expected the labels' dictionary, which `vqw2v labels` writes")
+    return symbols
 
 
 def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels:
@@ -143,10 +146,13 @@ def _text(lines: Any) -> bytes:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return text_lines(path, "surrogateescape")
+        lines = text_lines(path, "surrogateescape")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LabelError(f"{path}: {reason}; `vqw2v labels` writes it") from error
+    return [
+        line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)
+    ]  # an editor's mark
 
 
 def _extension(kind: str) -> str:

@@ -47,6 +47,8 @@ def read_dict(path: str | os.PathLike[str]) -> tuple[str, ...]:
         raise TokenError(f"{path}: {error.strerror}, expected a dictionary; name another") from None
     except UnicodeDecodeError as error:
         raise TokenError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+    if lines:
+        lines[0] = lines[0].removeprefix("\ufeff")  # an editor's mark
     symbols: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         symbol, _, count = line.rstrip().rpartition(" ")

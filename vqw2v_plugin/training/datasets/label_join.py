@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...common.words import some_of
-from ...stores.labels import LabelError, Labels
+from ...stores.labels import LabelError, Labels, dict_name
 from ...text.units import Units
 
 logger = logging.getLogger(__name__)
 
 _NAMED = 8
-_STRANGE = "have labels that the dictionary lacks"
+_STRANGE = "have strange labels"
 Columns = npt.NDArray[np.int64]
 
 
@@ -106,7 +106,8 @@ def join(
         left_out["have labels but nothing to be heard"] = unheard
     if _STRANGE in left_out:
         named = ", ".join(f"{label!r} {count:,} times" for label, count in unknown.most_common(_NAMED))
-        left_out[f"{_STRANGE} ({named})"] = left_out.pop(_STRANGE)
+        lacking = f"have labels that the dictionary ({dict_name(units.kind)}) lacks ({named})"
+        left_out[lacking] = left_out.pop(_STRANGE)
     return JoinedLabels(np.array(rows, np.int64), UnequalRows(columns), left_out)
 
 
