@@ -72,6 +72,9 @@ def test_a_bert_s_layer_without_a_number_is_its_last(tiny: Tiny) -> None:
     coder, wav = NetworkCoder(Loaded(tiny(quantizer="kmeans").eval(), 16_000, False)), batch()[0][0]
     first, last, unnamed = (BertFeatures(coder, bert(), Layer("bert", n)).eval()(wav) for n in (1, 2, None))
     assert torch.equal(unnamed, last) and not torch.equal(unnamed, first)
+    assert [BertFeatures(coder, bert(), Layer("bert"), dtype=d).spec.dtype for d in ("fp32", "bf16")] == [
+        *("fp32", "bf16")
+    ]
 
 
 def test_log_mels_of_a_batch_are_each_utterance_s_alone() -> None:
