@@ -34,5 +34,5 @@ def test_without_rates_the_first_file_that_opens_stands_for_all(tmp_path: Path, 
     assert probe_rate(manifest) == 8_000 and sizes_at(manifest, 16_000).tolist() == [20, 200, 200]
     nothing = listed(tmp_path, [("gone.wav", 10, 0)], ("path", "samples"))
     assert probe_rate(nothing) == 16_000
-    with pytest.raises(ValueError, match="`sample_rate` is 0; expected a number of Hz"):
+    with pytest.raises(ValueError, match="`sample_rate` is 0; expected 1 to 1,000,000"):
         sizes_at(nothing, 0)

@@ -3,7 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from ..audio.clip import HIGHEST_RATE
 from ..audio.reading import AudioError, audio_info
+from ..common.bounds import check_between
 from .manifest import Manifest
 
 DEFAULT_RATE = 16_000
@@ -12,8 +14,7 @@ _PROBES = 10  # files to ask for their rate before the default is taken
 
 def sizes_at(manifest: Manifest, sample_rate: int) -> npt.NDArray[np.int64]:
     """Samples of each row after resampling; without a column `rate`, one file's rate stands for all."""
-    if sample_rate < 1:
-        raise ValueError(f"`sample_rate` is {sample_rate}; expected a number of Hz, such as 16000")
+    check_between("sample_rate", sample_rate, 1, HIGHEST_RATE)
     rates = probe_rate(manifest) if manifest.rates is None else manifest.rates
     return manifest.sizes * sample_rate // rates
 

@@ -289,6 +289,7 @@ def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
         ("vq_groups", 0),
         ("vq_dim", -1),
         ("vq_depth", 0),
+        ("vq_depth", 2**31),
         ("vq_temp", [1.0]),
         ("vq_temp", [2.0, math.inf]),
         ("vq_temp", [2.0, 0.0]),

@@ -19,6 +19,7 @@ from ..layers.ranks import num_ranks, sum_over_ranks
 from .base import CodebookConfig, CodeStats, ProductCodebook, Quantized, Quantizer, code_counts, perplexity
 from .seeding import scale_outputs
 
+_DEEPEST = 100  # linear layers; many more take minutes to be built
 _ENTRY_STD = 0.5  # of entries that begin in a space
 
 
@@ -39,8 +40,8 @@ class GumbelConfig(CodebookConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.vq_depth < 1:
-            raise ValueError(f"`vq_depth` is {self.vq_depth}; expected at least 1")
+        if not 1 <= self.vq_depth <= _DEEPEST:
+            raise ValueError(f"`vq_depth` is {self.vq_depth}; expected 1 to {_DEEPEST}")
         if len(self.vq_temp) not in (2, 3) or not all(0 < t < math.inf for t in self.vq_temp):
             raise ValueError(
                 f"`vq_temp` is {self.vq_temp}; expected (start, stop) or (start, stop, decay), all positive"
