@@ -196,7 +196,8 @@ def _is_clear(case: Case, folder: Path, end: Ended, word: str) -> bool:
     """One sentence, without what the system said of memory, that names the file or what is wrong in it."""
     lines = [line for line in end.err.splitlines() if line.strip()] or [""]
     last = lines[-1]
-    if len(last) > _LONGEST_SENTENCE or "allocate memory" in last:
+    choices = re.match(r"fairseq-\w+: error: argument .* invalid choice: ", last)  # argparse lists them all
+    if (len(last) > _LONGEST_SENTENCE and not choices) or "allocate memory" in last:
         return False
     path = Path(word)
     names = {

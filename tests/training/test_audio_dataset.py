@@ -258,6 +258,8 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [(0, 100), (200, 100)])
 def test_impossible_sizes_are_refused(corpus: Corpus, sizes: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="`max_sample_size` is a number of more than 20 digits"):
+        dataset_of(corpus(1), max_sample_size=10**23)
     with pytest.raises(ValueError, match="must be at least 1 and at most max_sample_size"):
         dataset_of(corpus(1), min_sample_size=sizes[0], max_sample_size=sizes[1])
 

@@ -154,6 +154,8 @@ def test_what_does_not_fit_is_named(store: TokenStore, tmp_path: Path) -> None:
         dataset_of(store).batch_by_size(np.arange(7), max_tokens=100)
     with pytest.raises(ValueError, match="`tokens_per_sample` is 2"):
         dataset_of(store, 2)
+    with pytest.raises(ValueError, match="`tokens_per_sample` is a number of more than 20 digits"):
+        dataset_of(store, 10**23)
     with pytest.raises(ValueError, match="together at most 1"):
         Masking(leave_prob=0.6, random_prob=0.5)
     with pytest.raises(ValueError, match=r"`leave_unmasked_prob` \(nan\)"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 MOST_WORKERS = 1_024  # processes or threads
+LONGEST = 1 << 40  # samples or tokens of anything: a settings' number that an array still holds
 
 
 def machine_memory() -> int:

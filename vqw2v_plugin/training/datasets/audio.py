@@ -19,6 +19,7 @@ from ...audio.clip import Crop
 from ...audio.drawn_changes import DrawnChanges
 from ...audio.pcm_cache import PcmCache
 from ...audio.reading import AudioError, Samples, read_audio
+from ...common.bounds import LONGEST, check_between
 from ...common.words import sentence
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
@@ -60,6 +61,7 @@ class CropDataset(BatchDataset[Item]):
         strict: bool = False,
         changes: DrawnChanges | None = None,
     ) -> None:
+        check_between("max_sample_size", max_sample_size, 1, LONGEST)
         if not 1 <= min_sample_size <= max_sample_size:
             raise ValueError(
                 f"min_sample_size ({min_sample_size}) must be at least 1 and at most max_sample_size "

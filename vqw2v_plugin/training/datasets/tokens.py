@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...common.bounds import LONGEST, check_between
 from ...modules.bert.vocabulary import BOS, EOS, Symbols
 from ...modules.layers.masks import check_spans, corrupt, span_mask
 from ...stores.symbols import TokenError
@@ -67,10 +68,7 @@ class MaskedTokenDataset(BatchDataset[Piece]):
         seed: int = 1,
         shuffle: bool = True,
     ) -> None:
-        if tokens_per_sample < 3:
-            raise ValueError(
-                f"`tokens_per_sample` is {tokens_per_sample}; expected 3 at least, <s> and </s> in it"
-            )
+        check_between("tokens_per_sample", tokens_per_sample, 3, LONGEST)  # <s> and </s> in it
         self.store, self.symbols, self.masking = store, symbols, masking
         self._rows, self._begins, self._ends = _cut(store.sizes, tokens_per_sample - 2)
         super().__init__(str(store.path), self._ends - self._begins + 2, seed, shuffle)
