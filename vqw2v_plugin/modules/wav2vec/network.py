@@ -16,11 +16,11 @@ from ..layers.centred import centre, centre_layers
 from ..layers.conv_spec import parse_conv_layers
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
+from ..quantizers.signs import LearningSigns
 from .config import VqWav2VecConfig
 from .context import ConvContext, GruContext
 from .contrastive import Scores, StepPredictor, contrastive_loss, num_correct, sample_negatives
 from .encoder import Encoder
-from .signs import LearningSigns
 
 MakeQuantizer = Callable[[int], Quantizer]  # of the size of what it quantizes
 
