@@ -132,6 +132,16 @@ class VqWav2Vec(nn.Module):
     def has_codes(self) -> bool:
         return self.quantizer.num_groups > 0
 
+    @property
+    def coder(self) -> Quantizer:
+        """What makes the codes."""
+        return self.quantizer
+
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+        return 1 / (1 + self.config.num_negatives + self.config.cross_sample_negatives)
+
     def set_num_updates(self, num_updates: int) -> None:
         """Moves the schedules, and ends the update before; nothing in `forward` does."""
         self.quantizer.set_num_updates(num_updates)

@@ -149,10 +149,15 @@ class Wav2Vec2(nn.Module):
             x = quantized.x[0]
         return x if self.projection is None else self.projection(x), quantized
 
-    def states(self, wav: Tensor, lengths: Sequence[int] | None = None) -> tuple[list[Tensor], Sequence[int]]:
-        """What the first layer hears, then each layer's output, [N, D] each; and each utterance's frames."""
+    def states(
+        self, wav: Tensor, lengths: Sequence[int] | None = None, depth: int | None = None
+    ) -> tuple[list[Tensor], Sequence[int]]:
+        """What the first layer hears, then each layer's output, [N, D] each; and each utterance's frames.
+
+        With `depth` no more than so many layers are computed.
+        """
         heard = self.hear(wav, lengths)
-        return self.transformer.states(self.projected(heard)[0], heard.frames), heard.frames
+        return self.transformer.states(self.projected(heard)[0], heard.frames, depth), heard.frames
 
     def encode(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, G]
         """Codes of whole utterances of one length."""

@@ -48,14 +48,14 @@ class Transformer(nn.Module):
                 x = (x if asked is None else x[asked.index]) + _nothing(layer)
         return self.norm(x) if self.config.layer_norm_first else x
 
-    def states(self, x: Tensor, lengths: Sequence[int]) -> list[Tensor]:
-        """What the first layer hears, then each layer's output, [N, D] each; of evaluation."""
+    def states(self, x: Tensor, lengths: Sequence[int], depth: int | None = None) -> list[Tensor]:
+        """What the first layer hears, then the output of each, or of the first `depth`; [N, D] each."""
         x = self._placed(x, lengths)
         found = [x]
-        for layer in self.layers:
-            x = layer(x, lengths)
+        for layer, stays in zip(self.layers[:depth], self._drawn(), strict=False):
+            x = layer(x, lengths) if stays else x + _nothing(layer)
             found.append(x)
-        if self.config.layer_norm_first:
+        if self.config.layer_norm_first and len(found) > len(self.layers):
             found[-1] = self.norm(x)
         return found
 
