@@ -24,7 +24,7 @@ class Wav2Vec2Features(Features):
         number, layers = -1 if layer.number is None else layer.number, network.config.encoder_layers
         if not -layers - 1 <= number <= layers:
             raise ValueError(
-                f"layer `{layer}`: this wav2vec 2.0 has the layers 0 (what its first layer hears) to {layers}, "
+                f"layer `{layer}`: this wav2vec 2.0 has the layers 0 (what its first hears) to {layers}, "
                 f"or -1 for the last"
             )
         super().__init__(
