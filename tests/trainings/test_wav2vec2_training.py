@@ -46,6 +46,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             soundfile.write(folder / f"{split[0]}{i}.wav", wav + rng.normal(0, 0.01, size), 16_000)
             rows.append({"path": f"{split[0]}{i}.wav", "samples": size})
         write_manifest(folder / f"{split}.tsv", folder, rows)
+    (folder / "four").mkdir()
+    write_manifest(folder / "four" / "train.tsv", folder, rows)  # one batch, or one for each of two ranks
     return folder
 
 
@@ -92,7 +94,7 @@ def on_ranks(data: Path, save_dir: Path, ranks: int, more: list[str]) -> dict[st
         port = free.getsockname()[1]
     # nothing but layers is dropped and Gumbel's noise is still: such draws fall differently on two ranks
     still = "--dropout 0 --attention-dropout 0 --dropout-input 0 --dropout-features 0 --encoder-layerdrop 0.4"
-    base = [str(BIN / "fairseq-train"), str(data), *OPTIONS, *LAYERS, *still.split(), *more]
+    base = [str(BIN / "fairseq-train"), str(data / "four"), *OPTIONS, *LAYERS, *still.split(), *more]
     base += f"--batch-size {4 // ranks} --max-update 8 --disable-validation --save-dir {save_dir}".split()
     base += ["--ddp-backend", "legacy_ddp", "--max-tokens", "1000000", "--user-dir", str(data / "still")]
     together = f"--distributed-backend gloo --distributed-init-method tcp://127.0.0.1:{port}"
