@@ -42,6 +42,20 @@ _SMALL = {
             "vq_dim": 16,
         },
     },
+    "vq_wav2vec2": {
+        "task": {"max_sample_size": 24_000, "min_sample_size": 4_000},
+        "dataset": {"max_tokens": 100_000},
+        "model": {
+            "conv_feature_layers": _CONV,
+            "encoder_layers": 4,
+            "encoder_embed_dim": 32,
+            "encoder_ffn_embed_dim": 64,
+            "encoder_attention_heads": 2,
+            "conv_pos": 16,
+            "latent_vars": 8,
+            "num_negatives": 10,
+        },
+    },
     "vq_token_pretraining": {
         "task": {"tokens_per_sample": 256},
         "dataset": {"max_tokens": 1024},
@@ -161,7 +175,7 @@ def _start(words: Sequence[str]) -> int:
 def small(program: str, options: Sequence[str]) -> list[str]:
     """A training's options with what makes it small behind them."""
     hydra = program == "fairseq-hydra-train"
-    task = _task_of_yaml(options) if hydra else _value(options, "--task")
+    task = _task_of_yaml(options) if hydra else _task_of(options)
     more = [*options, *_elsewhere(options, hydra)]
     for group, values in [*_ALL.items(), *_SMALL[task].items()]:
         for name, value in values.items():
@@ -195,9 +209,21 @@ def _value(options: Sequence[str], name: str) -> str:
     return options[list(options).index(name) + 1]
 
 
+def _task_of(options: Sequence[str]) -> str:
+    """Or, where models of one task are made small by other options, the model."""
+    return _kind(_value(options, "--task"), _value(options, "--arch"))
+
+
+def _kind(task: str, model: str) -> str:
+    return "vq_wav2vec2" if model.startswith("vq_wav2vec2") else task
+
+
 def _task_of_yaml(options: Sequence[str]) -> str:
     file = ROOT / _value(options, "--config-dir") / f"{_value(options, '--config-name')}.yaml"
-    found = re.search(r"^task:\n(?:  .*\n)*?  _name: (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise DocumentError(f"{file}: names no task")
-    return found[1]
+    text, names = file.read_text(encoding="utf-8"), []
+    for group in ("task", "model"):
+        found = re.search(rf"^{group}:\n(?:  .*\n)*?  _name: (\w+)", text, re.MULTILINE)
+        if found is None:
+            raise DocumentError(f"{file}: names no {group}")
+        names.append(found[1])
+    return _kind(*names)

@@ -138,7 +138,7 @@ def test_the_loss_the_projection_and_the_name_of_a_stock_file_are_kept(tmp_path:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"_name": "wav2vec2"}, "holds the model 'wav2vec2'; expected stock's 'wav2vec'"),
+        ({"_name": "hubert"}, "holds the model 'hubert'; expected stock's 'wav2vec'"),
         ({"_name": "vq_wav2vec"}, "is ours already"),
         ({"aggregator": "gru"}, "recurs over the batch"),
         ({"vq_vars": "20"}, "`vq_vars` is '20'; expected int"),

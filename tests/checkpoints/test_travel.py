@@ -27,14 +27,26 @@ from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored,
 from vqw2v_plugin.checkpoints.speech import KIND as SPEECH
 from vqw2v_plugin.checkpoints.travel import comes_from, export_folder, import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec import import_stock, load_network
+from vqw2v_plugin.checkpoints.wav2vec2 import KIND as WAV2VEC2
 from vqw2v_plugin.stores.symbols import write_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 EARLIER = Path(__file__).parent / "earlier"
 GAVE = json.loads((EARLIER / "gave.json").read_text(encoding="utf-8"))
-TRAINED = ("none", "gumbel", "kmeans", "fsq", "bert", "speech", "ctc", "asg")  # files of fairseq's trainer
+TRAINED = (
+    "none",
+    "gumbel",
+    "kmeans",
+    "fsq",
+    "wav2vec2",
+    "bert",
+    "speech",
+    "ctc",
+    "asg",
+)  # files of fairseq's trainer
 ONE_OF_EACH = {
     "vq_wav2vec": "gumbel",
+    "vq_wav2vec2": "wav2vec2",
     "vq_bert": "bert",
     "vq_wav2letter": "asg",
     "vq_clusters": "clusters",
@@ -42,6 +54,7 @@ ONE_OF_EACH = {
 }
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2vec": load_network,
+    "vq_wav2vec2": lambda path: load(path, WAV2VEC2),
     "vq_bert": load_bert,
     "vq_wav2letter": load_acoustic,
     "vq_clusters": load_clusters,
@@ -129,10 +142,10 @@ def test_a_model_of_nobody_s_is_refused_by_name(wanted: str, tmp_path: Path) -> 
     ):
         LOADERS[wanted](tmp_path / "a.pt")
     with pytest.raises(
-        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_bert', 'vq_wav2letter'"
+        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_wav2vec2', 'vq_bert', 'vq_wav"
     ):
         export_folder(tmp_path / "a.pt", tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec' or 'roberta', or a folder"):
+    with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec', 'wav2vec2' or 'rob"):
         import_checkpoint(tmp_path / "a.pt")
 
 
@@ -205,6 +218,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "command",
     [
         "encode kmeans{} clip.wav",
+        "encode wav2vec2{} clip.wav",
+        "features wav2vec2{} clip.tsv OUT --layer w2v2",
         "discretize kmeans{} clip.tsv OUT",
         "features none{} clip.tsv OUT --layer c",
         "features kmeans{} clip.tsv OUT --layer bert --bert bert{}",

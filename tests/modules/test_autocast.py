@@ -3,11 +3,13 @@
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from speech_bert import speech_bert
 from torch import Tensor, nn
+from wav2vec2s import LARGE_STYLE, noise, padded, tiny_wav2vec2
 
 from vqw2v_plugin.modules.acoustic.asg import ASG
 from vqw2v_plugin.modules.bert.config import BertConfig
@@ -19,6 +21,7 @@ from vqw2v_plugin.modules.quantizers.base import straight_through
 from vqw2v_plugin.modules.quantizers.gumbel import _SampledLookup
 from vqw2v_plugin.modules.wav2vec.contrastive import StepPredictor, sample_negatives
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec2.network import ScaledGradient
 
 MODULES = Path(__file__).resolve().parents[2] / "vqw2v_plugin" / "modules"
 Build = Callable[..., VqWav2Vec]
@@ -66,6 +69,10 @@ def rotation() -> tuple[Callable[..., Tensor], list[Tensor]]:
     return lambda x, _: rotate(linear(x), angles, 2), [torch.randn(17, 12), linear.weight]
 
 
+def scaled_gradient() -> tuple[Callable[..., Tensor], list[Tensor]]:
+    return lambda x: ScaledGradient.apply(x, 0.5), [torch.randn(2, 3)]  # type: ignore[no-untyped-call]
+
+
 CASES = {
     "_Score": scores,
     "_SampledLookup": sampled,
@@ -73,6 +80,7 @@ CASES = {
     "_Loss": asg,
     "_DroppedAttention": attention,
     "_Rotation": rotation,
+    "ScaledGradient": scaled_gradient,
 }
 # Those of `kernels/cpu_training.py`, for which autocast has the plain form; and the sum over ranks of what
 # full precision has made (`tests/distributed`).
@@ -185,3 +193,20 @@ def test_bert_over_speech_learns_the_same_under_autocast(settings: dict[str, obj
     assert found.keys() == wanted.keys() and all(found[name].dtype == torch.float32 for name in found)
     for name in found:
         assert torch.cosine_similarity(found[name].flatten(), wanted[name].flatten(), 0) > 0.95, name
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, LARGE_STYLE, {"quantizer": "kmeans"}], ids=["BASE", "LARGE", "kmeans"]
+)
+def test_wav2vec2_learns_the_same_under_autocast(settings: dict[str, Any]) -> None:
+    network = tiny_wav2vec2(**settings, latent_vars=3).train()
+    wav, lengths = padded([noise(2000), noise(1500, 1)])
+
+    def loss() -> Tensor:
+        return network.objective(wav, lengths, [1, 2]).loss
+
+    wanted = network_gradients(network, loss, autocast=False)
+    found = network_gradients(network, loss, autocast=True)
+    assert found.keys() == wanted.keys() and all(found[name].dtype == torch.float32 for name in found)
+    near = [torch.cosine_similarity(found[n].flatten(), wanted[n].flatten(), 0) for n in found]
+    assert torch.stack(near).median() > 0.9, near  # some codes are chosen otherwise

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from wav2vec2s import tiny_wav2vec2
 
 from vqw2v_plugin.modules.acoustic import asg_scan
 from vqw2v_plugin.modules.acoustic.losses import make_sequence_loss
@@ -20,6 +21,7 @@ from vqw2v_plugin.modules.layers.transformer import rotary_angles, rotate
 from vqw2v_plugin.modules.quantizers.health import joint_counts
 from vqw2v_plugin.modules.quantizers.seeding import gather_frames
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.modules.wav2vec2.network import Wav2Vec2
 from vqw2v_plugin.quantizers import quantizer_names
 
 Tiny = Callable[..., VqWav2Vec]
@@ -67,6 +69,20 @@ def test_of_a_step_of_vq_wav2vec(network: VqWav2Vec, wav: Tensor, train: bool, e
     network.train(train).objective(wav, quantizer_weight=0.5).loss.backward()
     if network.has_codes:
         network.quantizer.decode(network.encode(wav))
+
+
+@pytest.fixture(params=quantizer_names())
+def masked(request: pytest.FixtureRequest) -> Wav2Vec2:
+    silent = {"mask_channel_prob": 0.2, "mask_channel_length": 3, "encoder_layerdrop": 0.3}
+    return tiny_wav2vec2(quantizer=request.param, **silent)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_of_a_step_of_wav2vec2(masked: Wav2Vec2, wav: Tensor, train: bool, elsewhere: None) -> None:
+    masked.train(train).objective(wav, [2000, 1700], [1, 2]).loss.backward()
+    masked.set_num_updates(1)
+    if masked.has_codes:
+        masked.coder.decode(masked.encode(wav))
 
 
 @pytest.fixture

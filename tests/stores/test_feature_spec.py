@@ -139,7 +139,7 @@ def test_every_layer_has_a_builder_and_a_usual_number_if_any() -> None:
 def test_help_texts_name_every_layer() -> None:
     for text in (layer_names(), layer_names(titles=True)):
         assert all(name in text for name in LAYERS)
-    assert layer_names() == "z, c, q, logmel, mfcc:N, bert:N or speech:N"
+    assert layer_names() == "z, c, q, logmel, mfcc:N, bert:N, speech:N or w2v2:N"
     assert "mfcc:N (N cepstra; mfcc: 13)" in layer_names(titles=True)
     assert spectral_names() == "logmel and mfcc"
 

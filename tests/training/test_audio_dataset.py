@@ -100,14 +100,16 @@ def test_a_padded_batch_has_each_crop_whole_and_says_what_is_padding(corpus: Cor
     manifest = corpus(4)  # 6,000 to 10,500 samples
     dataset = dataset_of(manifest, max_sample_size=9_000, pad=True)
     batch = batch_of(dataset, range(4))
-    wav, mask = batch["net_input"]["source"], batch["net_input"]["padding_mask"]
-    assert wav.shape == mask.shape == (4, 9_000) and mask.dtype == torch.bool
-    assert (~mask).sum(1).tolist() == [6_000, 7_500, 9_000, 9_000]
-    for i in range(4):
-        assert torch.equal(wav[i][~mask[i]], source(dataset, i)) and not wav[i][mask[i]].any()
-    assert not (mask[:, :-1] & ~mask[:, 1:]).any()  # once behind the end, always
+    wav, lengths = batch["net_input"]["source"], batch["net_input"]["lengths"]
+    assert wav.shape == (4, 9_000) and lengths == [6_000, 7_500, 9_000, 9_000]
+    for i, length in enumerate(lengths):
+        assert torch.equal(wav[i, :length], source(dataset, i)) and not wav[i, length:].any()
     plain = batch_of(dataset_of(manifest, max_sample_size=9_000), range(4))
     assert set(plain["net_input"]) == {"source"}  # off by default
+    seeds = batch["net_input"]["seeds"]
+    assert len(set(seeds)) == 4 and batch_of(dataset, [2])["net_input"]["seeds"] == [seeds[2]]
+    dataset.set_epoch(2)
+    assert not set(batch_of(dataset, range(4))["net_input"]["seeds"]) & set(seeds)
     assert {k: v for k, v in batch.items() if k not in ("net_input", "id")} == {
         k: v for k, v in plain.items() if k not in ("net_input", "id")
     }

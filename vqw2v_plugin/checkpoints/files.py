@@ -257,7 +257,9 @@ def checkpoint_hash(checkpoint: str | Path) -> str:
     weights = sha256(path / WEIGHTS_NAME)
     try:
         config = _read_json(path / CONFIG_NAME)
-        extra = config.get("extra") if config["model"] != "vq_wav2vec" else None
+        # of a wav2vec 2.0 the weights do not tell where its norms are, or how many heads it has
+        extra = config.get("extra", {} if config["model"] == "vq_wav2vec2" else None)
+        extra = extra if config["model"] != "vq_wav2vec" else None
     except (OSError, ValueError, KeyError):
         extra = None  # whoever loads it says what is wrong
     if extra is None:

@@ -45,8 +45,8 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
             f"{path} says in neither `cfg` nor `args` how its model was made; expected stock fairseq's file"
         )
     raise CheckpointError(
-        f"{path} holds the model {shown(name)}; expected stock's 'wav2vec' or 'roberta', or a folder of "
-        f"`vqw2v export`"
+        f"{path} holds the model {shown(name)}; expected stock's 'wav2vec', 'wav2vec2' or 'roberta', or a "
+        f"folder of `vqw2v export`"
     )
 
 

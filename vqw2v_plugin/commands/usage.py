@@ -59,23 +59,21 @@ def run(args: argparse.Namespace) -> int:
 
     from ..analysis.code_report import Asked, PhonesError, report_codes
     from ..analysis.code_sources import encode_each
-    from ..checkpoints.clusters import KIND as CLUSTERS
     from ..checkpoints.format import load_any
-    from ..checkpoints.wav2vec import KIND as WAV2VEC
     from ..common.bounds import check_between
     from ..common.files import write_whole
     from ..common.targets import check_output
     from ..common.words import sentence
     from ..corpora.ctm import read_ctm
     from ..corpora.manifest import Manifest
-    from ..features.clusters import coder_of
+    from ..features.clusters import CODERS, coder_of
     from ..tokenizer import Tokenizer
 
     check_between("--robust", args.robust, 0, _MOST_CLIPS)
     check_between("--seed", args.seed, 0, 2**63 - 1)
     if args.out:
         check_output(Path(args.out))
-    trained = load_any(Path(args.checkpoint), WAV2VEC, CLUSTERS)
+    trained = load_any(Path(args.checkpoint), *CODERS)
     rows = {"trained": Tokenizer(coder_of(trained))}
     print(f"{args.checkpoint}: {_health(trained)}")
     if args.manifest is None:
@@ -137,15 +135,16 @@ def _untrained(trained: Restored[Any], seed: int) -> Restored[Any]:
 
     import torch
 
-    from ..checkpoints.wav2vec import KIND
+    from ..checkpoints.clusters import KIND as CLUSTERS
+    from ..checkpoints.kinds import KINDS
 
-    if trained.header.model != KIND.model:
+    if trained.header.model == CLUSTERS.model:
         raise ValueError(
             "`--untrained` wants a network of codes, and clusters are found without one: leave it out, or "
             "make clusters of an untrained network's layer"
         )
     torch.manual_seed(seed)
-    return dataclasses.replace(trained, network=KIND.build(trained.header))
+    return dataclasses.replace(trained, network=KINDS[trained.header.model].build(trained.header).eval())
 
 
 def _health(trained: Restored[Any]) -> str:

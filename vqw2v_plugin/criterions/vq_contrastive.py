@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from ..training.metrics import code_logs, log_codes, log_mean
+from ..training.metrics import code_logs, log_contrastive
 
 
 @dataclass
@@ -60,22 +60,10 @@ class VqContrastiveCriterion(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
-        total = {key: sum(log.get(key, 0) for log in logging_outputs) for key in _keys(logging_outputs)}
-        size = total.get("sample_size") or 1
-        for name in ("loss", "loss_contrastive", "loss_quantizer"):
-            if name in total:
-                log_mean(name, total[name] / size / math.log(2), size)
-        log_mean("accuracy", total.get("correct", 0) / size, size, digits=4)
-        log_codes(total)
-        metrics.log_scalar("ntokens", total.get("ntokens", 0))
-        metrics.log_scalar("nsentences", total.get("nsentences", 0))
+        total = log_contrastive(logging_outputs)
         if total.get("skipped"):
             metrics.log_scalar_sum("skipped", total["skipped"])
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
-
-
-def _keys(logging_outputs: List[Dict[str, Any]]) -> List[str]:
-    return sorted({key for log in logging_outputs for key in log})

@@ -10,6 +10,7 @@ from .coder import Parts, quantized_features
 from .network import context_features, encoder_features
 from .spectral import spectral_features
 from .speech import speech_features
+from .wav2vec2 import wav2vec2_features
 
 BUILDERS: dict[str, Callable[[Layer, FeatureOptions, Parts], Features]] = {
     "z": encoder_features,
@@ -19,4 +20,5 @@ BUILDERS: dict[str, Callable[[Layer, FeatureOptions, Parts], Features]] = {
     "mfcc": spectral_features,
     "bert": bert_layer_features,
     "speech": speech_features,
+    "w2v2": wav2vec2_features,
 }

@@ -19,12 +19,17 @@ from ..checkpoints.kinds import Audio, Restored
 from ..checkpoints.speech import KIND as SPEECH
 from ..checkpoints.wav2vec import KIND as VQ_WAV2VEC
 from ..checkpoints.wav2vec import Loaded, load_network, loaded_of
+from ..checkpoints.wav2vec2 import KIND as WAV2VEC2
 from ..modules.bert.network import Bert
 from ..modules.bert.speech import SpeechBert
 from ..modules.wav2vec.long_clips import MEMORY
+from ..modules.wav2vec2.network import Wav2Vec2
 from .base import DTYPES, FeatureOptions, Features, number_format, parse_layer
 from .builders import BUILDERS
 from .coder import Coder, NetworkCoder, Parts
+from .wav2vec2 import Wav2Vec2Coder
+
+CODERS = (VQ_WAV2VEC, WAV2VEC2, KIND)  # whose checkpoints give codes
 
 
 class ClusterCoder(Coder):
@@ -76,8 +81,8 @@ def load_coder(
     wanted: str = "codes",
     remedy: str = "",
 ) -> Coder:
-    """A checkpoint of a vq_wav2vec with a quantizer, or clusters."""
-    return coder_of(load_any(Path(path), VQ_WAV2VEC, KIND), dtype, memory, wanted, remedy)
+    """A checkpoint of a vq_wav2vec or vq_wav2vec2 with a quantizer, or clusters."""
+    return coder_of(load_any(Path(path), *CODERS), dtype, memory, wanted, remedy)
 
 
 def coder_of(
@@ -89,6 +94,8 @@ def coder_of(
 ) -> Coder:
     if isinstance(restored.network, ClusterNetwork):
         return ClusterCoder(restored, dtype, memory)
+    if isinstance(restored.network, Wav2Vec2):
+        return Wav2Vec2Coder(restored, dtype, wanted, remedy)
     return NetworkCoder(loaded_of(restored), dtype, memory, wanted, remedy)
 
 
@@ -108,6 +115,9 @@ class FileParts(Parts):
     def bert(self) -> Bert:
         return load_bert(str(self._options.bert))
 
+    def wav2vec2(self) -> Restored[Wav2Vec2]:
+        return load(Path(str(self._options.checkpoint)), WAV2VEC2)
+
     def speech(self) -> Restored[SpeechBert]:
         return load(Path(str(self._options.checkpoint)), SPEECH)
 
@@ -122,12 +132,15 @@ class HeldParts(Parts):
         return loaded_of(self._part("checkpoint", VQ_WAV2VEC.model))
 
     def coder(self, wanted: str, remedy: str = "; take z or c") -> Coder:
-        part = self._part("checkpoint", VQ_WAV2VEC.model, KIND.model)
+        part = self._part("checkpoint", *(kind.model for kind in CODERS))
         return coder_of(part, self._options.dtype, self._options.memory, wanted, remedy)
 
     def bert(self) -> Bert:
         network: Bert = self._part("bert", "vq_bert").network
         return network
+
+    def wav2vec2(self) -> Restored[Wav2Vec2]:
+        return self._part("checkpoint", WAV2VEC2.model)
 
     def speech(self) -> Restored[SpeechBert]:
         return self._part("checkpoint", SPEECH.model)

@@ -18,6 +18,7 @@ from ..modules.bert.network import Bert
 from ..modules.bert.speech import SpeechBert
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
+from ..modules.wav2vec2.network import Wav2Vec2
 from .base import FeatureOptions, Features, Layer
 from .codes import ClipEncoder, precision, quantizer_of
 
@@ -145,6 +146,10 @@ class Parts(ABC):
     @abstractmethod
     def bert(self) -> Bert:
         """A BERT over the codes."""
+
+    @abstractmethod
+    def wav2vec2(self) -> Restored[Wav2Vec2]:
+        """A wav2vec 2.0, and the audio that it expects."""
 
     @abstractmethod
     def speech(self) -> Restored[SpeechBert]:

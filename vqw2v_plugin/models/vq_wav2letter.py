@@ -52,7 +52,8 @@ class VqWav2LetterConfig(FairseqDataclass):
     front: Optional[str] = field(
         default=None,
         metadata={
-            "help": "for audio: the vq_wav2vec or vq_speech_bert checkpoint that makes features on the fly"
+            "help": "for audio: the checkpoint that makes features on the fly (vq_wav2vec, vq_wav2vec2 or "
+            "vq_speech_bert)"
         },
     )
     front_layer: Optional[str] = field(

@@ -3,7 +3,7 @@
 import logging
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
@@ -74,6 +74,8 @@ class VqWav2VecModelConfig(options_of(VqWav2VecConfig, HELPS)):  # type: ignore[
 
 @register_model("vq_wav2vec", dataclass=VqWav2VecModelConfig)
 class VqWav2VecModel(BaseFairseqModel):
+    criterion: ClassVar[str] = "vq_contrastive"
+
     def __init__(self, network: VqWav2Vec, alarm: CollapseAlarm | None = None) -> None:
         super().__init__()
         self.network = network

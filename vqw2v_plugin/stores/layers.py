@@ -36,6 +36,12 @@ LAYERS = {
         title="0: projection, -1: last",
         checkpoint="vq_speech_bert",
     ),
+    "w2v2": LayerKind(
+        number=-1,
+        counts="the N-th layer of a wav2vec 2.0",
+        title="0: what the first hears, -1: last",
+        checkpoint="vq_wav2vec2",
+    ),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Dict, FrozenSet, List, Optional
+from typing import Any, ClassVar, Dict, FrozenSet, List, Optional, Tuple
 
 from fairseq.data import Dictionary
 from fairseq.data.iterators import EpochBatchIterator
@@ -68,7 +68,7 @@ class VqAcousticTask(TrainingTask):
     """
 
     cfg: VqAcousticConfig
-    trains: ClassVar[str] = "vq_wav2letter"
+    trains: ClassVar[Tuple[str, ...]] = ("vq_wav2letter",)
     may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change.union(
         {"labels", "strict_labels", "criterion_name", "train_subset"},
         (setting.name for setting in fields(DecodingConfig)),

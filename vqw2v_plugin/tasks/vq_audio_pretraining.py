@@ -3,8 +3,10 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, FrozenSet, Optional
+from typing import Any, ClassVar, FrozenSet, Optional, Tuple
 
+from fairseq.criterions import FairseqCriterion
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING
@@ -61,20 +63,40 @@ class VqAudioPretrainingConfig(TrainingConfig):
     )
 
 
+_CRITERIONS = ("vq_contrastive", "vq_masked_contrastive")
+
+
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
 class VqAudioPretrainingTask(TrainingTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
-    trains: ClassVar[str] = "vq_wav2vec"
+    trains: ClassVar[Tuple[str, ...]] = ("vq_wav2vec", "vq_wav2vec2")
     may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
+    _pads: bool = False
+    _learns_by: Optional[str] = None
 
     def load_dataset(
         self, split: str, task_cfg: VqAudioPretrainingConfig | None = None, **kwargs: Any
     ) -> None:
         """Loads `data`/SPLIT.tsv."""
         cfg = task_cfg or self.cfg
-        self.datasets[split] = AudioCropDataset(**audio_of(cfg, split))
+        self.datasets[split] = AudioCropDataset(**audio_of(cfg, split), pad=self._pads)
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        model = super().build_model(cfg, from_checkpoint)
+        self._pads, self._learns_by = getattr(model, "pads", False), getattr(model, "criterion", None)
+        if self._pads and self.cfg.augment:
+            raise ValueError(
+                f"`augment` is {self.cfg.augment!r}, and what this model hears is not changed; leave it out"
+            )
+        return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+        wanted, name = self._learns_by, getattr(cfg, "_name", None) or getattr(cfg, "criterion", None)
+        if wanted and name in _CRITERIONS and name != wanted:
+            raise ValueError(f"`criterion` is {name!r}; expected {wanted!r}, by which this model learns")
+        return super().build_criterion(cfg, from_checkpoint)
 
     def check_data(self) -> None:
         """The folder of manifests is to be there."""

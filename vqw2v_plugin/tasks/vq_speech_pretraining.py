@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, FrozenSet, Optional
+from typing import Any, ClassVar, FrozenSet, Optional, Tuple
 
 from fairseq.tasks import register_task
 from omegaconf import MISSING
@@ -62,7 +62,7 @@ class VqSpeechPretrainingConfig(VqAudioPretrainingConfig):
 class VqSpeechPretrainingTask(VqAudioPretrainingTask):
     """Batches of speech from the manifests in `data`, with the codes in `tokens`."""
 
-    trains: ClassVar[str] = "vq_speech_bert"
+    trains: ClassVar[Tuple[str, ...]] = ("vq_speech_bert",)
     cfg: VqSpeechPretrainingConfig
     may_change: ClassVar[FrozenSet[str]] = VqAudioPretrainingTask.may_change | {"tokens"}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Tuple
 
 from fairseq.data import Dictionary
 from fairseq.tasks import register_task
@@ -54,7 +54,7 @@ class VqTokenPretrainingTask(TrainingTask):
     """Batches of masked tokens from the folder `data`."""
 
     cfg: VqTokenPretrainingConfig
-    trains: ClassVar[str] = "vq_bert"
+    trains: ClassVar[Tuple[str, ...]] = ("vq_bert",)
 
     def __init__(self, cfg: VqTokenPretrainingConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)

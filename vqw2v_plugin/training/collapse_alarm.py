@@ -4,10 +4,11 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from ..modules.quantizers.base import Quantizer
 from ..modules.quantizers.health import CodebookHealth
-from ..modules.wav2vec.network import VqWav2Vec
+from ..modules.quantizers.signs import LearningSigns
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,22 @@ _AT_CHANCE = 1.03  # times the accuracy of guessing
 _STEADY = "lower the learning rate (to a tenth, say) or warm it up for longer"
 
 
+class Learner(Protocol):
+    """A network that learns by telling frames apart."""
+
+    config: Any
+    health: CodebookHealth
+    signs: LearningSigns
+
+    @property
+    def coder(self) -> Quantizer:
+        """Whose codes are looked at."""
+
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+
+
 class CollapseError(RuntimeError):
     """A collapse where the user asked to stop at one."""
 
@@ -35,20 +52,21 @@ class LossSettings:
 
     infonce: bool = False
     quantizer_weight: float | None = None
+    more_weights: tuple[float, ...] = ()  # of terms behind the quantizer's
 
 
 class CollapseAlarm:
     """Looks at the last updates: z and c that no longer vary, codes out of use, predictions that guess."""
 
-    def __init__(self, share: float, stop: bool) -> None:
+    def __init__(self, share: float, stop: bool, first: int = _FIRST) -> None:
         if not 0 <= share < 1:
             raise ValueError(f"`collapse_share` is {share}; expected 0 (never warn) or a share such as 0.05")
-        self.share, self.stop = share, stop
+        self.share, self.stop, self.first = share, stop, first
         self._rang: tuple[str, int] | None = None  # the last alarm's kind and update
         self._looked = 0
 
-    def look(self, num_updates: int, network: VqWav2Vec, loss: LossSettings) -> None:
-        if not self.share or num_updates < max(_FIRST, self._looked + _EVERY):
+    def look(self, num_updates: int, network: Learner, loss: LossSettings) -> None:
+        if not self.share or num_updates < max(self.first, self._looked + _EVERY):
             return
         self._looked = num_updates
         kind, found = self._trouble(network)
@@ -64,7 +82,7 @@ class CollapseAlarm:
             self._rang = kind, num_updates
             logger.warning(message)
 
-    def _trouble(self, network: VqWav2Vec) -> tuple[str, str]:
+    def _trouble(self, network: Learner) -> tuple[str, str]:
         """The first of the troubles that causes those behind it, and its figures; "": none."""
         signs = network.signs.shares()
         if signs is not None and (signs[1] < _CONSTANT or signs[2] < _CONSTANT / 4):
@@ -73,18 +91,17 @@ class CollapseAlarm:
         low = [group for group, share in enumerate(shares) if share < self.share]
         if low:
             return CODES, _groups(network.health, low)
-        chance = 1 / (1 + network.config.num_negatives + network.config.cross_sample_negatives)
-        if signs is not None and signs[0] < _AT_CHANCE * chance:
-            return GUESSING, f"accuracy {signs[0]:.4f}, that of guessing is {chance:.4f}"
+        if signs is not None and signs[0] < _AT_CHANCE * network.chance:
+            return GUESSING, f"accuracy {signs[0]:.4f}, that of guessing is {network.chance:.4f}"
         accuracy = "" if signs is None else f"accuracy {signs[0]:.4f}"
         codes = f"{'/'.join(f'{share:.0%}' for share in shares)} of the codebook" if shares else ""
         return "", ", ".join(part for part in (codes, accuracy) if part)
 
 
-def advice(kind: str, network: VqWav2Vec, loss: LossSettings) -> str:
+def advice(kind: str, network: Learner, loss: LossSettings) -> str:
     """What helps and is not set yet, spelled as options; a learning rate can always be lower."""
     options = []
-    if not network.config.centred:
+    if not vars(network.config).get("centred", True):
         options.append("`model.centred=true`")
     if not loss.infonce:
         options.append("`criterion.infonce=true`")
@@ -93,14 +110,15 @@ def advice(kind: str, network: VqWav2Vec, loss: LossSettings) -> str:
     return f"{_STEADY}; and begin anew with {', '.join(options)}" if options else _STEADY
 
 
-def quantizer_options(network: VqWav2Vec, loss: LossSettings) -> list[str]:
+def quantizer_options(network: Learner, loss: LossSettings) -> list[str]:
     """What the quantizer says of its cure, less what is set."""
-    quantizer, config = network.quantizer, network.config
+    quantizer, config = network.coder, network.config
     values = dict(quantizer.cure_values)
     options = []
     weight = values.pop("loss_weight", None)
     if weight is not None and not (loss.quantizer_weight or quantizer.loss_weight):
-        options.append(f"`criterion.loss_weights=[{weight}]`")
+        weights = ",".join(f"{each:g}" for each in (weight, *loss.more_weights))
+        options.append(f"`criterion.loss_weights=[{weights}]`")
     of_the_model = vars(config)
     options += [
         f"`model.{name}={values[name]}`"

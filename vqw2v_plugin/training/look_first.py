@@ -13,7 +13,7 @@ import pickle
 import warnings
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import torch
 from fairseq import checkpoint_utils, criterions, models, tasks
@@ -100,14 +100,15 @@ def is_ours(cls: type) -> bool:
     return any(base.__module__.split(".")[0] == _OURS for base in cls.__mro__)
 
 
-def need_our_model(cfg: Any, wanted: str = "") -> None:
+def need_our_model(cfg: Any, wanted: Sequence[str] = ()) -> None:
     """Refuses any other than our models: stock's evaluate what their options say. `wanted`: a task's own."""
     name = _name_of(cfg)
     cls = _model_class(name)
     if cls is None or not is_ours(cls):
         raise CheckpointError(f"the model is {name!r}; expected one of ours: {', '.join(KINDS)}")
-    if wanted and not issubclass(cls, models.MODEL_REGISTRY[wanted]):
-        raise CheckpointError(f"the model is {name!r}; expected {wanted!r}, which this task is for")
+    if wanted and not issubclass(cls, tuple(models.MODEL_REGISTRY[each] for each in wanted)):
+        names = " or ".join(map(repr, wanted))
+        raise CheckpointError(f"the model is {name!r}; expected {names}, which this task is for")
 
 
 def look_at(path: Path) -> None:

@@ -4,7 +4,8 @@ Shapes: G groups, V codes a group. Counts are summed over batches and ranks befo
 them, and stay on their device: nothing here waits for it, only what prints does.
 """
 
-from typing import Any, Callable, Dict
+import math
+from typing import Any, Callable, Dict, List
 
 import torch
 from fairseq.logging import metrics
@@ -30,6 +31,20 @@ def code_logs(quantized: Quantized) -> Dict[str, Any]:
     if stats.temperature is not None:
         logs["temp"] = stats.temperature
     return logs
+
+
+def log_contrastive(logging_outputs: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """The columns of whatever learns by telling frames apart, losses in bits; what was summed for them."""
+    keys = sorted({key for log in logging_outputs for key in log})
+    total = {key: sum(log.get(key, 0) for log in logging_outputs) for key in keys}
+    size = total.get("sample_size") or 1
+    for name in (key for key in keys if key.startswith("loss")):
+        log_mean(name, total[name] / size / math.log(2), size)
+    log_mean("accuracy", total.get("correct", 0) / size, size, digits=4)
+    log_codes(total)
+    metrics.log_scalar("ntokens", total.get("ntokens", 0))
+    metrics.log_scalar("nsentences", total.get("nsentences", 0))
+    return total
 
 
 def log_codes(total: Dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ import shlex
 from pathlib import Path
 from typing import Any, List, Optional
 
+from ..common.on_off import is_on
+
 LOGGER = "fairseq_cli.train"
 _END = "done training in "
 
@@ -52,6 +54,10 @@ def next_commands(cfg: Any, checkpoint: str) -> List[str]:
     """What a user would type; words in capitals are for them to fill in."""
     task = cfg.task
     data = shlex.quote(str(Path(task.data).absolute()))
+    if task._name == "vq_audio_pretraining" and str(getattr(cfg.model, "_name", "")).startswith(
+        "vq_wav2vec2"
+    ):
+        return _of_wav2vec2(cfg.model, checkpoint, data)
     if task._name == "vq_audio_pretraining" and cfg.model.quantizer == "none":
         return [f"vqw2v features {checkpoint} {data}/train.tsv FEATURES --layer c"]
     if task._name == "vq_audio_pretraining":
@@ -71,3 +77,15 @@ def next_commands(cfg: Any, checkpoint: str) -> List[str]:
             f"vqw2v transcribe {checkpoint} FILE",
         ]
     return []
+
+
+def _of_wav2vec2(model: Any, checkpoint: str, data: str) -> List[str]:
+    commands = [f"vqw2v features {checkpoint} {data}/train.tsv FEATURES --layer w2v2:N"]
+    if model.quantizer != "none" and (
+        is_on("quantize_targets", model.quantize_targets) or model.quantize_input
+    ):
+        commands += [
+            f"vqw2v usage {checkpoint} {data}/valid.tsv",
+            f"vqw2v discretize {checkpoint} {data}/train.tsv TOKENS",
+        ]
+    return commands

@@ -37,6 +37,9 @@ def _option(kind: Any, default: Any, text: str) -> Tuple[Any, Any]:
         # a word, since fairseq's flag of a bool that is on would turn it off; bare, it means true
         metadata = {"help": f"{text}: true or false", "argparse_const": "true"}
         return str, dataclasses.field(default="true", metadata=metadata)
+    if default is None and typing.get_origin(kind) is list:
+        (inner,) = typing.get_args(kind)
+        return Optional[List[inner]], dataclasses.field(default=None, metadata=metadata)  # type: ignore[valid-type]
     if default is None:
         inner = next((part for part in typing.get_args(kind) if part is not type(None)), kind)
         return Optional[inner], dataclasses.field(default=None, metadata=metadata)
@@ -55,7 +58,7 @@ def plain_settings(config: type, cfg: Any) -> Dict[str, Any]:
     for name in (setting.name for setting in dataclasses.fields(config)):
         if name in given:
             value = given[name]
-            found[name] = is_on(name, value) if kinds[name] is bool else value
+            found[name] = is_on(name, value) if kinds[name] is bool and value is not None else value
     return found
 
 

@@ -43,7 +43,7 @@ class TrainingTask(FairseqTask):
     """Looks before it starts, guards its updates, and ends its workers with their epoch."""
 
     cfg: TrainingConfig
-    trains: ClassVar[str] = ""  # the model that it is for
+    trains: ClassVar[Tuple[str, ...]] = ()  # the models that it is for
     # of the task's settings, those with which a training may go on unlike before: its data is told by content
     may_change: ClassVar[FrozenSet[str]] = frozenset(
         {"data", "save_dir", "restore_file", "seed", "max_skipped_updates", "resume_changed", "strict_audio"}

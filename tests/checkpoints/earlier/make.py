@@ -35,6 +35,10 @@ MODELS = {  # name: what fairseq-train is told
     "gumbel": f"{AUDIO} --quantizer gumbel --vq-depth 1 --log-compression yes --normalize",
     "kmeans": f"{AUDIO} --quantizer kmeans --combine-groups --max-update 9",
     "fsq": f"{AUDIO} --quantizer fsq --quantizer-position context --activation gelu",
+    "wav2vec2": "data --task vq_audio_pretraining --arch vq_wav2vec2_small --criterion vq_masked_contrastive "
+    "--max-tokens 64000 --encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
+    "--encoder-attention-heads 2 --conv-pos 8 --conv-pos-groups 4 --latent-vars 6 --final-dim 8 "
+    "--num-negatives 9 --lr 1e-3 --max-update 5",
     "bert": "tokens --task vq_token_pretraining --arch vq_bert_tiny --criterion vq_masked_tokens "
     "--encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 16 --encoder-attention-heads 2 "
     "--max-positions 40 --tokens-per-sample 64 --max-tokens 500 --lr 1e-3 --max-update 5",
@@ -47,16 +51,18 @@ MODELS = {  # name: what fairseq-train is told
     "--front gumbel.pt --front-layer z --freeze-updates 150 --max-tokens 40000 --lr 5e-3 --max-update 200",
 }
 LAYERS = {
-    "vq_audio_pretraining": [
+    "vq_wav2vec": [
         *("--conv-feature-layers", CONV),
         *("--conv-aggregator-layers", "[(8, 2, 1), (8, 3, 1)]"),
     ],
-    "vq_acoustic": ["--conv-layers", "[(12, 5, 2), (12, 3)]"],
+    "vq_wav2vec2_small": ["--conv-feature-layers", CONV],
+    "vq_wav2letter_tiny": ["--conv-layers", "[(12, 5, 2), (12, 3)]"],
 }
 ASKED = {  # what each was asked, of the clip; codes and words are to be the same, numbers nearly
     "gumbel": "encode gumbel.pt clip.wav",
     "kmeans": "encode kmeans.pt clip.wav",
     "fsq": "encode fsq.pt clip.wav",
+    "wav2vec2": "encode wav2vec2.pt clip.wav",
     "folder": "encode folder clip.wav",
     "ctc": "transcribe ctc.pt clip.wav --json",
     "asg": "transcribe asg.pt clip.wav --json --front gumbel.pt",
@@ -65,6 +71,7 @@ FEATURES = {
     "none": "features none.pt clip.tsv OUT --layer c --store fp32",
     "kmeans_q": "features kmeans.pt clip.tsv OUT --layer q --store fp32",
     "bert": "features kmeans.pt clip.tsv OUT --layer bert --bert bert.pt --store fp32",
+    "wav2vec2": "features wav2vec2.pt clip.tsv OUT --layer w2v2:1 --store fp32",
     "speech": "features speech.pt clip.tsv OUT --layer speech:1 --store fp32",
 }
 
@@ -86,7 +93,7 @@ def write_clip(folder: Path) -> None:
 def train_options(name: str) -> list[str]:
     """Of fairseq-train."""
     words = MODELS[name].split()
-    return [*words, *COMMON.split(), *LAYERS.get(words[words.index("--task") + 1], [])]
+    return [*words, *COMMON.split(), *LAYERS.get(words[words.index("--arch") + 1], [])]
 
 
 def numbers(folder: Path) -> list[list[float]]:

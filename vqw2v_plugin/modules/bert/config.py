@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..layers.checks import check_choices, check_counts, check_probabilities, check_switches
+
 _CHOICES = {"activation_fn": ("gelu", "relu"), "position": ("learned", "rotary")}
 MOST_STACKED = 100
 _AT_LEAST_ONE = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "max_positions")
@@ -30,9 +32,7 @@ class TransformerConfig:
     position: str = "learned"  # as in stock, or rotary: relative, for any length
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
+        check_counts(self, dict.fromkeys(_AT_LEAST_ONE, 1))
         dim, heads = self.encoder_embed_dim, self.encoder_attention_heads
         if heads < 1 or dim % heads:
             raise ValueError(
@@ -42,16 +42,9 @@ class TransformerConfig:
             raise ValueError(
                 f"rotary positions need an even size of each head; got {dim} / {heads} = {dim // heads}"
             )
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}; expected {' or '.join(choices)}")
-        for name in ("dropout", "attention_dropout", "activation_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1)")
-        for setting in dataclasses.fields(self):  # any word is true, "false" too
-            value = getattr(self, setting.name)
-            if type(setting.default) is bool and type(value) is not bool:
-                raise ValueError(f"`{setting.name}` is {value!r}; expected true or false")
+        check_choices(self, _CHOICES)
+        check_probabilities(self, ("dropout", "attention_dropout", "activation_dropout"))
+        check_switches(self)
 
 
 @dataclass(frozen=True)
@@ -89,9 +82,7 @@ class SpeechBertConfig(SpeechLayersConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("bands", "stack", "num_groups", "num_codes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1")
+        check_counts(self, dict.fromkeys(("bands", "stack", "num_groups", "num_codes"), 1))
         if self.stack > MOST_STACKED:
             raise ValueError(f"`stack` is {self.stack}; expected 1 to {MOST_STACKED} frames of 10 ms")
 

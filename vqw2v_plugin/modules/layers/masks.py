@@ -1,7 +1,8 @@
 """tokens ──BERT──▶ states, features ──acoustic model──▶ letters: what is hidden from them in training.
 
 BERT (arXiv 1910.05453 §4.2): a share p of all T positions, drawn without replacement, start a span of M
-tokens; spans may overlap. SpecAugment (arXiv 1904.08779): stretches of frames and bands of features.
+tokens; spans may overlap. wav2vec 2.0 (arXiv 2006.11477 §3.1): the same, but none is cut at the end.
+SpecAugment (arXiv 1904.08779): stretches of frames and bands of features.
 Shapes: B batch, T positions or frames, K masked positions, D features.
 """
 
@@ -38,10 +39,33 @@ def span_mask(
         ends = starts + lengths.round().clamp(1, size).long()
     else:
         ends = starts + length
-    # +1 where a span begins and -1 behind its end; inside of spans the running sum is positive
-    edges = torch.zeros(size + 1, dtype=torch.int32)
+    return _covered(size, starts, ends.clamp_(max=size))
+
+
+def whole_spans(
+    size: int, share: float, length: int, generator: torch.Generator | None = None, fewest: int = 2
+) -> Tensor:
+    """True where masked [T]: whole spans within T that may overlap, T · share positions with overlaps.
+
+    The last position is as likely as the first. Where fewer spans than `fewest` would be drawn, so many are,
+    and each is shorter: a short utterance is masked by the same share. Without `fewest` the number of spans
+    is rounded at random, and may be 0.
+    """
+    wanted = share * size / length
+    if wanted < fewest:
+        count, length = fewest, max(1, min(length, round(share * size / fewest)))
+    else:
+        count = int(wanted + float(torch.rand((), generator=generator, device="cpu")))
+    places = size - min(length, size) + 1
+    starts = torch.randperm(places, generator=generator, device="cpu")[:count]
+    return _covered(size, starts, starts + min(length, size))
+
+
+def _covered(size: int, starts: Tensor, ends: Tensor) -> Tensor:  # [K] each → [T]
+    """+1 where a span begins and -1 behind its end; inside of spans the running sum is positive."""
+    edges = torch.zeros(size + 1, dtype=torch.int32, device=starts.device)
     edges[starts] = 1
-    edges.index_add_(0, ends.clamp_(max=size), torch.full((len(ends),), -1, dtype=torch.int32))
+    edges.index_add_(0, ends, torch.full_like(ends, -1, dtype=torch.int32))
     return edges.cumsum(0)[:size] > 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+
+from ..layers.checks import check_choices, check_probabilities, check_switches
 
 _MOST_NEGATIVES = 10_000  # of a prediction; the papers have 10
 _CHOICES = {
@@ -64,16 +66,9 @@ class VqWav2VecConfig:
     max_update: int = 0  # updates of the whole training, for schedules
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
-        for setting in fields(self):  # any word is true, "false" too
-            value = getattr(self, setting.name)
-            if type(setting.default) is bool and type(value) is not bool:
-                raise ValueError(f"`{setting.name}` is {value!r}; expected true or false")
-        for name in ("dropout", "dropout_features", "dropout_agg"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1)")
+        check_choices(self, _CHOICES)
+        check_switches(self)
+        check_probabilities(self, ("dropout", "dropout_features", "dropout_agg"))
         if not 0 <= self.prediction_gain <= 1:
             raise ValueError(f"`prediction_gain` is {self.prediction_gain}; expected a factor in [0, 1]")
         if not 0 < self.residual_scale < math.inf:

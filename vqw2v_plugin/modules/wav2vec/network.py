@@ -16,11 +16,11 @@ from ..layers.centred import centre, centre_layers
 from ..layers.conv_spec import parse_conv_layers
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
+from ..quantizers.signs import LearningSigns
 from .config import VqWav2VecConfig
 from .context import ConvContext, GruContext
 from .contrastive import Scores, StepPredictor, contrastive_loss, num_correct, sample_negatives
 from .encoder import Encoder
-from .signs import LearningSigns
 
 MakeQuantizer = Callable[[int], Quantizer]  # of the size of what it quantizes
 
@@ -131,6 +131,16 @@ class VqWav2Vec(nn.Module):
     @property
     def has_codes(self) -> bool:
         return self.quantizer.num_groups > 0
+
+    @property
+    def coder(self) -> Quantizer:
+        """What makes the codes."""
+        return self.quantizer
+
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+        return 1 / (1 + self.config.num_negatives + self.config.cross_sample_negatives)
 
     def set_num_updates(self, num_updates: int) -> None:
         """Moves the schedules, and ends the update before; nothing in `forward` does."""

@@ -1,7 +1,7 @@
 """The wav of the picture as batches [B, S]: random crops of a manifest's utterances.
 
 B batch, S samples. A batch is cropped to its shortest member: where the encoder's group norm runs over time,
-padding would change the codes. A model that takes padding masks has its batches padded to the longest.
+padding would change the codes. A model that knows where padding is has its batches padded to the longest.
 """
 
 import logging
@@ -147,7 +147,7 @@ class CropDataset(BatchDataset[Item]):
 class AudioCropDataset(CropDataset[LoadedClip]):
     """Batches are cropped to their shortest member.
 
-    `pad`: they are as long as their longest, and say where the others are padding.
+    `pad`: they are as long as their longest, and say where each ends; a crop has a seed for its masks.
     """
 
     def __init__(self, *args: Any, pad: bool = False, **options: Any) -> None:
@@ -176,9 +176,13 @@ class AudioCropDataset(CropDataset[LoadedClip]):
         own = {"source": torch.stack(pieces)}  # [B, S]
         return {**own, "changed": torch.stack(changed)} if changed else own
 
-    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, torch.Tensor]:
-        padded = pad_batch([clip.source for clip in clips])
-        return {"source": padded.values, "padding_mask": padded.mask}  # [B, S] both
+    def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, Any]:
+        sources = [clip.source for clip in clips]
+        return {
+            "source": pad_batch(sources).values,  # [B, S]
+            "lengths": [len(source) for source in sources],  # numbers: nobody waits for a device
+            "seeds": [self.draw_seed(clip.index) for clip in clips],
+        }
 
     def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
         """fairseq's batches, and what it leaves over."""

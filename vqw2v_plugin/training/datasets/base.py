@@ -117,10 +117,14 @@ class BatchDataset(FairseqDataset, Generic[Item]):
         """What an item's draws depend on."""
         return [abs(self.seed), int(self._epoch), index]
 
+    def draw_seed(self, index: int) -> int:
+        """Of an item's masks."""
+        draw = np.random.SeedSequence(self.draw_key(index)).generate_state(1, np.uint64)
+        return int(draw[0] >> np.uint64(1))
+
     def generator(self, index: int) -> torch.Generator:
         """For an item's masks."""
-        draw = np.random.SeedSequence(self.draw_key(index)).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(draw[0] >> np.uint64(1)))
+        return torch.Generator().manual_seed(self.draw_seed(index))
 
     def num_tokens(self, index: int) -> int:
         return int(self.sizes[index])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqw2v_plugin.modules.wav2vec.signs import LearningSigns
+from vqw2v_plugin.modules.quantizers.signs import LearningSigns
 
 STILL = torch.ones(1, 4, 2)
 MOVES = torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 4, 1).expand(1, 4, 2)

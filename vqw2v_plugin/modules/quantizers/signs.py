@@ -1,15 +1,17 @@
 """How encoder and quantizer learn: whether they do, by the last updates of a training.
 
-Shapes: B batch, T frames, C channels.
+Shapes: B batch, T frames, N of all utterances one after the other, C channels.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..layers.ranks import sum_over_ranks
-from ..quantizers.health import MEMORY
+from .health import MEMORY
 
 
 class LearningSigns:
@@ -22,8 +24,13 @@ class LearningSigns:
     @torch.no_grad()
     def add(self, correct: Tensor, num_predictions: int, z: Tensor, c: Tensor) -> None:  # [], [B, T, C] both
         """One batch; it takes effect with the end of the update."""
+        self.add_powers(correct, num_predictions, [*_power(z), *_power(c)])
+
+    @torch.no_grad()
+    def add_powers(self, correct: Tensor, num_predictions: int, powers: Sequence[Tensor]) -> None:
+        """The same where z's and c's powers are known: what varies over time, and all."""
         made = correct.new_tensor(float(num_predictions), dtype=torch.float32)
-        sums = torch.stack([correct.float(), made, *_power(z), *_power(c)])
+        sums = torch.stack([correct.float(), made, *powers])
         self._pending = sums if self._pending is None else self._pending + sums
 
     def discard(self) -> None:
@@ -48,3 +55,14 @@ def _power(x: Tensor) -> list[Tensor]:  # [B, T, C]
     wide = x.detach().float()
     total = wide.square().mean()
     return [total - wide.mean(1).square().mean(), total]
+
+
+@torch.no_grad()
+def packed_power(x: Tensor, lengths: Sequence[int]) -> list[Tensor]:  # [N, C]
+    """Of utterances one after the other."""
+    wide = x.detach().float()
+    still = [
+        part.mean(0).square().mean() * len(part) for part in torch.split(wide, list(lengths)) if len(part)
+    ]
+    total = wide.square().mean()
+    return [total - torch.stack(still).sum() / len(wide), total]

@@ -1,0 +1,162 @@
+"""Stock fairseq's pretrained wav2vec 2.0 becomes ours: today's `cfg` and the `args` of 2020, nothing run."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from wav2vec2s import LARGE_STYLE, TINY, noise
+
+pytest.importorskip("fairseq")
+from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+from omegaconf import OmegaConf
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.format import load
+from vqw2v_plugin.checkpoints.travel import import_checkpoint
+from vqw2v_plugin.checkpoints.wav2vec2 import KIND
+from vqw2v_plugin.stores.features import FeatureStore
+
+DEFAULTS = {"quantize_targets": True, "latent_temp": (2.0, 0.5, 0.9)}
+
+
+def stock(**options: Any) -> tuple[Wav2Vec2Model, dict[str, Any]]:
+    torch.manual_seed(4)
+    config = Wav2Vec2Config()
+    for name, value in {**TINY, **DEFAULTS, **options}.items():
+        setattr(config, name, value)
+    return Wav2Vec2Model(config).eval(), {**vars(config), "_name": "wav2vec2"}
+
+
+def write(path: Path, way: str, **options: Any) -> Wav2Vec2Model:
+    """As stock's trainer does, now or in 2020."""
+    model, said = stock(**options)
+    state: dict[str, Any] = {"model": model.state_dict(), "optimizer_history": [{"num_updates": 40}]}
+    if way == "cfg":
+        cfg = {
+            "model": said,
+            "task": {"_name": "audio_pretraining", "data": "/data", "normalize": True},
+            "optimization": {"max_update": 1000},
+        }
+        cfg = OmegaConf.create(cfg, flags={"allow_objects": True})
+        state |= {"args": None, "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)}
+    else:
+        args = {name: value for name, value in said.items() if not name.startswith("_")}
+        args |= {"latent_temp": "(2,0.5,0.9)", "extractor_mode": str(said["extractor_mode"])}
+        for young in (
+            "quantizer_depth",
+            "quantizer_factor",
+            "layer_type",
+            "conv_pos_batch_norm",
+            "pos_conv_depth",
+        ):
+            args.pop(young, None)
+        args |= {"arch": "wav2vec2", "normalize": True, "max_update": 1000, "lr": [0.1], "log_keys": ["temp"]}
+        state["args"] = argparse.Namespace(**args)
+    torch.save(state, path)
+    return model
+
+
+@pytest.mark.parametrize("style", [{}, LARGE_STYLE], ids=["BASE", "LARGE"])
+@pytest.mark.parametrize("way", ["cfg", "args"])
+@torch.no_grad()
+def test_codes_and_layers_are_stock_s(
+    way: str, style: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write(tmp_path / "stock.pt", way, **style)
+    assert main(["import", str(tmp_path / "stock.pt"), str(tmp_path / "ours.pt")]) == 0
+    said = capsys.readouterr()
+    assert "2 layers of 24, quantizer gumbel, 2 × 9 codes, 16000 Hz" in said.out
+    assert "unknown" not in said.out + said.err and "ignored" not in said.out + said.err
+    ours = load(tmp_path / "ours.pt", KIND)
+    assert ours.header.audio is not None and ours.header.audio.normalize
+    assert ours.header.num_updates == 40 and ours.network.config.max_update == 1000
+    wav = noise(900)[None]
+    assert torch.equal(ours.network.encode(wav), model.quantize(wav)[1])
+    wanted = model.extract_features(wav, None)["x"][0]
+    torch.testing.assert_close(ours.network.states(wav)[0][-1], wanted, rtol=1e-4, atol=1e-5)
+    assert ours.network.config.latent_temp == [2.0, 0.5, 0.9]
+    assert (ours.network.config.extractor_mode == "layer_norm") == bool(style)
+
+
+def test_a_continuous_one_has_no_codes(tmp_path: Path) -> None:
+    write(tmp_path / "stock.pt", "cfg", quantize_targets=False)
+    restored = import_checkpoint(tmp_path / "stock.pt")
+    assert restored.network.config.quantizer == "none" and not restored.network.has_codes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer_type": "conformer"}, "`layer_type` is 'conformer'; only a network of 'transformer'"),
+        ({"pos_conv_depth": 5}, "`pos_conv_depth` is 5; only a network of 1"),
+        ({"target_glu": True}, "`target_glu` is True; only a network of False"),
+        ({"conv_feature_layers": "__import__('os').abort()"}, "`conv_feature_layers`"),
+        ({"latent_temp": "open('x')"}, "`latent_temp` is "),
+        ({"encoder_layers": 3}, "is missing"),
+        ({"encoder_layers": 10**9}, "its settings give no network"),
+        ({"latent_groups": 0}, "`latent_groups` is 0; expected at least 1"),
+        ({"latent_groups": 7}, "must be divisible by `vq_groups` (7)"),
+    ],
+)
+def test_another_network_is_refused_by_name(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.pt", "cfg")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    state["cfg"]["model"] |= change
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError) as error:
+        import_checkpoint(tmp_path / "a.pt")
+    assert str(tmp_path / "a.pt") in str(error.value) and message in str(error.value), error.value
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("encoder.layers.0.self_attn.q_proj.weight", None, "layer 0 has no weight of all three"),
+        ("encoder.layers.0.self_attn.q_proj.weight", torch.zeros(3), "a.pt: "),
+        ("w2v_encoder.proj.weight", torch.zeros(3, 3), "has no place in vq_wav2vec2; is it a pretrained"),
+        ("quantizer.vars", torch.zeros(1, 17, 6), "a.pt: "),
+        ("mask_emb", torch.full((24,), float("nan")), "`mask` holds NaN or infinity"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    name: str, change: torch.Tensor | None, message: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.pt", "cfg")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    if change is None:
+        del state["model"][name]
+    else:
+        state["model"][name] = change
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError) as error:
+        import_checkpoint(tmp_path / "a.pt")
+    assert message in str(error.value)
+
+
+def test_what_neither_knows_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "a.pt", "cfg")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    state["cfg"]["model"]["of_a_fork"] = 3
+    torch.save(state, tmp_path / "a.pt")
+    assert list(import_checkpoint(tmp_path / "a.pt").ignored) == ["of_a_fork"]
+
+
+def test_features_of_an_imported_one_are_stock_s(tmp_path: Path) -> None:
+    import soundfile
+    from torch.nn.functional import layer_norm
+
+    from vqw2v_plugin.corpora.manifest import write_manifest
+
+    model = write(tmp_path / "stock.pt", "cfg")
+    soundfile.write(tmp_path / "a.wav", noise(2000).numpy(), 16_000, subtype="FLOAT")
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 2000}])
+    main(["import", str(tmp_path / "stock.pt"), str(tmp_path / "ours.pt")])
+    words = ["features", str(tmp_path / "ours.pt"), str(tmp_path / "m.tsv"), str(tmp_path / "f")]
+    assert main([*words, "--layer", "w2v2:1", "--store", "fp32"]) == 0
+    found = torch.from_numpy(FeatureStore(tmp_path / "f", "m")[0].copy())
+    wav = noise(2000)[None]
+    wanted = model.extract_features(layer_norm(wav, wav.shape), None, layer=0)["x"][0].detach()
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,77 @@
+"""Criterion `vq_masked_contrastive`: weights of its terms, what it logs, what it divides by."""
+
+import math
+
+import pytest
+import torch
+from wav2vec2s import noise, padded, tiny_wav2vec2
+
+pytest.importorskip("fairseq")
+from fairseq.logging import metrics
+
+import vqw2v_plugin
+
+vqw2v_plugin.register()
+from vqw2v_plugin.criterions.vq_masked_contrastive import VqMaskedContrastiveCriterion
+from vqw2v_plugin.models.vq_wav2vec2 import VqWav2Vec2Model
+
+
+def sample() -> dict:
+    source, lengths = padded([noise(900), noise(1300, 1)])
+    return {"net_input": {"source": source, "lengths": lengths, "seeds": [1, 2]}, "id": torch.arange(2)}
+
+
+def reduce(logs: list[dict]) -> dict[str, float]:
+    with metrics.aggregate(new_root=True) as found:
+        VqMaskedContrastiveCriterion.reduce_metrics(logs)
+    return dict(found.get_smoothed_values())
+
+
+def model(**settings: object) -> VqWav2Vec2Model:
+    return VqWav2Vec2Model(tiny_wav2vec2(**settings)).eval()
+
+
+@pytest.mark.parametrize(("quantizer", "own"), [("gumbel", 0.1), ("kmeans", 1.0), ("none", None)])
+def test_the_papers_weights_are_the_default(quantizer: str, own: float | None) -> None:
+    given = VqMaskedContrastiveCriterion(None, [1.0, 1.0])(model(quantizer=quantizer), sample())[2]
+    loss, size, logs = VqMaskedContrastiveCriterion(None)(model(quantizer=quantizer), sample())
+    assert ("loss_quantizer" in logs) is (own is not None)
+    if own is not None:
+        torch.testing.assert_close(logs["loss_quantizer"], own * given["loss_quantizer"])
+    torch.testing.assert_close(logs["loss_penalty"], 10 * given["loss_penalty"])
+    parts = [value for name, value in logs.items() if name.startswith("loss_")]
+    torch.testing.assert_close(loss.detach(), torch.stack(parts).sum())
+    assert type(size) is int and size == logs["sample_size"] > 0
+    assert not any(isinstance(value, torch.Tensor) and value.requires_grad for value in logs.values())
+
+
+def test_a_weight_of_zero_takes_its_term_away() -> None:
+    logs = VqMaskedContrastiveCriterion(None, [0.0, 0.0])(model(), sample())[2]
+    assert not {"loss_quantizer", "loss_penalty"} & set(logs) and logs["loss"] == logs["loss_contrastive"]
+
+
+@pytest.mark.parametrize("weights", [[0.1], [0.1, 10.0, 1.0], []])
+def test_two_weights_are_wanted(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected two weights, of the quantizer's loss and of the penalty"):
+        VqMaskedContrastiveCriterion(None, weights)
+    with pytest.raises(ValueError, match=r"`loss_weights` is \[nan, 1.0\]; expected numbers"):
+        VqMaskedContrastiveCriterion(None, [math.nan, 1.0])
+
+
+def test_the_log_is_of_all_batches_together() -> None:
+    network = model()
+    logs = [VqMaskedContrastiveCriterion(None)(network, sample())[2] for _ in range(2)]
+    logs[1] = {**logs[1], "sample_size": 3 * logs[1]["sample_size"], "frames": 3 * logs[1]["frames"]}
+    found = reduce(logs)
+    size = sum(log["sample_size"] for log in logs)
+    for name in ("loss", "loss_contrastive", "loss_quantizer", "loss_penalty"):
+        wanted = float(sum(log[name] for log in logs)) / size / math.log(2)
+        assert float(found[name]) == pytest.approx(wanted, abs=1e-3), name
+    assert float(found["accuracy"]) == pytest.approx(
+        float(sum(log["correct"] for log in logs)) / size, abs=1e-4
+    )
+    assert float(found["masked"]) == pytest.approx(logs[0]["sample_size"] / logs[0]["frames"], abs=1e-3)
+    assert {"code_perplexity", "group_share", "dead_codes", "prob_perplexity", "temp"} <= set(found)
+    assert "skipped" not in found
+    assert float(reduce([{**logs[0], "skipped": 2}])["skipped"]) == 2
+    assert VqMaskedContrastiveCriterion.logging_outputs_can_be_summed()

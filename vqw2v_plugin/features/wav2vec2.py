@@ -1,0 +1,101 @@
+"""wav → states or tokens of a wav2vec 2.0, one clip at a time; nothing is masked.
+
+Shapes: S samples, T frames, C channels, D features, G groups.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..checkpoints.kinds import Audio, Restored
+from ..modules.wav2vec2.network import Wav2Vec2
+from .base import DTYPES, FeatureOptions, Features, Layer, number_format
+from .coder import Coder, Parts
+from .codes import NoCodesError, exact, precision
+
+
+class Wav2Vec2Features(Features):
+    """The N-th layer's states. In bf16 the network's products are."""
+
+    def __init__(self, restored: Restored[Wav2Vec2], layer: Layer, dtype: str = "fp32") -> None:
+        network, audio = restored.network, restored.header.audio or Audio()
+        number, layers = -1 if layer.number is None else layer.number, network.config.encoder_layers
+        if not -layers - 1 <= number <= layers:
+            raise ValueError(
+                f"layer `{layer}`: this wav2vec 2.0 has the layers 0 (what its first hears) to {layers}, "
+                f"or -1 for the last"
+            )
+        super().__init__(
+            layer,
+            audio.sample_rate,
+            network.encoder.geometry,
+            network.config.encoder_embed_dim,
+            dtype=dtype,
+            normalize=audio.normalize,
+        )
+        self.network, self.normalize, self.learns = network, audio.normalize, False
+        self.number = number if number >= 0 else layers + 1 + number
+        self.dtype = DTYPES[number_format(dtype)]
+
+    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
+        with precision(wav.device, self.dtype, self.learns):
+            return self.network.states(wav[None], depth=self.number)[0][-1].float()
+
+    def let_learn(self) -> list[nn.Module]:
+        self.learns = True
+        network = self.network
+        layers = network.transformer.layers[: self.number]
+        parts = [network.encoder, network.norm, network.projection, network.transformer.positions, *layers]
+        if not network.config.layer_norm_first or self.number == len(network.transformer.layers):
+            parts.append(network.transformer.norm)
+        return [part for part in parts if part is not None]
+
+
+class Wav2Vec2Coder(Coder):
+    """Its quantizer's codes: of what training tells apart, masked or not."""
+
+    layer = "z"
+
+    def __init__(
+        self,
+        restored: Restored[Wav2Vec2],
+        dtype: str | torch.dtype = "fp32",
+        wanted: str = "codes",
+        remedy: str = "",
+    ) -> None:
+        network, audio = restored.network, restored.header.audio or Audio()
+        if not network.has_codes:
+            raise NoCodesError(f"this wav2vec 2.0 has no quantizer, so it has no {wanted}{remedy}")
+        self.network = self.module = network
+        self.sample_rate, self.normalize = audio.sample_rate, audio.normalize
+        self.geometry, self.out_dim = network.encoder.geometry, network.coder.out_dim
+        self.num_groups, self.num_codes = network.coder.num_groups, network.coder.num_codes
+        self.dtype = DTYPES[number_format(dtype)]
+
+    @torch.no_grad()
+    def codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
+        z = self.quantizes(wav)
+        with exact(wav.device):  # close codes are no ties
+            return self.network.coder.encode(z[None])[0]
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        return self.network.coder.decode(codes)
+
+    @torch.no_grad()
+    def quantizes(self, wav: Tensor) -> Tensor:
+        wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
+        with precision(wav.device, self.dtype, False):
+            return self.network.hear(wav[None]).z.float()
+
+    def refresh(self) -> None:
+        """Nothing is kept of the weights."""
+
+    def allow(self, memory: int) -> None:
+        """A clip goes through whole."""
+
+
+def wav2vec2_features(layer: Layer, options: FeatureOptions, parts: Parts) -> Wav2Vec2Features:
+    return Wav2Vec2Features(parts.wav2vec2(), layer, options.dtype)

@@ -1,0 +1,86 @@
+"""wav ──encoder──▶ z: the convolutions of wav2vec 2.0, right with padding (arXiv 2006.11477 §2).
+
+Shapes: B batch, S samples, T frames, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers.conv_spec import ConvGeometry, ConvLayer
+from ..layers.norm import GroupNorm32
+
+
+class EncoderBlock(nn.Module):
+    """A convolution, a norm or none, GELU."""
+
+    def __init__(self, dim_in: int, layer: ConvLayer, norm: str, bias: bool) -> None:
+        """`norm`: group, of each channel over an utterance's time; layer, of each frame; or none."""
+        super().__init__()
+        self.conv = nn.Conv1d(dim_in, layer.dim, layer.kernel, stride=layer.stride, bias=bias)
+        self.over_time = GroupNorm32(layer.dim, layer.dim) if norm == "group" else None
+        self.over_channels = nn.LayerNorm(layer.dim) if norm == "layer" else None
+        nn.init.kaiming_normal_(self.conv.weight)
+
+    def forward(self, x: Tensor, frames: Sequence[int] | None) -> Tensor:  # [B, C_in, T_in] → [B, C, T]
+        """`frames`: how many of the output's are of each utterance; None: all are."""
+        x = self.conv(x)
+        if self.over_time is not None:
+            x = _of_each(self.over_time, x, frames)
+        elif self.over_channels is not None:
+            x = _in_full_precision(self.over_channels, x.transpose(1, 2)).transpose(1, 2)
+        return F.gelu(x)
+
+
+class ConvEncoder(nn.Module):
+    """Raw audio to z; 7 layers see 400 samples (25 ms) and step by 320 (20 ms) as the paper sets them."""
+
+    def __init__(self, layers: Sequence[ConvLayer], mode: str, bias: bool) -> None:
+        super().__init__()
+        dims_in = [1, *(layer.dim for layer in layers)]
+        norms = ["layer" if mode == "layer_norm" else "none"] * len(layers)
+        if mode == "default":
+            norms[0] = "group"
+        self.layers = nn.ModuleList(
+            EncoderBlock(dim_in, layer, norm, bias)
+            for dim_in, layer, norm in zip(dims_in, layers, norms, strict=False)
+        )
+        self.geometry = ConvGeometry.of(layers)
+        self.first = ConvGeometry.of(layers[:1])
+        self.dim = layers[-1].dim
+
+    def forward(self, wav: Tensor, lengths: Sequence[int] | None = None) -> Tensor:  # [B, S] → [B, T, C]
+        """Frames behind an utterance's last are of no use; up to it they are as without padding."""
+        shortest = wav.size(-1) if lengths is None else min(lengths)
+        if self.geometry.frames(shortest) < 1:
+            raise ValueError(
+                f"audio of {shortest} samples is shorter than the encoder's receptive field of "
+                f"{self.geometry.receptive_field} samples; leave such clips out (`min_sample_size`)"
+            )
+        padded = lengths is not None and min(lengths) < wav.size(-1)
+        # the first layer alone may look beyond a frame: at all of an utterance's, also those none later sees
+        heard = [self.first.frames(n) for n in lengths] if padded and lengths is not None else None
+        x = wav.unsqueeze(1)  # [B, 1, S]
+        for block in self.layers:
+            x = block(x, heard)
+        return x.transpose(1, 2)  # [B, T, C]
+
+
+def _of_each(norm: nn.GroupNorm, x: Tensor, frames: Sequence[int] | None) -> Tensor:  # [B, C, T]
+    """Moments of an utterance's own frames."""
+    if frames is None:
+        return norm(x)  # type: ignore[no-any-return]
+    size = x.size(2)
+    rows = [F.pad(norm(row[None, :, :n]), (0, size - n)) for row, n in zip(x, frames, strict=True)]
+    return torch.cat(rows)
+
+
+def _in_full_precision(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """As stock's convolutions have it, also where the model is halved."""
+    if x.dtype in (torch.float32, torch.float64):
+        return norm(x)  # type: ignore[no-any-return]
+    return F.layer_norm(x.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float()).type_as(x)
