@@ -105,3 +105,16 @@ def test_a_lexicon_s_words_are_normalized_as_the_texts_are(tmp_path: Path) -> No
     made = labels(tmp_path, settings, train={"u": "It's HALL, it`s"})
     assert made.splits[0].labels == [["i", "t", "s", "h", "a", "l", "i", "t", "s"]]
     assert made.extra["lexicon.phn.txt"] == b"hall\th a l\nit's\ti t s\n"  # what the dictionary spells
+
+
+def test_the_column_of_texts_is_known_by_its_name_and_a_table_needs_no_lengths(tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text("ID,wav,wrd\nu,a.wav,JA\nv,b.wav,NEIN\n")
+    made = make_labels([str(table)], tmp_path / "o", LabelSettings(None, "letters"))
+    assert made.splits[0].utts == ["u", "v"] and made.splits[0].texts == ["ja", "nein"]
+    assert made._about()["settings"]["text"] == "wrd"
+    table.write_text("ID,wav\nu,a.wav\n")
+    with pytest.raises(
+        ValueError, match=r"none of its columns \(ID, wav\) is known to hold text; say `--text COL"
+    ):
+        make_labels([str(table)], tmp_path / "o", LabelSettings(None, "letters"))

@@ -24,9 +24,18 @@ _ONLY_FOR = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("manifests", metavar="MANIFEST", nargs="+", help="manifests; those named train* make the dictionary")
+    add(
+        "manifests",
+        metavar="MANIFEST",
+        nargs="+",
+        help="manifests or tables; those named train* make the dictionary",
+    )
     add("out", metavar="OUT", help="folder to write; its dictionary is reused if it has one")
-    add("--text", required=True, metavar="COLUMN", help="column of the transcripts, or a file `utt⇥text`")
+    add(
+        "--text",
+        metavar="COLUMN",
+        help="column of the transcripts, or a file `utt⇥text` (default: text, sentence, words or the like)",
+    )
     add("--unit", required=True, choices=_UNITS, help="what the model is to say")
     add("--dict", metavar="FILE", help="use this dictionary")
     add("--strict", action="store_true", help="write nothing if any text is missing or holds <unk>")
@@ -87,6 +96,8 @@ def _report(made: LabelFolder, out: str) -> None:
     settings = made.settings
     origin = f"{dict_name(settings.unit)} ({made.origin})"
     print(f"{out}: {len(made.counts):,} {settings.unit} in {origin}")
+    if settings.text is None:
+        print(f"  from {', '.join(dict.fromkeys(each.source for each in made.splits))} of the tables")
     for each in made.splits:
         words = f"{sum(len(text.split()) for text in each.texts):,} words, " if settings.has_words else ""
         print(f"  {each.split}: {len(each.utts):,} utterances, {words}{sum(map(len, each.labels)):,} labels")

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..common.inputs import read_text
 from ..common.words import lines_of
-from ..corpora.manifest import Manifest
+from ..corpora.listing import read_listing
+from ..corpora.sources.columns import text_column
 from ..stores.labels import PIECES, Labels, dict_name, lexicon_name, read_symbol_file, write_labels
 from ..text import spelling
 from ..text.lexicon import read_lexicon
@@ -26,7 +27,7 @@ _NAMED = 12  # unknown labels that a warning lists
 class LabelSettings:
     """How transcripts are read and spelled; each field is the option of `vqw2v labels` of its name."""
 
-    text: str  # the manifests' column, or a file of lines `utterance<TAB>text`
+    text: str | None  # a column, or a file of lines `utterance<TAB>text`; None: the column that is known
     unit: str  # letters, phones or pieces
     dict: str | None = None
     min_count: int = 1
@@ -61,6 +62,7 @@ class Transcripts:
     utts: list[str]
     texts: list[str]
     num_without_text: int
+    source: str  # the column or the file
     labels: list[list[str]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)  # what became <unk>
     num_with_unknown: int = 0  # utterances
@@ -115,6 +117,7 @@ class LabelFolder:
     def _about(self) -> dict[str, Any]:
         named = ("text", "lexicon", "espeak", "fold", "boundary", "min_count", "vocab_size")
         chosen = {name: getattr(self.settings, name) for name in named}
+        chosen["text"] = chosen["text"] or self.splits[0].source
         return {
             "normalization": self.settings.normalizer.describe(),
             "settings": {name: value for name, value in chosen.items() if value is not None},
@@ -134,7 +137,8 @@ def make_labels(
     manifests: Sequence[str], out: str | os.PathLike[str], settings: LabelSettings
 ) -> LabelFolder:
     """Labels of all splits under one dictionary; that of `out` is reused if it has one."""
-    splits = [read_transcripts(path, settings.text, settings.normalizer) for path in manifests]
+    unit = "text" if settings.has_words else "phones"
+    splits = [read_transcripts(path, settings.text, settings.normalizer, unit) for path in manifests]
     if len({each.split for each in splits}) < len(splits):
         raise ValueError("two manifests have one name, which names their labels; rename one")
     training = [each for each in splits if each.split.startswith("train")] or splits
@@ -150,25 +154,30 @@ def make_labels(
     return LabelFolder(settings, splits, counts, origin, extra)
 
 
-def read_transcripts(path: str, source: str, normalize: Normalizer) -> Transcripts:
-    """Of a manifest, from its column `source` or from a file `utterance<TAB>text` of that name."""
-    manifest = Manifest(path)
-    utts = [manifest[i].utt for i in range(len(manifest))]
-    if source in manifest.columns:
-        texts = manifest.column(source)
+def read_transcripts(path: str, source: str | None, normalize: Normalizer, unit: str = "text") -> Transcripts:
+    """Of a manifest or a table, from its column `source` or from a file `utterance<TAB>text` of that name."""
+    listing = read_listing(path)
+    utts, source = listing.utts, source or text_column(listing.columns, unit)
+    if source is None:
+        raise ValueError(
+            f"{path}: none of its columns ({', '.join(listing.columns)}) is known to hold {unit}; say "
+            "`--text COLUMN`, or `--text FILE` with lines `utterance<TAB>text`"
+        )
+    if source in listing.columns:
+        texts = listing.values[source]
     elif Path(source).is_file():
         by_utt = _read_texts(Path(source))
         texts = [by_utt.get(utt, "") for utt in utts]
     else:
         raise ValueError(
-            f"`--text` is {source!r}, no column of {path} ({', '.join(manifest.columns)}) and no file; "
+            f"`--text` is {source!r}, no column of {path} ({', '.join(listing.columns)}) and no file; "
             "expected the column of the transcripts, or a file with lines `utterance<TAB>text`"
         )
     kept = [(utt, text) for utt, text in zip(utts, map(normalize, texts), strict=True) if text]
     if not kept:
         raise ValueError(f"{path}: none of its {len(utts)} utterances has a text in {source!r}")
     utts_kept, texts_kept = ([row[i] for row in kept] for i in (0, 1))
-    return Transcripts(Path(path).stem, manifest.digest, utts_kept, texts_kept, len(utts) - len(kept))
+    return Transcripts(Path(path).stem, listing.digest, utts_kept, texts_kept, len(utts) - len(kept), source)
 
 
 def _read_texts(path: Path) -> dict[str, str]:

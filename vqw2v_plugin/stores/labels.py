@@ -14,6 +14,7 @@ from typing import Any
 
 from ..common.files import publish_in_order, scratch_folder
 from ..common.locks import Rank, claimed
+from ..common.splits import split_there
 from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
@@ -74,7 +75,7 @@ def read_symbol_file(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels:
     """One split's labels; a file of another number of lines than the others is an error."""
-    base = Path(folder)
+    base, split = Path(folder), split_there(folder, split, "utt")
     utts = _lines(base / f"{split}.utt")
     labels = _lines(base / f"{split}.{_extension(kind)}")
     words = _lines(base / f"{split}.wrd") if (base / f"{split}.wrd").is_file() else None

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import Dictionary
 
+from ..common.splits import split_there
 from ..common.words import some_of
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.loss_kinds import LOSS_KINDS, loss_kind
@@ -126,7 +127,8 @@ class Decoding:
 
     def _printed(self, split: str, source: Source, kind: str) -> list[npt.NDArray[np.int64] | None]:
         """What each utterance's transcript is in fairseq's dictionary; None where it is unknown."""
-        if not (self.labels / f"{split}.{EXTENSIONS[kind]}").is_file():
+        own = split_there(self.labels, split, EXTENSIONS[kind])
+        if not (self.labels / f"{own}.{EXTENSIONS[kind]}").is_file():
             logger.warning(
                 f"labels={self.labels}: has no {split}.{EXTENSIONS[kind]}: {split} is decoded, not scored"
             )
