@@ -263,8 +263,8 @@ def test_hours_speakers_rates_times_and_a_dozen_reasons_are_told(
         f"  {tmp_path}/refused.tsv: 14",
     ]
     assert len([line for line in lines if "the first: " in line]) == 12
-    assert lines[17] == "    and 2 further reasons"
-    assert len(lines) == 19 and lines[18].startswith(f"  {tmp_path}/old.tsv: not of this run")
+    assert lines[18] == "    and 2 further reasons"
+    assert len(lines) == 20 and lines[19].startswith(f"  {tmp_path}/old.tsv: not of this run")
 
 
 @pytest.mark.parametrize("kind", ["plain", "kaldi"])

@@ -22,6 +22,8 @@ class Listing:
     utts: list[str]
     values: dict[str, list[str]]
     digest: str  # of the file's bytes
+    seconds: list[float] | None = None  # where it says them
+    speakers: list[str] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -34,7 +36,11 @@ def read_listing(path: str | os.PathLike[str]) -> Listing:
     if table is None:
         manifest = Manifest(path, lengths=False)
         utts = [manifest[i].utt for i in range(len(manifest))]
-        return Listing(utts, {name: manifest.column(name) for name in manifest.columns}, manifest.digest)
+        values = {name: manifest.column(name) for name in manifest.columns}
+        seconds = None
+        if manifest.rates is not None and "samples" in manifest.columns:
+            seconds = (manifest.sizes / manifest.rates).tolist()
+        return Listing(utts, values, manifest.digest, seconds, values.get("speaker"))
     held, known = _rows(os.fspath(path), table), match(table.columns)
     utts = [row[known["utt"]] for row in held] if "utt" in known else []
     if not all(count == 1 and utt for utt, count in Counter(utts).items()) or not utts:
@@ -44,7 +50,8 @@ def read_listing(path: str | os.PathLike[str]) -> Listing:
             )
         utts = _names([row[known["path"]] for row in held])
     digest = hashlib.sha256(read_bytes(path)).hexdigest()
-    return Listing(utts, {name: [row[name] for row in held] for name in table.columns}, digest)
+    values = {name: [row[name] for row in held] for name in table.columns}
+    return Listing(utts, values, digest, speakers=values.get(known.get("speaker", "")))
 
 
 def _table(path: str) -> Table | None:

@@ -14,10 +14,11 @@ from fairseq.data import Dictionary
 
 from ..common.splits import split_there
 from ..common.words import some_of
+from ..stores.label_share import Share, draw
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.loss_kinds import LOSS_KINDS, loss_kind
 from ..text.units import Units, make_units
-from .datasets.label_join import JoinedLabels, Selection, join, report, share_of
+from .datasets.label_join import JoinedLabels, Selection, join, report
 from .datasets.labelled import LabelledDataset, Source
 from .generator import AcousticGenerator, AnswerDictionary
 from .restart import need_folder
@@ -87,9 +88,11 @@ class Learning:
 
     def _join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
         cfg, chosen = self.cfg, None
-        if split in str(cfg.train_subset).split(",") and cfg.label_fraction != 1:
-            chosen = frozenset(share_of(labels.utts, cfg.label_fraction, cfg.label_seed))
-            logger.info(f"{split}: trains on {len(chosen):,} of {len(labels.utts):,} labelled utterances")
+        share = Share(cfg.label_fraction, cfg.label_hours, cfg.label_seed)
+        if split in str(cfg.train_subset).split(",") and not share.is_all:
+            drawn = draw(labels, share, f"labels={self.labels}")
+            chosen = drawn.utts
+            logger.info(f"{split}: trains on {drawn.told()}")
         selection = Selection(chosen, cfg.min_frames, cfg.max_frames)
         frames = self._emission_frames(source.sizes)
         return join(source.utts, source.sizes, frames, labels, self.units, selection)
