@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..audio.reading import AudioError, audio_info
 from ..common.inputs import read_bytes
 from .manifest import Manifest, ManifestError
 from .sources import Refusal, SourceError, open_folder
@@ -37,10 +38,7 @@ def read_listing(path: str | os.PathLike[str]) -> Listing:
         manifest = Manifest(path, lengths=False)
         utts = [manifest[i].utt for i in range(len(manifest))]
         values = {name: manifest.column(name) for name in manifest.columns}
-        seconds = None
-        if manifest.rates is not None and "samples" in manifest.columns:
-            seconds = (manifest.sizes / manifest.rates).tolist()
-        return Listing(utts, values, manifest.digest, seconds, values.get("speaker"))
+        return Listing(utts, values, manifest.digest, _seconds(manifest), values.get("speaker"))
     held, known = _rows(os.fspath(path), table), match(table.columns)
     utts = [row[known["utt"]] for row in held] if "utt" in known else []
     if not all(count == 1 and utt for utt, count in Counter(utts).items()) or not utts:
@@ -52,6 +50,17 @@ def read_listing(path: str | os.PathLike[str]) -> Listing:
     digest = hashlib.sha256(read_bytes(path)).hexdigest()
     values = {name: [row[name] for row in held] for name in table.columns}
     return Listing(utts, values, digest, speakers=values.get(known.get("speaker", "")))
+
+
+def _seconds(manifest: Manifest) -> list[float] | None:
+    """By the column `rate` or, without one, by the first file; None where neither is there."""
+    if "samples" not in manifest.columns or not len(manifest):
+        return None
+    try:
+        rates = audio_info(manifest[0].path).sample_rate if manifest.rates is None else manifest.rates
+    except AudioError:
+        return None
+    return [float(length) for length in manifest.sizes / rates]
 
 
 def _table(path: str) -> Table | None:

@@ -99,9 +99,8 @@ class LabelFolder:
         chosen = {name: getattr(self.settings, name) for name in named}
         chosen["text"] = chosen["text"] or self.splits[0].source
         if not self.settings.share.is_all:
-            chosen |= {
-                name: getattr(self.settings, f"label_{name}") for name in ("fraction", "hours", "seed")
-            }
+            drawn = ("label_fraction", "label_hours", "label_seed")
+            chosen |= {name: getattr(self.settings, name) for name in drawn}
         return {
             "normalization": self.settings.normalizer.describe(),
             "settings": {name: value for name, value in chosen.items() if value is not None},

@@ -81,7 +81,7 @@ def draw(labels: Labels, share: Share, where: str = "the label folder") -> Drawn
     if labels.seconds is None:
         raise LabelError(
             f"`label_hours`: {where} does not say how long its utterances are; make the labels anew from "
-            "manifests with a column `rate`, or say `label_fraction`"
+            "manifests of audio that is there, or say `label_fraction`"
         )
     length = dict(zip(labels.utts, labels.seconds, strict=True))
     left = share.hours * 3600

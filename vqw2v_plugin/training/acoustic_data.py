@@ -22,6 +22,7 @@ from .datasets.label_join import JoinedLabels, Selection, join, report
 from .datasets.labelled import LabelledDataset, Source
 from .generator import AcousticGenerator, AnswerDictionary
 from .restart import need_folder
+from .resumed import as_mapping
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,12 @@ def _only_kind(labels: Path) -> str:
     return kinds[0]
 
 
+def counted_unit(cfg: Any) -> str:
+    """What the scorer beside this task counts: words, characters or phones."""
+    scoring = as_mapping(cfg).get("scoring")
+    return str(scoring.get("error_unit", "words")) if isinstance(scoring, Mapping) else "words"
+
+
 class Learning:
     """Every utterance has a target; what cannot be learnt from is named and left out."""
 
@@ -107,7 +114,7 @@ class Decoding:
 
     def __init__(self, cfg: Any, labels: Path) -> None:
         self.cfg, self.labels = cfg, labels
-        self.answers = AnswerDictionary(Dictionary(), cfg.answer, cfg.decoder)
+        self.answers = AnswerDictionary(Dictionary(), cfg.answer, cfg.decoder, cfg.lexicon)
         self._num_utterances: int | None = None
 
     def dataset(self, split: str, source: Source, kind: str) -> LabelledDataset:
@@ -137,7 +144,7 @@ class Decoding:
             )
             return [None] * len(source.utts)
         labels = read_labels(self.labels, split, kind)
-        self.answers.choose(labels)
+        self.answers.choose(labels, kind, counted_unit(self.cfg))
         texts = labels.words if self.answers.words and labels.words is not None else labels.labels
         of_utt = dict(zip(labels.utts, texts, strict=True))
         unlabelled = [utt for utt in source.utts if utt not in of_utt]
