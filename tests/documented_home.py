@@ -30,6 +30,7 @@ def make_home(folder: Path) -> None:
         _with_words_and_phones(folder / f"{split}.tsv", toy / "flac", utterances)
         name = {"valid": "dev"}.get(split, split)
         _with_words_and_phones(folder / "corpus" / "speech" / f"{name}.tsv", toy / "flac", utterances)
+        _as_table(folder / "corpus" / "tables" / f"{split}.csv", toy / "flac", utterances)
         shutil.copy(toy / f"{split}.phones.ctm", folder / "corpus")
     texts = (folder / "corpus" / "train" / "text").read_text().splitlines()
     sentences = [text.partition(" ")[2] for text in texts]
@@ -50,6 +51,13 @@ def _as_kaldi(folder: Path, audio: Path, utterances: Sequence[Utterance]) -> Non
     }
     for name, lines in tables.items():
         (folder / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def _as_table(path: Path, audio: Path, utterances: Sequence[Utterance]) -> None:
+    """A table of one's own: a file and what was said in it."""
+    path.parent.mkdir(exist_ok=True)
+    rows = [f'{audio / u.path},"{u.extra["text"]}",{u.speaker}' for u in utterances]
+    path.write_text("\n".join(["file_name,sentence,speaker", *rows, ""]))
 
 
 def _with_words_and_phones(path: Path, audio: Path, utterances: Sequence[Utterance]) -> None:

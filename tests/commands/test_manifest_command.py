@@ -246,22 +246,25 @@ def test_hours_speakers_rates_times_and_a_dozen_reasons_are_told(
         "test": [],
     }
     refused = [Refusal(f"{i}.wav", f"reason {i} (more)") for i in range(14)]
-    told = SimpleNamespace(kind="plain", num_files=4321, header_seconds=1.25, num_known=1234)
+    told = SimpleNamespace(
+        kind="plain", num_files=4321, header_seconds=1.25, num_known=1234, notes=["t.csv: path from wav"]
+    )
     made = SimpleNamespace(**vars(told), splits=splits, refused=refused)
     for name in ("train", "old", "refused"):
         (tmp_path / f"{name}.tsv").touch()
     manifest_module._report(cast(Collected, made), str(tmp_path))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:5] == [
+    assert lines[:6] == [
         "plain: 4,321 files looked at in 1.2 s, 1,234 of them known from the last time",
+        "  t.csv: path from wav",
         f"  {tmp_path}/train.tsv: 3 utterances, 1.50 h, 2 speakers, 8000/16000 Hz, train.words.ctm",
         f"  {tmp_path}/valid.tsv: 1 utterances, 1.00 h, 8000 Hz",
         f"  {tmp_path}/test.tsv: 0 utterances, 0.00 h; EMPTY: see --valid and --resplit",
         f"  {tmp_path}/refused.tsv: 14",
     ]
     assert len([line for line in lines if "the first: " in line]) == 12
-    assert lines[17] == "    and 2 further reasons"
-    assert len(lines) == 19 and lines[18].startswith(f"  {tmp_path}/old.tsv: not of this run")
+    assert lines[18] == "    and 2 further reasons"
+    assert len(lines) == 20 and lines[19].startswith(f"  {tmp_path}/old.tsv: not of this run")
 
 
 @pytest.mark.parametrize("kind", ["plain", "kaldi"])

@@ -12,6 +12,7 @@ import pytest
 from sounds import Sound
 
 from vqw2v_plugin.corpora.collect import CollectOptions, Refusal, collect, count_reasons
+from vqw2v_plugin.corpora.gather import Sources
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.corpora.splits import SplitPlan
 
@@ -121,7 +122,7 @@ def test_a_broken_disk_s_lock_is_not_taken_for_a_disk_without_locks(
 
 def test_real_corpora_agree_with_their_own_tables(tmp_path: Path, real_data: Path) -> None:
     for name, part, rate in (("so762_std", "2", 16_000), ("fsdd", "1", 8_000)):
-        options = CollectOptions(speaker_from=part, plan=SplitPlan(valid=0.2, speaker_disjoint=True))
+        options = CollectOptions(Sources(speaker_from=part), plan=SplitPlan(valid=0.2, speaker_disjoint=True))
         made = collect(real_data / name / "flac", tmp_path / name, options)
         own = [u for split in ("train", "dev", "test") for u in Manifest(real_data / name / f"{split}.tsv")]
         found = [row for rows in made.splits.values() for row in rows]

@@ -28,6 +28,36 @@ def test_the_name_alone_builds_a_word_error_rate() -> None:
     )
 
 
+def test_with_a_listing_in_a_file_the_screen_ends_with_the_error_rate_and_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = OmegaConf.create(
+        {
+            "scoring": {"_name": "vq_error", "results_path": str(tmp_path), "gen_subset": "test"},
+            "task": {"decoder": "lexicon", "labels": "/l", "emissions": "/e m"},
+            "common_eval": {"path": "/c.pt"},
+        }
+    )
+    built = build_scorer(whole.scoring, None)
+    built.add_string("the cat sat", "a cat")
+    assert built.result_string().startswith("WER 66.67 %")
+    first, second, *after = capsys.readouterr().out.splitlines()
+    assert first.startswith("test: WER 66.67 % (2 errors in 3 words") and "errors-test.json" in second
+    assert after == [
+        "next: vqw2v tune '/e m' --split test --labels /l --lm LM",
+        "next: vqw2v transcribe /c.pt FILE",
+    ]
+    for decoder, emissions, hint in (
+        ("greedy", None, "--decoder lexicon"),
+        ("free", None, "--emissions FOLDER"),
+    ):
+        whole.task.decoder, whole.task.emissions = decoder, emissions
+        build_scorer(whole.scoring, None).result_string()
+        assert hint in capsys.readouterr().out
+    scorer().result_string()
+    assert not capsys.readouterr().out  # fairseq prints it
+
+
 def test_fairseq_s_command_line_knows_its_options() -> None:
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf

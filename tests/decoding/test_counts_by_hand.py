@@ -93,9 +93,22 @@ class Alike:
         return [hypothesis("the", 0.5)]
 
 
-def trials(keep: int = 3) -> Trials:
+class Sharp(Alike):
+    """A decoder that finds something under one point's weights alone."""
+
+    def __init__(self, best: Weights, now: Weights | None = None) -> None:
+        self.best, self.now = best, now
+
+    def with_settings(self, **changes: float) -> "Sharp":
+        return Sharp(self.best, Weights(*(changes[name] for name in Weights._fields)))
+
+    def decode(self, emissions: object) -> list[Hypothesis]:
+        return [hypothesis("the" if self.now == self.best else "no word of theirs at all", 0.5)]
+
+
+def trials(keep: int = 3, decoder: Alike | None = None) -> Trials:
     dev = DevSet(lambda i: fake_emissions(SENTENCES[i], UNITS), SENTENCES)
-    return Trials(Alike(), dev, Judge(), keep=keep)  # type: ignore[arg-type]
+    return Trials(decoder or Alike(), dev, Judge(), keep=keep)  # type: ignore[arg-type]
 
 
 def test_of_equal_points_the_first_that_was_asked_for_is_the_best() -> None:
@@ -111,8 +124,20 @@ def test_of_equal_points_the_first_that_was_asked_for_is_the_best() -> None:
 
 def test_a_step_that_is_no_better_is_not_taken_but_halved() -> None:
     said: list[tuple[str, Weights]] = []
-    with trials() as made:
-        start = Weights(3.21, 0.5, -0.5)
+    start = Weights(3.21, 0.5, -0.5)
+    with trials(decoder=Sharp(start)) as made:
         best = tune(made, Space(), start, Effort(4, 50), lambda what, point, _: said.append((what, point)))
     assert best[0][0] == start and {point for _, point in said} == {start}
     assert len(said) == 2 + 7  # 10/6 halved seven times is below 0.02
+
+
+def test_it_stops_where_the_weights_change_nothing() -> None:
+    said: list[str] = []
+    with trials() as made:
+        tune(made, Space(), Weights(3.21, 0.5, -0.5), Effort(4, 50), lambda what, *_: said.append(what))
+        assert len(made.scores) == 5  # no round was begun
+    assert said == ["the start", "4 points", "nothing changes with the weights"]
+    said.clear()
+    with trials() as made:
+        tune(made, Space(), Weights(3.21, 0.5, -0.5), Effort(0, 50), lambda what, *_: said.append(what))
+    assert said == ["the start", "0 points", "round 1: nothing changes any more"]

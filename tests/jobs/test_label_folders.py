@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vqw2v_plugin.jobs.labels import LabelFolder, LabelSettings, make_labels
+from vqw2v_plugin.stores.label_share import share_of
 from vqw2v_plugin.stores.labels import LABELS, read_labels
 
 WORDS = LabelSettings("words", "letters")
@@ -119,3 +120,27 @@ def test_a_lexicon_s_words_are_normalized_as_the_texts_are(tmp_path: Path) -> No
     made = labels(tmp_path, settings, train={"u": "It's HALL, it`s"})
     assert made.splits[0].labels == [["i", "t", "s", "h", "a", "l", "i", "t", "s"]]
     assert made.extra["lexicon.phn.txt"] == b"hall\th a l\nit's\ti t s\n"  # what the dictionary spells
+
+
+def test_the_column_of_texts_is_known_by_its_name_and_a_table_needs_no_lengths(tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text("ID,wav,wrd\nu,a.wav,JA\nv,b.wav,NEIN\n")
+    made = make_labels([str(table)], tmp_path / "o", LabelSettings(None, "letters"))
+    assert made.splits[0].utts == ["u", "v"] and made.splits[0].texts == ["ja", "nein"]
+    assert made._about()["settings"]["text"] == "wrd"
+    table.write_text("ID,wav\nu,a.wav\n")
+    with pytest.raises(
+        ValueError, match=r"none of its columns \(ID, wav\) is known to hold text; say `--text COL"
+    ):
+        make_labels([str(table)], tmp_path / "o", LabelSettings(None, "letters"))
+
+
+def test_a_share_is_of_training_alone_and_dictionary_and_lexicon_know_no_more(tmp_path: Path) -> None:
+    settings = LabelSettings("words", "letters", label_fraction=2, label_seed=3)
+    said = {f"u{i}": chr(97 + i) * 2 for i in range(10)}
+    made = labels(tmp_path, settings, train=said, valid={"v": "ab", "w": "c"})
+    train, valid = made.splits
+    assert set(train.utts) == share_of(list(said), 2, 3) and valid.utts == ["v", "w"]
+    assert {symbol for symbol, _ in made.counts} == {"|", *(said[utt][0] for utt in train.utts)}
+    assert train.drawn.startswith("2 of 10 labelled utterances: ") and not valid.drawn
+    assert made._about()["settings"]["label_fraction"] == 2

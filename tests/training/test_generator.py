@@ -40,7 +40,7 @@ class Model(torch.nn.Module):
 
 
 def generator(folder: Path, model: Model, num_utterances: int, decode_workers: int = 1) -> AcousticGenerator:
-    names = ("lexicon", "lm", "beam_tokens")
+    names = ("lexicon", "lm", "beam_tokens", "weights")
     cfg = SimpleNamespace(decoder="greedy", decode_workers=decode_workers, gen_subset="test")
     vars(cfg).update(dict.fromkeys(names))
     cfg.results_path, cfg.emissions = str(folder / "results"), str(folder / "emissions")
@@ -112,12 +112,36 @@ def test_words_or_labels_are_printed() -> None:
         AnswerDictionary(dictionary, "words", "lexicon").choose(phones_alone)
 
 
-def test_every_option_of_the_search_reaches_it() -> None:
+def test_phones_are_never_scored_against_words(tmp_path: Path) -> None:
+    """A lexicon of phones decodes phones, whatever words lie beside the labels."""
+    both = Labels(("u",), (("HH", "AY"),), ("hi",))
+    phones, words = tmp_path / "phones.txt", tmp_path / "words.txt"
+    phones.write_text("HH\tHH\nAY\tAY\n")
+    words.write_text("hi\tHH AY\n")
+
+    def choice(answer: str, lexicon: Path, counted: str = "words") -> bool:
+        made = AnswerDictionary(Dictionary(), answer, "lexicon", str(lexicon))
+        made.choose(both, "phones", counted)
+        return made.words
+
+    assert choice("auto", words) and not choice("auto", phones)
+    assert not choice("auto", words, "phones") and not choice("labels", words)
+    with pytest.raises(LabelError, match=r"`answer` is words, but those of .*phones\.txt are phones; say"):
+        choice("words", phones)
+    with pytest.raises(LabelError, match="but phones are counted"):
+        choice("words", words, "phones")
+
+
+def test_every_option_of_the_search_reaches_it(tmp_path: Path) -> None:
     said = {"beam": 7, "nbest": 3, "lm_weight": 1.5, "beam_threshold": 9.0, "beam_tokens": 4}
     said |= {"word_score": -0.5, "sil_score": 0.25, "log_add": True}
-    cfg = SimpleNamespace(decoder="lexicon", lexicon="words.lst", lm="lm.arpa", **said)
+    cfg = SimpleNamespace(decoder="lexicon", lexicon="words.lst", lm="lm.arpa", weights=None, **said)
     expected = DecoderSettings("lexicon", "words.lst", "lm.arpa", BeamSettings(**said))
     assert decoder_settings(cfg, SimpleNamespace(**said)) == expected
+    cfg.weights = str(tmp_path / "tuned-dev.json")
+    Path(cfg.weights).write_text('{"best": [{"lm_weight": 3, "word_score": 2, "sil_score": 1}]}')
+    beam = decoder_settings(cfg, SimpleNamespace(**said)).beam
+    assert (beam.lm_weight, beam.word_score, beam.sil_score, beam.beam) == (3.0, 2.0, 1.0, 7)
 
 
 def test_an_asg_model_s_transitions_are_saved_as_they_are(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from vqw2v_plugin.stores.labels import LabelError, Labels
 from vqw2v_plugin.text.units import ctc_units
-from vqw2v_plugin.training.datasets.label_join import Selection, UnequalRows, join, report, share_of
+from vqw2v_plugin.training.datasets.label_join import Selection, UnequalRows, join, report
 
 UNITS = ctc_units(["a", "b"])
 UTTS = ["u0", "u1", "u2", "u3", "u4"]
@@ -62,19 +62,6 @@ def test_lengths_and_names_can_be_limited() -> None:
 def test_one_name_for_two_utterances_is_refused() -> None:
     with pytest.raises(LabelError, match="'u1' has labels twice"):
         join(UTTS, SIZES, SIZES, Labels(("u1", "u1"), (("a",), ("b",))), UNITS, Selection())
-
-
-def test_a_share_is_one_seed_s_and_holds_the_smaller_shares() -> None:
-    utts = [f"u{i}" for i in range(200)]
-    tenth, fifth = share_of(utts, 0.1, 1), share_of(utts, 0.2, 1)
-    assert len(tenth) == 20 and len(fifth) == 40 and tenth < fifth
-    assert tenth == share_of(utts[::-1], 0.1, 1)  # whatever the order
-    assert tenth != share_of(utts, 0.1, 2)
-    assert len(share_of(utts[:7], 0.4, 1)) == 3 and len(share_of(utts[:7], 0.3, 1)) == 2
-    assert len(share_of(utts, 1e-9, 1)) == 1 and share_of(utts, 1.0, 1) == set(utts)
-    for wrong in (0.0, 1.5, -1.0):
-        with pytest.raises(LabelError, match="`label_fraction` is"):
-            share_of(utts, wrong, 1)
 
 
 def test_what_is_left_out_is_reported_or_refused(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..decoding.settings import BeamSettings, DecoderSettings, Weights
+from ..decoding.tuned import with_weights
 
 WEIGHTS = Weights._fields
 
@@ -51,12 +52,16 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             option(name), type=float, default=getattr(beam, name), metavar="X", help=help_line
         )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="of `vqw2v tune`: its best weights, in place of these three"
+    )
 
 
 def beam_settings(args: argparse.Namespace) -> BeamSettings:
     """The beam of the arguments; weights only where the command has them as numbers."""
     weights = {name: getattr(args, name) for name in WEIGHTS if isinstance(getattr(args, name, None), float)}
-    return BeamSettings(args.beam, args.beam_threshold, args.beam_tokens, log_add=args.log_add, **weights)
+    beam = BeamSettings(args.beam, args.beam_threshold, args.beam_tokens, log_add=args.log_add, **weights)
+    return with_weights(beam, getattr(args, "weights", None))
 
 
 def decoder_settings(args: argparse.Namespace) -> DecoderSettings:

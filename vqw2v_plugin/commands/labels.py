@@ -24,13 +24,23 @@ _ONLY_FOR = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("manifests", metavar="MANIFEST", nargs="+", help="manifests; those named train* make the dictionary")
+    add(
+        "manifests",
+        metavar="MANIFEST",
+        nargs="+",
+        help="manifests or tables; those named train* make the dictionary",
+    )
     add("out", metavar="OUT", help="folder to write; its dictionary is reused if it has one")
-    add("--text", required=True, metavar="COLUMN", help="column of the transcripts, or a file `utt⇥text`")
+    add(
+        "--text",
+        metavar="COLUMN",
+        help="column of the transcripts, or a file `utt⇥text` (default: text, sentence, words or the like)",
+    )
     add("--unit", required=True, choices=_UNITS, help="what the model is to say")
     add("--dict", metavar="FILE", help="use this dictionary")
     add("--strict", action="store_true", help="write nothing if any text is missing or holds <unk>")
     add("--min-count", type=int, default=1, metavar="N", help="rarer labels become <unk> (default: 1)")
+    add_share_arguments(parser)
     text = parser.add_argument_group("text")
     text.add_argument("--case", default="lower", choices=("lower", "upper", "keep"), help="default: lower")
     text.add_argument("--keep", default="'", help="punctuation that is spelled (default: the apostrophe)")
@@ -49,6 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pieces = parser.add_argument_group("pieces")
     pieces.add_argument("--vocab-size", type=int, metavar="N", help="train a sentencepiece model of N pieces")
     pieces.add_argument("--model", metavar="FILE", help="use this sentencepiece model")
+
+
+def add_share_arguments(parser: argparse.ArgumentParser) -> None:
+    """`label_fraction` and its like, as the task `vq_acoustic` has them."""
+    share = parser.add_argument_group("few labels (the same utterances as the task's options of these names)")
+    share.add_argument(
+        "--label-fraction",
+        type=float,
+        default=1.0,
+        metavar="SHARE|N",
+        help="of training, this share or so many utterances alone (default: all)",
+    )
+    share.add_argument("--label-hours", type=float, metavar="HOURS", help="or so many hours")
+    share.add_argument("--label-seed", type=int, default=1, metavar="SEED", help="which ones (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,6 +111,10 @@ def _report(made: LabelFolder, out: str) -> None:
     settings = made.settings
     origin = f"{dict_name(settings.unit)} ({made.origin})"
     print(f"{out}: {len(made.counts):,} {settings.unit} in {origin}")
+    if settings.text is None:
+        print(f"  from {', '.join(dict.fromkeys(each.source for each in made.splits))} of the tables")
     for each in made.splits:
+        if each.drawn:
+            print(f"  {each.split}: drawn are {each.drawn}")
         words = f"{sum(len(text.split()) for text in each.texts):,} words, " if settings.has_words else ""
         print(f"  {each.split}: {len(each.utts):,} utterances, {words}{sum(map(len, each.labels)):,} labels")

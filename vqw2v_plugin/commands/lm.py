@@ -10,7 +10,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .labels import add_share_arguments
+
 if TYPE_CHECKING:
+    from ..stores.label_share import Share
     from ..text.ngram import NGramModel
     from ..text.ngram_counts import Text
 
@@ -39,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave <s>, </s> and <unk> out of the text (default: an error)",
     )
+    add_share_arguments(parser)
     parser.add_argument(
         "--binary", action="store_true", help="also write OUT.binary with KenLM's build_binary"
     )
@@ -49,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..common.targets import beside_output, check_output, stream_behind
+    from ..stores.label_share import Share
     from ..text.kenlm import find_program, make_binary, run_lmplz
     from ..text.ngram import check_order, pruning, train_ngram, write_arpa
-    from ..text.ngram_counts import read_text
 
     began, out = time.monotonic(), Path(args.out)
     binary = out.with_suffix(".binary")
@@ -68,12 +72,17 @@ def run(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise ValueError(f"{out}: there is no folder {out.parent}; make it first")
     check_output(out)
+    share = Share(args.label_fraction, args.label_hours, args.label_seed)
+    if args.lmplz and not share.is_all:
+        raise ValueError(
+            "--lmplz: takes all of TEXT; leave it out, or `--label-fraction` and `--label-hours`"
+        )
     if args.lmplz:
         lmplz = find_program("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")
         run_lmplz(lmplz, args.text, out, args.order, args.prune, args.skip_symbols)
         print(f"{out}: written by {lmplz} in {time.monotonic() - began:.1f} s", file=beside_output(out))
     else:
-        text = read_text(args.text, args.skip_symbols)
+        text = _read(args, share)
         model = train_ngram(text, args.order, args.prune)
         _warn(text, model)
         write_arpa(model, out)
@@ -83,6 +92,20 @@ def run(args: argparse.Namespace) -> int:
         make_binary(builder, out, binary)
         print(f"{binary}: {os.path.getsize(binary):,} bytes")
     return 0
+
+
+def _read(args: argparse.Namespace, share: Share) -> Text:
+    """The text, or the lines of a label folder's split that a training with few labels learns from."""
+    from ..stores.label_share import draw
+    from ..stores.labels import read_words
+    from ..text.ngram_counts import number_words, read_text
+
+    if share.is_all:
+        return read_text(args.text, args.skip_symbols)
+    drawn = draw(read_words(args.text), share, args.text)
+    print(f"{args.text}: {drawn.told()}", file=sys.stderr)
+    lines = (f"{line}\n".encode("utf-8", "surrogateescape") for line in drawn.only().words or ())
+    return number_words(lines, args.text, args.skip_symbols)
 
 
 def _warn(text: Text, model: NGramModel) -> None:

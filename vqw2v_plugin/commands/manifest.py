@@ -16,11 +16,23 @@ _MOST_REASONS = 12
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..corpora.sources import KINDS, SUFFIXES
+    from ..corpora.sources.columns import NAMES
     from ..corpora.splits import DEFAULT_VALID
 
-    parser.add_argument("folder", metavar="DIR", help="folder of audio, a corpus, or a table (jsonl)")
+    parser.add_argument(
+        "folders", metavar="DIR", nargs="+", help="folder of audio, a corpus, or a table (csv, tsv, jsonl)"
+    )
     parser.add_argument("out", metavar="OUT", help="folder for train.tsv, valid.tsv and refused.tsv")
     parser.add_argument("--kind", choices=KINDS, help="what DIR is (default: seen by what is there)")
+    parser.add_argument("--audio", metavar="DIR", help="where the files lie that a table names")
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="WHAT=NAME",
+        help=f"a table's column by another name, such as `text=said`; WHAT: {', '.join(NAMES)}",
+    )
+    parser.add_argument("--times", metavar="DIR", help="TextGrids with the times of words and phones")
     parser.add_argument(
         "--valid",
         type=float,
@@ -39,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REGEX|N",
         help="where the path names the speaker: the first group of a regular expression, or its N-th part",
     )
+    parser.add_argument(
+        "--split-from",
+        metavar="REGEX|N",
+        help="where the path names the split (train, dev, test …), in the same way",
+    )
     parser.add_argument("--resplit", action="store_true", help="forget the corpus' own splits")
     parser.add_argument("--ext", help=f"suffixes of audio, joined by commas (default: {','.join(SUFFIXES)})")
     parser.add_argument("--min", type=float, default=0.0, metavar="SECONDS", help="refuse what is shorter")
@@ -54,19 +71,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.bounds import check_workers
     from ..corpora.collect import CollectOptions, collect
+    from ..corpora.gather import Sources
     from ..corpora.rows import Limits
     from ..corpora.splits import SplitPlan
 
     check_workers(args.workers)
     collected = collect(
-        args.folder,
+        args.folders,
         args.out,
         CollectOptions(
-            kind=args.kind,
-            suffixes=None if args.ext is None else _suffixes(args.ext),
+            Sources(
+                kind=args.kind,
+                suffixes=None if args.ext is None else _suffixes(args.ext),
+                columns=_columns(args.column),
+                audio=args.audio,
+                times=args.times,
+                speaker_from=args.speaker_from,
+                split_from=args.split_from,
+            ),
             limits=Limits(args.min, args.max),
             plan=SplitPlan(args.valid, args.test, args.seed, args.speaker_disjoint, args.resplit),
-            speaker_from=args.speaker_from,
             workers=args.workers,
             strict=args.strict,
         ),
@@ -82,6 +106,18 @@ def _suffixes(text: str) -> tuple[str, ...]:
     return suffixes
 
 
+def _columns(chosen: list[str]) -> dict[str, str]:
+    from ..corpora.sources.columns import NAMES
+
+    pairs = {}
+    for text in chosen:
+        what, _, name = text.partition("=")
+        if what not in NAMES or not name:
+            raise ValueError(f"`--column` is {text!r}, expected WHAT=NAME with one of {', '.join(NAMES)}")
+        pairs[what] = name
+    return pairs
+
+
 def _report(collected: Collected, out: str) -> None:
     from ..common.words import sentence
     from ..corpora.collect import count_reasons
@@ -90,6 +126,8 @@ def _report(collected: Collected, out: str) -> None:
         f"{collected.kind}: {collected.num_files:,} files looked at in {collected.header_seconds:.1f} s, "
         f"{collected.num_known:,} of them known from the last time"
     )
+    for note in collected.notes:
+        print(f"  {sentence(note)}")
     for split, rows in collected.splits.items():
         hours = sum(row.samples / row.rate for row in rows) / 3600
         speakers = {row.entry.speaker for row in rows} - {""}

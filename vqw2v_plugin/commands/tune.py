@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         _print_table(judge, best, others)
         print(f"best: {best[0][1].errors.describe(judge.unit)}\noptions: {shlex.join(options)}")
         _write(out, args, best, others, options)
-        print(f"{out}: written")
+        print(f"{out}: written; `--weights {out}` decodes with its best weights")
     return 0
 
 

@@ -43,13 +43,15 @@ class Utterance(Clip):
 class Manifest:
     """A manifest file: `manifest[i]` is an `Utterance`, `manifest.sizes` the samples of all rows."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+    def __init__(self, path: str | os.PathLike[str], lengths: bool = True) -> None:
+        """Without `lengths`, a table that has none may be read too: all its sizes are 0."""
+        self.path, self._needed = os.fspath(path), PLAIN_COLUMNS if lengths else PLAIN_COLUMNS[:1]
         self._blob = _read_bytes(self.path)
         self.root, self.columns, first = self._read_head()
         self._begins, self._ends = self._find_rows(first)
         numbers = self._read_numbers()
-        self.sizes, self.starts, self.rates = numbers["samples"], numbers.get("start"), numbers.get("rate")
+        self.sizes = numbers.get("samples", np.zeros(len(self), np.int64))
+        self.starts, self.rates = numbers.get("start"), numbers.get("rate")
         self._id_depth = 0
         if "utt" in self.columns:
             self._check_given_ids()
@@ -107,12 +109,16 @@ class Manifest:
                 f"{self.path}:1: got an empty line, expected the root folder of the paths below"
             )
         if "\t" in line:
-            return folder, _parse_header(line.split("\t"), f"{self.path}:1"), after
+            return folder, _parse_header(line.split("\t"), f"{self.path}:1", self._needed), after
         below, after_header = self._line_at(after)
         names = below.lstrip("#").split("\t")
         # A path may begin with "#" too, but the last field of a plain row is a number.
         if below.startswith("#") and not names[-1].isdigit():
-            return _find_root(line, folder), _parse_header(names, f"{self.path}:2"), after_header
+            return (
+                _find_root(line, folder),
+                _parse_header(names, f"{self.path}:2", self._needed),
+                after_header,
+            )
         return _find_root(line, folder), PLAIN_COLUMNS, after
 
     def _line_at(self, begin: int) -> tuple[str, int]:
@@ -216,11 +222,11 @@ def _field(row: Mapping[str, object], name: str, where: str) -> str:
     return value
 
 
-def _parse_header(names: list[str], where: str) -> tuple[str, ...]:
+def _parse_header(names: list[str], where: str, needed: Sequence[str] = PLAIN_COLUMNS) -> tuple[str, ...]:
     columns = tuple(_ALIASES.get(name.strip(), name.strip()) for name in names)
     got = ", ".join(repr(name.strip()[:_SHOWN]) for name in names[:_MOST_NAMED])
     got += f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    missing = [name for name in PLAIN_COLUMNS if name not in columns]
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise ManifestError(
             f"{where}: got the columns {got}, without {' and '.join(missing)}; expected the root folder on "

@@ -50,33 +50,34 @@ class Limits:
             )
 
 
-def speaker_finder(pattern: str) -> re.Pattern[str] | int:
-    """`--speaker-from`: a part of the path, counted from 1 (from -1 backwards), or a regular expression."""
+def path_finder(pattern: str, option: str = "--speaker-from") -> re.Pattern[str] | int:
+    """A part of the path, counted from 1 (from -1 backwards), or a regular expression."""
     if re.fullmatch(r"-?[0-9]+", pattern):
         if int(pattern) == 0:
-            raise SourceError(
-                "`--speaker-from` is 0; parts of a path are counted from 1, or from -1 backwards"
-            )
+            raise SourceError(f"`{option}` is 0; parts of a path are counted from 1, or from -1 backwards")
         return int(pattern)
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise SourceError(f"`--speaker-from` is {pattern!r}, no regular expression: {error}") from None
+        raise SourceError(f"`{option}` is {pattern!r}, no regular expression: {error}") from None
 
 
 def name_speaker(entry: Entry, finder: re.Pattern[str] | int) -> Entry | Refusal:
     """The entry with the speaker that its path names: the part, or the first group, or the whole match."""
-    speaker = ""
-    if isinstance(finder, int):
-        parts = os.path.splitext(entry.path)[0].split("/")
-        position = finder - 1 if finder > 0 else finder
-        speaker = parts[position] if -len(parts) <= position < len(parts) else ""
-    else:
-        found = finder.search(entry.path)
-        speaker = (found[1 if found.re.groups else 0] or "") if found else ""
+    speaker = named_by(entry.path, finder)
     if not speaker:
         return Refusal(entry.path, "path names no speaker; widen `--speaker-from`")
     return entry._replace(speaker=speaker)
+
+
+def named_by(path: str, finder: re.Pattern[str] | int) -> str:
+    """What a path says there; empty where it has no such part."""
+    if isinstance(finder, int):
+        parts = os.path.splitext(path)[0].split("/")
+        position = finder - 1 if finder > 0 else finder
+        return parts[position] if -len(parts) <= position < len(parts) else ""
+    found = finder.search(path)
+    return (found[1 if found.re.groups else 0] or "") if found else ""
 
 
 def tidy(entry: Entry) -> Entry | Refusal:
@@ -115,6 +116,9 @@ def make_rows(
 
 
 def _cut(entry: Entry, rate: int, frames: int) -> Row | Refusal:
+    if entry.counted:
+        stop_at = None if entry.end is None else entry.end / rate
+        entry = entry._replace(begin=entry.begin / rate, end=stop_at, counted=False)
     end = frames / rate if entry.end is None else entry.end
     about = f"{entry.utt or entry.path}: {entry.begin:g} to {end:g} s"
     if not (0 <= entry.begin < math.inf and entry.begin < end < math.inf):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, List, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -14,6 +15,7 @@ from ..common.files import write_whole
 from ..decoding.scoring import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
 from ..text.phones import FOLDS
 from ..text.units import BOUNDARY, PIECE_BEGIN
+from ..training.resumed import as_mapping
 
 
 @dataclass
@@ -63,7 +65,31 @@ class VqErrorScorer(BaseScorer):
                 summary(self.errors, self.confusions, self.unit), indent=1, ensure_ascii=False
             )
             write_whole(Path(folder) / f"errors-{split}.json", counted + "\n")
+            # what fairseq prints goes into its listing then, and the screen would end without a figure
+            print("\n".join([f"{split}: {self.errors.describe(self.unit)}", *self._next(folder, split)]))
         return self.errors.describe(self.unit)
+
+    def _next(self, folder: str, split: str) -> List[str]:
+        """Where to look, and what a user would type next; words in capitals are for them to fill in."""
+        whole = as_mapping(self.cfg)
+        task, path = whole.get("task") or {}, (whole.get("common_eval") or {}).get("path")
+        labels, decoder, emissions = (task.get(name) for name in ("labels", "decoder", "emissions"))
+        said = [
+            f"{folder}: errors-{split}.json (what is confused), hypotheses-{split}.jsonl and .ctm (times)"
+        ]
+        if decoder == "greedy":
+            said.append(
+                "next: `--decoder lexicon --lexicon LEXICON --lm LM`, which `vqw2v labels` and `lm` make"
+            )
+        elif emissions and labels:
+            said.append(
+                f"next: vqw2v tune {quote(emissions)} --split {split} --labels {quote(labels)} --lm LM"
+            )
+        elif decoder:
+            said.append(
+                "next: `--emissions FOLDER` on a dev set saves what `vqw2v tune` finds the weights by"
+            )
+        return [*said, f"next: vqw2v transcribe {quote(path)} FILE"] if path and decoder else said
 
     def _items(self, ref: str, pred: str) -> List[List[str]]:
         if self.unit == "phones":

@@ -78,6 +78,11 @@ class Trials:
         ranked = sorted(self.scores.items(), key=lambda item: (item[1].order, self._asked[item[0]]))
         return ranked[: self.keep]
 
+    def are_alike(self, score: ErrorScore, points: Sequence[Weights] | None = None) -> bool:
+        """Whether all that were tried (of these points) make as many errors."""
+        tried = self._asked if points is None else points
+        return all(point in self.scores and self.scores[point].order == score.order for point in tried)
+
     def bound(self) -> float:
         """With more errors than this a point is none of the best."""
         best = self.best()

@@ -55,6 +55,9 @@ def tune(
     trials.run(spread(space, effort.points, effort.seed), f"{effort.points} points")
     best, score = trials.best()[0]
     say(f"{effort.points} points", best, score)
+    if effort.points and trials.are_alike(score):
+        say("nothing changes with the weights", best, score)
+        return trials.best()
     share = _FIRST_STEP
     widest = max((space.ranges[i].width for i in space.free), default=0.0)
     for number in range(1, effort.rounds + 1):
@@ -62,6 +65,9 @@ def tune(
             break
         trials.run(neighbours(best, space, share), f"round {number}")
         found, reached = trials.best()[0]
+        if trials.are_alike(score, neighbours(best, space, share)):
+            say(f"round {number}: nothing changes any more", best, score)
+            break
         if reached.order < score.order:
             best, score = found, reached
         else:

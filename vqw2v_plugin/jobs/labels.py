@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.inputs import read_text
-from ..common.words import lines_of
-from ..corpora.manifest import Manifest
+from ..stores.label_share import Share
 from ..stores.labels import PIECES, Labels, dict_name, lexicon_name, read_symbol_file, write_labels
 from ..text import spelling
 from ..text.lexicon import read_lexicon
 from ..text.normalize import DEFAULT_KEEP, Normalizer
 from ..text.phones import FOLDS, EspeakPhones
 from ..text.units import BOUNDARY, UNKNOWN
+from .transcripts import Transcripts, read_transcripts
 
 _NAMED = 12  # unknown labels that a warning lists
 
@@ -26,7 +25,7 @@ _NAMED = 12  # unknown labels that a warning lists
 class LabelSettings:
     """How transcripts are read and spelled; each field is the option of `vqw2v labels` of its name."""
 
-    text: str  # the manifests' column, or a file of lines `utterance<TAB>text`
+    text: str | None  # a column, or a file of lines `utterance<TAB>text`; None: the column that is known
     unit: str  # letters, phones or pieces
     dict: str | None = None
     min_count: int = 1
@@ -40,6 +39,14 @@ class LabelSettings:
     boundary: bool = True
     vocab_size: int | None = None
     model: str | None = None
+    label_fraction: float = 1.0
+    label_hours: float | None = None
+    label_seed: int = 1
+
+    @property
+    def share(self) -> Share:
+        """Of the training utterances, as the task `vq_acoustic` draws it."""
+        return Share(self.label_fraction, self.label_hours, self.label_seed)
 
     @property
     def has_words(self) -> bool:
@@ -50,33 +57,6 @@ class LabelSettings:
     def normalizer(self) -> Normalizer:
         """A column of phones is left as it is."""
         return Normalizer(self.case, self.keep, enabled=self.has_words and not self.as_is)
-
-
-@dataclass
-class Transcripts:
-    """One split's texts on their way to labels."""
-
-    split: str
-    digest: str  # of the manifest
-    utts: list[str]
-    texts: list[str]
-    num_without_text: int
-    labels: list[list[str]] = field(default_factory=list)
-    unknown: Counter[str] = field(default_factory=Counter)  # what became <unk>
-    num_with_unknown: int = 0  # utterances
-
-    def spell(self, speller: spelling.Speller) -> None:
-        """Fills in the labels, and counts what the speller knew no label for."""
-        speller.unknown.clear()
-        self.labels = [speller(text) for text in self.texts]
-        self.unknown.update(speller.unknown)
-
-    def apply_dictionary(self, symbols: Sequence[str]) -> None:
-        """Labels outside the dictionary become `<unk>`, counted by name."""
-        known = {*symbols, UNKNOWN}
-        self.unknown.update(label for labels in self.labels for label in labels if label not in known)
-        self.labels = [[label if label in known else UNKNOWN for label in labels] for labels in self.labels]
-        self.num_with_unknown = sum(UNKNOWN in labels for labels in self.labels)
 
 
 @dataclass(frozen=True)
@@ -107,6 +87,8 @@ class LabelFolder:
                 tuple(each.utts),
                 tuple(map(tuple, each.labels)),
                 tuple(each.texts) if self.settings.has_words else None,
+                None if each.seconds is None else tuple(each.seconds),
+                None if each.speakers is None else tuple(each.speakers),
             )
             for each in self.splits
         }
@@ -115,6 +97,10 @@ class LabelFolder:
     def _about(self) -> dict[str, Any]:
         named = ("text", "lexicon", "espeak", "fold", "boundary", "min_count", "vocab_size")
         chosen = {name: getattr(self.settings, name) for name in named}
+        chosen["text"] = chosen["text"] or self.splits[0].source
+        if not self.settings.share.is_all:
+            drawn = ("label_fraction", "label_hours", "label_seed")
+            chosen |= {name: getattr(self.settings, name) for name in drawn}
         return {
             "normalization": self.settings.normalizer.describe(),
             "settings": {name: value for name, value in chosen.items() if value is not None},
@@ -134,10 +120,14 @@ def make_labels(
     manifests: Sequence[str], out: str | os.PathLike[str], settings: LabelSettings
 ) -> LabelFolder:
     """Labels of all splits under one dictionary; that of `out` is reused if it has one."""
-    splits = [read_transcripts(path, settings.text, settings.normalizer) for path in manifests]
+    unit = "text" if settings.has_words else "phones"
+    splits = [read_transcripts(path, settings.text, settings.normalizer, unit) for path in manifests]
     if len({each.split for each in splits}) < len(splits):
         raise ValueError("two manifests have one name, which names their labels; rename one")
     training = [each for each in splits if each.split.startswith("train")] or splits
+    if not settings.share.is_all:
+        for each in training:
+            each.take(settings.share)
     speller = _speller(settings, Path(out), [text for each in training for text in each.texts])
     for each in splits:
         each.spell(speller)
@@ -148,45 +138,6 @@ def make_labels(
     if isinstance(speller, spelling.PieceSpeller):
         extra[PIECES] = speller.model
     return LabelFolder(settings, splits, counts, origin, extra)
-
-
-def read_transcripts(path: str, source: str, normalize: Normalizer) -> Transcripts:
-    """Of a manifest, from its column `source` or from a file `utterance<TAB>text` of that name."""
-    manifest = Manifest(path)
-    utts = [manifest[i].utt for i in range(len(manifest))]
-    if source in manifest.columns:
-        texts = manifest.column(source)
-    elif Path(source).is_file():
-        by_utt = _read_texts(Path(source))
-        texts = [by_utt.get(utt, "") for utt in utts]
-    else:
-        raise ValueError(
-            f"`--text` is {source!r}, no column of {path} ({', '.join(manifest.columns)}) and no file; "
-            "expected the column of the transcripts, or a file with lines `utterance<TAB>text`"
-        )
-    kept = [(utt, text) for utt, text in zip(utts, map(normalize, texts), strict=True) if text]
-    if not kept:
-        raise ValueError(f"{path}: none of its {len(utts)} utterances has a text in {source!r}")
-    utts_kept, texts_kept = ([row[i] for row in kept] for i in (0, 1))
-    return Transcripts(Path(path).stem, manifest.digest, utts_kept, texts_kept, len(utts) - len(kept))
-
-
-def _read_texts(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    try:
-        lines = lines_of(read_text(path))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
-    for number, line in enumerate(lines, 1):
-        utt, tab, text = line.rstrip("\r").partition("\t")
-        if not line.strip():
-            continue
-        if not tab:
-            raise ValueError(f"{path}:{number}: {line[:60]!r} has no tab; expected `utterance<TAB>text`")
-        if utt in texts:
-            raise ValueError(f"{path}:{number}: utterance {utt!r} is there a second time; take one away")
-        texts[utt] = text
-    return texts
 
 
 def _speller(settings: LabelSettings, out: Path, training: Sequence[str]) -> spelling.Speller:

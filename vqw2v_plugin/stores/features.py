@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order, sync_file, sync_folder
+from ..common.splits import split_there
 from .folder import SplitFormat, StoreError, ids_line
 from .numbers import map_numbers
 from .shards import Rows, ShardFolder, Span
@@ -41,6 +42,7 @@ class FeatureStore:
     """One split: `store[i]` are utterance i's frames [T, D], `store.sizes` the numbers of them."""
 
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
+        split = split_there(folder, split, "npy")
         self.folder, self.split = Path(folder), split
         self.frames = self._map("npy", (np.float16, np.float32), 2)  # [N, D]
         self.ends = self._map("ends.npy", (np.int64,), 1)  # [utterances]

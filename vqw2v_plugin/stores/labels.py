@@ -1,19 +1,22 @@
 """The label folder: SPLIT.ltr, .phn or .pcs, a line an utterance, with their words, ids and dictionary.
 
-SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words, dict.ltr.txt a line
-`label count` for each label, labels.json how all was made. Neither torch nor fairseq is needed here.
+SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words, SPLIT.seconds and SPLIT.spk
+its length and its speaker where the manifest knows them, dict.ltr.txt a line `label count` for each label,
+labels.json how all was made. Neither torch nor fairseq is needed here.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.files import publish_in_order, scratch_folder
+from ..common.files import publish_in_order, remove, scratch_folder
 from ..common.locks import Rank, claimed
+from ..common.splits import split_there
 from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
@@ -27,7 +30,7 @@ class LabelError(StoreError):
 
 LABELS = SplitFormat(
     about="labels.json",
-    files=("utt", "wrd", *EXTENSIONS.values()),
+    files=("utt", "wrd", *EXTENSIONS.values(), "seconds", "spk"),
     made_with="vqw2v labels",
     error=LabelError,
 )
@@ -40,9 +43,12 @@ class Labels:
     utts: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
     words: tuple[str, ...] | None = None  # where the transcripts were words
+    seconds: tuple[float, ...] | None = None  # where the manifest knew them
+    speakers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        sizes = {len(column) for column in (self.utts, self.labels, self.words) if column is not None}
+        columns = (self.utts, self.labels, self.words, self.seconds, self.speakers)
+        sizes = {len(column) for column in columns if column is not None}
         if len(sizes) > 1:
             raise LabelError(f"labels, words and utterances are of different numbers: {sorted(sizes)}")
 
@@ -77,18 +83,39 @@ def read_symbol_file(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels:
     """One split's labels; a file of another number of lines than the others is an error."""
-    base = Path(folder)
+    base, split = Path(folder), split_there(folder, split, "utt")
     utts = _lines(base / f"{split}.utt")
     labels = _lines(base / f"{split}.{_extension(kind)}")
-    words = _lines(base / f"{split}.wrd") if (base / f"{split}.wrd").is_file() else None
-    for name, lines in ((_extension(kind), labels), ("wrd", words)):
+    words, lengths, speakers = (
+        _lines(base / f"{split}.{name}") if (base / f"{split}.{name}").is_file() else None
+        for name in ("wrd", "seconds", "spk")
+    )
+    named = ((_extension(kind), labels), ("wrd", words), ("seconds", lengths), ("spk", speakers))
+    for name, lines in named:
         if lines is not None and len(lines) != len(utts):
             raise LabelError(
                 f"{base / f'{split}.{name}'}: has {len(lines)} lines, {split}.utt {len(utts)}; expected one "
                 "an utterance in both: make both anew with `vqw2v labels`"
             )
     spelled = tuple(tuple(line.split()) for line in labels)
-    return Labels(tuple(utts), spelled, None if words is None else tuple(words))
+    seconds = None if lengths is None else _numbers(base / f"{split}.seconds", lengths)
+    known = (None if lines is None else tuple(lines) for lines in (words, speakers))
+    return Labels(tuple(utts), spelled, next(known), seconds, next(known))
+
+
+def read_words(path: str | os.PathLike[str]) -> Labels:
+    """The words of one split, without its labels, by its file SPLIT.wrd."""
+    words = Path(path)
+    if words.suffix != ".wrd" or not words.with_suffix(".utt").is_file():
+        raise LabelError(
+            f"{path}: is no SPLIT.wrd of a label folder, which names its utterances in SPLIT.utt; `vqw2v "
+            "labels` writes both"
+        )
+    utts, said = _lines(words.with_suffix(".utt")), _lines(words)
+    seconds = words.with_suffix(".seconds")
+    lengths = _numbers(seconds, _lines(seconds)) if seconds.is_file() else None
+    speakers = tuple(_lines(words.with_suffix(".spk"))) if words.with_suffix(".spk").is_file() else None
+    return Labels(tuple(utts), ((),) * len(utts), tuple(said), lengths, speakers)
 
 
 def write_labels(
@@ -107,10 +134,17 @@ def write_labels(
         files[f"{split}.{_extension(kind)}"] = _text(map(" ".join, made.labels))
         if made.words is not None:
             files[f"{split}.wrd"] = _text(made.words)
+        if made.seconds is not None:
+            files[f"{split}.seconds"] = _text(f"{length:.3f}" for length in made.seconds)
+        if made.speakers is not None:
+            files[f"{split}.spk"] = _text(made.speakers)
     folder = Path(out)
     with claimed(folder, Rank()):
         _check_dictionary(folder, kind, [label for label, _ in counts])
         files[LABELS.about] = _merged_about(folder, kind, about)
+        for name in (f"{split}.{suffix}" for split in splits for suffix in ("seconds", "spk")):
+            if name not in files:  # those of other manifests
+                remove(folder / name)
         with scratch_folder(folder, "labels") as scratch:
             for name, data in files.items():
                 (scratch / name).write_bytes(data)
@@ -153,6 +187,17 @@ def _lines(path: Path) -> list[str]:
     return [
         line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)
     ]  # an editor's mark
+
+
+def _numbers(path: Path, lines: Sequence[str]) -> tuple[float, ...]:
+    try:
+        found = tuple(map(float, lines))
+        if all(0 <= length < math.inf for length in found):
+            return found
+        bad = next(line for line, length in zip(lines, found, strict=True) if not 0 <= length < math.inf)
+    except ValueError as error:
+        bad = str(error)
+    raise LabelError(f"{path}: holds {bad[:60]}, expected seconds in every line; make the labels anew")
 
 
 def _extension(kind: str) -> str:

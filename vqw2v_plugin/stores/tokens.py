@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ..common.files import make_folder, part_of, publish_in_order
 from ..common.inputs import check_file
+from ..common.splits import split_there
 from .folder import ids_line
 from .symbols import EOS, TOKENS, Ids, TokenError
 
@@ -42,6 +43,7 @@ class TokenStore:
     """One split: `store[i]` are utterance i's ids without </s>, `store.sizes` the numbers of them."""
 
     def __init__(self, folder: str | os.PathLike[str], split: str) -> None:
+        split = split_there(folder, split, "idx")
         self.folder, self.split = Path(folder), split
         index, self.path = self.folder / f"{split}.idx", self.folder / f"{split}.bin"
         self._kind, count = _read_header(index)

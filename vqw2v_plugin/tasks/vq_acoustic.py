@@ -36,9 +36,17 @@ class VqAcousticConfig(DecodingConfig, TrainingConfig):
     )
     label_fraction: float = field(
         default=1.0,
-        metadata={"help": "train on this share of the labelled utterances, the same for all inputs"},
+        metadata={
+            "help": "train on this share of the labelled utterances, or on so many (a whole number above 1), "
+            "the same for all inputs"
+        },
     )
-    label_seed: int = field(default=1, metadata={"help": "which share `label_fraction` draws"})
+    label_hours: Optional[float] = field(
+        default=None, metadata={"help": "train on so many hours of the labelled utterances"}
+    )
+    label_seed: int = field(
+        default=1, metadata={"help": "which ones `label_fraction` or `label_hours` draws"}
+    )
     max_frames: Optional[int] = field(
         default=None, metadata={"help": "leave out longer utterances in training (frames; of audio: samples)"}
     )

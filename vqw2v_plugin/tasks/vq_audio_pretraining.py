@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from ..audio.drawn_changes import DrawnChanges
 from ..audio.pcm_cache import PcmCache
+from ..common.splits import split_there
 from ..corpora.manifest import Manifest, ManifestError
 from ..corpora.sizes import DEFAULT_RATE
 from ..training.datasets.audio import AudioCropDataset
@@ -131,7 +132,7 @@ def audio_of(cfg: VqAudioPretrainingConfig, split: str) -> dict[str, Any]:
 
 def find_manifest(data: str, split: str) -> Path:
     """The manifest of a split."""
-    there = list_manifests(data)
+    there, split = list_manifests(data), split_there(data, split, "tsv")
     if f"{split}.tsv" not in there:
         raise ManifestError(
             f"data={data}: holds no {split}.tsv; the manifests there are: {', '.join(there) or 'none'}; "

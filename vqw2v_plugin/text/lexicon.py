@@ -43,6 +43,11 @@ def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] |
     return spellings
 
 
+def spells_labels(spellings: Spellings) -> bool:
+    """Whether every word is one label, itself: by such a lexicon of phones a model of phones is searched."""
+    return all(way in ((word,), (word, BOUNDARY)) for word, ways in spellings.items() for way in ways)
+
+
 def write_lexicon(path: str | os.PathLike[str], spellings: Mapping[str, Iterable[tuple[str, ...]]]) -> None:
     """A line for each spelling, sorted by word."""
     lines = [f"{word}\t{' '.join(s)}\n" for word, found in sorted(spellings.items()) for s in found]

@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import Dictionary
 
+from ..common.splits import split_there
 from ..common.words import some_of
+from ..stores.label_share import Share, draw
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
 from ..text.loss_kinds import LOSS_KINDS, loss_kind
 from ..text.units import Units, make_units
-from .datasets.label_join import JoinedLabels, Selection, join, report, share_of
+from .datasets.label_join import JoinedLabels, Selection, join, report
 from .datasets.labelled import LabelledDataset, Source
 from .generator import AcousticGenerator, AnswerDictionary
 from .restart import need_folder
+from .resumed import as_mapping
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,12 @@ def _only_kind(labels: Path) -> str:
     return kinds[0]
 
 
+def counted_unit(cfg: Any) -> str:
+    """What the scorer beside this task counts: words, characters or phones."""
+    scoring = as_mapping(cfg).get("scoring")
+    return str(scoring.get("error_unit", "words")) if isinstance(scoring, Mapping) else "words"
+
+
 class Learning:
     """Every utterance has a target; what cannot be learnt from is named and left out."""
 
@@ -86,9 +95,11 @@ class Learning:
 
     def _join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
         cfg, chosen = self.cfg, None
-        if split in str(cfg.train_subset).split(",") and cfg.label_fraction != 1:
-            chosen = frozenset(share_of(labels.utts, cfg.label_fraction, cfg.label_seed))
-            logger.info(f"{split}: trains on {len(chosen):,} of {len(labels.utts):,} labelled utterances")
+        share = Share(cfg.label_fraction, cfg.label_hours, cfg.label_seed)
+        if split in str(cfg.train_subset).split(",") and not share.is_all:
+            drawn = draw(labels, share, f"labels={self.labels}")
+            chosen = drawn.utts
+            logger.info(f"{split}: trains on {drawn.told()}")
         selection = Selection(chosen, cfg.min_frames, cfg.max_frames)
         frames = self._emission_frames(source.sizes)
         return join(source.utts, source.sizes, frames, labels, self.units, selection)
@@ -103,7 +114,7 @@ class Decoding:
 
     def __init__(self, cfg: Any, labels: Path) -> None:
         self.cfg, self.labels = cfg, labels
-        self.answers = AnswerDictionary(Dictionary(), cfg.answer, cfg.decoder)
+        self.answers = AnswerDictionary(Dictionary(), cfg.answer, cfg.decoder, cfg.lexicon)
         self._num_utterances: int | None = None
 
     def dataset(self, split: str, source: Source, kind: str) -> LabelledDataset:
@@ -126,13 +137,14 @@ class Decoding:
 
     def _printed(self, split: str, source: Source, kind: str) -> list[npt.NDArray[np.int64] | None]:
         """What each utterance's transcript is in fairseq's dictionary; None where it is unknown."""
-        if not (self.labels / f"{split}.{EXTENSIONS[kind]}").is_file():
+        own = split_there(self.labels, split, EXTENSIONS[kind])
+        if not (self.labels / f"{own}.{EXTENSIONS[kind]}").is_file():
             logger.warning(
                 f"labels={self.labels}: has no {split}.{EXTENSIONS[kind]}: {split} is decoded, not scored"
             )
             return [None] * len(source.utts)
         labels = read_labels(self.labels, split, kind)
-        self.answers.choose(labels)
+        self.answers.choose(labels, kind, counted_unit(self.cfg))
         texts = labels.words if self.answers.words and labels.words is not None else labels.labels
         of_utt = dict(zip(labels.utts, texts, strict=True))
         unlabelled = [utt for utt in source.utts if utt not in of_utt]

@@ -22,8 +22,10 @@ from ..decoding.hypothesis import DecoderPool, Hypothesis
 from ..decoding.paths import TINY
 from ..decoding.results import ResultFiles
 from ..decoding.settings import DECODERS, BeamSettings, DecoderSettings
+from ..decoding.tuned import with_weights
 from ..stores.emissions import EmissionWriter
 from ..stores.labels import LabelError, Labels
+from ..text.lexicon import read_lexicon, spells_labels
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,10 @@ class DecodingConfig(FairseqDataclass):
     emissions: Optional[str] = field(
         default=None, metadata={"help": "decoding: folder to save the emissions in, for `vqw2v tune`"}
     )
+    weights: Optional[str] = field(
+        default=None,
+        metadata={"help": "decoding: file of `vqw2v tune`, whose best weights replace those of the options"},
+    )
     gen_subset: str = II("dataset.gen_subset")
     results_path: Optional[str] = II("common_eval.results_path")
 
@@ -77,17 +83,31 @@ def decoding_defaults() -> Dict[str, Any]:
 class AnswerDictionary:
     """Answers and transcripts in fairseq's dictionary, which grows by words where words are printed."""
 
-    def __init__(self, dictionary: Dictionary, answer: str, decoder: str) -> None:
-        self.dictionary, self.answer = dictionary, str(answer)
+    def __init__(
+        self, dictionary: Dictionary, answer: str, decoder: str, lexicon: Optional[str] = None
+    ) -> None:
+        self.dictionary, self.answer, self.lexicon = dictionary, str(answer), lexicon
         self.words = self.answer == "words" or (self.answer == "auto" and str(decoder) == "lexicon")
 
-    def choose(self, labels: Labels) -> None:
-        """Where the transcripts are no words, labels are printed."""
-        if labels.words is None and self.answer == "words":
-            raise LabelError(
-                "`answer` is words, but the labels hold none (no SPLIT.wrd); say `--answer labels`"
-            )
-        self.words = self.words and labels.words is not None
+    def choose(self, labels: Labels, kind: str = "letters", counted: str = "words") -> None:
+        """Labels are printed where the transcripts are no words, and where no words are decoded or counted.
+
+        `kind`: what the model says; `counted`: the scorer's unit.
+        """
+        if not self.words:
+            return
+        reason = None
+        if labels.words is None:
+            reason = "the labels hold none (no SPLIT.wrd)"
+        elif kind == "phones" and counted == "phones":
+            reason = "phones are counted (`--error-unit phones`)"
+        elif self.lexicon and spells_labels(read_lexicon(self.lexicon)):
+            reason = f"those of {self.lexicon} are {kind}"
+        if reason and self.answer == "words":
+            raise LabelError(f"`answer` is words, but {reason}; say `--answer labels`")
+        if reason and labels.words is not None:
+            logger.info(f"answers are printed and scored as {kind}, not as words: {reason}")
+        self.words = reason is None
 
     def target(self, text: Any) -> Any:
         """A transcript's words in one string, or its labels."""
@@ -186,4 +206,4 @@ def decoder_settings(cfg: Any, generation: Any) -> DecoderSettings:
         **{name: getattr(cfg, name) for name in ("beam_threshold", "beam_tokens", "word_score")},
         **{name: getattr(cfg, name) for name in ("sil_score", "log_add")},
     )
-    return DecoderSettings(str(cfg.decoder), cfg.lexicon, cfg.lm, beam)
+    return DecoderSettings(str(cfg.decoder), cfg.lexicon, cfg.lm, with_weights(beam, cfg.weights))

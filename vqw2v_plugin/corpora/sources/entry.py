@@ -38,6 +38,7 @@ class Entry(NamedTuple):
     split: str = ""  # the corpus' own
     phones: tuple[Timed, ...] = ()
     words: tuple[Timed, ...] = ()
+    counted: bool = False  # `begin` and `end` are samples, in the file's own rate
 
 
 class Refusal(NamedTuple):

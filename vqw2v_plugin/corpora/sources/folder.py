@@ -1,8 +1,8 @@
 """A corpus' folder, walked once: all its files by name, the wavs among them."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from .entry import Refusal, SourceError
 
@@ -19,6 +19,8 @@ class Folder:
     refused: tuple[Refusal, ...] = ()
     suffixes: tuple[str, ...] = SUFFIXES
     is_file: bool = False  # the user named a table, not a folder
+    elsewhere: tuple[str, ...] = ()  # audio that a table may name, with its folders
+    columns: Mapping[str, str] = field(default_factory=dict)  # {what: a table's name of it}, as the user says
 
     def audio(self) -> Iterator[str]:
         """The files that are named like audio."""

@@ -1,6 +1,7 @@
 """Tables with a JSON object a line, plain or gzipped, as lhotse and NeMo write them."""
 
 import gzip
+import json
 import math
 import os
 import zlib
@@ -22,7 +23,7 @@ Row = dict[str, Any]
 
 def tables(folder: Folder) -> list[tuple[str, frozenset[str]]]:
     """The folder's own tables (no subfolder's), with the keys of each one's first row."""
-    firsts = ((name, _first_row(folder.join(name))) for name in folder.at_top(*ENDINGS))
+    firsts = ((name, first_row(folder.join(name))) for name in folder.at_top(*ENDINGS))
     return [(name, frozenset(row)) for name, row in firsts if row]
 
 
@@ -71,6 +72,11 @@ def string(row: Row, *keys: str) -> str:
     return next((str(value) for value in values if isinstance(value, (str, int))), "")
 
 
+def as_text(value: Any) -> str:
+    """A value of a row as a table of text would hold it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _open(path: str) -> IO[bytes]:
     check_file(path)
     file: Any = gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb")
@@ -87,7 +93,8 @@ def _parse(where: str, line: bytes) -> tuple[str, Row] | Refusal:
     return where, row
 
 
-def _first_row(path: str) -> Row:
+def first_row(path: str) -> Row:
+    """Empty where there is none."""
     try:
         with _open(path) as file:
             first = _parse(path, file.readline(_LONGEST_FIRST_LINE))

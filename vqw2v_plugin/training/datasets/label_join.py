@@ -9,7 +9,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -124,14 +123,6 @@ def _fault(
     if (needed := units.loss.frames_needed(columns)) > frames:
         return "are too short for their labels", f" ({frames} frames of emissions, {needed} needed)"
     return None
-
-
-def share_of(utts: Sequence[str], share: float, seed: int) -> set[str]:
-    """So many of the utterances, always the same ones of one seed: those of 10 % are among those of 20 %."""
-    if not 0 < share <= 1:
-        raise LabelError(f"`label_fraction` is {share:g}; expected more than 0 and at most 1")
-    drawn = sorted(utts, key=lambda utt: blake2b(f"{seed} {utt}".encode(errors="surrogateescape")).digest())
-    return set(drawn[: max(1, round(share * len(utts)))])
 
 
 def report(name: str, joined: JoinedLabels, strict: bool) -> None:

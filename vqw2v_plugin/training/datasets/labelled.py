@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...audio.reading import AudioError, read_audio
+from ...common.splits import split_there
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
 from ...stores.feature_spec import FeatureSpec, read_spec
@@ -76,7 +77,7 @@ class AudioSource:
 
 def open_source(folder: str | os.PathLike[str], split: str, sample_rate: int) -> FeatureSource | AudioSource:
     """Features where the folder has any, else the audio of its SPLIT.tsv."""
-    path = Path(folder) / f"{split}.tsv"
+    path = Path(folder) / f"{split_there(folder, split, 'tsv')}.tsv"
     if FEATURES.splits(folder):
         return FeatureSource(folder, split)
     if not path.is_file():

@@ -1,0 +1,89 @@
+"""Several corpora in one call: one root, ids of their own; what was seen and not used is said."""
+
+from pathlib import Path
+
+import pytest
+from source_files import Write
+
+from vqw2v_plugin.corpora.gather import Sources, gather
+from vqw2v_plugin.corpora.sources import SourceError
+
+HEAD = "ID,wav,wrd\n"
+
+
+def test_corpora_of_several_kinds_get_one_root_and_clashing_ids_their_folder(
+    tmp_path: Path, write: Write
+) -> None:
+    write("one/train.csv", HEAD + "u,a.wav,x\n")
+    write("two/wav.scp", "u /far/b.wav\n")
+    write("three/c.wav")
+    root = tmp_path / "c"
+    found = gather([str(root / name) for name in ("one", "two", "three")], Sources())
+    assert found.root == str(root) and found.kind == "table and kaldi and plain"
+    assert [(e.path, e.utt) for e in found.entries] == [
+        ("/far/b.wav", "two-u"),
+        ("one/a.wav", "one-u"),
+        ("three/c.wav", ""),
+    ]
+    assert any(note.startswith("ids are there in several corpora (u)") for note in found.notes)
+
+
+def test_tables_of_one_folder_are_one_corpus(tmp_path: Path, write: Write) -> None:
+    paths = [str(write(f"{split}.csv", HEAD + f"{split},a.wav,x\n")) for split in ("train", "dev", "test")]
+    found = gather(paths, Sources())
+    assert found.root == str(tmp_path / "c")
+    assert [(e.utt, e.split) for e in found.entries] == [
+        ("dev", "valid"),
+        ("test", "test"),
+        ("train", "train"),
+    ]
+
+
+def test_folders_within_each_other_are_refused(tmp_path: Path, write: Write) -> None:
+    write("in/a.wav")
+    with pytest.raises(SourceError, match="hold the same files; name each folder once"):
+        gather([str(tmp_path / "c"), str(tmp_path / "c" / "in")], Sources())
+
+
+def test_folders_named_for_splits_are_told_and_kept_apart_where_asked(tmp_path: Path, write: Write) -> None:
+    for name in ("train/a.wav", "dev/b.wav", "test/c.wav"):
+        write(name)
+    root = [str(tmp_path / "c")]
+    found = gather(root, Sources())
+    assert {e.split for e in found.entries} == {""}
+    assert found.notes == [
+        "folders named for splits (dev, test, train) were divided like all others: `--split-from 1` keeps "
+        "them apart"
+    ]
+    found = gather(root, Sources(split_from="1"))
+    assert [e.split for e in found.entries] == ["valid", "test", "train"] and not found.notes
+    assert len(gather(root, Sources(split_from="(train)")).refused) == 2
+
+
+def test_tables_and_files_that_were_not_used_are_told(tmp_path: Path, write: Write) -> None:
+    write("a.wav"), write("b.wav")
+    write("a.TextGrid")
+    write("train.csv", HEAD + "u,a.wav,x\n")
+    write("all.csv", HEAD + "u,a.wav,x\n")
+    root = [str(tmp_path / "c")]
+    notes = gather(root, Sources()).notes
+    assert notes[0] == "train.csv: path from wav, utt from ID, text from wrd"
+    assert "1 audio files are in no table and not used: b.wav" in notes
+    assert "not used though a table of audio: all.csv; name it alone to have it" in notes
+    assert any(note.startswith("1 TextGrids were not used: `--times ") for note in notes)
+    notes = gather(root, Sources(kind="plain")).notes
+    assert "not used though a table of audio: all.csv, train.csv; name it alone to have it" in notes
+
+
+def test_a_table_s_files_may_lie_elsewhere_and_its_columns_have_other_names(
+    tmp_path: Path, write: Write
+) -> None:
+    write("far/x/a.wav")
+    table = str(write("t.csv", "file,said\na,hello\n"))
+    asked = Sources(audio=str(tmp_path / "c" / "far"), columns={"text": "said"})
+    ((entry,), notes) = (found := gather([table], asked)).entries, found.notes
+    assert (entry.path, entry.text) == ("far/x/a.wav", "hello")
+    assert notes == ["t.csv: path from file, text from said"]
+    assert "no column of text is known" in gather([table], Sources()).notes[0]
+    with pytest.raises(SourceError, match="is for tables with a header, and there is none here"):
+        gather([str(tmp_path / "c" / "far")], asked)

@@ -1,0 +1,46 @@
+"""Listings: texts of manifests and tables by the ids that manifests have; no lengths needed."""
+
+from pathlib import Path
+
+import pytest
+from source_files import Write
+
+from vqw2v_plugin.corpora.collect import collect
+from vqw2v_plugin.corpora.listing import read_listing
+from vqw2v_plugin.corpora.manifest import Manifest, ManifestError
+
+
+def test_ids_of_a_table_are_those_of_the_manifest_that_is_made_of_it(tmp_path: Path, wav: object) -> None:
+    for name in ("x/a.wav", "y/a.wav"):
+        wav(name)  # type: ignore[operator]
+    for head, rows in (
+        ("ID,wav,wrd", ["u1,x/a.wav,ja", "u2,y/a.wav,nein"]),
+        ("file_name,transcription", ["x/a.wav,ja", "y/a.wav,nein"]),
+    ):
+        table = tmp_path / "c" / "train.csv"
+        table.write_text("\n".join([head, *rows]) + "\n")
+        collect(table, tmp_path / "o")
+        made, listing = Manifest(tmp_path / "o" / "train.tsv"), read_listing(table)
+        held = {made[i].utt: made[i].extra["text"] for i in range(len(made))}
+        valid = Manifest(tmp_path / "o" / "valid.tsv")
+        held |= {valid[i].utt: valid[i].extra["text"] for i in range(len(valid))}
+        if "ID" in head:
+            assert dict(zip(listing.utts, listing.values["wrd"], strict=True)) == held
+        else:
+            assert listing.utts == ["x/a", "y/a"]
+
+
+def test_lengths_are_not_needed(write: Write) -> None:
+    assert read_listing(write("a.tsv", "path\ttext\nx/a.wav\tja\n")).utts == ["a"]
+    assert read_listing(write("b.tsv", "/far\n# path\ttext\na.wav\tja\n")).values["text"] == ["ja"]
+    assert read_listing(write("c.tsv", "utt\twords\nu\tja\n")).utts == ["u"]
+    with pytest.raises(ManifestError, match="without samples"):
+        Manifest(write("a.tsv", "path\ttext\nx/a.wav\tja\n"))
+
+
+def test_a_row_that_cannot_be_read_refuses_the_table_by_its_line(write: Write) -> None:
+    path = write("t.csv", "utt,text\nu,ja\nv\n")
+    with pytest.raises(ManifestError, match=r"t\.csv:3: row has another number of fields"):
+        read_listing(path)
+    with pytest.raises(ManifestError, match="are empty or there twice"):
+        read_listing(write("t.csv", "utt,text\nu,ja\nu,nein\n"))

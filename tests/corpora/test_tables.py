@@ -1,0 +1,171 @@
+"""Tables with a header: their columns are known by many names, their splits kept, their files found."""
+
+from pathlib import Path
+
+import pytest
+from source_files import Write, lines, read
+
+from vqw2v_plugin.corpora.sources import KINDS, Entry, find_kind, open_folder
+from vqw2v_plugin.corpora.sources.columns import match, text_column
+
+
+def told(entries: list[Entry]) -> list[tuple[str, str, str, str, str]]:
+    return [(e.path, e.utt, e.speaker, e.text, e.split) for e in entries]
+
+
+def test_speechbrain_s_csv_with_its_folder_s_name_and_its_own_splits(tmp_path: Path, write: Write) -> None:
+    write("wavs/a.wav")
+    head = "ID,duration,wav,spk_id,wrd\n"
+    write("train.csv", head + 'u1,1.5,$data_folder/wavs/a.wav,ann,"YES, ""NO"""\n')
+    write("dev.csv", head + "u2,1.5,{data_root}/wavs/b.wav,bob,NO\n")
+    write("all.csv", head + "u1,1.5,wavs/a.wav,ann,YES\n")
+    entries, refused = read(tmp_path / "c", "table")
+    assert told(entries) == [
+        ("wavs/b.wav", "u2", "bob", "NO", "valid"),
+        ("wavs/a.wav", "u1", "ann", 'YES, "NO"', "train"),
+    ]
+    assert all(entry.end is None for entry in entries) and not refused
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+@pytest.mark.parametrize("place", ["", "data/"])
+def test_hugging_face_s_metadata_and_its_folders_of_splits(
+    tmp_path: Path, write: Write, name: str, place: str
+) -> None:
+    rows = [("train/x.wav", "one"), ("test/y.wav", "two"), ("validation/z.wav", "three")]
+    for path, _ in rows:
+        write(place + path)
+    if name.endswith("csv"):
+        text = "file_name,transcription\n" + "".join(f"{path},{said}\n" for path, said in rows)
+    else:
+        text = lines(*({"file_name": path, "transcription": said} for path, said in rows))
+    write(place + name, text)
+    entries, refused = read(tmp_path / "c", "table")
+    assert [(e.path, e.text, e.split) for e in entries] == [
+        (f"{place}train/x.wav", "one", "train"),
+        (f"{place}test/y.wav", "two", "test"),
+        (f"{place}validation/z.wav", "three", "valid"),
+    ]
+    assert not refused
+
+
+def test_metadata_in_each_split_s_folder(tmp_path: Path, write: Write) -> None:
+    for split in ("train", "test"):
+        write(f"{split}/a.wav")
+        write(f"{split}/metadata.csv", f"file_name,text\na.wav,{split} said\n")
+    entries, _ = read(tmp_path / "c", "table")
+    assert [(e.path, e.text, e.split) for e in entries] == [
+        ("test/a.wav", "test said", "test"),
+        ("train/a.wav", "train said", "train"),
+    ]
+
+
+def test_a_column_of_splits_and_one_of_pieces_in_seconds_or_samples(tmp_path: Path, write: Write) -> None:
+    write("t.wav")
+    write("a.tsv", "path\tsplit\toffset\tduration\nt.wav\tdev\t0.5\t1\nt.wav\teval\t2\t\n")
+    entries, _ = read(tmp_path / "c", "table")
+    assert [(e.split, e.begin, e.end, e.counted) for e in entries] == [
+        ("valid", 0.5, 1.5, False),
+        ("eval", 2.0, None, False),
+    ]
+    (tmp_path / "c" / "a.tsv").unlink()
+    write("b.csv", "ID,wav,start,stop\nu,t.wav,8000,16000\n")
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.begin, entry.end, entry.counted) == (8000, 16000, True)
+    write("b.csv", "ID,wav,start,end\nu,t.wav,8,16\n")
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.begin, entry.end, entry.counted) == (8, 16, False)
+
+
+def test_files_are_found_by_their_names_wherever_they_lie(tmp_path: Path, write: Write) -> None:
+    for name in ("deep/er/one.wav", "a/two.flac", "b/two.flac"):
+        write(name)
+    write("texts.csv", "id;sentence\none;uno\ntwo;due\n")
+    entries, _ = read(tmp_path / "c", "table")
+    assert [(e.path, e.text) for e in entries] == [("deep/er/one.wav", "uno"), ("two", "due")]
+
+
+def test_ids_that_are_there_twice_are_no_ids(tmp_path: Path, write: Write) -> None:
+    write("a.wav"), write("b.wav")
+    write("t.csv", "id,path,text\n7,a.wav,x\n7,b.wav,x\n")
+    assert [e.utt for e in read(tmp_path / "c", "table")[0]] == ["", ""]
+
+
+def test_rows_that_cannot_be_read_are_refused_by_their_lines(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    write("t.csv", 'path,text,start\na.wav,x,\na.wav,y\n,z,\na.wav,"q" r,\na.wav,w,soon\n')
+    entries, refused = read(tmp_path / "c", "table")
+    assert [e.text for e in entries] == ["x"]
+    assert {r.path: r.group for r in refused} == {
+        "t.csv:3": "row has another number of fields than the table's header",
+        "t.csv:4": "names no audio file",
+        "t.csv:5": "is no row of values",
+        "t.csv:6": "has a value that cannot be read",
+    }
+
+
+def test_a_quotation_that_is_never_closed_costs_its_row_and_says_how_far_it_went(
+    tmp_path: Path, write: Write
+) -> None:
+    write("a.wav")
+    write("t.csv", 'path,text\na.wav,x\na.wav,"y\na.wav,z\n')
+    entries, (refusal,) = read(tmp_path / "c", "table")
+    assert [e.text for e in entries] == ["x"] and refusal.path == "t.csv:3" and "line 4" in refusal.reason
+
+
+def test_a_sentence_in_a_table_of_tabs_may_begin_with_a_quotation(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    write("t.tsv", 'path\ttext\na.wav\t"Ja" sagt er\na.wav\t"whole ""one"""\n')
+    assert [e.text for e in read(tmp_path / "c", "table")[0]] == ['"Ja" sagt er', 'whole "one"']
+
+
+def test_what_this_command_wrote_into_the_corpus_is_no_table_of_it(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    write("lists/refused.tsv", "path\treason\na.wav\tis bad\n")
+    write("lists/train.tsv", "utt\tpath\tsamples\nu\ta.wav\t5\n")
+    assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+
+
+def test_tables_of_other_things_beside_audio_leave_it_plain(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    write("results.csv", "file,score\nmodel.pt,3\n")
+    write("notes.csv", "who,what\nann,sings\n")
+    assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+
+
+def test_a_table_that_is_named_is_read_though_its_files_are_gone(tmp_path: Path, write: Write) -> None:
+    path = write("t.csv", "path,text\ngone.wav,x\n")
+    folder = open_folder(str(path))
+    assert find_kind(folder) == "table" and len(list(KINDS["table"].read(folder))) == 1
+
+
+def test_fairseq_s_manifests_with_words_or_letters_beside_them(tmp_path: Path, write: Write) -> None:
+    write("train.tsv", "/far\na.wav\t100\nb.wav\t200\n")
+    write("train.wrd", "ja nein\nnein\n")
+    write("dev.tsv", "/far\nc.wav\t100\n")
+    write("dev.ltr", "J A | N E I N |\n")
+    entries, _ = read(tmp_path / "c", "fairseq")
+    assert [(e.path, e.text.strip(), e.split, e.end) for e in entries] == [
+        ("/far/c.wav", "JA NEIN", "valid", None),
+        ("/far/a.wav", "ja nein", "train", None),
+        ("/far/b.wav", "nein", "train", None),
+    ]
+
+
+def test_names_of_columns_are_known_in_capitals_too_and_the_first_of_several_is_taken() -> None:
+    assert match(["Wav", "ID", "wrd", "Sentence"]) == {"path": "Wav", "utt": "ID", "text": "Sentence"}
+    assert match(["file", "said"], {"text": "said"}) == {"path": "file", "text": "said"}
+    assert text_column(["x", "phones", "words"], "phones") == "phones" and text_column(["x"]) is None
+
+
+def test_times_stand_in_a_column_as_a_list_or_in_textgrids(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    word = {"word": "ja", "start": 0.1, "end": 0.4}
+    write("t.jsonl", lines({"path": "a.wav", "word_times": [word], "phone_times": [[0.1, 0.2, "j"]]}))
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert entry.words == ((0.1, 0.4, "ja"),) and entry.phones == ((0.1, 0.2, "j"),)
+    write(
+        "t.jsonl",
+        lines({"path": "a.wav", "word_times": [[0.4, 0.1, "ja"]]}, {"path": "a.wav", "word_times": 3}),
+    )
+    assert [r.path for r in read(tmp_path / "c", "table")[1]] == ["t.jsonl:1", "t.jsonl:2"]

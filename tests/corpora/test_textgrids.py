@@ -1,0 +1,124 @@
+"""TextGrids: both forms in any coding, tiers by their names, pieces from their own beginning."""
+
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.corpora.gather import Sources, gather
+from vqw2v_plugin.corpora.sources.textgrid import parse_times, read_textgrid, within
+
+LONG = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = 1.5
+tiers? <exists>
+size = 2
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "words"
+        xmin = 0
+        xmax = 1.5
+        intervals: size = 3
+        intervals [1]:
+            xmin = 0
+            xmax = 0.5
+            text = ""
+        intervals [2]:
+            xmin = 0.5
+            xmax = 1.0
+            text = "schön"
+        intervals [3]:
+            xmin = 1.0
+            xmax = 1.5
+            text = "say ""yes"" 2"
+    item [2]:
+        class = "TextTier"
+        name = "bells"
+        xmin = 0
+        xmax = 1.5
+        points: size = 1
+        points [1]:
+            number = 0.7
+            mark = "ding"
+"""
+SHORT = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+1.5
+<exists>
+1
+"IntervalTier"
+"ann - phones"
+0
+1.5
+2
+0
+0.25
+"a"
+0.25
+1.5
+"b"
+"""
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_long_form_in_every_coding(tmp_path: Path, coding: str) -> None:
+    (tmp_path / "a.TextGrid").write_text(LONG, encoding=coding)
+    assert read_textgrid(str(tmp_path / "a.TextGrid")) == {
+        "words": ((0.5, 1.0, "schön"), (1.0, 1.5, 'say "yes" 2'))
+    }
+
+
+def test_the_short_form_with_a_speaker_s_tier(tmp_path: Path) -> None:
+    (tmp_path / "a.TextGrid").write_text(SHORT)
+    assert read_textgrid(str(tmp_path / "a.TextGrid")) == {"phones": ((0, 0.25, "a"), (0.25, 1.5, "b"))}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("words", "does not begin"),
+        (SHORT[:-10], "breaks off"),
+        (SHORT.replace("ann - phones", "tones"), "no tier named words or phones, only 'tones'"),
+        (SHORT.replace("0.25\n1.5", "1.5\n0.25"), "the earlier first"),
+        (SHORT.replace("\n2\n", "\n99999999999999\n"), "breaks off"),
+    ],
+)
+def test_what_is_no_textgrid_is_told(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.TextGrid").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_textgrid(str(tmp_path / "a.TextGrid"))
+
+
+@pytest.mark.parametrize("text", ["3", "[[0, 1]]", '[[0, "1", "a"]]', '[{"start": 0}]', "[[0, NaN, 1]]", "["])
+def test_lists_of_times_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_times(text)
+
+
+def test_a_piece_has_the_words_that_lie_in_it_from_its_own_beginning() -> None:
+    times = {"words": parse_times('[[0, 1, "a"], [1, 2, "b"], [2, 3.5, "c"]]')}
+    assert within(times, 1.0, 3.0) == {"words": ((0.0, 1.0, "b"),)}
+    assert within(times, 0.0, None) == times
+
+
+def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told(tmp_path: Path) -> None:
+    for name in ("c/ann/a.wav", "c/bob/a.wav", "c/bob/b.wav", "c/bob/d.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("ann/a", "bob/a", "b"):
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / f"{name}.TextGrid").write_text(SHORT)
+    (tmp_path / "t" / "b.TextGrid").write_text("no")
+    found = gather([str(tmp_path / "c")], Sources(times=str(tmp_path / "t")))
+    assert [(e.utt, len(e.phones)) for e in found.entries] == [
+        ("ann/a", 2),
+        ("bob/a", 2),
+        ("b", 0),
+        ("d", 0),
+    ]
+    assert "1 utterances have no TextGrid: d" in found.notes
+    assert any("cannot be used: b.TextGrid (does not begin" in note for note in found.notes)
