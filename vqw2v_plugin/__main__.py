@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("tune", "find the decoder's weights with the fewest errors on a dev set's emissions"),
     "transcribe": ("transcribe", "turn audio files into words with times and confidences"),
     "report": ("report", "make one HTML page of a run: curves, codes, phones, errors, sound"),
+    "results": ("results", "print all error rates of a folder of runs as one table"),
     "path": ("path", "print the folder that fairseq's --user-dir wants"),
 }
 
