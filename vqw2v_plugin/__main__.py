@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from .common.user_code import use_user_dir
 from .common.words import sentence
 from .stack import StackError, explain_import_error
 
@@ -31,8 +32,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("tune", "find the decoder's weights with the fewest errors on a dev set's emissions"),
     "transcribe": ("transcribe", "turn audio files into words with times and confidences"),
     "report": ("report", "make one HTML page of a run: curves, codes, phones, errors, sound"),
+    "results": ("results", "print all error rates of a folder of runs as one table"),
     "path": ("path", "print the folder that fairseq's --user-dir wants"),
 }
+
+
+# those that read checkpoints of models, whose quantizers may be a stranger's
+BUILD_NETWORKS: tuple[str, ...] = (
+    *("discretize", "features", "cluster", "usage", "abx", "encode"),
+    *("import", "export", "transcribe", "report"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +82,10 @@ def build_parser(chosen: str = "") -> argparse.ArgumentParser:
             module = load_command(name)
             command.description = module.HELP
             module.add_arguments(command)
+            if name in BUILD_NETWORKS:
+                command.add_argument(
+                    "--user-dir", metavar="FOLDER", help="a plugin of your own, for checkpoints that need it"
+                )
             command.set_defaults(run=module.run)
     return parser
 
@@ -96,6 +109,8 @@ def _run(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     if "" in vars(args).values() and (nameless := _empty(parser, chosen, args)):
         return _fail(f"{nameless} is empty; expected a name")  # as of a variable that is not set
+    if user_dir := getattr(args, "user_dir", None):
+        use_user_dir(user_dir)
     return int(args.run(args))
 
 

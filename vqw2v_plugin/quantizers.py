@@ -114,6 +114,9 @@ register_quantizer("kmeans")(KmeansQuantizer)
 register_quantizer("fsq")(FsqQuantizer)
 
 
+OWN = tuple(_TABLE)
+
+
 def quantizer_names() -> list[str]:
     return list(_TABLE)
 

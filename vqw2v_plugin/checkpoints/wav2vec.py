@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..common.words import shortened
 from ..modules.wav2vec.config import VqWav2VecConfig
 from ..modules.wav2vec.network import VqWav2Vec
-from ..quantizers import build_quantizer
+from ..quantizers import OWN, build_quantizer, quantizer_names
 from .checks import check_settings
 from .files import CheckpointError, sha256
 from .format import load, mapping, num_updates, write_checkpoint
@@ -53,6 +54,7 @@ class _Extra:
     """What a header says beside the network's settings."""
 
     infonce: bool = False  # the loss that it was trained with
+    user_dir: str | None = None  # of a quantizer that is not ours: where it was registered
 
 
 def _extra(header: Header) -> _Extra:
@@ -115,7 +117,11 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
         # fairseq adds names of its own
         settings = {name: value for name, value in model.items() if name in _SETTINGS}
         audio = Audio.of(mapping(cfg.get("task")))
-        return Header(self.model, settings, audio, {"infonce": criterion.get("infonce") is True})
+        extra: dict[str, Any] = {"infonce": criterion.get("infonce") is True}
+        user_dir = mapping(cfg.get("common")).get("user_dir")
+        if isinstance(user_dir, str) and settings.get("quantizer", "none") not in OWN:
+            extra["user_dir"] = user_dir
+        return Header(self.model, settings, audio, extra)
 
     def state(self, header: Header) -> dict[str, Any]:
         audio = dataclasses.asdict(header.audio or Audio())
@@ -124,11 +130,21 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
             "task": {"_name": "vq_audio_pretraining", "data": ".", **audio},
             "criterion": {"_name": "vq_contrastive", "infonce": _extra(header).infonce},
         }
+        if user_dir := _extra(header).user_dir:
+            cfg["common"] = {"user_dir": user_dir}
         return {"cfg": cfg}
 
     def build(self, header: Header) -> VqWav2Vec:
-        _extra(header)
-        return make_network(check_settings(VqWav2VecConfig, header.settings))
+        extra, config = _extra(header), check_settings(VqWav2VecConfig, header.settings)
+        try:
+            return make_network(config)
+        except ValueError as error:
+            if config.quantizer in quantizer_names():
+                raise
+            where = f", as in training ({shortened(extra.user_dir)})" if extra.user_dir else ""
+            raise CheckpointError(
+                f"{error}; name the plugin that registers it with `--user-dir FOLDER`{where}"
+            ) from None
 
     def settings(self, network: VqWav2Vec) -> dict[str, Any]:
         return dataclasses.asdict(network.config)

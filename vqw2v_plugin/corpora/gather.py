@@ -9,7 +9,7 @@ from ..common.words import some_of
 from .rows import name_speaker, named_by, path_finder, tidy
 from .sources import KINDS, SUFFIXES, Entry, Folder, Refusal, SourceError, find_kind, open_folder, own_split
 from .sources.table import Tables
-from .times import TextGrids
+from .times import TextGrids, with_names
 
 _NAMED = 4
 
@@ -63,8 +63,12 @@ def gather(paths: Sequence[str], asked: Sources, tick: Callable[[int], None] = l
     merged, told = _with_own_ids(read, folders, root)
     if asked.times is not None:
         grids = TextGrids(asked.times)
-        merged = grids.add_to(merged)
+        checked = [tidy(entry) for entry in grids.add_to(merged)]
+        refused += [item for item in checked if isinstance(item, Refusal)]
+        merged = [item for item in checked if isinstance(item, Entry)]
         told += grids.notes
+    elif any(entry.words or entry.phones for entry in merged):
+        merged = with_names(merged)  # by which the files of times know them
     merged.sort(key=lambda entry: (entry.path, entry.begin, entry.utt))
     return Gathered(root, " and ".join(dict.fromkeys(kinds)), merged, refused, notes + told)
 

@@ -89,6 +89,8 @@ def tidy(entry: Entry) -> Entry | Refusal:
         if found:
             what = "a tab or a line break" if found[0] in "\t\n\r\0" else "half a character"
             return Refusal(entry.path, f"has {what} in its {column} ({value!r}); rename it")
+    if (entry.words or entry.phones) and len(entry.utt.split()) > 1:
+        return Refusal(entry.path, f"has white space in its id, beside times ({entry.utt!r}); rename it")
     for column in TIMED:
         for each in getattr(entry, column):
             if not each.label or _UNWRITABLE.search(each.label) or " " in each.label:

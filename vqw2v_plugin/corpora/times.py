@@ -30,7 +30,7 @@ class TextGrids:
 
     def add_to(self, entries: Sequence[Entry]) -> list[Entry]:
         """Entries with their times; those that have none are counted in `notes`."""
-        named = _with_names(entries)
+        named = with_names(entries)
         made, without, broken = [], [], []
         for entry in named:
             name = self._name_of(entry)
@@ -65,7 +65,7 @@ class TextGrids:
         )
 
 
-def _with_names(entries: Sequence[Entry]) -> list[Entry]:
+def with_names(entries: Sequence[Entry]) -> list[Entry]:
     """Every entry has an id, as CTM lines need: its file's stem or, where two have it, its path's."""
     stems = Counter(os.path.basename(os.path.splitext(entry.path)[0]) for entry in entries)
     made = []

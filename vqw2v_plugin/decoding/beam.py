@@ -26,6 +26,7 @@ from .language_model import (
 )
 from .paths import Probabilities, frame_probabilities, log_softmax, spell_path, words_ending, words_of
 from .settings import BeamSettings
+from .word_times import as_heard
 
 Beam = TypeVar("Beam", bound="_BeamDecoder")
 
@@ -125,6 +126,8 @@ class _BeamDecoder:
         path = endings.without_endings(path, len(self.units)) if self._has_endings else path
         labels = spell_path(path, self.units, probabilities)
         words = self._words(labels, result.words[1 : frames + 2])
+        if self.units.loss.has_blank:
+            words = as_heard(words, labels)
         scores = (result.score, result.emittingModelScore, result.lmScore)
         return Hypothesis(tuple(labels), tuple(words), *scores)
 

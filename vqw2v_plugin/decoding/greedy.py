@@ -8,6 +8,7 @@ from ..modules.acoustic.losses import make_sequence_loss
 from ..text.units import Units
 from .hypothesis import Emissions, Hypothesis, Transitions, check_emissions, check_transitions
 from .paths import frame_probabilities, spell_path, words_of
+from .word_times import as_heard
 
 
 class GreedyDecoder:
@@ -30,4 +31,7 @@ class GreedyDecoder:
         probabilities = frame_probabilities(emissions, self.transitions)
         labels = spell_path(best.labels[0].tolist(), self.units, probabilities)
         score = float(best.scores[0])
-        return [Hypothesis(tuple(labels), tuple(words_of(labels, self.units)), score, score)]
+        words = words_of(labels, self.units)
+        if self.units.loss.has_blank:
+            words = as_heard(words, labels)
+        return [Hypothesis(tuple(labels), tuple(words), score, score)]

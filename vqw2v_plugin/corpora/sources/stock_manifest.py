@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ...common.inputs import check_file
-from ..manifest import Manifest, ManifestError
 from .entry import Entry, Refusal, SourceError, own_split, table_lines
 from .folder import Folder
 
@@ -18,6 +17,8 @@ def fits(folder: Folder) -> bool:
 
 def read(folder: Folder) -> Iterator[Entry | Refusal]:
     """Each manifest a split if its name says so; lengths are the files' own but where rows are pieces."""
+    from ..manifest import Manifest, ManifestError  # numpy, which `vqw2v manifest --help` does without
+
     for name in _tables(folder):
         try:
             manifest = Manifest(folder.join(name))

@@ -13,6 +13,7 @@ _TOKEN = re.compile(
     r'"(?:[^"]|"")*"|(?<!\S)[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\S)|<exists>|<absent>'
 )
 _MOST_BYTES = 1 << 25
+_MOST = 1e12  # seconds, or intervals
 _EDGE = 0.005  # seconds that tables round
 _TIERS = {"words": ("words", "word", "wrd"), "phones": ("phones", "phone", "phn", "phonemes", "segments")}
 _KEYS = {"label": ("label", "word", "phone", "text"), "start": ("start", "begin"), "end": ("end", "stop")}
@@ -90,9 +91,11 @@ def _tiers(tokens: Iterator[str]) -> Iterator[tuple[str, list[Timed]]]:
 def _number(tokens: Iterator[str]) -> float:
     token = next(tokens, "the end")
     try:
-        return float(token)
+        if abs(number := float(token)) < _MOST:
+            return number
     except ValueError:
-        raise ValueError(f"breaks off: got {token[:40]}, expected a number") from None
+        pass
+    raise ValueError(f"breaks off: got {token[:40]}, expected a number")
 
 
 def _string(tokens: Iterator[str]) -> str:

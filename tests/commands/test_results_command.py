@@ -1,0 +1,65 @@
+"""`vqw2v results`: every error rate below some folders in one table; broken files are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin import __main__ as cli
+from vqw2v_plugin.recipes.folder import DONE, Stamp
+
+
+def errors(path: Path, rate: float, unit: str = "words", split: str = "test") -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    about = {"unit": unit, "rate": rate, "reference_length": 1234, "substitutions": 5, "deletions": 6}
+    (path / f"errors-{split}.json").write_text(json.dumps({**about, "insertions": 7}))
+
+
+def test_rates_of_all_folders_are_one_table_by_split_and_unit_the_best_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors(tmp_path / "a" / "greedy", 30.5)
+    errors(tmp_path / "a" / "deep" / "er", 4.25)
+    errors(tmp_path / "b", 9.0, "phones")
+    errors(tmp_path / "b", 50.0, split="dev")
+    assert cli.main(["results", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], row[1], row[2], row[-1]) for row in rows[1:]] == [
+        ("dev", "WER", "50.00", str(tmp_path / "b")),
+        ("test", "PER", "9.00", str(tmp_path / "b")),
+        ("test", "WER", "4.25", str(tmp_path / "a" / "deep" / "er")),
+        ("test", "WER", "30.50", str(tmp_path / "a" / "greedy")),
+    ]
+    assert rows[1][3:7] == ["5", "6", "7", "1,234"]
+    assert cli.main(["results", str(tmp_path), "--split", "dev"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_decoder_is_that_of_the_stage_s_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors(tmp_path / "words", 3.0)
+    command = "fairseq-generate x --decoder lexicon --lm y --results-path words"
+    (tmp_path / "words" / DONE).write_text(Stamp((command,)).text)
+    assert cli.main(["results", str(tmp_path)]) == 0
+    assert "lexicon and language model" in capsys.readouterr().out
+
+
+def test_broken_files_are_named_and_the_rest_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors(tmp_path / "good", 3.0)
+    errors(tmp_path / "bad", 3.0)
+    (tmp_path / "bad" / "errors-test.json").write_text("[1")
+    assert cli.main(["results", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2 and "errors-test.json" in shown.err
+
+
+def test_folders_without_rates_say_what_makes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["results", str(tmp_path)]) == 2
+    assert "no error rates (the splits there are: none); `fairseq-generate" in capsys.readouterr().err
+    assert cli.main(["results", str(tmp_path / "gone")]) == 2
+    assert "is no folder" in capsys.readouterr().err
