@@ -16,7 +16,7 @@ from small_run import make_run
 from vqw2v_plugin.jobs.split_job import SplitJob
 
 PLUGIN = Path(__file__).resolve().parents[2] / "vqw2v_plugin"
-KINDS = ("none", "gumbel", "kmeans", "fsq", "bert", "asg", "ctc")
+KINDS = ("none", "gumbel", "kmeans", "fsq", "wav2vec2", "bert", "asg", "ctc")
 LOGMEL = ["--layer", "logmel", "--bands", "20"]
 FEW = ["--workers", "1", "--shard-minutes", "0.02"]  # many shards
 

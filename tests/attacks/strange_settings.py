@@ -58,6 +58,19 @@ WAV2VEC = {
     "--dropout": SHARES,
     "--residual-scale": SHARES,
 }
+WAV2VEC2 = {
+    **dict.fromkeys(("--encoder-layers", "--encoder-embed-dim", "--encoder-ffn-embed-dim"), NUMBERS),
+    **dict.fromkeys(("--encoder-attention-heads", "--conv-pos", "--conv-pos-groups", "--final-dim"), NUMBERS),
+    **dict.fromkeys(("--latent-vars", "--latent-groups", "--latent-dim", "--quantizer-depth"), NUMBERS),
+    **dict.fromkeys(("--num-negatives", "--mask-length", "--mask-channel-length"), NUMBERS),
+    **dict.fromkeys(("--dropout", "--attention-dropout", "--dropout-input", "--dropout-features"), SHARES),
+    **dict.fromkeys(("--mask-prob", "--mask-channel-prob", "--logit-temp", "--feature-grad-mult"), SHARES),
+    **dict.fromkeys(("--extractor-mode", "--activation-fn", "--quantizer", "--quantize-targets"), WORDS),
+    "--conv-feature-layers": LAYERS,
+    "--quantizer-args": ("{", "[]", '{"x":1}', "[" * 2_000, "x", '{"vq_vars":3}'),
+    "--criterion": ("vq_contrastive", "vq_ctc", "x"),
+    "--loss-weights": ("(0.1)", "(nan,1)", "x", "(1,2,3)"),
+}
 ACOUSTIC = {
     "--conv-layers": LAYERS,
     **dict.fromkeys(("--activation", "--norm", "--normalize-features", "--unit", "--front-layer"), WORDS),
@@ -72,6 +85,7 @@ ACOUSTIC = {
 }
 TABLES = {
     **dict.fromkeys(("none", "gumbel", "kmeans", "fsq"), WAV2VEC),
+    "wav2vec2": WAV2VEC2,
     "bert": BERT,
     "asg": ACOUSTIC,
     "ctc": ACOUSTIC,

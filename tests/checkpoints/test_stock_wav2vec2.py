@@ -98,7 +98,7 @@ def test_a_continuous_one_has_no_codes(tmp_path: Path) -> None:
         ({"encoder_layers": 3}, "is missing"),
         ({"encoder_layers": 10**9}, "its settings give no network"),
         ({"latent_groups": 0}, "`latent_groups` is 0; expected at least 1"),
-        ({"latent_groups": 7}, "must be divisible by `vq_groups` (7)"),
+        ({"latent_groups": 7}, "must be divisible by `latent_groups` (7)"),
     ],
 )
 def test_another_network_is_refused_by_name(change: dict[str, Any], message: str, tmp_path: Path) -> None:

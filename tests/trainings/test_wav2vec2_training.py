@@ -161,9 +161,9 @@ def test_hydra_train_takes_every_yaml(path: Path, data: Path, tmp_path: Path) ->
         ),
         (["--augment", "noise"], "`augment` is 'noise', and what this model hears is not changed"),
         (["--mask-prob", "0"], "`mask_prob` is 0.0"),
-        (["--quantizer", "fsq", "--latent-vars", "17"], "`vq_vars` (17) is no product"),
+        (["--quantizer", "fsq", "--latent-vars", "17"], "`latent_vars` (17) is no product"),
         (["--loss-weights", "(0.1)"], "`loss_weights`"),
-        (["--latent-temp", "(2,0.5,0)"], "`vq_temp` is"),
+        (["--latent-temp", "(2,0.5,0)"], "`latent_temp` is"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(

@@ -137,9 +137,16 @@ def write_pickle(path: Path, state: Mapping[str, Any], force: bool = False) -> N
 
 
 def write_folder(
-    folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], force: bool = False
+    folder: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    force: bool = False,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """`model.safetensors` and, when that is there, `config.json`; a killed run is gone on with."""
+    """`model.safetensors` and, when that is there, `config.json`; a killed run is gone on with.
+
+    `more`: other json files, by name, which are there before.
+    """
     from safetensors.torch import save
 
     if folder.exists() and not folder.is_dir():
@@ -150,15 +157,21 @@ def write_folder(
     _refuse_existing(config_path, force)
     make_folder(folder)
     remove(config_path)  # without it there is no checkpoint while its weights are exchanged
+    for name, content_of in (more or {}).items():
+        with beside(folder / name) as part:
+            part.write_bytes(_text(content_of))
     # each tensor with memory of its own, as the format wants it
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
     content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others
     said = {**config, DIGEST: hashlib.sha256(content).hexdigest()}
-    text = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
     with beside(config_path) as config_part:  # there before the weights have their name, named after them
-        config_part.write_bytes(text.encode())
+        config_part.write_bytes(_text(said))
         with beside(weights_path) as weights_part:
             weights_part.write_bytes(content)
+
+
+def _text(said: Mapping[str, Any]) -> bytes:
+    return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
@@ -169,7 +182,7 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Path]:
     config = weights.parent / CONFIG_NAME
     for file in (weights, config):
         _need_file(file, f"is missing; expected {WEIGHTS_NAME} and {CONFIG_NAME} side by side")
-    settings = _read_json(config)
+    settings = read_json(config)
     try:
         with safe_open(weights, "pt") as file:  # which looks at the whole header, and at the file's size
             names = file.keys()
@@ -201,7 +214,7 @@ def _check_digest(weights: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     if special := special_file(path):
         raise CheckpointError(f"{path} is {special}; expected a file")
     if path.stat().st_size > _LONGEST_JSON:
@@ -256,7 +269,7 @@ def checkpoint_hash(checkpoint: str | Path) -> str:
         return sha256(path)
     weights = sha256(path / WEIGHTS_NAME)
     try:
-        config = _read_json(path / CONFIG_NAME)
+        config = read_json(path / CONFIG_NAME)
         # of a wav2vec 2.0 the weights do not tell where its norms are, or how many heads it has
         extra = config.get("extra", {} if config["model"] == "vq_wav2vec2" else None)
         extra = extra if config["model"] != "vq_wav2vec" else None

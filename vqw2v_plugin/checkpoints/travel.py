@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from .checks import shown
-from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle
+from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle, sha256
 from .format import is_exported, load_any, model_name, model_options, read_checkpoint, write_exported
+from .huggingface import export_huggingface, import_huggingface, is_huggingface
 from .kinds import KINDS, Header, Restored
 
 
-def export_folder(path: str | Path, out: str | Path, force: bool = False) -> Restored[Any]:
-    """A checkpoint of ours, whatever it holds, as safetensors + json."""
+def export_folder(
+    path: str | Path, out: str | Path, force: bool = False, to: str | None = None
+) -> Restored[Any]:
+    """A checkpoint of ours, whatever it holds, as safetensors + json, ours or `to` somebody else's."""
     path = Path(path)
     restored = load_any(path)
+    if to == "huggingface":
+        export_huggingface(restored, Path(out), force)
+        return restored
     header = replace(restored.header, made_from=_origin(path, restored.header))
     write_exported(Path(out), header, restored.weights, force)
     return restored
@@ -31,6 +37,10 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
             raise CheckpointError(
                 f"`--dict` goes with a stock roberta; {path} is an exported folder: leave it out"
             )
+        if is_huggingface(path):
+            source = path / WEIGHTS_NAME if path.is_dir() else path
+            kind = {"file": source.name, "sha256": sha256(source), "kind": "Hugging Face, wav2vec2"}
+            return import_huggingface(path, kind)
         restored = load_any(path)
         return replace(restored, header=replace(restored.header, made_from=_origin(path, restored.header)))
     state = read_pickle(path, admitted=[Namespace])
@@ -46,7 +56,7 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
         )
     raise CheckpointError(
         f"{path} holds the model {shown(name)}; expected stock's 'wav2vec', 'wav2vec2' or 'roberta', or a "
-        f"folder of `vqw2v export`"
+        f"folder of `vqw2v export` or of Hugging Face's wav2vec2"
     )
 
 

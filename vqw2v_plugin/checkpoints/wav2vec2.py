@@ -23,6 +23,13 @@ from .stock_wav2vec2 import (
     wav2vec2_weights_of_stock,
 )
 
+_CALLED = {
+    "vq_vars": "latent_vars",
+    "vq_groups": "latent_groups",
+    "vq_dim": "latent_dim",
+    "vq_depth": "quantizer_depth",
+    "vq_temp": "latent_temp",
+}
 _SETTINGS = frozenset(f.name for f in dataclasses.fields(Wav2Vec2Config))
 
 
@@ -39,9 +46,19 @@ def make_wav2vec2(config: Wav2Vec2Config) -> Wav2Vec2:
             "activation": "gelu",
             "max_update": config.max_update,
         }
-        return build_quantizer(config.quantizer, dim, options, config.quantizer_args)
+        try:
+            return build_quantizer(config.quantizer, dim, options, config.quantizer_args)
+        except ValueError as error:
+            raise ValueError(_in_stock_s_words(str(error))) from None
 
     return Wav2Vec2(config, make)
+
+
+def _in_stock_s_words(message: str) -> str:
+    """What quantizers call by stock's names for vq-wav2vec has others in wav2vec 2.0."""
+    for ours, theirs in _CALLED.items():
+        message = message.replace(f"`{ours}`", f"`{theirs}`")
+    return message
 
 
 def _settings_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

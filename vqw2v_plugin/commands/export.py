@@ -11,9 +11,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="checkpoint of a vq-wav2vec, a BERT or an acoustic model that fairseq-train or import wrote",
+        help="checkpoint of any of our models that fairseq-train or import wrote",
     )
     parser.add_argument("out", metavar="OUT", help="folder for model.safetensors and config.json")
+    parser.add_argument(
+        "--to", choices=["huggingface"], help="as transformers read it, for a wav2vec 2.0 (default: our own)"
+    )
     parser.add_argument(
         "--force", action="store_true", help="replace what lies in OUT from an earlier export"
     )
@@ -22,6 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..checkpoints.travel import export_folder
 
-    restored = export_folder(args.checkpoint, args.out, args.force)
+    restored = export_folder(args.checkpoint, args.out, args.force, args.to)
     print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
     return 0

@@ -1,4 +1,4 @@
-"""`vqw2v import`: stock fairseq's wav2vec, vq-wav2vec or roberta, or an exported folder → a checkpoint."""
+"""`vqw2v import`: stock fairseq's wav2vec, wav2vec2 or roberta, or an exported folder → a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="checkpoint of stock fairseq's `wav2vec` or `roberta`, or a folder of `vqw2v export`",
+        help="checkpoint of stock fairseq's `wav2vec`, `wav2vec2` or `roberta`, a folder of `vqw2v export` "
+        "or of Hugging Face's wav2vec2",
     )
     parser.add_argument("out", metavar="OUT.pt", help="file to write; fairseq reads it too")
     parser.add_argument(

@@ -16,8 +16,9 @@ _FEWEST_FRAMES = 600  # of a batch, for which the spectrum of the weights is mad
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
-    """Where the spectra are quicker than the products: [B, T, C], [C, d, k]."""
-    return x.size(0) * x.size(1) >= _FEWEST_FRAMES and 32 <= weight.size(2) <= _STRETCH // 2
+    """Where the spectra are quicker than the products, on a CPU; elsewhere nobody has measured it yet."""
+    enough = x.size(0) * x.size(1) >= _FEWEST_FRAMES and 32 <= weight.size(2) <= _STRETCH // 2
+    return x.device.type == "cpu" and enough
 
 
 def spectral_conv(x: Tensor, weight: Tensor, groups: int) -> Tensor:  # [B, T, C], [C, d, k] → [B, T, C]

@@ -20,6 +20,7 @@ from .base import CodebookConfig, CodeStats, ProductCodebook, Quantized, Quantiz
 from .seeding import scale_outputs
 
 _DEEPEST = 100  # linear layers; many more take minutes to be built
+_MOST_DIMENSIONS = 1 << 12  # of a space; of more, points are drawn for minutes
 _ENTRY_STD = 0.5  # of entries that begin in a space
 
 
@@ -46,8 +47,11 @@ class GumbelConfig(CodebookConfig):
             raise ValueError(
                 f"`vq_temp` is {self.vq_temp}; expected (start, stop) or (start, stop, decay), all positive"
             )
-        if self.start_dim < 0:
-            raise ValueError(f"`start_dim` is {self.start_dim}; expected 0 (as stock) or a number such as 8")
+        if not 0 <= self.start_dim <= _MOST_DIMENSIONS:
+            raise ValueError(
+                f"`start_dim` is {self.start_dim}; expected 0 (as stock) or a number such as 8, at most "
+                f"{_MOST_DIMENSIONS:,}"
+            )
         if not 0 < self.start_logits < math.inf:
             raise ValueError(f"`start_logits` is {self.start_logits}; expected a positive number such as 20")
         if not 0 < self.temp_fraction <= 1:
