@@ -34,6 +34,12 @@ FAMILIES: list[tuple[list[str], str]] = [
         "distributed_training* optimization.max_update optimization.update_freq optimization.clip_norm "
         "lr_scheduler.*_update* model.*",
     ),
+    (
+        ["wav2vec2/*"],
+        "common.log_interval checkpoint.save_interval_updates task.*_sample_size task.normalize dataset.* "
+        "distributed_training* criterion.loss_weights optimization.* lr_scheduler.*_update* model._name "
+        "model.latent_temp model.encoder_layerdrop",
+    ),
     (["toy/bert", "digits/bert"], ""),
     (
         ["toy/gumbel", "toy/kmeans"],
