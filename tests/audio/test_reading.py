@@ -177,3 +177,9 @@ def test_a_start_behind_the_end_is_refused(sound: Sound) -> None:
 def test_fsdd_is_read_at_16khz(real_data: Path) -> None:
     path = real_data / "fsdd" / "flac" / "lucas" / "0_lucas_0.flac"
     assert len(read_audio(path, 16_000)) == 2 * audio_info(path).samples
+
+
+def test_a_crop_may_begin_at_any_place_where_it_fits_and_at_no_other() -> None:
+    begins = [Crop(2, position / 30).bounds(4) for position in range(30)]
+    assert begins == [(0, 2)] * 10 + [(1, 3)] * 10 + [(2, 4)] * 10
+    assert Crop(9, 0.999).bounds(4) == (0, 4)

@@ -446,3 +446,8 @@ def test_torch_that_runs_what_a_checkpoint_says_reads_none(monkeypatch: pytest.M
 
     monkeypatch.setattr(stack, "distribution_version", {"torch": "2.5.1"}.get)
     assert "`pip install --upgrade 'torch>=2.6'`" in refused(load_any, EARLIER / "gumbel.pt")
+
+
+def test_lists_beside_each_other_are_no_lists_in_lists(tmp_path: Path) -> None:
+    torch.save({"rows": [[number] for number in range(10_001)]}, tmp_path / "wide.pt")
+    assert unsound_pickle(tmp_path / "wide.pt") == ""

@@ -336,3 +336,11 @@ def fairseq(folder: Path, program: str, *options: str) -> str:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
+
+
+def test_a_checkpoint_of_another_kind_than_is_wanted_is_refused(tmp_path: Path) -> None:
+    assert load_any(EARLIER / "gumbel.pt", KINDS["vq_wav2vec"], KINDS["vq_bert"]).header.model == "vq_wav2vec"
+    export_folder(EARLIER / "gumbel.pt", tmp_path / "folder")
+    for path in (EARLIER / "gumbel.pt", tmp_path / "folder"):
+        with pytest.raises(CheckpointError):
+            load_any(path, KINDS["vq_bert"])

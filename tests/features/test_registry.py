@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.base import FeatureOptions, Layer, parse_layer
+from vqw2v_plugin.features.bert import bert_layer_features
 from vqw2v_plugin.features.coder import CoderFeatures, NetworkCoder
 from vqw2v_plugin.features.network import NetworkFeatures
 from vqw2v_plugin.features.registry import load_features, make_features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.pieces import Pieces
 
 LAYERS = ["z", "c", "q", "bert"]
 
@@ -129,3 +132,12 @@ def test_layers_are_read_with_their_numbers() -> None:
             parse_layer(wrong)
     with pytest.raises(ValueError, match="`--dtype` is 'fp16'; expected fp32 or bf16"):
         load_features("logmel", dtype="fp16")
+
+
+def test_pieces_of_another_folder_are_refused_though_they_are_as_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = SimpleNamespace(bert=lambda: SimpleNamespace(symbols=SimpleNamespace(lines=("a", "b"))))
+    monkeypatch.setattr(Pieces, "load", lambda folder: SimpleNamespace(symbols=["a", "c"]))
+    with pytest.raises(ValueError, match="`--pieces` theirs: expected the token folder that the BERT"):
+        bert_layer_features(Layer("bert"), FeatureOptions("bert", bert="b.pt", pieces="theirs"), parts)  # type: ignore[arg-type]

@@ -170,3 +170,25 @@ def test_what_cannot_be_made_is_refused_before_anything_is(
     with pytest.raises(ValueError, match=says):
         make_corpus(tmp_path / "out", minutes, speakers, languages)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_said_is_drawn_by_the_corpus_s_seed(tmp_path: Path) -> None:
+    class Heard(Exception):
+        pass
+
+    class Espeak:
+        def speak(self, text: str, *_: object) -> None:
+            raise Heard(text)
+
+    def said(seed: int) -> list[str]:
+        texts = []
+        for index in range(4):
+            with pytest.raises(Heard) as heard:
+                chunk._make_utterance(Espeak(), of_seed(seed), index)  # type: ignore[arg-type]
+            texts.append(str(heard.value))
+        return texts
+
+    def of_seed(seed: int) -> chunk.Chunk:
+        return chunk.Chunk(tmp_path, 0, 4, tuple(make_speakers(2, ("en",), seed=1)), seed)
+
+    assert said(1) == said(1) and not set(said(1)) & set(said(2)) and len(set(said(1))) == 4
