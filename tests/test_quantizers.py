@@ -39,7 +39,11 @@ def test_an_author_needs_this_module_alone() -> None:
     assert all(hasattr(quantizers, name) for name in quantizers.__all__)
     for path in (Path(quantizers.__file__).parent / "modules" / "quantizers").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level and path.stem not in ("base", "health"):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.level
+                and path.stem not in ("base", "health", "signs")
+            ):
                 missing = {alias.name for alias in node.names} - set(quantizers.__all__)
                 assert not missing, f"{path.name} imports {missing}"
 
@@ -109,7 +113,7 @@ def test_where_fairseq_runs_the_registry_is_fairseq_s_and_no_config_group() -> N
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({"activation": "swish"}, "`activation` is 'swish'; expected one of relu, gelu"),
+        ({"activation": "swish"}, "`activation` is 'swish'; expected relu or gelu"),
         ({"aggregator": "lstm"}, "`aggregator`"),
         ({"quantizer_position": "middle"}, "`quantizer_position`"),
         ({"log_compression": "maybe"}, "`log_compression` is 'maybe'; expected true or false"),

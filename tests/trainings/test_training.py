@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "vqw2v_plugin"
 BIN = Path(sys.executable).parent
 LAYERS = "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]"
-YAMLS = sorted(p for p in (ROOT / "examples").rglob("*.yaml") if "_name: vq_wav2vec" in p.read_text())
+YAMLS = sorted(p for p in (ROOT / "examples").rglob("*.yaml") if "_name: vq_wav2vec\n" in p.read_text())
 
 
 @pytest.fixture(scope="module")
