@@ -59,9 +59,12 @@ def test_a_line_is_shorter_than_the_terminal_it_is_on_is_wide(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, columns: int, longest: int
 ) -> None:
     monkeypatch.setattr(Terminal, "fileno", lambda self: 7)
-    monkeypatch.setattr(
-        os, "get_terminal_size", lambda number: os.terminal_size((columns, 24)) if number == 7 else None
-    )
+    sizes = os.get_terminal_size  # which pytest asks too, of its own terminal
+
+    def size(number: int = 1) -> os.terminal_size:
+        return os.terminal_size((columns, 24)) if number == 7 else sizes(number)
+
+    monkeypatch.setattr(os, "get_terminal_size", size)
     stream = Terminal()
     with Progress("x" * 100, 1000, stream) as progress:
         clock.now += 1
