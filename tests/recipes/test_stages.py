@@ -20,7 +20,7 @@ def said(stage: Stage, number: int = 0) -> dict[str, Any]:
     args = vars(build_parser(name).parse_args([name, *words]))
     parser = argparse.ArgumentParser()
     args["run"].__globals__["add_arguments"](parser)
-    usual = {action.dest: action.default for action in parser._actions}
+    usual = {"user_dir": None} | {action.dest: action.default for action in parser._actions}
     return {key: value for key, value in args.items() if key != "run" and usual.get(key, "") != value}
 
 
