@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from recipe_files import check_order, scripts_of, value_of, words_of
 
 from vqw2v_plugin.corpora.manifest import Manifest
@@ -126,3 +131,29 @@ def test_a_name_stands_for_one_features(
 ) -> None:
     with pytest.raises((ValueError, StageError), match="twice"):
         plan(scripts, monkeypatch, tmp_path, "--features", "a=logmel", "a=mfcc")
+
+
+@pytest.mark.slow
+def test_a_comparison_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = {"train": [], "dev": [], "test": []}  # type: dict[str, list[str]]
+    for split, lines in rows.items():
+        for number in range(6):
+            soundfile.write(tmp_path / f"{split}{number}.wav", rng.normal(0, 0.1, 8_000), 16_000)
+            lines.append(f"{split}{number}\t{split}{number}.wav\t{number % 3}\t8000\ta b a\n")
+        (tmp_path / f"{split}.tsv").write_text(HEAD + "".join(lines))
+    script = Path(__file__).resolve().parents[2] / "examples/few_labels/compare.py"
+    command = [sys.executable, str(script), str(tmp_path / "run"), str(tmp_path), "--updates", "4"]
+    command += ["--shares", "0.4", "--seeds", "1"]
+
+    def said() -> str:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert all(
+            float(rate) >= 0 for rate in re.findall(r"^\| (?:log-mel|MFCC) \| (.*) \|$", done.stdout, re.M)
+        )
+        return done.stdout
+
+    first = said()
+    assert first.count("| log-mel | ") == first.count("| MFCC | ") == 1 and "$ " in first
+    assert "$ " not in said()
