@@ -15,14 +15,29 @@ _MOST_REASONS = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..corpora.sources import KINDS, SUFFIXES
-    from ..corpora.sources.columns import NAMES
-    from ..corpora.splits import DEFAULT_VALID
+    from ..corpora.sources import SUFFIXES
 
     parser.add_argument(
         "folders", metavar="DIR", nargs="+", help="folder of audio, a corpus, or a table (csv, tsv, jsonl)"
     )
     parser.add_argument("out", metavar="OUT", help="folder for train.tsv, valid.tsv and refused.tsv")
+    _add_what_is_listed(parser)
+    _add_splits(parser)
+    parser.add_argument("--ext", help=f"suffixes of audio, joined by commas (default: {','.join(SUFFIXES)})")
+    parser.add_argument("--min", type=float, default=0.0, metavar="SECONDS", help="refuse what is shorter")
+    parser.add_argument(
+        "--max", type=float, default=math.inf, metavar="SECONDS", help="refuse what is longer"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="processes; they change nothing but the time (default: two a core)"
+    )
+    parser.add_argument("--strict", action="store_true", help="write no manifest if anything is refused")
+
+
+def _add_what_is_listed(parser: argparse.ArgumentParser) -> None:
+    from ..corpora.sources import KINDS
+    from ..corpora.sources.columns import NAMES
+
     parser.add_argument("--kind", choices=KINDS, help="what DIR is (default: seen by what is there)")
     parser.add_argument("--audio", metavar="DIR", help="where the files lie that a table names")
     parser.add_argument(
@@ -33,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a table's column by another name, such as `text=said`; WHAT: {', '.join(NAMES)}",
     )
     parser.add_argument("--times", metavar="DIR", help="TextGrids with the times of words and phones")
+
+
+def _add_splits(parser: argparse.ArgumentParser) -> None:
+    from ..corpora.splits import DEFAULT_VALID
+
     parser.add_argument(
         "--valid",
         type=float,
@@ -57,15 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the path names the split (train, dev, test …), in the same way",
     )
     parser.add_argument("--resplit", action="store_true", help="forget the corpus' own splits")
-    parser.add_argument("--ext", help=f"suffixes of audio, joined by commas (default: {','.join(SUFFIXES)})")
-    parser.add_argument("--min", type=float, default=0.0, metavar="SECONDS", help="refuse what is shorter")
-    parser.add_argument(
-        "--max", type=float, default=math.inf, metavar="SECONDS", help="refuse what is longer"
-    )
-    parser.add_argument(
-        "--workers", type=int, help="processes; they change nothing but the time (default: two a core)"
-    )
-    parser.add_argument("--strict", action="store_true", help="write no manifest if anything is refused")
 
 
 def run(args: argparse.Namespace) -> int:
