@@ -32,7 +32,9 @@ class MaskedEncoder(nn.Module):
             else None
         )
         self.embedding_norm = nn.LayerNorm(dim) if config.layernorm_embedding else nn.Identity()
-        self.layers = nn.ModuleList(_make_layer(config) for _ in range(config.encoder_layers))
+        self.layers = nn.ModuleList(
+            TransformerLayer.of(config, config.encoder_normalize_before) for _ in range(config.encoder_layers)
+        )
         self.final_norm = nn.LayerNorm(dim) if config.encoder_normalize_before else nn.Identity()
         self.head_dense = nn.Linear(dim, dim)
         self.head_norm = nn.LayerNorm(dim)
@@ -67,19 +69,6 @@ class MaskedEncoder(nn.Module):
         else:
             x = x + self.positions(positions % config.max_positions + PAD + 1)
         return dropout(self.embedding_norm(x), config.dropout, self.training), angles
-
-
-def _make_layer(config: TransformerConfig) -> TransformerLayer:
-    return TransformerLayer(
-        config.encoder_embed_dim,
-        config.encoder_attention_heads,
-        config.encoder_ffn_embed_dim,
-        dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        activation_dropout=config.activation_dropout,
-        activation=config.activation_fn,
-        norm_first=config.encoder_normalize_before,
-    )
 
 
 def initialize(module: nn.Module) -> None:

@@ -7,7 +7,7 @@ H heads of size d.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,25 @@ from torch import Tensor, nn
 
 from ..kernels.attention import Rows, packed_attention
 from ..kernels.dropout import dropout
+
+
+class LayerSettings(Protocol):
+    """What the settings of every arrow with such layers say of them, under stock's names."""
+
+    @property
+    def encoder_embed_dim(self) -> int: ...
+    @property
+    def encoder_attention_heads(self) -> int: ...
+    @property
+    def encoder_ffn_embed_dim(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def attention_dropout(self) -> float: ...
+    @property
+    def activation_dropout(self) -> float: ...
+    @property
+    def activation_fn(self) -> str: ...
 
 
 class TransformerLayer(nn.Module):
@@ -43,6 +62,19 @@ class TransformerLayer(nn.Module):
         self.fc1 = nn.Linear(dim, ffn_dim)
         self.fc2 = nn.Linear(ffn_dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
+
+    @classmethod
+    def of(cls, settings: LayerSettings, norm_first: bool) -> TransformerLayer:
+        return cls(
+            settings.encoder_embed_dim,
+            settings.encoder_attention_heads,
+            settings.encoder_ffn_embed_dim,
+            dropout=settings.dropout,
+            attention_dropout=settings.attention_dropout,
+            activation_dropout=settings.activation_dropout,
+            activation=settings.activation_fn,
+            norm_first=norm_first,
+        )
 
     def forward(
         self, x: Tensor, lengths: Sequence[int], angles: Tensor | None = None, rows: Rows | None = None

@@ -29,7 +29,9 @@ class Transformer(nn.Module):
         dim = config.encoder_embed_dim
         self.positions = PositionConv(dim, config.conv_pos, config.conv_pos_groups)
         self.norm = nn.LayerNorm(dim)  # before the first layer, or behind the last where norms come first
-        self.layers = nn.ModuleList(_make_layer(config) for _ in range(config.encoder_layers))
+        self.layers = nn.ModuleList(
+            TransformerLayer.of(config, config.layer_norm_first) for _ in range(config.encoder_layers)
+        )
         self.layers.apply(_initialize)
         self._coins: tuple[int, int] = (0, 0)  # the update, and how many batches it has had
 
@@ -84,19 +86,6 @@ class Transformer(nn.Module):
 def _nothing(layer: nn.Module) -> Tensor:
     """0, with gradient 0: as on ranks that sum their gradients, a layer that was left out has one."""
     return sum(p.flatten()[0] * 0 for p in layer.parameters())  # type: ignore[return-value]
-
-
-def _make_layer(config: Wav2Vec2Config) -> TransformerLayer:
-    return TransformerLayer(
-        config.encoder_embed_dim,
-        config.encoder_attention_heads,
-        config.encoder_ffn_embed_dim,
-        dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        activation_dropout=config.activation_dropout,
-        activation=config.activation_fn,
-        norm_first=config.layer_norm_first,
-    )
 
 
 def _initialize(module: nn.Module) -> None:
