@@ -1,7 +1,6 @@
 """Two ranks over gloo learn what one process learns from the joined batch: weights and codebook."""
 
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from program_runs import on_ranks
 
 from vqw2v_plugin.corpora.manifest import write_manifest
 
@@ -71,26 +71,8 @@ def command(data: Path, save_dir: Path, batch: int, more: list[str]) -> list[str
 
 
 def train(data: Path, save_dir: Path, ranks: int, more: list[str]) -> dict[str, torch.Tensor]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     base = command(data, save_dir, 4 // ranks, more)
-    together = f"--distributed-backend gloo --distributed-init-method tcp://127.0.0.1:{port}"
-    together += f" --distributed-world-size {ranks} --distributed-no-spawn --device-id 0"
-    runs = [
-        subprocess.Popen(
-            [*base, *together.split(), "--distributed-rank", str(rank)] if ranks > 1 else base,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-    said = [run.communicate(timeout=240)[0] for run in runs]
-    assert all(run.returncode == 0 for run in runs), said[0][-3000:]
-    state = torch.load(save_dir / "checkpoint_last.pt", weights_only=True)
+    state = on_ranks(base, ranks, save_dir, seconds=240)
     assert state["extra_state"]["train_iterator"]["epoch"] >= UPDATES
     return dict(state["model"])
 

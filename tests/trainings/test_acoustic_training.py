@@ -1,11 +1,10 @@
 """Acoustic models train by both command lines, from synthetic speech to words, and decode through fairseq."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from program_runs import call
 
 pytest.importorskip("fairseq")
 from fake_speech import write_speech
@@ -22,15 +21,6 @@ TRAINING = (
     "--best-checkpoint-metric uer"
 ).split()
 LAYERS = ["--conv-layers", "[(96, 7, 2)] + [(96, 7)] * 3", "--dropout", "0"]
-
-
-def call(command: list[object], folder: Path) -> str:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        list(map(str, command)), cwd=folder, env=env, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 def vqw2v(folder: Path, *words: object) -> None:

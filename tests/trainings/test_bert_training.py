@@ -1,14 +1,12 @@
 """BERT trains by both command lines; a killed run equals a whole one; its checkpoint stands alone."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
+from program_runs import call, check_killed_is_whole, checked_settings
 
 pytest.importorskip("fairseq")
 from vqw2v_plugin.checkpoints.bert import build_bert, load_bert, save_bert
@@ -40,13 +38,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 writer.add(f"{split}{i}", size, 4 + (rng.integers(30) + np.arange(size)) % 30)
     write_dict(folder / "dict.txt", [(symbol, 1) for symbol in SYMBOLS])
     return folder
-
-
-def call(command: list[str], folder: Path) -> str:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -89,24 +80,7 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(
     data: Path, tmp_path: Path, more: list[str]
 ) -> None:
     """Dropout, masks, order of batches and all: 60 updates are several epochs."""
-    states = []
-    for kills in (0, 4):
-        options = [
-            *OPTIONS,
-            *more,
-            "--max-update",
-            "60",
-            "--save-interval-updates",
-            "3",
-            "--save-dir",
-            f"ck{kills}",
-        ]
-        script = str(Path(__file__).with_name("kill_and_resume.py"))
-        call([sys.executable, script, str(kills), "1", str(data), *options], tmp_path)
-        states.append(torch.load(tmp_path / f"ck{kills}" / "checkpoint_last.pt", weights_only=True))
-    alone, killed = (state["model"] for state in states)
-    assert states[1]["optimizer_history"][-1]["num_updates"] == 60
-    assert not [name for name in alone if not torch.equal(alone[name], killed[name])]
+    check_killed_is_whole(data, [*OPTIONS, *more], tmp_path)
 
 
 @pytest.mark.slow
@@ -137,20 +111,13 @@ def test_what_stock_fairseq_saves_is_imported(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_every_yaml_is_whole_and_names_only_known_options(path: Path) -> None:
-    import dataclasses
-
-    from fairseq.dataclass.configs import FairseqConfig
-
     import vqw2v_plugin
 
     vqw2v_plugin.register()
     from vqw2v_plugin.models.vq_bert import VqBertModelConfig
     from vqw2v_plugin.tasks.vq_token_pretraining import VqTokenPretrainingConfig
 
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert set(settings) <= {f.name for f in dataclasses.fields(FairseqConfig)}
-    for part, config in (("model", VqBertModelConfig), ("task", VqTokenPretrainingConfig)):
-        assert set(settings[part]) <= {"_name", *(f.name for f in dataclasses.fields(config))}
+    settings = checked_settings(path, model=VqBertModelConfig, task=VqTokenPretrainingConfig)
     assert settings["lr_scheduler"]["total_num_update"] == settings["optimization"]["max_update"]
     tokens = settings["dataset"]["max_tokens"] * settings["optimization"].get("update_freq", [1])[0]
     tokens *= settings.get("distributed_training", {}).get("distributed_world_size", 1)

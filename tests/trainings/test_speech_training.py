@@ -1,7 +1,5 @@
 """A BERT over speech trains by both command lines; a killed run equals a whole one; layers are features."""
 
-import dataclasses
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
-import yaml
+from program_runs import PITCHES, accuracies, call, check_killed_is_whole, checked_settings, pitches
 
 pytest.importorskip("fairseq")
 from vqw2v_plugin import load_features
@@ -23,7 +20,6 @@ from vqw2v_plugin.stores.tokens import TokenWriter
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 YAMLS = sorted((ROOT / "examples" / "second_round").glob("*.yaml"))
-PITCHES = (300, 700, 1500, 3000)  # Hz, of as many codes
 OPTIONS = (
     "--task vq_speech_pretraining --arch vq_speech_bert_small --criterion vq_masked_speech --cpu "
     "--optimizer adam --lr 0.003 --max-tokens 64000 --max-sample-size 16000 --no-epoch-checkpoints --seed 5 "
@@ -39,14 +35,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in (("train", 30), ("valid", 4)):
         rows = []
         with TokenWriter(folder / "tokens", split, len(PITCHES) + NUM_SPECIAL) as writer:
-            for i in range(count):
-                rng = np.random.default_rng([len(split), i])
-                size = int(rng.integers(9_000, 24_000))
-                number = (rng.integers(4) + np.arange(size) // 1_280) % 4
-                wav = 0.3 * np.sin(np.cumsum(2 * np.pi * np.array(PITCHES)[number] / 16_000))
-                soundfile.write(folder / f"{split[0]}{i}.wav", wav + rng.normal(0, 0.01, size), 16_000)
-                rows.append({"path": f"{split[0]}{i}.wav", "samples": size})
-                frames = (size - 400) // 160 + 1
+            for i, (wav, number) in enumerate(pitches(split, count)):
+                soundfile.write(folder / f"{split[0]}{i}.wav", wav, 16_000)
+                rows.append({"path": f"{split[0]}{i}.wav", "samples": len(wav)})
+                frames = (len(wav) - 400) // 160 + 1
                 codes = number[np.arange(frames) * 160 + 200]
                 writer.add(f"{split[0]}{i}", frames, codes + NUM_SPECIAL)
         write_manifest(folder / f"{split}.tsv", folder, rows)
@@ -56,21 +48,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(command: list[str], folder: Path) -> str:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_it_learns_what_was_said_in_the_gaps(data: Path, tmp_path: Path) -> None:
     command = [str(BIN / "fairseq-train"), str(data), "--tokens", str(data / "tokens"), *OPTIONS]
     log = call([*command, "--max-update", "150", "--save-dir", "ck"], tmp_path)
     shown = [line for line in log.splitlines() if "| valid on 'valid'" in line]
-    accuracy = [float(line.partition("accuracy ")[2].split(" ")[0]) for line in shown]
     chance = float(shown[-1].partition("chance ")[2].split(" ")[0])
-    assert 0.2 < chance < 0.35 and accuracy[-1] > 0.6, shown
+    assert 0.2 < chance < 0.35 and accuracies(log)[-1] > 0.6, shown
     found = load(tmp_path / "ck" / "checkpoint_last.pt", KIND)
     assert (found.network.config.num_codes, found.network.config.bands) == (4, 20)
     features = load_features("speech:1", str(tmp_path / "ck" / "checkpoint_last.pt"))
@@ -80,16 +64,7 @@ def test_it_learns_what_was_said_in_the_gaps(data: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_one_left_alone(data: Path, tmp_path: Path) -> None:
     """Dropout, crops, masks, order of batches and all: 60 updates are several epochs."""
-    states = []
-    for kills in (0, 4):
-        options = ["--tokens", str(data / "tokens"), *OPTIONS, "--max-update", "60"]
-        options += ["--save-interval-updates", "3", "--save-dir", f"ck{kills}"]
-        script = str(Path(__file__).with_name("kill_and_resume.py"))
-        call([sys.executable, script, str(kills), "1", str(data), *options], tmp_path)
-        states.append(torch.load(tmp_path / f"ck{kills}" / "checkpoint_last.pt", weights_only=True))
-    alone, killed = (state["model"] for state in states)
-    assert states[1]["optimizer_history"][-1]["num_updates"] == 60
-    assert not [name for name in alone if not torch.equal(alone[name], killed[name])]
+    check_killed_is_whole(data, ["--tokens", str(data / "tokens"), *OPTIONS], tmp_path)
 
 
 @pytest.mark.slow
@@ -128,17 +103,12 @@ def test_what_cannot_be_trained_on_is_one_sentence(
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_every_yaml_is_whole_and_names_only_known_options(path: Path) -> None:
-    from fairseq.dataclass.configs import FairseqConfig
-
     import vqw2v_plugin
 
     vqw2v_plugin.register()
     from vqw2v_plugin.models.vq_speech_bert import VqSpeechBertModelConfig
     from vqw2v_plugin.tasks.vq_speech_pretraining import VqSpeechPretrainingConfig
 
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert set(settings) <= {f.name for f in dataclasses.fields(FairseqConfig)}
-    for part, config in (("model", VqSpeechBertModelConfig), ("task", VqSpeechPretrainingConfig)):
-        assert set(settings[part]) <= {"_name", *(f.name for f in dataclasses.fields(config))}
+    settings = checked_settings(path, model=VqSpeechBertModelConfig, task=VqSpeechPretrainingConfig)
     updates, schedule = settings["optimization"]["max_update"], settings["lr_scheduler"]
     assert schedule["total_num_update"] == updates and schedule["warmup_updates"] == 0.08 * updates

@@ -1,6 +1,5 @@
 """Both of fairseq's command lines train, their checkpoints read back, and every yaml is whole."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import soundfile as sf
 import yaml
 from documented import blocks
+from program_runs import call
 
 from vqw2v_plugin.checkpoints.wav2vec import build_network, load_network
 from vqw2v_plugin.corpora.manifest import write_manifest
@@ -36,13 +36,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(command: list[str], folder: Path) -> str:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
 def train(data: Path, folder: Path, *more: str, user_dir: Path = PLUGIN) -> str:
     options = (
         f"--user-dir {user_dir} --task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive"
@@ -52,7 +45,7 @@ def train(data: Path, folder: Path, *more: str, user_dir: Path = PLUGIN) -> str:
     options += " --prediction-steps 3 --num-negatives 4 --vq-vars 8"
     command = [str(BIN / "fairseq-train"), str(data), *options.split()]
     command += ["--conv-feature-layers", LAYERS, "--conv-aggregator-layers", "[(16, 2, 1)]", *more]
-    return call(command, folder)
+    return call(command, folder, seconds=300)
 
 
 @pytest.mark.parametrize("quantizer", ["none", "gumbel", "kmeans"])
@@ -70,9 +63,9 @@ def test_fairseq_train_trains_and_its_checkpoint_gives_codes(
         done = subprocess.run(usage, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 2 and "no quantizer" in done.stderr
     else:
-        said = call(usage, tmp_path)
+        said = call(usage, tmp_path, seconds=300)
         assert "of 8 codes used" in said and "untrained" in said and "3.wav" in said
-        assert "at the end of training, perplexity" in call(usage[:5], tmp_path)
+        assert "at the end of training, perplexity" in call(usage[:5], tmp_path, seconds=300)
 
 
 def test_hydra_train_spells_options_as_the_command_line_does(data: Path, tmp_path: Path) -> None:
@@ -85,7 +78,7 @@ def test_hydra_train_spells_options_as_the_command_line_does(data: Path, tmp_pat
         f"model.conv_feature_layers='{LAYERS}'",
     ]
     command = [str(BIN / "fairseq-hydra-train"), "--config-dir", str(ROOT / "examples" / "toy")]
-    call([*command, "--config-name", "gumbel", *overrides], tmp_path)
+    call([*command, "--config-name", "gumbel", *overrides], tmp_path, seconds=300)
     config = load_network(tmp_path / "ck" / "checkpoint_last.pt").network.config
     assert (config.quantizer, config.vq_vars, config.activation) == ("gumbel", 32, "gelu")
 

@@ -1,17 +1,13 @@
 """wav2vec 2.0 trains by both command lines; a killed run equals a whole one; two ranks equal one."""
 
-import dataclasses
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
+from program_runs import accuracies, call, check_killed_is_whole, checked_settings, on_ranks, pitches
 
 pytest.importorskip("fairseq")
 from vqw2v_plugin.checkpoints.format import load
@@ -21,7 +17,6 @@ from vqw2v_plugin.corpora.manifest import write_manifest
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 YAMLS = sorted((ROOT / "examples" / "wav2vec2").glob("*.yaml"))
-PITCHES = (300, 700, 1500, 3000)  # Hz
 LAYERS = ["--conv-feature-layers", "[(16, 10, 5), (16, 8, 4), (32, 4, 4), (32, 4, 4)]"]  # 50 frames a second
 OPTIONS = (
     "--task vq_audio_pretraining --arch vq_wav2vec2_small --criterion vq_masked_contrastive --cpu --seed 5 "
@@ -38,32 +33,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wav2vec2")
     for split, count in (("train", 30), ("valid", 4)):
         rows = []
-        for i in range(count):
-            rng = np.random.default_rng([len(split), i])
-            size = int(rng.integers(9_000, 24_000))
-            number = (rng.integers(4) + np.arange(size) // 1_280) % 4
-            wav = 0.3 * np.sin(np.cumsum(2 * np.pi * np.array(PITCHES)[number] / 16_000))
-            soundfile.write(folder / f"{split[0]}{i}.wav", wav + rng.normal(0, 0.01, size), 16_000)
-            rows.append({"path": f"{split[0]}{i}.wav", "samples": size})
+        for i, (wav, _) in enumerate(pitches(split, count)):
+            soundfile.write(folder / f"{split[0]}{i}.wav", wav, 16_000)
+            rows.append({"path": f"{split[0]}{i}.wav", "samples": len(wav)})
         write_manifest(folder / f"{split}.tsv", folder, rows)
     (folder / "four").mkdir()
     write_manifest(folder / "four" / "train.tsv", folder, rows)  # one batch, or one for each of two ranks
     return folder
 
 
-def call(command: list[str], folder: Path) -> str:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_it_learns_what_was_heard_in_the_gaps(data: Path, tmp_path: Path) -> None:
     command = [str(BIN / "fairseq-train"), str(data), *OPTIONS, *LAYERS, "--encoder-layerdrop", "0"]
     log = call([*command, "--max-update", "250", "--save-dir", "ck"], tmp_path)
-    shown = [line for line in log.splitlines() if "| valid on 'valid'" in line]
-    accuracy = [float(line.partition("accuracy ")[2].split(" ")[0]) for line in shown]
+    accuracy = accuracies(log)
     assert accuracy[0] < 0.2 and accuracy[-1] > 0.3, accuracy
     assert "next: vqw2v features" in log and "--layer w2v2:N" in log
     found = load(tmp_path / "ck" / "checkpoint_last.pt", KIND)
@@ -76,43 +59,16 @@ def test_a_run_killed_again_and_again_ends_as_one_left_alone(
     quantizer: str, data: Path, tmp_path: Path
 ) -> None:
     """Dropout, layer drop, crops, masks, distractors, order of batches and all, in the middle of epochs."""
-    states = []
-    for kills in (0, 4):
-        options = [*OPTIONS, *LAYERS, "--quantizer", quantizer, "--max-update", "60"]
-        options += ["--save-interval-updates", "3", "--save-dir", f"ck{kills}"]
-        script = str(Path(__file__).with_name("kill_and_resume.py"))
-        call([sys.executable, script, str(kills), "1", str(data), *options], tmp_path)
-        states.append(torch.load(tmp_path / f"ck{kills}" / "checkpoint_last.pt", weights_only=True))
-    alone, killed = (state["model"] for state in states)
-    assert states[1]["optimizer_history"][-1]["num_updates"] == 60
-    assert not [name for name in alone if not torch.equal(alone[name], killed[name])]
+    check_killed_is_whole(data, [*OPTIONS, *LAYERS, "--quantizer", quantizer], tmp_path)
 
 
-def on_ranks(data: Path, save_dir: Path, ranks: int, more: list[str]) -> dict[str, torch.Tensor]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def weights_of_ranks(data: Path, save_dir: Path, ranks: int, more: list[str]) -> dict[str, torch.Tensor]:
     # nothing but layers is dropped and Gumbel's noise is still: such draws fall differently on two ranks
     still = "--dropout 0 --attention-dropout 0 --dropout-input 0 --dropout-features 0 --encoder-layerdrop 0.4"
     base = [str(BIN / "fairseq-train"), str(data / "four"), *OPTIONS, *LAYERS, *still.split(), *more]
     base += f"--batch-size {4 // ranks} --max-update 8 --disable-validation --save-dir {save_dir}".split()
     base += ["--ddp-backend", "legacy_ddp", "--max-tokens", "1000000", "--user-dir", str(data / "still")]
-    together = f"--distributed-backend gloo --distributed-init-method tcp://127.0.0.1:{port}"
-    together += f" --distributed-world-size {ranks} --distributed-no-spawn --device-id 0"
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    runs = [
-        subprocess.Popen(
-            [*base, *together.split(), "--distributed-rank", str(rank)] if ranks > 1 else base,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-    said = [run.communicate(timeout=300)[0] for run in runs]
-    assert all(run.returncode == 0 for run in runs), said[0][-3000:]
-    return dict(torch.load(save_dir / "checkpoint_last.pt", weights_only=True)["model"])
+    return dict(on_ranks(base, ranks, save_dir)["model"])
 
 
 @pytest.mark.slow
@@ -127,11 +83,11 @@ def test_two_ranks_learn_as_one_process_with_the_joined_batch(
         "torch.Tensor.exponential_ = lambda self, *args, **kwargs: self.fill_(1.0)\n"
     )
     more = ["--quantizer", quantizer, *(["--latent-vars", "9"] if quantizer == "fsq" else [])]
-    one, two = (on_ranks(data, tmp_path / str(ranks), ranks, more) for ranks in (1, 2))
+    one, two = (weights_of_ranks(data, tmp_path / str(ranks), ranks, more) for ranks in (1, 2))
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
-    begun = on_ranks(data, tmp_path / "begun", 1, [*more, "--lr", "1e-9"])
+    begun = weights_of_ranks(data, tmp_path / "begun", 1, [*more, "--lr", "1e-9"])
     assert max((one[n] - begun[n]).abs().max().item() for n in one if one[n].is_floating_point()) > 1e-3
 
 
@@ -186,8 +142,6 @@ def test_what_cannot_be_trained_is_one_sentence(
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_every_yaml_is_whole_and_names_only_known_options(path: Path) -> None:
-    from fairseq.dataclass.configs import FairseqConfig
-
     import vqw2v_plugin
 
     vqw2v_plugin.register()
@@ -195,13 +149,10 @@ def test_every_yaml_is_whole_and_names_only_known_options(path: Path) -> None:
     from vqw2v_plugin.models.vq_wav2vec2 import VqWav2Vec2ModelConfig
     from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig
 
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert set(settings) <= {f.name for f in dataclasses.fields(FairseqConfig)}
-    parts = {
-        "model": VqWav2Vec2ModelConfig,
-        "task": VqAudioPretrainingConfig,
-        "criterion": VqMaskedContrastiveConfig,
-    }
-    for part, config in parts.items():
-        assert set(settings[part]) <= {"_name", *(f.name for f in dataclasses.fields(config))}
+    settings = checked_settings(
+        path,
+        model=VqWav2Vec2ModelConfig,
+        task=VqAudioPretrainingConfig,
+        criterion=VqMaskedContrastiveConfig,
+    )
     assert settings["lr_scheduler"]["total_num_update"] == settings["optimization"]["max_update"]
