@@ -12,10 +12,11 @@ import sys
 from collections.abc import Set
 from pathlib import Path
 
-from plan import CORPORA, Input, Plan, Row, add_arguments, rates, spread
-from stages import finish, stages
+from plan import CORPORA, Input, Plan, Row, add_arguments, rates
+from stages import stages
 
 from vqw2v_plugin.common.files import write_whole
+from vqw2v_plugin.recipes.table import finish, spread
 
 WAV2VEC = ("model.quantizer=none",)
 GUMBEL = ("model.quantizer=gumbel", "+criterion.loss_weights=[0.1]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +120,3 @@ def rates(plan: Plan, rows: Sequence[Row], decoder: str, done: Set[str]) -> list
     folders = [plan.run / f"scores_{row.name}" for row in rows if f"scores_{row.name}" in done]
     files = [folder / decoder / "errors-test.json" for folder in folders]
     return [float(json.loads(file.read_text(encoding="utf-8"))["rate"]) for file in files if file.exists()]
-
-
-def spread(rates: Sequence[float]) -> str:
-    """Mean, and the standard deviation between seeds."""
-    if not rates:
-        return ""
-    more = f" ± {statistics.stdev(rates):.1f}" if len(rates) > 1 else ""
-    return f"{statistics.mean(rates):.1f}{more}"

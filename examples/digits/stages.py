@@ -7,41 +7,18 @@ speech is given.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from plan import CORPORA, Input, Plan, Row, checkpoint, corpus_data, corpus_splits, shortened
 
 from vqw2v_plugin.recipes import stages as pipeline
-from vqw2v_plugin.recipes.runner import Stage, finished, run_or_say, run_recipe
+from vqw2v_plugin.recipes.runner import Stage
 
 HERE = Path(__file__).resolve().parent
 SPEEDS = (0.8, 0.9, 1.12, 1.25)
 PHONES = ("--text", "phones", "--unit", "phones", "--no-boundary")  # word boundaries cannot be heard
-
-
-def finish(
-    script: str,
-    table: str,
-    planned: Callable[[], Plan],
-    listed: Callable[[Plan], Iterable[Stage]],
-    write: Callable[[Plan, Set[str]], None],
-) -> int:
-    """Runs the stages, writes the table of finished rows after each, and returns the exit status."""
-
-    def run() -> None:
-        plan = planned()
-        wanted = list(listed(plan))
-
-        def write_done() -> None:
-            write(plan, finished(plan.run, wanted))
-
-        write_done()
-        run_recipe(plan.run, wanted, after=lambda _: write_done(), jobs=plan.jobs, threads=1)
-        print((plan.run / table).read_text(encoding="utf-8"))
-
-    return run_or_say(script, run)
 
 
 def stages(plan: Plan) -> Iterator[Stage]:

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Set
 
 import numpy as np
 from compare import GUMBEL
-from plan import Input, Plan, Row, add_arguments, corpus_data, rates, spread
-from stages import finish, stages, tokens
+from plan import Input, Plan, Row, add_arguments, corpus_data, rates
+from stages import stages, tokens
 
 from vqw2v_plugin.analysis.code_sources import TokenSource
 from vqw2v_plugin.analysis.phone_codes import Bitrate, code_usage
 from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.recipes.runner import Stage
+from vqw2v_plugin.recipes.table import finish, spread
 
 SIZES = ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 import sys
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from prepare import share_name
 
 from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.recipes import stages as pipeline
-from vqw2v_plugin.recipes.runner import Stage, finished, run_or_say, run_recipe
+from vqw2v_plugin.recipes.runner import Stage
+from vqw2v_plugin.recipes.table import finish, spread
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")
@@ -165,7 +165,7 @@ def write_table(plan: Plan, done: Set[str]) -> None:
     lines = [f"| features | {' | '.join(f'{share:.0%} of the speakers' for share in shares)} |"]
     lines.append("|---" * (1 + len(shares)) + "|")
     for name in names:
-        cells = [spread(rates(plan, name, share, done)) for share in shares]
+        cells = [_cell(rates(plan, name, share, done)) for share in shares]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     write_whole(plan.run / "results.md", "\n".join(lines) + "\n")
 
@@ -179,11 +179,8 @@ def rates(plan: Plan, name: str, share: float, done: Set[str]) -> list[float]:
     return [float(json.loads((folder / "errors-test.json").read_text())["rate"]) for folder in folders]
 
 
-def spread(rates: Sequence[float]) -> str:
-    if not rates:
-        return ""
-    more = f" ± {statistics.stdev(rates):.1f} ({len(rates)})" if len(rates) > 1 else ""
-    return f"{statistics.mean(rates):.1f}{more}"
+def _cell(rates: Sequence[float]) -> str:
+    return spread(rates) + (f" ({len(rates)})" if len(rates) > 1 else "")
 
 
 def parse_args() -> argparse.Namespace:
@@ -202,19 +199,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-
-    def run() -> None:
-        plan = Plan.of(args)
-        wanted = list(stages(plan))
-
-        def write_done() -> None:
-            write_table(plan, finished(plan.run, wanted))
-
-        write_done()
-        run_recipe(plan.run, wanted, after=lambda _: write_done(), jobs=plan.jobs, threads=1)
-        print((plan.run / "results.md").read_text(encoding="utf-8"))
-
-    return run_or_say("compare.py", run)
+    return finish("compare.py", "results.md", lambda: Plan.of(args), stages, write_table)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import pytest
 from recipe_files import check_order, scripts_of, value_of, words_of
 from small_run import make_tokens
 
+from vqw2v_plugin.recipes import table
+
 NAMES = ("plan", "stages", "compare", "sweep")
 
 
@@ -190,10 +192,10 @@ def test_a_size_is_groups_by_variables_after_the_context_network(digits: Any, tm
 
 
 def test_the_table_is_there_at_once_and_anew_behind_each_stage(
-    digits: Any, plan_of: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plan_of: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, written, asked = plan_of("--jobs", "3"), [], []
-    monkeypatch.setattr(digits.stages, "finished", lambda run, wanted: {stage for stage in wanted if run})
+    monkeypatch.setattr(table, "finished", lambda run, wanted: {stage for stage in wanted if run})
 
     def ran(run: Path, wanted: list[Any], after: Any, **how: Any) -> None:
         asked.append((run, wanted, how, len(written)))
@@ -205,7 +207,7 @@ def test_the_table_is_there_at_once_and_anew_behind_each_stage(
         of.run.mkdir(exist_ok=True)
         (of.run / "t.md").write_text(f"table {len(written)}")
 
-    monkeypatch.setattr(digits.stages, "run_recipe", ran)
-    assert digits.stages.finish("x.py", "t.md", lambda: plan, lambda of: iter(("a", "b")), write) == 0
+    monkeypatch.setattr(table, "run_recipe", ran)
+    assert table.finish("x.py", "t.md", lambda: plan, lambda of: iter(("a", "b")), write) == 0
     assert asked == [(plan.run, ["a", "b"], {"jobs": 3, "threads": 1}, 1)]
     assert written == [{"a", "b"}] * 3 and capsys.readouterr().out == "table 3\n"
