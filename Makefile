@@ -25,6 +25,7 @@ FAIRSEQ = $(shell sed -n 's/^FORK = "\(.*\)"/\1/p' vqw2v_plugin/stack.py)
 BUILD_TOOLS := numpy cython setuptools wheel
 EXTRAS := dev,demo,report,decode
 PY := .venv/bin/python
+SIDE_BY_SIDE := -n auto --dist loadfile  # a process a core; a file's tests stay together
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --no-build-isolation
 LOG := .venv/setup.log
 
@@ -41,8 +42,8 @@ demo: setup ## run the whole pipeline on a small synthesized corpus, in runs/toy
 	$(PY) examples/toy/recipe.py runs/toy
 
 test: setup ## run the fast tests, then the slow ones
-	$(PY) -m pytest -q
-	$(PY) -m pytest -q -m slow || [ $$? -eq 5 ]  # 5: there are none
+	$(PY) -m pytest -q $(SIDE_BY_SIDE)
+	$(PY) -m pytest -q $(SIDE_BY_SIDE) -m slow
 
 lint: setup ## check style and types
 	$(PY) -m ruff check

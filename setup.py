@@ -25,6 +25,7 @@ oldest, newest = stack["OLDEST_PYTHON"], stack["NEWEST_PYTHON"]
 fairseq = stack["fairseq_requirement"]()
 demo = ["espeakng-loader"]
 report = ["matplotlib"]
+testing = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"]
 
 setup(
     name="vqw2v_plugin",
@@ -49,7 +50,7 @@ setup(
         "report": report,
         "demo": demo,
         # ruff and mypy judge differently from one release to the next; these are the ones `make lint` means.
-        "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff==0.17.*", "mypy==2.4.*", *demo, *report],
+        "dev": [*testing, "ruff==0.17.*", "mypy==2.4.*", *demo, *report],
     },
     entry_points={"console_scripts": ["vqw2v = vqw2v_plugin.__main__:main"]},
     zip_safe=False,

@@ -14,6 +14,9 @@ from vqw2v_plugin.checkpoints.wav2vec import build_network
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # each has its share of the cores
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
 TINY = {
     "conv_feature_layers": "[(16, 10, 5), (16, 8, 4), (16, 4, 2)]",
     "conv_aggregator_layers": "[(16, 2, 1), (16, 3, 1)]",
