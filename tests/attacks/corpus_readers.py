@@ -8,6 +8,8 @@ import strange_lists
 from attempts import Reader
 from good_things import LOGMEL, train_command
 
+_ALONE = ("--workers", "1")
+
 
 def list_readers(good: Path) -> list[Reader]:
     bert = ["--layer", "bert", "--bert", f"{good}/bert.pt"]
@@ -80,6 +82,32 @@ def sound_readers(good: Path) -> list[Reader]:
         Reader("usage", usage, lenient=True),
         Reader("manifest", manifest, lenient=True),
     ]
+
+
+def table_readers(good: Path) -> list[Reader]:
+    """Strictly: of what is refused there is no manifest; and as whoever looks into a folder finds it."""
+
+    def strictly(word: str, out: str, kind: str) -> list[str]:
+        return ["vqw2v", "manifest", word, out, "--strict", *_ALONE]
+
+    def in_its_folder(word: str, out: str, kind: str) -> list[str]:
+        return ["vqw2v", "manifest", str(Path(word).parent) if "/in/" in word else word, out, *_ALONE]
+
+    return [Reader("manifest --strict", strictly), Reader("manifest", in_its_folder, lenient=True)]
+
+
+def grid_readers(good: Path) -> list[Reader]:
+    def beside(word: str, out: str, kind: str) -> list[str]:
+        times = ["--times", str(Path(word).parent)]
+        return ["vqw2v", "manifest", f"{good}/clip.csv", out, *times, *_ALONE]
+
+    return [Reader("manifest --times", beside, lenient=True)]
+
+
+def weights_readers(good: Path) -> list[Reader]:
+    search = ["--lexicon", f"{good}/labels/lexicon.ltr.txt", "--lm", f"{good}/lm.arpa"]
+    spoken = [f"{good}/ctc.pt", f"{good}/clip.wav", "--decoder", "lexicon", *search]
+    return [Reader("transcribe", lambda word, out, kind: ["vqw2v", "transcribe", *spoken, "--weights", word])]
 
 
 def model_readers(good: Path) -> list[Reader]:

@@ -15,10 +15,19 @@ import strange_outputs
 import strange_settings
 import strange_sounds
 import strange_stores
+import strange_tables
 import strange_texts
 from attempts import Case, Reader, Works
 from checkpoint_readers import checkpoint_readers, fairseq_readers, training
-from corpus_readers import lexicon_readers, list_readers, model_readers, sound_readers
+from corpus_readers import (
+    grid_readers,
+    lexicon_readers,
+    list_readers,
+    model_readers,
+    sound_readers,
+    table_readers,
+    weights_readers,
+)
 from good_things import KINDS
 from store_readers import going_on, store_readers, writers
 
@@ -51,9 +60,24 @@ def families(good: Path, seed: int) -> list[Family]:
         Family("audio", sounds, sound_readers(good), always(strange_sounds.whole(good))),
         Family("language model", arpas, model_readers(good), always(strange_texts.whole_arpa(good))),
         Family("lexicon", lexicons, lexicon_readers(good), always(strange_texts.whole_lexicon(good))),
+        *_tables(good, seed),
         *_stores(good, seed),
         *(Family("settings", _drawn(kind, seed), [training(good, kind)], no_change) for kind in KINDS),
         Family("output", strange_outputs.strange_outputs(), writers(good), always(strange_outputs.whole())),
+    ]
+
+
+def _tables(good: Path, seed: int) -> list[Family]:
+    tables, grids = strange_tables.strange_tables(good, seed), strange_tables.strange_grids(good, seed)
+    table, grid, weights = (
+        strange_tables.whole_table(good),
+        strange_tables.whole_grid(),
+        strange_tables.whole_weights(),
+    )
+    return [
+        Family("table", tables, table_readers(good), lambda kind: table),
+        Family("TextGrid", grids, grid_readers(good), lambda kind: grid),
+        Family("weights", strange_tables.strange_weights(), weights_readers(good), lambda kind: weights),
     ]
 
 

@@ -19,6 +19,7 @@ from strange_lists import strange_lists
 from strange_outputs import strange_outputs
 from strange_settings import strange_settings
 from strange_sounds import strange_sounds
+from strange_tables import strange_grids, strange_tables, strange_weights
 from strange_texts import strange_arpas, strange_lexicons
 
 ATTACK = Path(__file__).parent / "attack.py"
@@ -117,6 +118,9 @@ def test_each_file_is_made_under_a_name_of_its_own(good: Path, tmp_path: Path) -
         "sounds": lambda: strange_sounds(good, 0),
         "models": lambda: strange_arpas(good, 0),
         "lexicons": lambda: strange_lexicons(good, 0),
+        "tables": lambda: strange_tables(good, 0),
+        "grids": lambda: strange_grids(good, 0),
+        "weights": strange_weights,
         "outputs": strange_outputs,
         "places": lambda: list(odd_places(".wav")),
     }

@@ -32,6 +32,7 @@ def test_the_best_ones_replace_those_of_the_options_and_nothing_else(tmp_path: P
         GOOD.replace("1.5", "true"),
         GOOD.replace("1.5", "NaN"),
         GOOD.replace("1.5", "1e999"),
+        GOOD.replace("1.5", "1" * 400),
     ],
 )
 def test_another_file_is_named_with_what_was_expected(tmp_path: Path, text: str) -> None:

@@ -123,7 +123,7 @@ def _cut(entry: Entry, rate: int, frames: int) -> Row | Refusal:
         entry = entry._replace(begin=entry.begin / rate, end=stop_at, counted=False)
     end = frames / rate if entry.end is None else entry.end
     about = f"{entry.utt or entry.path}: {entry.begin:g} to {end:g} s"
-    if not (0 <= entry.begin < math.inf and entry.begin < end < math.inf):
+    if not (0 <= entry.begin < end and end * rate < math.inf):
         return Refusal(entry.path, f"utterance has no length ({about}); mend the table")
     start, stop = round(entry.begin * rate), round(end * rate)
     if stop > frames + _OVERSHOOT_SECONDS * rate or start >= frames:
