@@ -34,10 +34,10 @@ def strange_tables(good: Path, seed: int) -> list[Case]:
         *_same(row),
         *_heads(row),
         *_rows(wav, row),
-        *(_table(f"an offset {v[:9]!r}", f"{_HEAD}\n{wav},ab,s,{v},0.5\n") for v in _NUMBERS),
-        *(_table(f"a duration {v[:9]!r}", f"{_HEAD}\n{wav},ab,s,0,{v}\n") for v in _NUMBERS),
-        *(_table(f"samples {v[:9]!r}", f"path,start,n_samples\n{wav},0,{v}\n") for v in _NUMBERS),
-        *(_table(f"the path {v[:9]!r}", f"{_HEAD}\n{v},ab,s,0,0.5\n") for v in _PATHS),
+        *(_table(f"an offset {v[:12]!r}", f"{_HEAD}\n{wav},ab,s,{v},0.5\n") for v in _NUMBERS),
+        *(_table(f"a duration {v[:12]!r}", f"{_HEAD}\n{wav},ab,s,0,{v}\n") for v in _NUMBERS),
+        *(_table(f"samples {v[:12]!r}", f"path,start,n_samples\n{wav},0,{v}\n") for v in _NUMBERS),
+        *(_table(f"the path {v[:12]!r}, {len(v)}", f"{_HEAD}\n{v},ab,s,0,0.5\n") for v in _PATHS),
         *_times_in_a_column(wav),
         *_json(wav),
         *damaged(good / "clip.csv", {**LOST, **TURNED, **FOREIGN, **mutated(10)}, Works.ANY, seed),
@@ -166,7 +166,7 @@ def strange_grids(good: Path, seed: int) -> list[Case]:
             "quotation marks alone": '"' * 100_000,
             "latin-1": _grid(first='"é"').encode("latin-1"),
         }.items()),
-        *(_called_clip(f"{what} {v[:9]!r}", _grid(**{what: v}))
+        *(_called_clip(f"{what} {v[:12]!r}, {len(v)}", _grid(**{what: v}))
           for what in ("tiers", "size", "xmax") for v in huge),
         *damaged(good / "clip.TextGrid", {**LOST, **TURNED, **FOREIGN, **mutated(6)}, Works.ANY, seed),
     ]  # fmt: skip
