@@ -105,7 +105,7 @@ def _read_texts(path: Path) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
     for number, line in enumerate(lines, 1):
-        utt, tab, text = line.rstrip("\r").partition("\t")
+        utt, tab, text = line.partition("\t")
         if not line.strip():
             continue
         if not tab:
