@@ -49,11 +49,15 @@ def test_broken_files_are_named_and_the_rest_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errors(tmp_path / "good", 3.0)
-    errors(tmp_path / "bad", 3.0)
-    (tmp_path / "bad" / "errors-test.json").write_text("[1")
+    for name in ("bad", "stage/worse"):
+        errors(tmp_path / name, 3.0)
+        (tmp_path / name / "errors-test.json").write_text("[1" if name == "bad" else '{"unit": 3}')
+    (tmp_path / "stage" / DONE).write_text(Stamp(("fairseq-generate x",)).text)
     assert cli.main(["results", str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    assert len(shown.out.splitlines()) == 2 and "errors-test.json" in shown.err
+    assert len(shown.out.splitlines()) == 2 and len(shown.err.splitlines()) == 2
+    for name in ("bad", "stage/worse"):
+        assert f"{tmp_path / name / 'errors-test.json'} is not what `--scoring vq_error` writes" in shown.err
 
 
 def test_folders_without_rates_say_what_makes_them(

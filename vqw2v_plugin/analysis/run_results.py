@@ -106,7 +106,7 @@ def find_errors(folder: str | os.PathLike[str], troubles: list[str]) -> list[Err
     if not root.is_dir():
         raise ValueError(f"{folder}: is no folder; expected one of runs")
     try:
-        known = {each.path: each for each in read_errors(RunFolder(root), troubles)}
+        known = {each.path: each for each in read_errors(RunFolder(root), [])}  # what is broken is told below
     except RunError:  # of no recipe
         known = {}
     found = []
@@ -119,9 +119,7 @@ def find_errors(folder: str | os.PathLike[str], troubles: list[str]) -> list[Err
             try:
                 found.append(replace(_rates(None, path, read_json(path)), name=shown))
             except (OSError, LookupError, TypeError, ValueError, OverflowError) as error:
-                said = f"{path} is not what `--scoring vq_error` writes: {error!r}"
-                if not any(path.name in trouble for trouble in troubles):
-                    troubles.append(said)
+                troubles.append(f"{path} is not what `--scoring vq_error` writes: {error!r}")
     return found
 
 
