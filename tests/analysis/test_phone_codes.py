@@ -107,7 +107,8 @@ def test_frames_get_the_phone_that_their_centre_lies_in() -> None:
 
 def test_frames_whose_token_nobody_knows_are_left_out() -> None:
     segments = {"u": Segments(np.array([0.0]), np.array([1.0]), ("a",))}
-    kept, phones = frame_phones({"u": np.array([[3, 1], [-1, -1], [2, 0]])}, segments, TIMES)
+    codes = np.array([[3, 1], [-1, -1], [2, 0], [-1, 4], [4, -1]])
+    kept, phones = frame_phones({"u": codes}, segments, TIMES)
     assert kept.tolist() == [[3, 1], [2, 0]] and phones == ["a", "a"]
 
 

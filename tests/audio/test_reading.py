@@ -127,6 +127,15 @@ def test_truncated_flac_is_refused_and_its_sound_part_still_reads(sound: Sound) 
     assert len(read_audio(path, 16_000, crop=Crop(5_000, 0.0))) == 5_000
 
 
+def test_where_a_file_ends_too_early_is_counted_from_its_beginning(sound: Sound) -> None:
+    path = sound("x.mp3", noise(60_000))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for start in (0, 20_000):
+        with pytest.raises(AudioError, match=r"breaks off after \d+ samples, its header says 60000") as error:
+            read_audio(Clip(str(path), 30_000, start), 16_000)
+        assert 25_000 < int(str(error.value).split("after ")[1].split()[0]) < 30_000  # half of it is left
+
+
 def unfinished_stream(path: Path) -> None:
     """Zeroes the number of samples in a FLAC header, as of a stream that was piped."""
     data = bytearray(path.read_bytes())

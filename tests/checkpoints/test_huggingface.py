@@ -48,6 +48,10 @@ def test_there_and_back_all_weights_are_the_same(style: str, tmp_path: Path) -> 
         "preprocessor_config.json",
         "model.safetensors",
     }
+    heard = json.loads((tmp_path / "hf" / "preprocessor_config.json").read_text())
+    assert (heard["sampling_rate"], heard["do_normalize"]) == (16_000, True)
+    # norms over a clip's time would take its padding in, and their padding is not masked there
+    assert heard["return_attention_mask"] == (style == "LARGE")
     assert main(["import", str(tmp_path / "hf"), str(tmp_path / "b.pt")]) == 0
     found = load(tmp_path / "b.pt", KIND)
     for name, value in network.named_parameters():

@@ -277,6 +277,7 @@ def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) ->
         (["--checkpoint", "m.pt"], "`--checkpoint` gives vectors to tokens"),
         (["--distance", "codes"], "expected angular, cosine or euclidean"),
         (["--items", "1"], "`--items` is 1"),
+        (["--items", "0"], "`--items` is 0"),
         (["--silence", "SIL,x,a,b,c"], "no two phones stand between the same neighbours"),
     ],
 )

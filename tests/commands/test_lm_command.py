@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from vqw2v_plugin import __main__ as cli
+from vqw2v_plugin.stores.label_share import Share, draw
+from vqw2v_plugin.stores.labels import Labels, write_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,3 +150,24 @@ def test_binary_is_what_build_binary_makes(
     assert cli.main(["lm", str(text), str(out), "--binary"]) == 2
     assert "build_binary failed: bad file" in capsys.readouterr().err
     assert not list(text.parent.glob("*.part"))
+
+
+def test_of_few_labels_it_reads_the_lines_that_are_drawn_and_all_other_options_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    utts = tuple(f"u{i}" for i in range(8))
+    said = tuple(f"w{i} <unk> word" for i in range(8))
+    held = Labels(utts, (("a",),) * 8, said, (36.0,) * 8)
+    write_labels(tmp_path, "letters", {"train": held}, [("a", 8)], {})
+    text, out = str(tmp_path / "train.wrd"), tmp_path / "lm.arpa"
+    few = ["lm", text, str(out), "--order", "2", "--label-seed", "5"]
+    assert cli.main([*few, "--label-fraction", "3"]) == 2 and "--skip-symbols" in capsys.readouterr().err
+    for share, of in ((["--label-fraction", "3"], Share(3, seed=5)), (["--label-hours", "0.02"], None)):
+        drawn = draw(held, of or Share(hours=0.02, seed=5)).utts
+        assert cli.main([*few, "--skip-symbols", *share]) == 0
+        shown = capsys.readouterr()
+        count = len(drawn)
+        assert f"from {count} sentences of {2 * count} words ({count + 1} different)" in shown.out
+        assert f"{text}: {count} of 8 labelled utterances" in shown.err
+        words = {line.split("\t")[1] for line in out.read_text().splitlines() if "\tw" in line}
+        assert {f"w{utt[1:]}" for utt in drawn} == {word for word in words if word[1:].isdigit()}

@@ -1,5 +1,6 @@
 """`--user-dir`: a stranger's quantizer lives in every command, once its folder is named."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from transcribing import save
 
+from vqw2v_plugin import Transcriber, quantizers
 from vqw2v_plugin import __main__ as cli
-from vqw2v_plugin import quantizers
 from vqw2v_plugin.checkpoints.archive import CheckpointError
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, load_network, save_checkpoint
 from vqw2v_plugin.common.user_code import use_user_dir
@@ -69,6 +71,15 @@ def test_commands_and_python_take_it(
     quantizers._TABLE.pop("strange_one")
     with pytest.raises(CheckpointError, match=r"as in training \(/theirs/strange_plugin\)"):
         load_network(tmp_path / "out")
+
+
+def test_a_transcriber_of_features_of_it_takes_it(checkpoint: Path, plugin: Path, tmp_path: Path) -> None:
+    stamp = {"layer": "q", "dim": 16, "sample_rate": 16_000, "stride": 40, "dtype": "fp32", "store": "fp32"}
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    model = save(tmp_path / "a.pt", {**stamp, "checkpoint": {"name": checkpoint.name, "sha256": digest}})
+    with pytest.raises(CheckpointError, match="'strange_one'; expected one of"):
+        Transcriber.load(model, front=str(checkpoint))
+    assert Transcriber.load(model, front=str(checkpoint), user_dir=str(plugin)).front.dim == 16
 
 
 def test_every_command_that_builds_networks_has_the_option() -> None:

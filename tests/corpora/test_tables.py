@@ -60,6 +60,18 @@ def test_metadata_in_each_split_s_folder(tmp_path: Path, write: Write) -> None:
     ]
 
 
+def test_a_table_s_split_is_the_innermost_that_its_path_names(tmp_path: Path, write: Write) -> None:
+    for name in ("train/test/metadata.csv", "train/test/dev.csv", "train/x/metadata.csv"):
+        write(f"{name}.wav")
+        write(name, f"file_name,text\n{Path(name).name}.wav,{name}\n")
+    entries, refused = read(tmp_path / "c", "table")
+    assert not refused and {e.text: e.split for e in entries} == {
+        "train/test/metadata.csv": "test",
+        "train/test/dev.csv": "valid",
+        "train/x/metadata.csv": "train",
+    }
+
+
 def test_a_column_of_splits_and_one_of_pieces_in_seconds_or_samples(tmp_path: Path, write: Write) -> None:
     write("t.wav")
     write("a.tsv", "path\tsplit\toffset\tduration\nt.wav\tdev\t0.5\t1\nt.wav\teval\t2\t\n")

@@ -106,7 +106,7 @@ def test_a_piece_has_the_words_that_lie_in_it_from_its_own_beginning() -> None:
 
 
 def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told(tmp_path: Path) -> None:
-    for name in ("c/ann/a.wav", "c/bob/a.wav", "c/bob/b.wav", "c/bob/d.wav"):
+    for name in ("c/ann/a.wav", "c/bob/a.wav", "c/bob/b.wav", "c/bob/d.wav", "c/cid/a.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     for name in ("ann/a", "bob/a", "b"):
@@ -119,8 +119,9 @@ def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told
         ("bob/a", 2),
         ("b", 0),
         ("d", 0),
+        ("cid/a", 0),  # whose is which of the two that are called so nobody knows
     ]
-    assert "1 utterances have no TextGrid: d" in found.notes
+    assert "2 utterances have no TextGrid: d, cid/a" in found.notes
     assert any("cannot be used: b.TextGrid (does not begin" in note for note in found.notes)
 
 

@@ -1,6 +1,7 @@
 """Tuning: what it finds is what decoding everything finds, whatever is given up and however many work."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -166,6 +167,23 @@ def test_the_keep_best_are_kept_the_first_asked_for_before_its_equals() -> None:
     trials.run([at(1), at(0), at(2), at(4), at(3)], "")
     assert [point for point, _ in trials.best()] == [at(0), at(4), at(3)]
     assert not trials.given_up & {at(1), at(0), at(2)}
+
+
+def test_of_equal_points_the_first_asked_for_is_the_best_whichever_ends_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials, late = told(lambda *_: "a", ["a"], keep=1), Future[ErrorScore]()
+    submit, points = trials._submit, [at(0), at(1), at(2)]
+
+    def one_is_slow(point: Weights, part: int) -> Future[ErrorScore]:
+        if point == at(2):
+            late.set_result(submit(at(0), part).result())
+        return late if point == at(0) else submit(point, part)
+
+    monkeypatch.setattr(trials, "_submit", one_is_slow)
+    trials.run(points, "")
+    assert next(iter(trials.scores)) == at(1) and set(trials.scores) == set(points)
+    assert trials.best()[0][0] == at(0)
 
 
 def test_a_point_is_decoded_once_and_parts_are_drawn_by_the_seed() -> None:

@@ -84,7 +84,12 @@ def test_quantized_vectors_are_those_of_the_tokenizer(
     tokenizer = Tokenizer(loaded)
     expected = tokenizer.decode(tokenizer.encode(wav(), 16_000))
     with torch.no_grad():
-        assert torch.equal(QuantizedFeatures(NetworkCoder(loaded))(wav()), expected)
+        coder = NetworkCoder(loaded)
+        assert torch.equal(QuantizedFeatures(coder)(wav()), expected)
+        # what is said to be quantized is: these features, and their name
+        x, codes = coder.quantizes(wav()), tokenizer.encode(wav(), 16_000)
+        assert torch.equal(loaded.network.quantizer.encode(x[None])[0].cpu(), codes)
+        assert coder.layer == ("c" if loaded.network.quantize_context else "z")
         if not loaded.network.quantize_context:
             c = loaded.network.context(expected[None])[0]
             assert torch.equal(ContextFeatures(loaded)(wav()), c)

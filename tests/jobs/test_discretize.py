@@ -185,6 +185,10 @@ def test_runs_become_tokens_with_durations(checkpoint: str, manifest: Path, tmp_
         assert ["-".join(map(str, frame)) for frame in codes.tolist()] == tokens
         place += len(lengths)
     assert place == len(durations)
+    counted = {name: TOKENS.read_about(tmp_path / name)["splits"]["train"] for name in ("all", "runs")}
+    for name, tokens in (("all", int(durations.sum())), ("runs", place)):
+        row = {"utterances": 24, "frames": int(durations.sum()), "tokens": tokens, "refused": 0}
+        assert row.items() <= counted[name].items()
     text = (tmp_path / "all" / "train.txt").read_text().splitlines()
     assert [line.split() for line in text] == list(full.values())
     assert [frames for _, frames in TokenStore(tmp_path / "runs", "train").rows] == list(

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from vqw2v_plugin import load_features
+from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions, featurize
@@ -208,3 +209,33 @@ def test_minutes_of_a_shard_are_counted_at_the_files_own_rate_where_it_is_known(
         for wrong in (0, -1, 10_000_001, float("nan")):
             with pytest.raises(ValueError, match="expected a number of minutes above 0, up to 10,000,000"):
                 shard_samples(manifest, wrong, 16_000)
+
+
+def test_audio_that_failed_and_was_mended_is_made_and_not_called_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": f"{i}.wav", "samples": 9} for i in range(3)])
+    for i in range(3):
+        (tmp_path / f"{i}.wav").write_bytes(b"bad" if i == 1 else b"good")
+    manifest, shards = Manifest(tmp_path / "train.tsv"), ShardFolder(tmp_path / "parts", np.uint16, 2)
+    shards.open({})
+    made: list[str] = []
+
+    def encode(utterance: Utterance) -> Rows:
+        made.append(utterance.utt)
+        if Path(utterance.path).read_bytes() == b"bad":
+            raise AudioError(f"{utterance.path}: is bad")
+        return np.ones((3, 2), np.uint16)
+
+    def again() -> tuple[list[str], str]:
+        made.clear()
+        make_shards(manifest, shards, plan(manifest.sizes, 1 << 20), Work(encode), Rank())
+        return list(made), capsys.readouterr().err
+
+    assert again() == (["0", "1", "2"], f"vqw2v: skipped: {tmp_path / '1.wav'}: is bad\n")
+    (tmp_path / "1.wav").write_bytes(b"mended")
+    assert again() == (["1"], "")
+    (tmp_path / "2.wav").write_bytes(b"better")
+    remade, said = again()
+    assert remade == ["2"] and "1 utterances are of audio that was replaced" in said
+    assert str(tmp_path / "2.wav") in said and again() == ([], "")

@@ -21,7 +21,7 @@ from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.training.acoustic_data import Learning
-from vqw2v_plugin.training.resumed import ResumeError
+from vqw2v_plugin.training.resumed import ResumeError, changes
 
 vqw2v_plugin.register()
 LEXICON = "lexicon.ltr.txt"
@@ -329,3 +329,17 @@ def test_another_label_seed_draws_another_share(speech: tuple[Path, Path]) -> No
 def test_every_kind_of_loss_has_a_criterion_of_its_name() -> None:
     for kind in LOSS_KINDS.values():
         assert kind.criterion in CRITERION_REGISTRY
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        *((name, False) for name in ("data", "labels", "strict_labels", "train_subset", "lm", "word_score")),
+        *((name, True) for name in ("label_fraction", "label_hours", "label_seed", "unit", "min_frames")),
+    ],
+)
+def test_folders_and_decoding_may_change_and_what_is_learnt_from_may_not(name: str, parts: bool) -> None:
+    """What is in another folder is looked at by itself."""
+    then, now = ({"task": {name: value}} for value in (1, 2))
+    found = list(changes(then, now, VqAcousticTask.may_change))
+    assert [change.parts for change in found] == ([True] if parts else [])

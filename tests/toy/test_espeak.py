@@ -111,6 +111,15 @@ def test_closure_belongs_to_its_stop() -> None:
     assert [(phone.label, phone.start) for phone in phones] == [("a", 0), ("t", 1000)]
 
 
+def test_a_zero_crossing_before_a_phone_is_no_closure() -> None:
+    """A closure is of 5 ms at least: 110 samples at 22,050 Hz."""
+    events = (Event(True, 0, 0, ""), Event(False, 0, 0, "a"), Event(False, 1500, 0, "t"))
+    for zeros, start in ((1, 1500), (109, 1500), (110, 1390), (111, 1389)):
+        samples = np.ones(2000, dtype=np.int16)
+        samples[1500 - zeros : 1500] = 0
+        assert align(Speech(samples, 22050, events), ("at",)).phones[1].start == start
+
+
 def test_a_word_s_first_phone_begins_with_its_word_and_the_next_with_itself() -> None:
     said = ((True, 0, 0, ""), (False, 100, 0, "a"), (True, 1000, 2, ""), (False, 1200, 2, "b"))
     events = tuple(Event(*event) for event in (*said, (False, 1500, 2, "c")))

@@ -78,3 +78,12 @@ def test_channels_change_no_mask() -> None:
     with_channels, without = (draw([40], [4], config_of(mask_channel_prob=p)) for p in (0.3, 0.0))
     assert torch.equal(with_channels.masked.index, without.masked.index) and without.channels is None
     assert torch.equal(with_channels.distractors, without.distractors)
+
+
+def test_channels_are_silent_by_their_share_and_there_may_be_none() -> None:
+    """0.1 of 24 channels in spans of 4: a span in six of ten utterances, none in the others."""
+    config = config_of(mask_channel_prob=0.1, mask_channel_length=4)
+    silent = draw([30] * 300, range(300), config).channels
+    assert silent is not None and silent.shape == (300, 24)
+    counts = silent.sum(1).tolist()
+    assert set(counts) == {0, 4} and 150 < counts.count(4) < 210

@@ -254,3 +254,15 @@ def test_the_temperature_falls_as_peers_have_it(vectors: dict[str, Any]) -> None
         network.set_num_updates(update)
         found.append(network.quantizer.temperature)
     assert found[0] > 0.1 == found[1]
+
+
+@pytest.mark.parametrize("multiple", [1.0, 0.1, 0.0])
+def test_the_encoder_is_recorded_only_where_its_gradient_is_wanted(multiple: float) -> None:
+    """Without, nothing of its layers is kept: neither frozen, nor where nobody learns."""
+    network = tiny_wav2vec2(feature_grad_mult=multiple)
+    recorded: list[bool] = []
+    network.encoder.register_forward_hook(lambda module, inputs, x: recorded.append(x.requires_grad))
+    network.hear(noise(900)[None])
+    with torch.no_grad():
+        network.hear(noise(900)[None])
+    assert recorded == [multiple > 0, False]
