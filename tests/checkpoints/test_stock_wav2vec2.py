@@ -1,6 +1,7 @@
 """Stock fairseq's pretrained wav2vec 2.0 becomes ours: today's `cfg` and the `args` of 2020, nothing run."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from omegaconf import OmegaConf
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.format import load
+from vqw2v_plugin.checkpoints.stock_wav2vec2 import wav2vec2_settings_of_stock
 from vqw2v_plugin.checkpoints.travel import import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND
+from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
+from vqw2v_plugin.modules.wav2vec2.config import Wav2Vec2Config as OurConfig
 from vqw2v_plugin.stores.features import FeatureStore
 
 DEFAULTS = {"quantize_targets": True, "latent_temp": (2.0, 0.5, 0.9)}
@@ -160,3 +164,49 @@ def test_features_of_an_imported_one_are_stock_s(tmp_path: Path) -> None:
     wav = noise(2000)[None]
     wanted = model.extract_features(layer_norm(wav, wav.shape), None, layer=0)["x"][0].detach()
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_what_a_file_does_not_say_is_stock_s_default() -> None:
+    """Files of earlier versions lack what was new later; ours begins elsewhere."""
+    held, known = Wav2Vec2Config(), vars(OurConfig())
+    ours = vars(OurConfig(**wav2vec2_settings_of_stock({})))
+    shared = {
+        name: value for name, value in vars(held).items() if name in known and name != "conv_feature_layers"
+    }
+    assert len(shared) > 25
+    assert {name: ours[name] for name in shared} == {
+        **shared,
+        "extractor_mode": "default",
+        "activation_fn": "gelu",
+        "latent_temp": [2, 0.5, 0.999995],
+    }
+    assert parse_conv_layers(ours["conv_feature_layers"]) == parse_conv_layers(held.conv_feature_layers)
+    assert (ours["quantizer"], ours["quantizer_args"]) == ("none", "{}")
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, 3 * 512),
+        ({"quantizer_factor": 2}, 2 * 512),
+        ({"quantizer_factor": 2, "conv_feature_layers": "[(8, 10, 5), (24, 3, 2)]"}, 2 * 24),
+    ],
+)
+def test_a_deep_head_is_as_wide_as_stock_s_factor_says(options: dict[str, Any], size: int) -> None:
+    deep = {"quantizer_depth": 2, "quantize_targets": True, **options}
+    assert json.loads(wav2vec2_settings_of_stock(deep)["quantizer_args"]) == {"head_dim": size}
+
+
+def test_one_quantizer_for_both_where_there_is_one_is_that_one() -> None:
+    """Stock asks for nothing more, and ours would refuse it."""
+    for one in ("quantize_targets", "quantize_input"):
+        settings = wav2vec2_settings_of_stock({"same_quantizer": True, one: True})
+        assert not OurConfig(**settings).same_quantizer and settings["quantizer"] == "gumbel"
+    both = {"same_quantizer": True, "quantize_targets": True, "quantize_input": True}
+    assert OurConfig(**wav2vec2_settings_of_stock(both)).same_quantizer
+
+
+def test_a_dictionary_is_for_another_model(tmp_path: Path) -> None:
+    write(tmp_path / "a.pt", "cfg")
+    with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*a\.pt is a wav2vec2"):
+        import_checkpoint(tmp_path / "a.pt", tmp_path / "dict.txt")
