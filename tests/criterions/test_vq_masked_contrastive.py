@@ -41,6 +41,7 @@ def test_the_papers_weights_are_the_default(quantizer: str, own: float | None) -
     torch.testing.assert_close(logs["loss_penalty"], 10 * given["loss_penalty"])
     parts = [value for name, value in logs.items() if name.startswith("loss_")]
     torch.testing.assert_close(loss.detach(), torch.stack(parts).sum())
+    assert (logs["nsentences"], logs["ntokens"], logs["frames"]) == (2, 2 * 1300, 44 + 64)
     assert type(size) is int and size == logs["sample_size"] > 0
     assert not any(isinstance(value, torch.Tensor) and value.requires_grad for value in logs.values())
 
@@ -54,8 +55,9 @@ def test_a_weight_of_zero_takes_its_term_away() -> None:
 def test_two_weights_are_wanted(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="expected two weights, of the quantizer's loss and of the penalty"):
         VqMaskedContrastiveCriterion(None, weights)
-    with pytest.raises(ValueError, match=r"`loss_weights` is \[nan, 1.0\]; expected numbers"):
-        VqMaskedContrastiveCriterion(None, [math.nan, 1.0])
+    for wrong in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=rf"`loss_weights` is \[{wrong}, 1.0\]; expected numbers"):
+            VqMaskedContrastiveCriterion(None, [wrong, 1.0])
 
 
 def test_the_log_is_of_all_batches_together() -> None:

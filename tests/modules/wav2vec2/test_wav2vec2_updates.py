@@ -1,0 +1,87 @@
+"""wav2vec 2.0 in training: what is dropped, what an update ends or forgets, where gradients are recorded."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from wav2vec2s import STILL, noise, tiny_wav2vec2
+
+from vqw2v_plugin.modules.quantizers.base import CodeStats
+from vqw2v_plugin.modules.wav2vec2.targets import _together
+
+
+def test_a_dropped_layer_is_passed_by_with_gradients_of_zero_and_one_coin_for_an_update_s_batch() -> None:
+    network = tiny_wav2vec2(encoder_layers=6, encoder_layerdrop=0.5).train()
+    wav = noise(900)[None]
+
+    def gone(update: int, batches: int = 1) -> list[list[bool]]:
+        found = []
+        network.set_num_updates(update)
+        for _ in range(batches):
+            network.set_num_updates(update)  # which fairseq says for each batch
+            network.zero_grad()
+            network.objective(wav, seeds=[1]).loss.backward()
+            grads = [layer.fc1.weight.grad for layer in network.transformer.layers]
+            assert all(grad is not None for grad in grads)
+            found.append([not bool(grad.any()) for grad in grads])
+        return found
+
+    torch.manual_seed(5)
+    first = gone(1, 3)
+    torch.manual_seed(5)
+    torch.rand(7)  # what another rank has drawn meanwhile
+    assert gone(2, 3) == first and first[0] != first[1]
+    torch.manual_seed(6)
+    assert gone(3, 3) != first
+    shares = []
+    for i in range(40):
+        torch.manual_seed(100 + i)
+        shares += network.transformer._drawn()
+    assert 0.35 < sum(shares) / len(shares) < 0.65
+    assert all(network.eval().transformer._drawn())
+
+
+@pytest.mark.parametrize("name", [name for name in STILL if name != "encoder_layerdrop"])
+def test_each_dropout_drops_in_training_alone(name: str) -> None:
+    network, wav = tiny_wav2vec2(**{name: 0.5, "quantize_targets": False}), noise(900)[None]
+    with torch.no_grad():
+        one, two = (float(network.train().objective(wav, seeds=[1]).contrastive) for _ in range(2))
+        quiet = [float(network.eval().objective(wav, seeds=[1]).contrastive) for _ in range(2)]
+    assert one != two and quiet[0] == quiet[1]
+
+
+@pytest.mark.parametrize("multiple", [1.0, 0.1, 0.0])
+def test_the_encoder_is_recorded_only_where_its_gradient_is_wanted(multiple: float) -> None:
+    """Without, nothing of its layers is kept: neither frozen, nor where nobody learns."""
+    network = tiny_wav2vec2(feature_grad_mult=multiple)
+    recorded: list[bool] = []
+    network.encoder.register_forward_hook(lambda module, inputs, x: recorded.append(x.requires_grad))
+    network.hear(noise(900)[None])
+    with torch.no_grad():
+        network.hear(noise(900)[None])
+    assert recorded == [multiple > 0, False]
+
+
+@pytest.mark.parametrize("skipped", [False, True])
+def test_an_update_ends_in_both_quantizers_or_is_forgotten_by_both(skipped: bool) -> None:
+    both = {"quantize_input": True, "quantizer": "kmeans", "quantizer_args": '{"ema_decay": 0.5}'}
+    network = tiny_wav2vec2(**both).train()
+    books = [part.codebook.entries for part in (network.quantizer, network.input_quantizer)]
+    before = [book.clone() for book in books]
+    found = network.objective(noise(900)[None], seeds=[1])
+    assert found.quantized.codes.size(1) == found.num_predictions < found.num_frames  # the targets'
+    if skipped:
+        network.discard_update()
+    network.set_num_updates(1)
+    assert [torch.equal(*pair) for pair in zip(books, before, strict=True)] == [skipped] * 2
+
+
+def test_a_perplexity_of_utterances_is_a_mean_over_their_frames() -> None:
+    parts = [
+        CodeStats(torch.tensor([[count, 0]]), torch.tensor([soft]), 0.5)
+        for count, soft in ((1, 2.0), (3, 6.0))
+    ]
+    found = _together(parts, [0.25, 0.75])
+    assert found.counts.tolist() == [[4, 0]] and found.temperature == 0.5
+    assert found.prob_perplexity is not None and found.prob_perplexity.tolist() == [5.0]
+    assert _together([parts[0], replace(parts[1], prob_perplexity=None)], [0.5, 0.5]).prob_perplexity is None
