@@ -1,8 +1,9 @@
-"""The label folder: SPLIT.ltr, .phn or .pcs, a line an utterance, with their words, ids and dictionary.
+"""The label folder: SPLIT.ltr, .phn, .pcs or .cls, a line an utterance, with words, ids and dictionary.
 
 SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words, SPLIT.seconds and SPLIT.spk
 its length and its speaker where the manifest knows them, dict.ltr.txt a line `label count` for each label,
-labels.json how all was made. Neither torch nor fairseq is needed here.
+labels.json how all was made. A line of SPLIT.cls is the class of the whole utterance, whatever is said in it.
+Neither torch nor fairseq is needed here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from ..common.splits import split_there
 from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
-EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
+EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}  # of what is said
+CLASS = "class"  # of the utterance
+_ALL = {**EXTENSIONS, CLASS: "cls"}
 PIECES = "pieces.model"
 
 
@@ -30,7 +33,7 @@ class LabelError(StoreError):
 
 LABELS = SplitFormat(
     about="labels.json",
-    files=("utt", "wrd", *EXTENSIONS.values(), "seconds", "spk"),
+    files=("utt", "wrd", *_ALL.values(), "seconds", "spk"),
     made_with="vqw2v labels",
     error=LabelError,
 )
@@ -98,6 +101,12 @@ def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels
                 "an utterance in both: make both anew with `vqw2v labels`"
             )
     spelled = tuple(tuple(line.split()) for line in labels)
+    if kind == CLASS and any(len(names) != 1 for names in spelled):
+        number = next(i for i, names in enumerate(spelled, 1) if len(names) != 1)
+        raise LabelError(
+            f"{base / f'{split}.{_extension(kind)}'}:{number}: {labels[number - 1][:60]!r}, expected one "
+            "class in every line, without spaces: make the labels anew"
+        )
     seconds = None if lengths is None else _numbers(base / f"{split}.seconds", lengths)
     known = (None if lines is None else tuple(lines) for lines in (words, speakers))
     return Labels(tuple(utts), spelled, next(known), seconds, next(known))
@@ -201,6 +210,6 @@ def _numbers(path: Path, lines: Sequence[str]) -> tuple[float, ...]:
 
 
 def _extension(kind: str) -> str:
-    if kind not in EXTENSIONS:
-        raise LabelError(f"`unit` is {kind!r}; expected one of {', '.join(EXTENSIONS)}")
-    return EXTENSIONS[kind]
+    if kind not in _ALL:
+        raise LabelError(f"`unit` is {kind!r}; expected one of {', '.join(_ALL)}")
+    return _ALL[kind]
