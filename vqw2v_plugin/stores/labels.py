@@ -58,12 +58,12 @@ class Labels:
 
 def dict_name(kind: str) -> str:
     """`dict.ltr.txt` for letters."""
-    return f"dict.{_extension(kind)}.txt"
+    return f"dict.{extension(kind)}.txt"
 
 
 def lexicon_name(kind: str) -> str:
     """`lexicon.ltr.txt` for letters."""
-    return f"lexicon.{_extension(kind)}.txt"
+    return f"lexicon.{extension(kind)}.txt"
 
 
 def read_symbols(folder: str | os.PathLike[str], kind: str) -> tuple[str, ...]:
@@ -88,12 +88,12 @@ def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels
     """One split's labels; a file of another number of lines than the others is an error."""
     base, split = Path(folder), split_there(folder, split, "utt")
     utts = _lines(base / f"{split}.utt")
-    labels = _lines(base / f"{split}.{_extension(kind)}")
+    labels = _lines(base / f"{split}.{extension(kind)}")
     words, lengths, speakers = (
         _lines(base / f"{split}.{name}") if (base / f"{split}.{name}").is_file() else None
         for name in ("wrd", "seconds", "spk")
     )
-    named = ((_extension(kind), labels), ("wrd", words), ("seconds", lengths), ("spk", speakers))
+    named = ((extension(kind), labels), ("wrd", words), ("seconds", lengths), ("spk", speakers))
     for name, lines in named:
         if lines is not None and len(lines) != len(utts):
             raise LabelError(
@@ -104,7 +104,7 @@ def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels
     if kind == CLASS and any(len(names) != 1 for names in spelled):
         number = next(i for i, names in enumerate(spelled, 1) if len(names) != 1)
         raise LabelError(
-            f"{base / f'{split}.{_extension(kind)}'}:{number}: {labels[number - 1][:60]!r}, expected one "
+            f"{base / f'{split}.{extension(kind)}'}:{number}: {labels[number - 1][:60]!r}, expected one "
             "class in every line, without spaces: make the labels anew"
         )
     seconds = None if lengths is None else _numbers(base / f"{split}.seconds", lengths)
@@ -140,7 +140,7 @@ def write_labels(
     files[dict_name(kind)] = _text(f"{label} {count}" for label, count in counts)
     for split, made in splits.items():
         files[f"{split}.utt"] = _text(made.utts)
-        files[f"{split}.{_extension(kind)}"] = _text(map(" ".join, made.labels))
+        files[f"{split}.{extension(kind)}"] = _text(map(" ".join, made.labels))
         if made.words is not None:
             files[f"{split}.wrd"] = _text(made.words)
         if made.seconds is not None:
@@ -209,7 +209,8 @@ def _numbers(path: Path, lines: Sequence[str]) -> tuple[float, ...]:
     raise LabelError(f"{path}: holds {bad[:60]}, expected seconds in every line; make the labels anew")
 
 
-def _extension(kind: str) -> str:
+def extension(kind: str) -> str:
+    """`ltr` for letters."""
     if kind not in _ALL:
         raise LabelError(f"`unit` is {kind!r}; expected one of {', '.join(_ALL)}")
     return _ALL[kind]
