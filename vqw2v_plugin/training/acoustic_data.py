@@ -17,7 +17,7 @@ from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labe
 from ..text.loss_kinds import LOSS_KINDS, loss_kind
 from ..text.units import Units, make_units
 from .answering import Answering, Printed
-from .datasets.label_join import JoinedLabels, Selection, join, report
+from .datasets.label_join import JoinedLabels, Selection, Target, join, report
 from .datasets.labelled import LabelledDataset, Source
 from .generator import AcousticGenerator, AnswerDictionary
 from .restart import need_folder
@@ -83,23 +83,28 @@ def counted_unit(cfg: Any) -> str:
 class Learning:
     """Every utterance has a target; what cannot be learnt from is named and left out."""
 
-    def __init__(self, cfg: Any, labels: Path, units: Units, frames: Callable[[int], int]) -> None:
+    def __init__(self, cfg: Any, labels: Path, units: Target, frames: Callable[[int], int]) -> None:
         """`frames`: frames or samples to frames of emissions, as the model counts."""
         self.cfg, self.labels, self.units, self.frames = cfg, labels, units, frames
 
     def dataset(self, split: str, source: Source) -> LabelledDataset:
-        joined = self._join(split, source, read_labels(self.labels, split, self.units.kind))
+        joined = self.join(split, source, read_labels(self.labels, split, self.units.kind))
         report(source.name, joined, self.cfg.strict_labels)
         return LabelledDataset(source, joined.rows, joined.columns, strict_audio=self.cfg.strict_audio)
 
-    def _join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
-        cfg, chosen = self.cfg, None
+    def chosen(self, split: str, labels: Labels) -> frozenset[str] | None:
+        """Whom training learns from; None: all."""
+        cfg = self.cfg
         share = Share(cfg.label_fraction, cfg.label_hours, cfg.label_seed)
-        if split in str(cfg.train_subset).split(",") and not share.is_all:
-            drawn = draw(labels, share, f"labels={self.labels}")
-            chosen = drawn.utts
-            logger.info(f"{split}: trains on {drawn.told()}")
-        selection = Selection(chosen, cfg.min_frames, cfg.max_frames)
+        if split not in str(cfg.train_subset).split(",") or share.is_all:
+            return None
+        drawn = draw(labels, share, f"labels={self.labels}")
+        logger.info(f"{split}: trains on {drawn.told()}")
+        return drawn.utts
+
+    def join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
+        cfg = self.cfg
+        selection = Selection(self.chosen(split, labels), cfg.min_frames, cfg.max_frames)
         frames = self._emission_frames(source.sizes)
         return join(source.utts, source.sizes, frames, labels, self.units, selection)
 

@@ -65,7 +65,6 @@ class LabelledTask(TrainingTask):
         {"labels", "strict_labels", "train_subset"}
     )
     answering: Answering
-    kind: str  # what labels hold
 
     def __init__(self, cfg: LabelledConfig, **kwargs: Any) -> None:
         super().__init__(cfg, **kwargs)
@@ -77,6 +76,11 @@ class LabelledTask(TrainingTask):
     def folders(self) -> List[str]:
         """Of the inputs."""
         return [self.cfg.data]
+
+    @property
+    def kind(self) -> str:
+        """What labels hold."""
+        raise NotImplementedError
 
     @property
     def source_dictionary(self) -> None:

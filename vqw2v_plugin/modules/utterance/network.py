@@ -44,6 +44,9 @@ class UtteranceOutput:
 class UtteranceNetwork(nn.Module):
     """One class an utterance; more padding changes no score."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, config: UtteranceConfig) -> None:
         super().__init__()
         _validate(config)
@@ -76,7 +79,7 @@ class UtteranceNetwork(nn.Module):
         lengths = lengths.to(features.device)
         behind = padding(lengths, features.size(1)).unsqueeze(2)  # [B, T, 1]
         x = features.to(torch.promote_types(features.dtype, torch.float32)).masked_fill(behind, 0.0)
-        x = self._mixed(self._normalized(x, lengths).unflatten(2, (layers, dim)))  # [B, T, D]
+        x = self._mixed(self._normalized(x, lengths).view(*x.shape[:2], layers, dim))  # [B, T, D]
         x = F.gelu(self.projection(x.to(self.projection.weight.dtype)))
         x = F.dropout(x, self.config.dropout, self.training)
         pooled = self.pooling(x.to(torch.promote_types(x.dtype, torch.float32)), lengths)  # [B, H]

@@ -33,7 +33,8 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # [B, T, H], [B] → [B, H]
         behind = padding(lengths.clamp_min(1), x.size(1))  # [B, T]
         weights = self.worth(x).squeeze(2).float().masked_fill(behind, -torch.inf).softmax(1)  # [B, T]
-        return (weights.to(x.dtype).unsqueeze(2) * x.masked_fill(behind.unsqueeze(2), 0.0)).sum(1)
+        x = x.masked_fill(behind.unsqueeze(2), 0.0)
+        return torch.einsum("bt,bth->bh", weights.to(x.dtype), x)
 
 
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {
