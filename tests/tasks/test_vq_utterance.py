@@ -217,3 +217,17 @@ def test_audio_goes_in_where_the_model_has_a_front(tmp_path: Path) -> None:
     checkpoint = train(tmp_path, tmp_path / "labels", tmp_path / "ck", *few)
     generate(tmp_path, tmp_path / "labels", checkpoint, tmp_path / "out", "--batch-size", "3")
     assert json.loads((tmp_path / "out" / "classes-test.json").read_text())["accuracy"] == 100
+
+
+def test_several_splits_are_trained_on_as_one(moods: tuple[Path, Path]) -> None:
+    """So folds are made once, and none of their audio twice."""
+    task = task_of(*moods, train_subset="valid,test", label_fraction=4.0)
+    task.learning = ClassLearning(task.cfg, task.labels, task.classes, int)
+    task.load_dataset("valid,test")
+    task.load_dataset("train")
+    assert len(task.datasets["valid,test"]) == 4 and len(task.datasets["train"]) == 60
+    source, parts = task.source("valid,test"), [task.source(split) for split in ("valid", "test")]
+    assert source.utts == [*parts[0].utts, *parts[1].utts] and len(source.sizes) == 21
+    for index in (0, 8, 9, 20):
+        expected = parts[index > 8].read(index - 9 * (index > 8))
+        np.testing.assert_array_equal(source.read(index), expected)

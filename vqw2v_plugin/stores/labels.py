@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,19 @@ def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels
     seconds = None if lengths is None else _numbers(base / f"{split}.seconds", lengths)
     known = (None if lines is None else tuple(lines) for lines in (words, speakers))
     return Labels(tuple(utts), spelled, next(known), seconds, next(known))
+
+
+def read_joined_labels(folder: str | os.PathLike[str], splits: str, kind: str) -> Labels:
+    """Those of one split, or of several by commas, one behind the other."""
+    first, *others = [read_labels(folder, split, kind) for split in splits.split(",")]
+    if not others:
+        return first
+
+    def joined(name: str) -> Any:
+        columns = [getattr(each, name) for each in (first, *others)]
+        return None if None in columns else tuple(value for column in columns for value in column)
+
+    return Labels(*(joined(f.name) for f in fields(Labels)))
 
 
 def read_words(path: str | os.PathLike[str]) -> Labels:

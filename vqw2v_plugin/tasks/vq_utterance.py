@@ -83,7 +83,7 @@ class VqUtteranceTask(LabelledTask):
     def layer_specs(self) -> List[FeatureSpec]:
         return layer_specs(self.folders, self.cfg.sample_rate)
 
-    def source(self, split: str) -> Source:
+    def open(self, split: str) -> Source:
         return open_sources(self.folders, split, self.cfg.sample_rate)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
@@ -97,7 +97,7 @@ class VqUtteranceTask(LabelledTask):
         """Of the model, which fairseq has built before; a new one hears what features are like."""
         self.learning = ClassLearning(self.cfg, self.labels, self.classes, self.model.frames)
         if self._begins and self.model.network.config.normalize == "corpus":
-            fit(self.model, self.source(self.cfg.train_subset.split(",")[0]))
+            fit(self.model, self.source(self.cfg.train_subset))
         return super().build_criterion(cfg, from_checkpoint)
 
     def check_state(self, state: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fairseq.data import Dictionary
 
 from ..stores.label_share import Share, draw
-from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
+from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_joined_labels, read_symbols
 from ..text.loss_kinds import LOSS_KINDS, loss_kind
 from ..text.units import Units, make_units
 from .answering import Answering, Printed
@@ -88,7 +88,7 @@ class Learning:
         self.cfg, self.labels, self.units, self.frames = cfg, labels, units, frames
 
     def dataset(self, split: str, source: Source) -> LabelledDataset:
-        joined = self.join(split, source, read_labels(self.labels, split, self.units.kind))
+        joined = self.join(split, source, read_joined_labels(self.labels, split, self.units.kind))
         report(source.name, joined, self.cfg.strict_labels)
         return LabelledDataset(source, joined.rows, joined.columns, strict_audio=self.cfg.strict_audio)
 
@@ -96,7 +96,7 @@ class Learning:
         """Whom training learns from; None: all."""
         cfg = self.cfg
         share = Share(cfg.label_fraction, cfg.label_hours, cfg.label_seed)
-        if split not in str(cfg.train_subset).split(",") or share.is_all:
+        if not set(split.split(",")) <= set(str(cfg.train_subset).split(",")) or share.is_all:
             return None
         drawn = draw(labels, share, f"labels={self.labels}")
         logger.info(f"{split}: trains on {drawn.told()}")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..audio.reading import AudioError
 from ..common.words import some_of
-from ..stores.labels import CLASS, LabelError, Labels, dict_name, extension, read_labels, read_symbols
+from ..stores.labels import CLASS, LabelError, Labels, dict_name, extension, read_joined_labels, read_symbols
 from ..text.classes import Classes
 from .acoustic_data import Learning
 from .answering import Answering, Printed
@@ -66,12 +66,10 @@ class ClassLearning(Learning):
 
     def counts(self) -> list[int]:
         """How many utterances of each class are trained on."""
-        found: Counter[str] = Counter()
-        for split in str(self.cfg.train_subset).split(","):
-            labels = read_labels(self.labels, split, CLASS)
-            chosen = self.chosen(split, labels)
-            pairs = zip(labels.utts, labels.labels, strict=True)
-            found.update(name for utt, (name,) in pairs if chosen is None or utt in chosen)
+        split = str(self.cfg.train_subset)
+        labels = read_joined_labels(self.labels, split, CLASS)
+        chosen, pairs = self.chosen(split, labels), zip(labels.utts, labels.labels, strict=True)
+        found = Counter(name for utt, (name,) in pairs if chosen is None or utt in chosen)
         return [found[name] for name in self.classes.names]
 
     def join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:

@@ -11,6 +11,7 @@ from ..corpora.sizes import DEFAULT_RATE
 from .acoustic_data import Learning
 from .answering import Answering
 from .datasets.labelled import LabelledDataset, Source, open_source
+from .datasets.several import joined
 from .restart import need_folder
 from .task import TrainingConfig, TrainingTask
 
@@ -97,7 +98,12 @@ class LabelledTask(TrainingTask):
         self.model = super().build_model(cfg, from_checkpoint)
         return self.model
 
-    def source(self, split: str) -> Source:
+    def source(self, splits: str) -> Source:
+        """Of one split, or of several by commas, one behind the other."""
+        return joined([self.open(split) for split in splits.split(",")])
+
+    def open(self, split: str) -> Source:
+        """What there is of one split."""
         return open_source(self.cfg.data, split, self.cfg.sample_rate)
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""states ──head──▶ class, what it is fed: the layers of several feature folders, one beside the other.
+"""What is fed to whatever learns labels: layers of several folders side by side, splits behind each other.
 
 Shapes: T frames, L layers, D features of a layer.
 """
@@ -40,6 +40,28 @@ class SeveralSources:
 
     def digest(self) -> str:
         return digest_of(*(source.digest() for source in self.sources))
+
+
+class JoinedSplits:
+    """Several splits as one."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+        self.name = ",".join([sources[0].name, *(Path(source.name).name for source in sources[1:])])
+        self.utts = [utt for source in sources for utt in source.utts]
+        self.sizes = np.concatenate([source.sizes for source in sources])
+        self._begins = np.cumsum([0, *(len(source.utts) for source in sources)])
+
+    def read(self, index: int) -> Input:
+        number = int(np.searchsorted(self._begins, index, side="right")) - 1
+        return self.sources[number].read(index - int(self._begins[number]))
+
+    def digest(self) -> str:
+        return digest_of(*(source.digest() for source in self.sources))
+
+
+def joined(sources: Sequence[Source]) -> Source:
+    return sources[0] if len(sources) == 1 else JoinedSplits(sources)
 
 
 def folders_of(data: str) -> list[str]:
