@@ -20,7 +20,12 @@ HOUSE = [
     {"audio", "common"},
     {"modules", "quantizers"},  # the mathematics, which stands apart
 ]
-MATHEMATICS = [{"wav2vec", "wav2vec2", "bert", "acoustic"}, {"quantizers"}, {"layers"}, {"kernels"}]
+MATHEMATICS = [
+    {"wav2vec", "wav2vec2", "bert", "acoustic", "utterance"},
+    {"quantizers"},
+    {"layers"},
+    {"kernels"},
+]
 WITHOUT_MATHEMATICS = {"text", "corpora", "audio", "common", "recipes"}
 EVERYWHERE = {"stack", "common"}  # the standard library alone
 OUTSIDE = {"__init__", "__main__", "stack"}

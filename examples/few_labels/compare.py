@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -21,32 +20,13 @@ from prepare import share_name
 
 from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.recipes import stages as pipeline
+from vqw2v_plugin.recipes.compared import Features, parse_features
 from vqw2v_plugin.recipes.runner import Stage
 from vqw2v_plugin.recipes.table import finish, spread
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")
 UPDATES, FEWEST = 1400, 400  # with all labels, and with very few
-
-
-@dataclass(frozen=True)
-class Features:
-    """What an acoustic model hears: `NAME=LAYER`, of spectra, or `NAME=LAYER@CHECKPOINT[+BERT]`."""
-
-    name: str
-    layer: str
-    checkpoint: Path | None = None
-    bert: Path | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Features:
-        found = re.fullmatch(r"([\w.-]+)=([\w:-]+)(?:@([^+]+)(?:\+(.+))?)?", text)
-        if not found:
-            raise ValueError(
-                f"`--features` has {text!r}; expected NAME=LAYER or NAME=LAYER@CHECKPOINT[+BERT]"
-            )
-        name, layer, *files = found.groups()
-        return cls(name, layer, *(Path(file).resolve() if file else None for file in files))
 
 
 @dataclass(frozen=True)
@@ -72,9 +52,7 @@ class Plan:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Plan:
-        features = [Features.parse(text) for text in args.features]
-        if len({each.name for each in features}) < len(features):
-            raise ValueError("`--features` has a name twice")
+        features = parse_features(args.features)
         rows = [Row(f, share, seed) for seed in args.seeds for share in args.shares for f in features]
         corpora = [corpus.resolve() for corpus in args.corpora]
         return cls(args.run.resolve(), corpora, rows, args.updates, args.jobs)

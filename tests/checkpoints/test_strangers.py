@@ -24,12 +24,13 @@ from vqw2v_plugin.checkpoints.wav2vec import load_network
 from vqw2v_plugin.features.acoustic_front import rebuild_front
 
 EARLIER = Path(__file__).parent / "earlier"
-NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "speech", "asg", "ctc")
+NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "speech", "asg", "ctc", "utterance")
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "bert": load_bert,
     "speech": load_any,
     "asg": load_acoustic,
     "ctc": load_acoustic,
+    "utterance": load_any,
 }
 NAN, INF, BIG, HUGE = math.nan, math.inf, 10**9, 10**30
 Said = dict[str, Any]
@@ -107,6 +108,15 @@ ACOUSTIC: dict[str, list[Any]] = {
     "normalize": ["x", None],
     "masks": [[], None, {"time_masks": -1}, {"time_mask_share": NAN}, {"x": 1}],
 }
+UTTERANCE: dict[str, list[Any]] = {
+    "in_dim": [0, -1, 19, BIG, HUGE, "20", 20.0, None],
+    "num_classes": [0, 1, -1, 4, BIG, HUGE, "3", True],
+    "num_layers": [0, -1, 1, 3, 2000, HUGE, "2", None],
+    "hidden_dim": [0, -1, 7, BIG, HUGE, "6"],
+    "pooling": ["x", "mean", "", [], None, "__class__"],
+    "normalize": ["x", [], None, 3],
+    "dropout": [1, NAN, -1, INF, "0", None],
+}
 SETTINGS: dict[str, list[tuple[str, Any]]] = {}
 for _name, _tables in {
     **{name: (WAV2VEC, CODEBOOK if name != "none" else {}, more) for name, more in QUANTIZERS.items()},
@@ -114,6 +124,7 @@ for _name, _tables in {
     "speech": (SPEECH,),
     "asg": (ACOUSTIC,),
     "ctc": (ACOUSTIC,),
+    "utterance": (UTTERANCE,),
 }.items():
     SETTINGS[_name] = [(key, value) for table in _tables for key, values in table.items() for value in values]
 
@@ -158,6 +169,29 @@ def test_strange_settings_end_in_a_sentence(name: str, exported: dict[str, Path]
         path = copied(exported[name], tmp_path / str(i), saying("settings", {key: value}))
         for load in (loader(name), load_any):
             refused(load, path)
+
+
+def test_strange_classes_and_features_end_in_a_sentence(exported: dict[str, Path], tmp_path: Path) -> None:
+    classes, features = ["a", "b", "c"], [{"layer": "logmel"}] * 2
+    for i, extra in enumerate(
+        [
+            {"classes": ["a", "b"]},
+            {"classes": ["a", "b", "b"]},
+            {"classes": ["a", "b", "c d"]},
+            {"classes": ["a", "b", ""]},
+            {"classes": ["a", "b", 5]},
+            {"classes": "abc"},
+            {"classes": None},
+            {"classes": classes * 100_000},
+            {"features": features[:1]},
+            {"features": [3, 4]},
+            {"features": [{"layer": []}] * 2},
+            {"features": {}},
+            {"x": 1},
+        ]
+    ):
+        said = saying("extra", {"classes": classes, "features": features, **extra})
+        refused(load_any, copied(exported["utterance"], tmp_path / str(i), said))
 
 
 def test_settings_may_not_ask_for_more_than_the_file_holds(exported: dict[str, Path], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored, State
 from vqw2v_plugin.checkpoints.speech import KIND as SPEECH
 from vqw2v_plugin.checkpoints.travel import comes_from, export_folder, import_checkpoint
+from vqw2v_plugin.checkpoints.utterance import KIND as UTTERANCE
 from vqw2v_plugin.checkpoints.wav2vec import import_stock, load_network
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND as WAV2VEC2
 from vqw2v_plugin.stores.symbols import write_dict
@@ -43,6 +44,7 @@ TRAINED = (
     "speech",
     "ctc",
     "asg",
+    "utterance",
 )  # files of fairseq's trainer
 ONE_OF_EACH = {
     "vq_wav2vec": "gumbel",
@@ -51,6 +53,7 @@ ONE_OF_EACH = {
     "vq_wav2letter": "asg",
     "vq_clusters": "clusters",
     "vq_speech_bert": "speech",
+    "vq_utterance": "utterance",
 }
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2vec": load_network,
@@ -59,6 +62,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2letter": load_acoustic,
     "vq_clusters": load_clusters,
     "vq_speech_bert": lambda path: load(path, SPEECH),
+    "vq_utterance": lambda path: load(path, UTTERANCE),
 }
 
 
@@ -142,7 +146,7 @@ def test_a_model_of_nobody_s_is_refused_by_name(wanted: str, tmp_path: Path) -> 
     ):
         LOADERS[wanted](tmp_path / "a.pt")
     with pytest.raises(
-        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_wav2vec2', 'vq_bert', 'vq_wav"
+        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_wav2vec2', 'vq_bert', 'vq_"
     ):
         export_folder(tmp_path / "a.pt", tmp_path / "out")
     with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec', 'wav2vec2' or 'rob"):

@@ -35,6 +35,29 @@ def test_rates_of_all_folders_are_one_table_by_split_and_unit_the_best_first(
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_right_classes_are_a_table_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """More is better there, which nobody is to take for errors."""
+    from vqw2v_plugin.decoding.class_scoring import ClassCounts
+
+    errors(tmp_path / "a", 30.5)
+    for name, answered in (("worse", "b"), ("better", "a")):
+        summary = ClassCounts.of_pairs([("a", "a"), ("a", answered), ("b", "c")]).summary()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "classes-test.json").write_text(json.dumps(summary))
+    assert cli.main(["results", str(tmp_path)]) == 0
+    error_rows, class_rows = capsys.readouterr().out.split("\n\n")
+    assert len(error_rows.splitlines()) == 2 and "Right" not in error_rows
+    title, head, *rows = class_rows.splitlines()
+    assert title == "Right classes of utterances, in %: the more the better"
+    assert head.split()[:3] == ["split", "recall", "by"]
+    better = ["test", "50.00", "50.00", "66.67", "66.67", "3", "2", str(tmp_path / "better")]
+    assert rows[0].split() == better and rows[1].split()[1] == "25.00"
+    (tmp_path / "worse" / "classes-test.json").write_text('{"accuracy": 1}')
+    assert cli.main(["results", str(tmp_path / "better"), str(tmp_path / "worse")]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 3 and "is not what `--scoring vq_recall` writes" in shown.err
+
+
 def test_the_decoder_is_that_of_the_stage_s_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,7 @@ from vqw2v_plugin.training.look_first import _refuse_harm, _says_ours, look_at, 
 
 vqw2v_plugin.register()
 EARLIER = Path(__file__).parents[1] / "checkpoints" / "earlier"
-NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "asg", "ctc")
+NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "asg", "ctc", "utterance")
 State = dict[str, Any]
 
 

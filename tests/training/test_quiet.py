@@ -155,6 +155,12 @@ def test_a_training_that_saved_nothing_names_no_checkpoint(tmp_path: Path) -> No
             "fairseq-generate /my_corpus --user-dir $(vqw2v path) --task vq_acoustic "
             "--labels /my_corpus --path C --gen-subset test --results-path RESULTS",
         ),
+        (
+            "vq_utterance",
+            "",
+            "fairseq-generate /my_corpus --user-dir $(vqw2v path) --task vq_utterance "
+            "--labels /my_corpus --path C --gen-subset test --results-path RESULTS",
+        ),
     ],
 )
 def test_the_next_command_is_one_that_a_shell_reads_where_names_have_blanks(

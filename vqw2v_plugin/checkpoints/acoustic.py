@@ -28,7 +28,7 @@ from .kinds import Header, Kind, Restored, State
 
 _FRONT = "front."  # of the names of weights
 _NAMES_HERE = {"conv_layers": "layers", "normalize_features": "normalize"}  # of fairseq's options
-_ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
+ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,18 @@ class About(nn.Module):
         if held is None:
             missing_keys.append(prefix + "version_1")
         else:
-            _check_same(_parse(held), self.content)
+            self.check_same(_parse(held))
+
+    def check_same(self, held: Mapping[str, Any]) -> None:
+        """Refuses weights for other symbols or other features than those at hand."""
+        _check_same(held, self.content)
+
+
+def said_of_itself(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What `About` wrote among the weights."""
+    if ABOUT not in weights:
+        raise CheckpointError(f"lacks `{ABOUT}`, what it says of its model; expected a whole checkpoint")
+    return _parse(weights[ABOUT])
 
 
 def describe(units: Units, config: AcousticConfig, frame_seconds: float, spec: FeatureSpec) -> dict[str, Any]:
@@ -123,15 +134,13 @@ def _spec(extra: _Extra) -> FeatureSpec:
 class AcousticKind(Kind[AcousticModel]):
     model, expected = "vq_wav2letter", "an acoustic model, as `fairseq-train --task vq_acoustic` writes it"
     destination = "goes to `vqw2v transcribe` or `fairseq-generate --path`"
-    extra_weights, no_weights = (_FRONT,), (_ABOUT,)
+    extra_weights, no_weights = (_FRONT,), (ABOUT,)
 
     def is_of(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
-        return _ABOUT in weights or (name or "").startswith(self.model)
+        return ABOUT in weights or (name or "").startswith(self.model)
 
     def header(self, state: State) -> Header:
-        if _ABOUT not in state["model"]:
-            raise CheckpointError(f"lacks `{_ABOUT}`, what it says of its model; expected a whole checkpoint")
-        about = _parse(state["model"][_ABOUT])
+        about = said_of_itself(state["model"])
         network = about.pop("network", None)
         if not isinstance(network, dict):
             raise CheckpointError(f"its `network` is {shown(network)}; expected the network's settings")

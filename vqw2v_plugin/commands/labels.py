@@ -1,4 +1,4 @@
-"""`vqw2v labels`: transcripts as letters, phones or pieces, which the acoustic model learns to say."""
+"""`vqw2v labels`: transcripts as letters, phones or pieces, or the class of each utterance, to be learnt."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..jobs.labels import LabelFolder
 
-HELP = "make label files and a dictionary from transcripts"
-_UNITS = ("letters", "phones", "pieces")
+HELP = "make label files and a dictionary from transcripts, or from a column of classes"
+_UNITS = ("letters", "phones", "pieces", "class")
 _ONLY_FOR = {
     "lexicon": "phones",
     "espeak": "phones",
@@ -19,6 +19,7 @@ _ONLY_FOR = {
     "alphabet": "letters",
     "vocab_size": "pieces",
     "model": "pieces",
+    "column": "class",
 }
 
 
@@ -36,9 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="column of the transcripts, or a file `utt⇥text` (default: text, sentence, words or the like)",
     )
-    add("--unit", required=True, choices=_UNITS, help="what the model is to say")
+    add(
+        "--column",
+        metavar="COLUMN",
+        help="for `--unit class`: the column of the classes, such as speaker or lang, or a file `utt⇥class`",
+    )
+    add(
+        "--unit",
+        required=True,
+        choices=_UNITS,
+        help="what the model is to say; class: one of each utterance, for the task `vq_utterance`",
+    )
     add("--dict", metavar="FILE", help="use this dictionary")
-    add("--strict", action="store_true", help="write nothing if any text is missing or holds <unk>")
+    add("--strict", action="store_true", help="write nothing if any text is missing or not known whole")
     add("--min-count", type=int, default=1, metavar="N", help="rarer labels become <unk> (default: 1)")
     add_share_arguments(parser)
     text = parser.add_argument_group("text")
@@ -80,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     chosen = {each.name: getattr(args, each.name) for each in dataclasses.fields(LabelSettings)}
+    chosen["text"] = args.column or args.text
     made = make_labels(args.manifests, args.out, LabelSettings(**chosen))
     for line in made.warnings:
         print(f"warning: {line}", file=sys.stderr)
@@ -99,6 +111,11 @@ def _check(args: argparse.Namespace) -> None:
         if getattr(args, one) is not None and getattr(args, other) is not None:
             one, other = one.replace("_", "-"), other.replace("_", "-")
             raise ValueError(f"`--{one}` and `--{other}` exclude each other; take one")
+    if args.unit == "class" and (args.column is None or args.text is not None or args.min_count != 1):
+        raise ValueError(
+            "`--unit class` takes `--column COLUMN`, the column of the classes, such as speaker or lang; "
+            "`--text` and `--min-count` are for what is said"
+        )
     if args.min_count < 1:
         raise ValueError(f"`--min-count` is {args.min_count}; expected 1 or more")
     if args.dict and args.unit == "pieces":
@@ -106,15 +123,23 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _report(made: LabelFolder, out: str) -> None:
+    from collections import Counter
+
+    from ..common.words import some_of
     from ..stores.labels import dict_name
 
     settings = made.settings
     origin = f"{dict_name(settings.unit)} ({made.origin})"
-    print(f"{out}: {len(made.counts):,} {settings.unit} in {origin}")
+    print(f"{out}: {len(made.counts):,} {'classes' if made.is_class else settings.unit} in {origin}")
     if settings.text is None:
         print(f"  from {', '.join(dict.fromkeys(each.source for each in made.splits))} of the tables")
     for each in made.splits:
         if each.drawn:
             print(f"  {each.split}: drawn are {each.drawn}")
-        words = f"{sum(len(text.split()) for text in each.texts):,} words, " if settings.has_words else ""
-        print(f"  {each.split}: {len(each.utts):,} utterances, {words}{sum(map(len, each.labels)):,} labels")
+        said = f"{sum(map(len, each.labels)):,} labels"
+        if settings.has_words:
+            said = f"{sum(len(text.split()) for text in each.texts):,} words, {said}"
+        if made.is_class:
+            counts = Counter(label for labels in each.labels for label in labels)
+            said = some_of([f"{name} {count:,}" for name, count in counts.most_common()])
+        print(f"  {each.split}: {len(each.utts):,} utterances, {said}")

@@ -59,7 +59,7 @@ class VqErrorScorer(BaseScorer):
         """The line that fairseq prints; what goes into files is written now that all is counted."""
         if self.cfg.error_alignment:
             write_whole(Path(self.cfg.error_alignment), "\n".join(self._alignments))
-        folder, split = _outside(self.cfg, "results_path"), _outside(self.cfg, "gen_subset")
+        folder, split = outside(self.cfg, "results_path"), outside(self.cfg, "gen_subset")
         if folder and split:
             counted = json.dumps(
                 summary(self.errors, self.confusions, self.unit), indent=1, ensure_ascii=False
@@ -98,7 +98,7 @@ class VqErrorScorer(BaseScorer):
         return [characters(text) if self.unit == "characters" else text.split() for text in texts]
 
 
-def _outside(cfg: Any, name: str) -> Optional[str]:
+def outside(cfg: Any, name: str) -> Optional[str]:
     """A setting of fairseq's; None where the scorer was built without the rest of them."""
     try:
         value = getattr(cfg, name, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..stores.label_share import Share
-from ..stores.labels import PIECES, Labels, dict_name, lexicon_name, read_symbol_file, write_labels
+from ..stores.labels import CLASS, PIECES, Labels, dict_name, lexicon_name, read_symbol_file, write_labels
 from ..text import spelling
 from ..text.lexicon import read_lexicon
 from ..text.normalize import DEFAULT_KEEP, Normalizer
@@ -26,7 +26,7 @@ class LabelSettings:
     """How transcripts are read and spelled; each field is the option of `vqw2v labels` of its name."""
 
     text: str | None  # a column, or a file of lines `utterance<TAB>text`; None: the column that is known
-    unit: str  # letters, phones or pieces
+    unit: str  # letters, phones, pieces, or class: one of each utterance, whatever it says
     dict: str | None = None
     min_count: int = 1
     case: str = "lower"
@@ -50,12 +50,12 @@ class LabelSettings:
 
     @property
     def has_words(self) -> bool:
-        """A column of phones has none."""
-        return self.unit != "phones" or bool(self.lexicon or self.espeak)
+        """A column of phones or of classes has none."""
+        return self.unit not in ("phones", CLASS) or bool(self.lexicon or self.espeak)
 
     @property
     def normalizer(self) -> Normalizer:
-        """A column of phones is left as it is."""
+        """A column of phones or of classes is left as it is."""
         return Normalizer(self.case, self.keep, enabled=self.has_words and not self.as_is)
 
 
@@ -70,6 +70,10 @@ class LabelFolder:
     extra: Mapping[str, bytes]  # the lexicon and the model of pieces, by the names of their files
 
     @property
+    def is_class(self) -> bool:
+        return self.settings.unit == CLASS
+
+    @property
     def warnings(self) -> list[str]:
         """What should be known before anything is trained."""
         lines = []
@@ -78,7 +82,8 @@ class LabelFolder:
                 lines.append(f"{each.split}: {missing:,} utterances have no text and are left out")
             if unknown := each.num_with_unknown:
                 which = f"{unknown:,} of {len(each.utts):,} utterances"
-                lines.append(f"{each.split}: {which} hold <unk>, for {_most_common(each.unknown)}")
+                what = "are of classes that the dictionary lacks:" if self.is_class else "hold <unk>, for"
+                lines.append(f"{each.split}: {which} {what} {_most_common(each.unknown)}")
         return lines
 
     def write(self, out: str | os.PathLike[str]) -> None:
@@ -120,7 +125,7 @@ def make_labels(
     manifests: Sequence[str], out: str | os.PathLike[str], settings: LabelSettings
 ) -> LabelFolder:
     """Labels of all splits under one dictionary; that of `out` is reused if it has one."""
-    unit = "text" if settings.has_words else "phones"
+    unit = "text" if settings.has_words else settings.unit
     splits = [read_transcripts(path, settings.text, settings.normalizer, unit) for path in manifests]
     if len({each.split for each in splits}) < len(splits):
         raise ValueError("two manifests have one name, which names their labels; rename one")
@@ -133,7 +138,7 @@ def make_labels(
         each.spell(speller)
     counts, origin = _dictionary(settings, Path(out), training, speller)
     for each in splits:
-        each.apply_dictionary([label for label, _ in counts])
+        each.apply_dictionary([label for label, _ in counts], keep=settings.unit == CLASS)
     extra = _lexicon(settings, training, speller, {label for label, _ in counts})
     if isinstance(speller, spelling.PieceSpeller):
         extra[PIECES] = speller.model
@@ -142,6 +147,8 @@ def make_labels(
 
 def _speller(settings: LabelSettings, out: Path, training: Sequence[str]) -> spelling.Speller:
     """Text to labels, by what was chosen."""
+    if settings.unit == CLASS:
+        return spelling.ClassSpeller()
     if settings.unit == "letters":
         return spelling.LetterSpeller()
     if settings.unit == "pieces":

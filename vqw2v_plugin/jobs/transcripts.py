@@ -13,7 +13,7 @@ from ..common.words import lines_of
 from ..corpora.listing import read_listing
 from ..corpora.sources.columns import text_column
 from ..stores.label_share import Share, draw
-from ..stores.labels import Labels
+from ..stores.labels import CLASS, Labels
 from ..text import spelling
 from ..text.normalize import Normalizer
 from ..text.units import UNKNOWN
@@ -55,22 +55,23 @@ class Transcripts:
         self.labels = [speller(text) for text in self.texts]
         self.unknown.update(speller.unknown)
 
-    def apply_dictionary(self, symbols: Sequence[str]) -> None:
-        """Labels outside the dictionary become `<unk>`, counted by name."""
+    def apply_dictionary(self, symbols: Sequence[str], keep: bool = False) -> None:
+        """Labels outside the dictionary are counted by name, and become `<unk>` unless all are kept."""
         known = {*symbols, UNKNOWN}
         self.unknown.update(label for labels in self.labels for label in labels if label not in known)
-        self.labels = [[label if label in known else UNKNOWN for label in labels] for labels in self.labels]
-        self.num_with_unknown = sum(UNKNOWN in labels for labels in self.labels)
+        spelled = [[label if label in known else UNKNOWN for label in labels] for labels in self.labels]
+        self.num_with_unknown = sum(UNKNOWN in labels for labels in spelled)
+        self.labels = self.labels if keep else spelled
 
 
 def read_transcripts(path: str, source: str | None, normalize: Normalizer, unit: str = "text") -> Transcripts:
     """Of a manifest or a table, from its column `source` or from a file `utterance<TAB>text` of that name."""
-    listing = read_listing(path)
+    listing, option = read_listing(path), "--column" if unit == CLASS else "--text"
     utts, source = listing.utts, source or text_column(listing.columns, unit)
     if source is None:
         raise ValueError(
             f"{path}: none of its columns ({', '.join(listing.columns)}) is known to hold {unit}; say "
-            "`--text COLUMN`, or `--text FILE` with lines `utterance<TAB>text`"
+            f"`{option} COLUMN`, or `{option} FILE` with lines `utterance<TAB>text`"
         )
     if source in listing.columns:
         texts = listing.values[source]
@@ -79,8 +80,9 @@ def read_transcripts(path: str, source: str | None, normalize: Normalizer, unit:
         texts = [by_utt.get(utt, "") for utt in utts]
     else:
         raise ValueError(
-            f"`--text` is {source!r}, no column of {path} ({', '.join(listing.columns)}) and no file; "
-            "expected the column of the transcripts, or a file with lines `utterance<TAB>text`"
+            f"`{option}` is {source!r}, no column of {path} ({', '.join(listing.columns)}) and no file; "
+            f"expected the column of the {'classes' if unit == CLASS else 'transcripts'}, or a file with "
+            f"lines `utterance<TAB>{unit if unit == CLASS else 'text'}`"
         )
     normal = list(map(normalize, texts))
     kept = [i for i, text in enumerate(normal) if text]

@@ -3,28 +3,25 @@
 import logging
 import sys
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Optional
 
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
 from ..checkpoints.acoustic import About, describe, make_network
-from ..features.acoustic_front import make_front
-from ..features.base import DEFAULT_BANDS, FeatureOptions
 from ..features.front import AudioFront
 from ..modules.acoustic.conv_stack import ARCHS
 from ..modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput
 from ..modules.layers.masks import SpecMasks
 from ..stores.feature_spec import FeatureSpec
-from ..stores.layers import layer_names, spectral_names
 from ..text.units import Units
+from ..training.front_options import FrontConfig, front_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class VqWav2LetterConfig(FairseqDataclass):
+class VqWav2LetterConfig(FrontConfig):
     conv_layers: Optional[str] = field(
         default=None,
         metadata={
@@ -49,29 +46,6 @@ class VqWav2LetterConfig(FairseqDataclass):
     time_mask_share: float = field(default=0.2, metadata={"help": "the longest, as a share of the utterance"})
     feature_masks: int = field(default=0, metadata={"help": "SpecAugment: bands of features hidden"})
     feature_mask_width: int = field(default=16, metadata={"help": "the widest of them, in features"})
-    front: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "for audio: the checkpoint that makes features on the fly (vq_wav2vec, vq_wav2vec2 or "
-            "vq_speech_bert)"
-        },
-    )
-    front_layer: Optional[str] = field(
-        default=None,
-        metadata={"help": f"for audio: {layer_names()}; default: c of `front`, logmel without one"},
-    )
-    front_bert: Optional[str] = field(default=None, metadata={"help": "for layer bert: the BERT checkpoint"})
-    front_pieces: Optional[str] = field(
-        default=None, metadata={"help": "for a BERT of pieces: the token folder that it was trained on"}
-    )
-    front_run_length: bool = field(default=False, metadata={"help": "for a BERT of run-length tokens"})
-    front_bands: int = field(
-        default=DEFAULT_BANDS, metadata={"help": f"for layers {spectral_names()}: mel bands"}
-    )
-    freeze_updates: int = field(
-        default=-1,
-        metadata={"help": "for audio: updates after which the front learns too; -1: it stays as it is"},
-    )
 
 
 @register_model("vq_wav2letter", dataclass=VqWav2LetterConfig)
@@ -91,16 +65,7 @@ class VqWav2LetterModel(BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "VqWav2LetterModel":
-        front, spec, asked = None, task.feature_spec, front_settings(cfg)
-        in_dim: int = task.feature_dim
-        if not in_dim:
-            front = make_front(front_options(asked, spec.sample_rate), asked["freeze_updates"])
-            in_dim, spec = front.dim, front.spec
-        elif ignored := [name for name in asked if asked[name] != FRONT[name]]:
-            raise ValueError(
-                f"`{ignored[0]}` is {asked[ignored[0]]!r}, but `data` holds features; name a folder "
-                f"of manifests to make features on the fly, or leave it out"
-            )
+        front, in_dim, spec = front_of(cfg, task.feature_dim, task.feature_spec)
         network = make_network(network_config(cfg, in_dim, len(task.units)), task.units)
         frame_seconds = network.stride * spec.frame_seconds
         logger.info(
@@ -139,30 +104,6 @@ def network_config(cfg: Any, in_dim: int, num_columns: int) -> AcousticConfig:
     stack = arch._replace(**{name: given[name] for name in arch._fields if given[name] is not None})
     masks = SpecMasks(**{f.name: given[f.name] for f in fields(SpecMasks)})
     return AcousticConfig(in_dim, num_columns, *stack, given["normalize_features"], masks)
-
-
-FRONT = {
-    f.name: f.default
-    for f in fields(VqWav2LetterConfig)
-    if f.name.startswith("front") or f.name == "freeze_updates"
-}
-
-
-def front_settings(cfg: Any) -> Mapping[str, Any]:
-    """As the options say; a checkpoint from before there was an option has its default."""
-    return {name: getattr(cfg, name, default) for name, default in FRONT.items()}
-
-
-def front_options(asked: Mapping[str, Any], sample_rate: int) -> FeatureOptions:
-    return FeatureOptions(
-        layer=asked["front_layer"] or ("c" if asked["front"] else "logmel"),
-        checkpoint=asked["front"],
-        bert=asked["front_bert"],
-        pieces=asked["front_pieces"],
-        run_length=asked["front_run_length"],
-        bands=asked["front_bands"],
-        sample_rate=sample_rate,
-    )
 
 
 for _arch in set(ARCHS) - {"vq_wav2letter"}:

@@ -157,6 +157,30 @@ def decode(
     return Stage(name, [command, answer], title, minutes, needs, shown="^Generate ", result=result)
 
 
+def answer(
+    run: Path,
+    name: str,
+    checkpoint: Path,
+    data: str,
+    labels: Path,
+    split: str,
+    *,
+    title: str,
+    minutes: float,
+    needs: Sequence[str],
+    options: Sequence[str] = (),
+) -> Stage:
+    """The class of each utterance of a split; `data` may be several folders by colons."""
+    folder = run / name
+    command = [
+        *(str(BIN / "fairseq-generate"), data, "--user-dir", str(PACKAGE), "--task", "vq_utterance"),
+        *("--labels", str(labels), "--path", str(checkpoint), "--gen-subset", split),
+        *("--results-path", str(folder), *options),
+    ]
+    result = f"{folder}/classes-{split}.tsv"
+    return Stage(name, [command], title, minutes, needs, shown=f"^{split}: ", result=result)
+
+
 def report(run: Path, name: str, needs: Sequence[str]) -> Stage:
     """One page that shows the whole run."""
     out = run / name / "report.html"

@@ -1,8 +1,9 @@
-"""The label folder: SPLIT.ltr, .phn or .pcs, a line an utterance, with their words, ids and dictionary.
+"""The label folder: SPLIT.ltr, .phn, .pcs or .cls, a line an utterance, with words, ids and dictionary.
 
 SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words, SPLIT.seconds and SPLIT.spk
 its length and its speaker where the manifest knows them, dict.ltr.txt a line `label count` for each label,
-labels.json how all was made. Neither torch nor fairseq is needed here.
+labels.json how all was made. A line of SPLIT.cls is the class of the whole utterance, whatever is said in it.
+Neither torch nor fairseq is needed here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from ..common.splits import split_there
 from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
-EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}
+EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}  # of what is said
+CLASS = "class"  # of the utterance
+_ALL = {**EXTENSIONS, CLASS: "cls"}
 PIECES = "pieces.model"
 
 
@@ -30,7 +33,7 @@ class LabelError(StoreError):
 
 LABELS = SplitFormat(
     about="labels.json",
-    files=("utt", "wrd", *EXTENSIONS.values(), "seconds", "spk"),
+    files=("utt", "wrd", *_ALL.values(), "seconds", "spk"),
     made_with="vqw2v labels",
     error=LabelError,
 )
@@ -55,12 +58,12 @@ class Labels:
 
 def dict_name(kind: str) -> str:
     """`dict.ltr.txt` for letters."""
-    return f"dict.{_extension(kind)}.txt"
+    return f"dict.{extension(kind)}.txt"
 
 
 def lexicon_name(kind: str) -> str:
     """`lexicon.ltr.txt` for letters."""
-    return f"lexicon.{_extension(kind)}.txt"
+    return f"lexicon.{extension(kind)}.txt"
 
 
 def read_symbols(folder: str | os.PathLike[str], kind: str) -> tuple[str, ...]:
@@ -85,12 +88,12 @@ def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels
     """One split's labels; a file of another number of lines than the others is an error."""
     base, split = Path(folder), split_there(folder, split, "utt")
     utts = _lines(base / f"{split}.utt")
-    labels = _lines(base / f"{split}.{_extension(kind)}")
+    labels = _lines(base / f"{split}.{extension(kind)}")
     words, lengths, speakers = (
         _lines(base / f"{split}.{name}") if (base / f"{split}.{name}").is_file() else None
         for name in ("wrd", "seconds", "spk")
     )
-    named = ((_extension(kind), labels), ("wrd", words), ("seconds", lengths), ("spk", speakers))
+    named = ((extension(kind), labels), ("wrd", words), ("seconds", lengths), ("spk", speakers))
     for name, lines in named:
         if lines is not None and len(lines) != len(utts):
             raise LabelError(
@@ -98,9 +101,28 @@ def read_labels(folder: str | os.PathLike[str], split: str, kind: str) -> Labels
                 "an utterance in both: make both anew with `vqw2v labels`"
             )
     spelled = tuple(tuple(line.split()) for line in labels)
+    if kind == CLASS and any(len(names) != 1 for names in spelled):
+        number = next(i for i, names in enumerate(spelled, 1) if len(names) != 1)
+        raise LabelError(
+            f"{base / f'{split}.{extension(kind)}'}:{number}: {labels[number - 1][:60]!r}, expected one "
+            "class in every line, without spaces: make the labels anew"
+        )
     seconds = None if lengths is None else _numbers(base / f"{split}.seconds", lengths)
     known = (None if lines is None else tuple(lines) for lines in (words, speakers))
     return Labels(tuple(utts), spelled, next(known), seconds, next(known))
+
+
+def read_joined_labels(folder: str | os.PathLike[str], splits: str, kind: str) -> Labels:
+    """Those of one split, or of several by commas, one behind the other."""
+    first, *others = [read_labels(folder, split, kind) for split in splits.split(",")]
+    if not others:
+        return first
+
+    def joined(name: str) -> Any:
+        columns = [getattr(each, name) for each in (first, *others)]
+        return None if None in columns else tuple(value for column in columns for value in column)
+
+    return Labels(*(joined(f.name) for f in fields(Labels)))
 
 
 def read_words(path: str | os.PathLike[str]) -> Labels:
@@ -131,7 +153,7 @@ def write_labels(
     files[dict_name(kind)] = _text(f"{label} {count}" for label, count in counts)
     for split, made in splits.items():
         files[f"{split}.utt"] = _text(made.utts)
-        files[f"{split}.{_extension(kind)}"] = _text(map(" ".join, made.labels))
+        files[f"{split}.{extension(kind)}"] = _text(map(" ".join, made.labels))
         if made.words is not None:
             files[f"{split}.wrd"] = _text(made.words)
         if made.seconds is not None:
@@ -200,7 +222,8 @@ def _numbers(path: Path, lines: Sequence[str]) -> tuple[float, ...]:
     raise LabelError(f"{path}: holds {bad[:60]}, expected seconds in every line; make the labels anew")
 
 
-def _extension(kind: str) -> str:
-    if kind not in EXTENSIONS:
-        raise LabelError(f"`unit` is {kind!r}; expected one of {', '.join(EXTENSIONS)}")
-    return EXTENSIONS[kind]
+def extension(kind: str) -> str:
+    """`ltr` for letters."""
+    if kind not in _ALL:
+        raise LabelError(f"`unit` is {kind!r}; expected one of {', '.join(_ALL)}")
+    return _ALL[kind]

@@ -91,6 +91,27 @@ class PhonesAsTheyAre:
         return []
 
 
+class ClassSpeller:
+    """The class of a whole utterance, which is no text: one label, without spaces."""
+
+    _FAIRSEQ = ("<s>", "<pad>", "</s>", UNKNOWN)  # in its dictionaries already
+
+    def __init__(self) -> None:
+        self.unknown: Counter[str] = Counter()
+        self._called: dict[str, str] = {}
+
+    def __call__(self, text: str) -> list[str]:
+        name = "_".join(text.split())
+        if name in self._FAIRSEQ:
+            raise ValueError(f"the class {name!r} bears a name of fairseq's own; expected another name")
+        if (other := self._called.setdefault(name, text)) != text:
+            raise ValueError(f"the classes {other!r} and {text!r} are both {name!r}; rename one")
+        return [name]
+
+    def spellings(self, word: str) -> list[tuple[str, ...]]:
+        return []
+
+
 class PieceSpeller:
     """`▁he llo ▁wor ld`, by a sentencepiece model."""
 

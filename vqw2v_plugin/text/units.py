@@ -102,6 +102,10 @@ class Units:
             wanted.insert(0, BOUNDARY)
         return self.columns(pack_repeats(wanted, self.repeats) if self.loss.has_repeats else wanted)
 
+    def frames_needed(self, columns: Sequence[int]) -> int:
+        """At least, for these columns to be learnt."""
+        return self.loss.frames_needed(columns)
+
     def columns(self, symbols: Iterable[str]) -> list[int]:
         """The columns of symbols as they are."""
         index = {symbol: column for column, symbol in enumerate(self.symbols)}

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import Dictionary
 
-from ..common.splits import split_there
-from ..common.words import some_of
 from ..stores.label_share import Share, draw
-from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
+from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_joined_labels, read_symbols
 from ..text.loss_kinds import LOSS_KINDS, loss_kind
 from ..text.units import Units, make_units
-from .datasets.label_join import JoinedLabels, Selection, join, report
+from .answering import Answering, Printed
+from .datasets.label_join import JoinedLabels, Selection, Target, join, report
 from .datasets.labelled import LabelledDataset, Source
 from .generator import AcousticGenerator, AnswerDictionary
 from .restart import need_folder
@@ -84,23 +83,28 @@ def counted_unit(cfg: Any) -> str:
 class Learning:
     """Every utterance has a target; what cannot be learnt from is named and left out."""
 
-    def __init__(self, cfg: Any, labels: Path, units: Units, frames: Callable[[int], int]) -> None:
+    def __init__(self, cfg: Any, labels: Path, units: Target, frames: Callable[[int], int]) -> None:
         """`frames`: frames or samples to frames of emissions, as the model counts."""
         self.cfg, self.labels, self.units, self.frames = cfg, labels, units, frames
 
     def dataset(self, split: str, source: Source) -> LabelledDataset:
-        joined = self._join(split, source, read_labels(self.labels, split, self.units.kind))
+        joined = self.join(split, source, read_joined_labels(self.labels, split, self.units.kind))
         report(source.name, joined, self.cfg.strict_labels)
         return LabelledDataset(source, joined.rows, joined.columns, strict_audio=self.cfg.strict_audio)
 
-    def _join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
-        cfg, chosen = self.cfg, None
+    def chosen(self, split: str, labels: Labels) -> frozenset[str] | None:
+        """Whom training learns from; None: all."""
+        cfg = self.cfg
         share = Share(cfg.label_fraction, cfg.label_hours, cfg.label_seed)
-        if split in str(cfg.train_subset).split(",") and not share.is_all:
-            drawn = draw(labels, share, f"labels={self.labels}")
-            chosen = drawn.utts
-            logger.info(f"{split}: trains on {drawn.told()}")
-        selection = Selection(chosen, cfg.min_frames, cfg.max_frames)
+        if not set(split.split(",")) <= set(str(cfg.train_subset).split(",")) or share.is_all:
+            return None
+        drawn = draw(labels, share, f"labels={self.labels}")
+        logger.info(f"{split}: trains on {drawn.told()}")
+        return drawn.utts
+
+    def join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
+        cfg = self.cfg
+        selection = Selection(self.chosen(split, labels), cfg.min_frames, cfg.max_frames)
         frames = self._emission_frames(source.sizes)
         return join(source.utts, source.sizes, frames, labels, self.units, selection)
 
@@ -109,48 +113,21 @@ class Learning:
         return np.array([self.frames(int(size)) for size in unique], np.int64)[where]
 
 
-class Decoding:
+class Decoding(Answering):
     """Every utterance has an answer; where a transcript is known, it is printed and scored."""
 
+    doing = "decoded"
+
     def __init__(self, cfg: Any, labels: Path) -> None:
-        self.cfg, self.labels = cfg, labels
         self.answers = AnswerDictionary(Dictionary(), cfg.answer, cfg.decoder, cfg.lexicon)
-        self._num_utterances: int | None = None
-
-    def dataset(self, split: str, source: Source, kind: str) -> LabelledDataset:
-        """`kind`: letters, phones or pieces, as the model says them."""
-        printed = self._printed(split, source, kind)
-        rows, pad = np.arange(len(source.utts)), self.answers.dictionary.pad()
-        return LabelledDataset(source, rows, None, printed, pad, self.cfg.strict_audio)
-
-    def expect(self, batches: Sequence[Sequence[int]]) -> None:
-        """What this process will be asked for; files are whole once all of it is answered."""
-        self._num_utterances = sum(map(len, batches))
+        super().__init__(cfg, labels, self.answers.dictionary)
 
     def generator(self, models: Sequence[Any], generation: Any) -> AcousticGenerator:
         """What `fairseq-generate` calls for every batch."""
-        if self._num_utterances is None:
-            raise ValueError(
-                "there is nothing to decode; ask the task for batches (`get_batch_iterator`) first"
-            )
-        return AcousticGenerator(models, self.cfg, generation, self._num_utterances, self.answers)
+        return AcousticGenerator(models, self.cfg, generation, self.num_expected, self.answers)
 
-    def _printed(self, split: str, source: Source, kind: str) -> list[npt.NDArray[np.int64] | None]:
-        """What each utterance's transcript is in fairseq's dictionary; None where it is unknown."""
-        own = split_there(self.labels, split, EXTENSIONS[kind])
-        if not (self.labels / f"{own}.{EXTENSIONS[kind]}").is_file():
-            logger.warning(
-                f"labels={self.labels}: has no {split}.{EXTENSIONS[kind]}: {split} is decoded, not scored"
-            )
-            return [None] * len(source.utts)
-        labels = read_labels(self.labels, split, kind)
+    def targets(self, split: str, labels: Labels, kind: str) -> Sequence[Printed]:
+        """What each transcript is in fairseq's dictionary."""
         self.answers.choose(labels, kind, counted_unit(self.cfg))
         texts = labels.words if self.answers.words and labels.words is not None else labels.labels
-        of_utt = dict(zip(labels.utts, texts, strict=True))
-        unlabelled = [utt for utt in source.utts if utt not in of_utt]
-        if unlabelled:
-            logger.warning(
-                f"{source.name}: {len(unlabelled):,} utterances have no labels, so they are decoded but not "
-                f"scored: {some_of(unlabelled)}"
-            )
-        return [self.answers.target(of_utt[utt]) if utt in of_utt else None for utt in source.utts]
+        return [self.answers.target(text) for text in texts]

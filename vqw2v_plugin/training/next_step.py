@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from ..common.on_off import is_on
+from .datasets.several import folders_of
 
 LOGGER = "fairseq_cli.train"
 _END = "done training in "
@@ -75,6 +76,13 @@ def next_commands(cfg: Any, checkpoint: str) -> List[str]:
             f"fairseq-generate {data} --user-dir $(vqw2v path) --task vq_acoustic --labels {labels} "
             f"--path {checkpoint} --gen-subset test --results-path RESULTS",
             f"vqw2v transcribe {checkpoint} FILE",
+        ]
+    if task._name == "vq_utterance":
+        labels = shlex.quote(str(Path(task.labels or task.data).absolute()))
+        folders = shlex.quote(":".join(str(Path(folder).absolute()) for folder in folders_of(task.data)))
+        return [
+            f"fairseq-generate {folders} --user-dir $(vqw2v path) --task vq_utterance --labels {labels} "
+            f"--path {checkpoint} --gen-subset test --results-path RESULTS"
         ]
     return []
 

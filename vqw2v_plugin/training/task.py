@@ -96,7 +96,7 @@ class TrainingTask(FairseqTask):
         if split is not None and split not in known:
             known[split] = dataset.digest()
             if self.before is not None:
-                self.before.check_data(split, known[split], split in self.trained_on)
+                self.before.check_data(split, known[split], set(split.split(",")) <= self.trained_on)
 
     def train_step(
         self,

@@ -49,6 +49,8 @@ MODELS = {  # name: what fairseq-train is told
     "--max-tokens 2000 --lr 1e-2 --max-update 150",
     "asg": "data --task vq_acoustic --labels labels --criterion asg --arch vq_wav2letter_tiny --dropout 0 "
     "--front gumbel.pt --front-layer z --freeze-updates 150 --max-tokens 40000 --lr 5e-3 --max-update 200",
+    "utterance": "mel:mel --task vq_utterance --labels classes --arch vq_utterance --criterion vq_utterance "
+    "--hidden-dim 6 --pooling attention --class-weights balanced --batch-size 8 --lr 1e-2 --max-update 20",
 }
 LAYERS = {
     "vq_wav2vec": [
@@ -121,6 +123,10 @@ def main(checkout: Path, out: Path) -> None:
     call(
         "vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "labels", "--text", "text", "--unit", "letters"
     )
+    call(
+        *("vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "classes", "--unit", "class"),
+        *("--column", "data/first.txt"),
+    )
     for name in MODELS:
         if name == "bert":
             for split in ("train", "valid"):
@@ -140,7 +146,9 @@ def main(checkout: Path, out: Path) -> None:
 
 
 def write_corpus(folder: Path) -> None:
+    """Manifests `train` and `valid`, and in `first.txt` each utterance's first letter, as a class."""
     folder.mkdir()
+    first = []
     rng = np.random.default_rng(0)
     for split, count in (("train", 24), ("valid", 2)):
         rows = []
@@ -149,7 +157,9 @@ def write_corpus(folder: Path) -> None:
             clip = wave("|".join(words))
             sf.write(folder / f"{split}{i}.wav", clip, RATE)
             rows.append(f"{split}{i}.wav\t{len(clip)}\t{' '.join(words)}\n")
+            first.append(f"{split}{i}\t{words[0][0]}\n")
         (folder / f"{split}.tsv").write_text("".join([f"{folder}\n# path\tsamples\ttext\n", *rows]))
+    (folder / "first.txt").write_text("".join(first))
 
 
 if __name__ == "__main__":

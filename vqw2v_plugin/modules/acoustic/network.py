@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..layers.masks import SpecAugment, SpecMasks
-from ..layers.padding import padding
+from ..layers.norm import normalized
 from .alignment import SequenceLoss
 from .conv_stack import ConvStack, parse_stack
 
 NORMALIZE = ("utterance", "none")
-_EPSILON = 1e-5  # of a variance
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,6 @@ class AcousticModel(nn.Module):
     def _dtype(self) -> torch.dtype:
         bias: Tensor = self.stack.projection.bias  # type: ignore[assignment]
         return bias.dtype
-
-
-def normalized(x: Tensor, lengths: Tensor) -> Tensor:  # [B, T, D]
-    """Mean 0 and variance 1 of each feature over an utterance's own frames; 0 behind its end."""
-    behind = padding(lengths, x.size(1)).unsqueeze(2)  # [B, T, 1]
-    count = lengths.clamp_min(1).view(-1, 1, 1).to(x.dtype)
-    x = x.masked_fill(behind, 0.0)
-    x = (x - x.sum(1, keepdim=True) / count).masked_fill(behind, 0.0)
-    variance = x.square().sum(1, keepdim=True) / count  # [B, 1, D]
-    return x * (variance + _EPSILON).rsqrt()
 
 
 def _validate(config: AcousticConfig) -> None:

@@ -9,19 +9,33 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ...common.words import some_of
 from ...stores.labels import LabelError, Labels, dict_name
-from ...text.units import Units
 
 logger = logging.getLogger(__name__)
 
 _NAMED = 8
 _STRANGE = "have strange labels"
 Columns = npt.NDArray[np.int64]
+
+
+class Target(Protocol):
+    """What labels become columns by: units of what is said, or classes."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def labels(self) -> frozenset[str]: ...
+
+    def encode(self, labels: Sequence[str]) -> list[int]: ...
+
+    def frames_needed(self, columns: Sequence[int]) -> int: ...
 
 
 class UnequalRows:
@@ -75,7 +89,7 @@ def join(
     sizes: npt.NDArray[np.int64],
     frames: npt.NDArray[np.int64],
     labels: Labels,
-    units: Units,
+    units: Target,
     selection: Selection,
 ) -> JoinedLabels:
     """Labels to utterances by name; `sizes` are of what is heard, `frames` of the emissions."""
@@ -111,7 +125,7 @@ def join(
 
 
 def _fault(
-    columns: list[int] | None, size: int, frames: int, units: Units, selection: Selection
+    columns: list[int] | None, size: int, frames: int, units: Target, selection: Selection
 ) -> tuple[str, str] | None:
     """Why an utterance cannot be learnt from, and what is to be said behind its name."""
     if columns is None:
@@ -120,7 +134,7 @@ def _fault(
         return "have no labels", ""
     if not selection.fits(size):
         return "are shorter than `min_frames` or longer than `max_frames`", f" ({size})"
-    if (needed := units.loss.frames_needed(columns)) > frames:
+    if (needed := units.frames_needed(columns)) > frames:
         return "are too short for their labels", f" ({frames} frames of emissions, {needed} needed)"
     return None
 

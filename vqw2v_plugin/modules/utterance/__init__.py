@@ -1,0 +1,1 @@
+"""states ──head──▶ class of the utterance: who speaks, in which language, in which mood."""
