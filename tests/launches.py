@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.module_tracker import ModuleTracker
 
 from vqw2v_plugin.modules.kernels import devices, launching
@@ -25,6 +25,12 @@ _ROOMS = ("vqw2v_plugin", "fairseq")  # whose line a wait is said to be of
 _NOTHING = ("empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view", "_reshape_alias", "lift_fresh")
 _READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
 _GROWS = {torch.ops.aten.nonzero.default, torch.ops.aten.masked_select.default}  # sizes that depend on numbers
+
+_CONVOLUTIONS = {torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default}
+
+
+def _channels_last(x: Any) -> Any:
+    return x.contiguous(memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x
 
 
 class Launches(TorchDispatchMode):
@@ -81,6 +87,8 @@ class Launches(TorchDispatchMode):
             self._wait(func)
             return torch.ones(given[0].shape, dtype=kwargs.get("dtype") or given[0].dtype)
         out = func(*args, **kwargs)
+        if given and func in _CONVOLUTIONS:  # as cuDNN's lie
+            out = tree_map(_channels_last, out)
         made = [x for x in tree_leaves(out) if isinstance(x, Tensor) and x.device.type == "meta"]
         if (made or (given and out is None)) and not _is_view(func):
             self.note(str(func.name()).removeprefix("aten::").partition(".")[0])
@@ -106,7 +114,7 @@ def on_a_gpu(monkeypatch: Any) -> Iterator[Launches]:
     with monkeypatch.context() as patched:
         patched.setattr(devices, "is_gpu", lambda x: x.device.type == "meta")
         patched.setattr(launching, "have_triton", lambda: True)
-        patched.setattr(launching, "launch", lambda kernel, *rest, **more: launches.note(launching.name_of(kernel)))
+        patched.setattr(launching, "launch", lambda name, *_, **__: launches.note(name))
         patched.setattr(torch.cuda, "is_available", lambda: True)  # fairseq's norm stays on the device then
         patched.setattr(torch.cuda, "current_device", lambda: torch.device("meta"))
         patched.setattr(torch, "autocast", partial(_autocast, torch.autocast))

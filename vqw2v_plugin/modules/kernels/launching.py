@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,10 +22,17 @@ def pays(x: Tensor) -> bool:
     return devices.is_gpu(x) and have_triton()
 
 
-def name_of(kernel: Any) -> str:
-    return getattr(kernel, "__name__", None) or getattr(kernel, "fn", kernel).__name__
+def launch(name: str, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
+    """The kernel `file.function` of this room, once: `norm.moments` is in `triton_norm.py`."""
+    _kernel(name)[grid](*args, **constants)
 
 
-def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> None:
-    """One kernel, on the device of what it is given."""
-    kernel[grid](*args, **options)
+@lru_cache(maxsize=64)
+def _kernel(name: str) -> Any:
+    file, _, function = name.partition(".")
+    return getattr(import_module(f"{__package__}.triton_{file}"), function)
+
+
+def power_of_two(size: int) -> int:
+    """The least that holds so many: the size of a block."""
+    return 1 << max(0, size - 1).bit_length()
