@@ -112,7 +112,11 @@ class Tokenizer:
         if isinstance(source, Clip) and (start, samples, rate) != (0, None, None):
             raise ValueError(f"{source.path}: a clip says where it starts and ends: leave out the others")
         clip = source if isinstance(source, Clip) else Clip(str(source), samples, start, rate)
-        return self._encode_clip(read_audio(clip, self.sample_rate), self.sample_rate, clip.path)
+        return self.encode_read(read_audio(clip, self.sample_rate), clip)
+
+    def encode_read(self, wav: Samples, clip: Clip) -> Tensor:  # [S] → [T, G]
+        """Of what `read_audio` gave of a clip at the tokenizer's rate, perhaps in another process."""
+        return self._encode_clip(wav, self.sample_rate, clip.path)
 
     @property
     def layer(self) -> str:

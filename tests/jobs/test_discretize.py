@@ -46,6 +46,18 @@ def test_tokens_are_each_file_s_own_codes(
     assert about["splits"]["train"]["frames"] == sum(map(len, found.values()))
 
 
+def test_processes_that_read_ahead_change_no_byte(checkpoint: str, manifest: Path, tmp_path: Path) -> None:
+    """As beside a GPU; a file that cannot be read is named by them too."""
+    (tmp_path / "audio-train" / "train3.flac").write_bytes(b"fLaC of no use")
+    wanted = Manifest(manifest)
+    for name, options in {"alone": {}, "fed": {"readers": 2}}.items():
+        asked = DiscretizeOptions(**options)
+        tokenizer = Tokenizer.load(checkpoint)
+        outcome = discretize(tokenizer, checkpoint, wanted, str(tmp_path / name), asked, Rank())
+        assert outcome.state == "published" and [row.utt for row in outcome.refused] == ["train3"]
+    assert content(tmp_path / "fed") == content(tmp_path / "alone")
+
+
 def test_fairseq_reads_the_folder(checkpoint: str, manifest: Path, tmp_path: Path) -> None:
     pytest.importorskip("fairseq")
     from fairseq.data import Dictionary, data_utils

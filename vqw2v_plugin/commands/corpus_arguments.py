@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..jobs.split_job import Outcome, Refused
 
 _MOST_MEMORY = 2.0**20  # GiB
+_READERS = 8  # for one GPU
 _NAMED = 10  # at most so many of the missing utterances
 
 
@@ -30,7 +31,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="threads; they change nothing but the time (default: one a core)",
+        help="threads, or beside a GPU processes that read ahead for it; they change nothing but the time "
+        "(default: one a core, at most 8 of those)",
     )
     parser.add_argument(
         "--memory",
@@ -65,6 +67,13 @@ def num_workers(asked: int | None, device: str, rank: Rank) -> int:
     check_workers(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return asked or ((cores if rank.total == 1 else 1) if device == "cpu" else min(4, cores))
+
+
+def shared_work(asked: int | None, device: str, rank: Rank) -> dict[str, int]:
+    """Options of a job: threads on a processor; beside a GPU one thread, and processes that read for it."""
+    if device == "cpu":
+        return {"workers": num_workers(asked, device, rank)}
+    return {"readers": asked or min(_READERS, 2 * num_workers(None, device, rank))}
 
 
 def device_for(asked: str, rank: Rank) -> str:

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from .corpus_arguments import add_run_arguments, device_for, memory_bytes, num_workers, report_end
+from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
 
 if TYPE_CHECKING:
     from ..corpora.manifest import Manifest
@@ -53,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = Tokenizer.load(args.checkpoint, device_for(args.device, rank), args.dtype)
     options = DiscretizeOptions(
         dtype=args.dtype,
-        workers=num_workers(args.workers, tokenizer.device.type, rank),
         memory=memory_bytes(args.memory),
         shard_minutes=args.shard_minutes,
         dictionary=args.dict,
@@ -62,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         npy=args.npy,
         refresh=args.refresh,
         strict=args.strict,
+        **shared_work(args.workers, tokenizer.device.type, rank),
     )
     if rank.number == 0:
         print_agreement(args.checkpoint, tokenizer, manifest)

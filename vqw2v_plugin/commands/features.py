@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .corpus_arguments import add_run_arguments, device_for, memory_bytes, num_workers, report_end
+from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
 from .layer_arguments import add_layer_arguments, feature_options
 
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
@@ -35,8 +35,13 @@ def run(args: argparse.Namespace) -> int:
     device = usable_device(device_for(args.device, rank))
     features = make_features(asked).to(device)
     features.take_notes()
-    workers = num_workers(args.workers, device.type, rank)
-    options = FeaturizeOptions(workers, args.shard_minutes, args.refresh, args.strict, args.store)
+    options = FeaturizeOptions(
+        shard_minutes=args.shard_minutes,
+        refresh=args.refresh,
+        strict=args.strict,
+        store=args.store,
+        **shared_work(args.workers, device.type, rank),
+    )
     outcome = featurize(features, manifest, args.out, options, rank)
     what = f"{args.out}/{split_name(manifest)}"
     if report_end(outcome, what, manifest):

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also how many tokens of N clips change under noise, reverberation, another pitch and tempo",
     )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--out", metavar="FILE", help="also as json, which `vqw2v report` shows")
     parser.add_argument(
         "--seed",
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from ..common.words import sentence
     from ..corpora.ctm import read_ctm
     from ..corpora.manifest import Manifest
+    from ..features.base import usable_device
     from ..features.clusters import CODERS, coder_of
     from ..tokenizer import Tokenizer
 
@@ -74,13 +76,14 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         check_output(Path(args.out))
     trained = load_any(Path(args.checkpoint), *CODERS)
-    rows = {"trained": Tokenizer(coder_of(trained))}
+    device = usable_device(args.device)
+    rows = {"trained": Tokenizer(coder_of(trained), device)}
     print(f"{args.checkpoint}: {_health(trained)}")
     if args.manifest is None:
         return 0
     manifest = Manifest(args.manifest)
     if args.untrained:
-        rows["untrained"] = Tokenizer(coder_of(_untrained(trained, args.seed)))
+        rows["untrained"] = Tokenizer(coder_of(_untrained(trained, args.seed)), device)
     if args.mfcc:
         rows["MFCC k-means"] = _mfcc_clusters(rows["trained"], manifest, args.seed)
     print(f"{args.manifest}: {len(manifest)} utterances")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..audio.clip import Clip
-from ..audio.reading import AudioError, read_audio
+from ..audio.reading import AudioError, Samples, read_audio
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.feature_spec import FeatureSpec
@@ -105,7 +105,11 @@ class Features(nn.Module):
     def of(self, source: str | os.PathLike[str] | Clip) -> Tensor:  # [T, D]
         """Of a file, a stretch of one or a manifest's utterance, on the features' device."""
         clip = source if isinstance(source, Clip) else Clip(os.fspath(source))
-        wav = read_audio(clip, self.sample_rate)
+        return self.of_read(read_audio(clip, self.sample_rate), clip)
+
+    @torch.no_grad()
+    def of_read(self, wav: Samples, clip: Clip) -> Tensor:  # [S] → [T, D]
+        """Of what `read_audio` gave of a clip at their rate, perhaps in another process."""
         need_a_frame(len(wav), self.sample_rate, self.geometry, clip.path)
         return self(torch.from_numpy(wav).to(self.device))  # type: ignore[no-any-return]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.reading import Samples
 from ..checkpoints.files import checkpoint_hash, sha256
 from ..common.files import copy_whole, remove, sweep
 from ..common.locks import Rank
@@ -109,6 +110,9 @@ class DiscretizeJob(SplitJob):
 
     def encode(self, utterance: Utterance) -> Codes:  # [T, G]
         return self._tokenizer.encode_file(utterance).numpy().astype(self._kind)
+
+    def encode_read(self, utterance: Utterance, audio: Samples) -> Codes:
+        return self._tokenizer.encode_read(audio, utterance).numpy().astype(self._kind)
 
     def check(self, rank: Rank) -> None:
         """All splits of a folder are of one dictionary, too."""

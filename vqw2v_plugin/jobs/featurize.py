@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from ..audio.reading import AudioError
+from ..audio.reading import AudioError, Samples
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
 from ..features.base import Features
@@ -54,8 +55,14 @@ class FeaturizeJob(SplitJob):
         super().__init__(out, manifest, options, encoder, spec.to_json(), of_split)
 
     def encode(self, utterance: Utterance) -> Rows:  # [T, D]
+        return self._stored(self._features.of(utterance), utterance)
+
+    def encode_read(self, utterance: Utterance, audio: Samples) -> Rows:
+        return self._stored(self._features.of_read(audio, utterance), utterance)
+
+    def _stored(self, found: Tensor, utterance: Utterance) -> Rows:
         with np.errstate(over="ignore"):
-            rows: Rows = self._features.of(utterance).cpu().numpy().astype(self._kind)
+            rows: Rows = found.cpu().numpy().astype(self._kind)
         if not np.isfinite(rows.sum(dtype=np.float64)):
             raise AudioError(f"{utterance.path}: gives features beyond the range of fp16; say `--store fp32`")
         return rows

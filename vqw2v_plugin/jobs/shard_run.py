@@ -9,13 +9,15 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import get_context
 from typing import NamedTuple, TypeVar, Union
 
 import numpy as np
 
+from ..audio.reading import Samples
 from ..common.locks import Rank
 from ..common.progress import Progress
 from ..common.words import sentence, some_of
@@ -41,6 +43,9 @@ class Work:
     encode: Encode
     workers: int = 1
     prepare: Callable[[], None] = lambda: None  # what each thread calls first
+    readers: int = 0  # processes that read audio ahead of one that encodes it, as a GPU wants it
+    read: Callable[[Utterance], Samples] | None = None  # what these do, and what is made of it here
+    encode_read: Callable[[Utterance, Samples], Rows] | None = None
 
 
 class _Todo(NamedTuple):
@@ -58,15 +63,31 @@ def make_shards(
     todo = _to_do(manifest, folder, spans[rank.number :: rank.total])
     rows = ((job, i) for job in todo for i in range(job.span.first, job.span.stop))
 
-    def attempt(item: tuple[_Todo, int]) -> _Found:
+    def kept(item: tuple[_Todo, int]) -> _Found | None:
         job, i = item
         if job.old is not None and folder.has_rows(job.span.index) and i - job.span.first not in job.again:
             return None, job.old.audio[i - job.span.first]
-        utterance = manifest[i]
+        return None
+
+    def attempt(item: tuple[_Todo, int]) -> _Found:
+        if (there := kept(item)) is not None:
+            return there
+        utterance = manifest[item[1]]
         audio = _known_by(utterance.path)  # before it is read: what replaces it then is noticed later
         return _try(work.encode, utterance), audio
 
-    results = in_order(attempt, rows, work)
+    def begin(item: tuple[_Todo, int], pool: ProcessPoolExecutor) -> Callable[[], _Found]:
+        if (there := kept(item)) is not None:
+            return lambda: there
+        utterance = manifest[item[1]]
+        audio, reading = _known_by(utterance.path), pool.submit(read, utterance)
+        return lambda: (_try(lambda u: encode_read(u, reading.result()), utterance), audio)
+
+    read, encode_read = work.read, work.encode_read
+    if work.readers and read is not None and encode_read is not None:
+        results = read_ahead(begin, rows, work)
+    else:
+        results = in_order(attempt, rows, work)
     lost = in_a_row = 0
     with Progress("utterances", sum(job.span.stop - job.span.first for job in todo)) as progress:
         for span, old, _ in todo:
@@ -143,6 +164,27 @@ def in_order(work: Callable[[_In], _Out], items: Iterable[_In], how: Work) -> It
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def read_ahead(
+    begin: Callable[[_In, ProcessPoolExecutor], Callable[[], _Out]], items: Iterable[_In], how: Work
+) -> Iterator[_Out]:
+    """Each item begun in another process, a few ahead, and ended here in the items' order.
+
+    The processes are fresh: a fork would inherit what this one has on its GPU.
+    """
+    how.prepare()
+    ahead: deque[Callable[[], _Out]] = deque()
+    pool = ProcessPoolExecutor(how.readers, get_context("spawn"))
+    try:
+        for item in items:
+            ahead.append(begin(item, pool))
+            if len(ahead) > 2 * how.readers:
+                yield ahead.popleft()()
+        while ahead:
+            yield ahead.popleft()()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _try(encode: Encode, utterance: Utterance) -> Rows | str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..audio.reading import Samples, read_audio
 from ..common.files import remove, sweep, writing_text
 from ..common.locks import Rank, check_folder, claimed, one_at_a_time
 from ..common.words import sentence
@@ -26,6 +28,7 @@ class JobOptions:
     """What may be asked of every job."""
 
     workers: int = 1
+    readers: int = 0  # processes that read audio ahead, where what encodes it is told apart; 0: none
     shard_minutes: float = 10.0
     refresh: bool = False
     strict: bool = False
@@ -83,11 +86,16 @@ class SplitJob(ABC):
         self.shards = ShardFolder(out / f".{self.split}.parts", encoder.dtype, encoder.width, self.gathers)
         self.spans = plan(manifest.sizes, shard_samples(manifest, options.shard_minutes, encoder.sample_rate))
         prepare = one_thread if encoder.device.type == "cpu" else lambda: None
-        self._work = Work(self.encode, options.workers, prepare)
+        read = partial(read_audio, sample_rate=encoder.sample_rate)
+        self._work = Work(self.encode, options.workers, prepare, options.readers, read, self.encode_read)
 
     @abstractmethod
     def encode(self, utterance: Utterance) -> Rows:  # [T, width]
         """An utterance's frames; AudioError where it has none."""
+
+    @abstractmethod
+    def encode_read(self, utterance: Utterance, audio: Samples) -> Rows:  # [T, width]
+        """The same of its audio, which another process has read."""
 
     @abstractmethod
     def merge(self) -> None:

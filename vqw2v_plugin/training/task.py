@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Dict, FrozenSet, Optional, Tuple
+from typing import Any, ClassVar, Dict, FrozenSet, List, Optional, Tuple
 
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
@@ -15,6 +15,7 @@ from torch import Tensor
 from ..checkpoints.bounds import fits_memory
 from .finished import Patience, end_where_finished
 from .look_first import need_our_model
+from .quick_steps import bring_logs
 from .restart import LAST, check_ranks, mend_last_checkpoint
 from .resumed import DATA, Before, as_mapping, before
 from .update_guard import UpdateGuard
@@ -116,6 +117,10 @@ class TrainingTask(FairseqTask):
             sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs
         )
         return loss, size, self.guard.note(sample.get("utts", sample["id"]), loss, logs)
+
+    def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: Any) -> None:
+        """fairseq's columns, computed where nobody waits for them."""
+        super().reduce_metrics(bring_logs(logging_outputs), criterion)
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """fairseq's step of the optimizer, unless the gradient was not finite."""

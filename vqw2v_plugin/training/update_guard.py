@@ -12,6 +12,7 @@ from fairseq.optim.amp_optimizer import AMPOptimizer
 from torch import Tensor
 
 from ..common.words import sentence
+from .quick_steps import QuickSteps, finite
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,13 @@ class UpdateGuard:
         self._skip = self._overflow = False
         self._num_skipped = 0
         self._num_good = 0
+        self._quick = QuickSteps()
 
     def watch(self, optimizer: Any) -> None:
         """Makes the optimizer's gradient norm, which the trainer asks for and checks, pass through here."""
         if optimizer is self._watched:
             return
+        self._quick.take_over(optimizer)
         self._watched, norm_of = optimizer, optimizer.clip_grad_norm
         self._judges = not isinstance(optimizer, AMPOptimizer)  # AMP's scaler has its own way
 
@@ -52,12 +55,12 @@ class UpdateGuard:
             except OverflowError:  # fairseq's trainer goes on with the next update
                 self._overflow = True
                 raise
-            finite = bool(torch.isfinite(norm).all())
+            is_finite = bool(torch.isfinite(norm).all())
             if not self._judges:
-                self._overflow = not finite
+                self._overflow = not is_finite
                 return norm
-            self._judge(finite, batches)
-            return norm if finite else torch.zeros_like(norm)
+            self._judge(is_finite, batches)
+            return norm if is_finite else torch.zeros_like(norm)
 
         optimizer.clip_grad_norm = clip_grad_norm
 
@@ -65,7 +68,8 @@ class UpdateGuard:
         """One batch of the update; its logs come back finite, or it would spoil the means of an epoch."""
         if self._judges:
             self._batches.append((utts, loss.detach()))
-        return {key: _finite(value) for key, value in logs.items()}
+        logs = dict(logs)
+        return logs if self._quick.hold(logs) else {key: finite(value) for key, value in logs.items()}
 
     def skips(self) -> bool:
         """Whether this update is to be skipped."""
@@ -109,8 +113,3 @@ def _named(batches: Sequence[Names]) -> str:
     more = f", … ({len(utts)} in all)" if len(utts) > _NAMED else ""
     return f"the batch of {sentence(', '.join(utts[:_NAMED]))}{more}"
 
-
-def _finite(value: Any) -> Any:
-    if torch.is_tensor(value) and value.is_floating_point():
-        return value.nan_to_num(0.0, 0.0, 0.0)
-    return value

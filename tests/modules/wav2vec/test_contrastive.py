@@ -2,7 +2,9 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
+from vqw2v_plugin.modules.kernels import devices
 from vqw2v_plugin.modules.wav2vec.contrastive import (
     Scores,
     StepPredictor,
@@ -133,3 +135,37 @@ def test_the_smallest_batch_with_negatives_from_the_whole_batch_has_two_frames()
     assert sample_negatives(2, 1, 0, 3).flatten().tolist() == [1, 1, 1, 0, 0, 0]
     with pytest.raises(ValueError, match="holds no negative; use larger batches"):
         sample_negatives(1, 1, 0, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_batch_at_once_is_each_utterance_for_itself(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does, in as many calls for any batch."""
+    torch.manual_seed(0)
+    predictor = StepPredictor(6, 5, 3, 2).to(dtype)
+    c, targets = torch.randn(3, 9, 6, dtype=dtype), torch.randn(3, 9, 5, dtype=dtype)
+    negatives = sample_negatives(3, 9, 4, 2)
+
+    def both_passes(infonce: bool) -> list[Tensor]:
+        given = [c.clone().requires_grad_(), targets.clone().requires_grad_(), *predictor.parameters()]
+        loss = contrastive_loss(predictor(given[0], given[1], negatives), infonce)
+        return [loss, *torch.autograd.grad(loss, given)]
+
+    for infonce in (True, False):
+        alone = both_passes(infonce)
+        with monkeypatch.context() as patched:
+            patched.setattr(devices, "is_gpu", lambda x: True)
+            together = both_passes(infonce)
+        bound = {"rtol": 1e-10, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2e-2, "atol": 2e-1}
+        torch.testing.assert_close(together, alone, **bound)
+
+
+def test_negatives_on_a_gpu_are_any_frames_but_the_positive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    drawn = sample_negatives(2, 5, 4000)
+    for b in range(2):
+        for t in range(5):
+            counts = torch.bincount(drawn[b, t], minlength=10)
+            assert counts[5 * b + t] == 0 and counts[5 * (1 - b) : 5 * (1 - b) + 5].sum() == 0
+            assert (counts[5 * b : 5 * b + 5][counts[5 * b : 5 * b + 5] > 0] - 1000).abs().max() < 150

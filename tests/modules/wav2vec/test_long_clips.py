@@ -6,6 +6,7 @@ from typing import TypeVar
 import pytest
 import torch
 from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
+from launches import on_a_gpu
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
@@ -240,3 +241,17 @@ def test_norm_and_activation_of_16_bit_outputs_are_in_32(tiny: Tiny) -> None:
     found = layer.finish(y, norm)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected.float())
+
+
+def test_a_clip_on_a_gpu_is_waited_for_once_whatever_its_layers(
+    tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For its codes alone."""
+    for quantizer in ("gumbel", "kmeans"):
+        network = tiny(quantizer=quantizer).eval().to("meta")
+        encoder = PieceEncoder(network.encoder, torch.float32)
+        with on_a_gpu(monkeypatch) as launches, launches:
+            codes = encoder.codes(torch.zeros(9_000, device="meta"), network.quantizer)
+            assert not launches.waits, launches.waits
+            codes.cpu()
+        assert len(launches.waits) == 1

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..kernels import asg_paths, launching
 from ..layers.padding import padding
 
 LOWEST = -1e9
@@ -53,6 +54,8 @@ def threads_for(emissions: Tensor) -> Iterator[None]:
 
 def all_paths(emissions: Tensor, transitions: Tensor, lengths: Tensor, gradients: bool) -> PathSum:
     """Over every path: emissions [B, T, V] and transitions [V, V] (to, from) as `finite` gives them."""
+    if launching.pays(emissions):
+        return PathSum(*asg_paths.all_paths(emissions, transitions, lengths, gradients))
     by_time = _both_ways(emissions, lengths, gradients)  # [T, D, B, V]
     spread = (by_time.amax(-1) - by_time.amin(-1)).amax()
     span = spread + 2 * (transitions.amax() - transitions.amin())
@@ -122,18 +125,29 @@ def target_paths(
     """Over the paths that hold each target label [B, L] in turn. Meaningless where L > T or L = 0."""
     stay = transitions[targets, targets]  # [B, L]
     step = transitions[targets[:, 1:], targets[:, :-1]]  # [B, L - 1]
+    last = (target_lengths - 1).clamp_min(0)
+    if launching.pays(emissions):
+        said = emissions.gather(2, targets.unsqueeze(1).expand(-1, emissions.size(1), -1))  # [B, T, L]
+        score, places = asg_paths.target_paths(said, stay, step, lengths, last, gradients)
+        if places is None:
+            return PathSum(score)
+        places = places.masked_fill_(_outside(lengths, target_lengths, said).transpose(0, 1), 0.0)
+        return PathSum(score, _spread(places, targets, target_lengths, transitions.size(0)))
     e = emissions.transpose(0, 1).gather(-1, targets.expand(emissions.size(1), -1, -1))  # [T, B, L]
     e += stay  # so that a step costs what it has over staying
-    last = (target_lengths - 1).clamp_min(0)
     a = _scan_band(e, stay, F.pad(step, (1, 0)) - stay, torch.zeros_like(last), 1)
     score = _last(a, lengths).gather(-1, last.unsqueeze(-1)).squeeze(-1)
     if not gradients:
         return PathSum(score)
     b = _turn(_scan_band(_turn(e, lengths), stay, F.pad(step, (0, 1)) - stay, last, -1), lengths)
     held = b.add_(a).sub_(e).add_(stay - score.unsqueeze(-1)).exp_()  # [T, B, L]
-    outside = padding(lengths, len(e)).T.unsqueeze(-1) | padding(target_lengths, targets.size(1))
-    held = held.masked_fill_(outside, 0.0).transpose(0, 1)
+    held = held.masked_fill_(_outside(lengths, target_lengths, e.transpose(0, 1)), 0.0).transpose(0, 1)
     return PathSum(score, _spread(held, targets, target_lengths, transitions.size(0)))
+
+
+def _outside(lengths: Tensor, target_lengths: Tensor, said: Tensor) -> Tensor:
+    """[T, B, L] of `said` [B, T, L]: True where there is no frame, or no label."""
+    return padding(lengths, said.size(1)).T.unsqueeze(-1) | padding(target_lengths, said.size(2))
 
 
 def _scan_band(e: Tensor, stay: Tensor, cheaper: Tensor, first: Tensor, way: int) -> Tensor:

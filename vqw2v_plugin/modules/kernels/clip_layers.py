@@ -31,10 +31,10 @@ class ClipNorm:
 class Moments:
     """Mean and variance of a layer's outputs, piece by piece, each group's for itself."""
 
-    def __init__(self, groups: int) -> None:
+    def __init__(self, groups: int, device: torch.device | None = None) -> None:
         self.groups, self.count = groups, 0
-        self.mean = torch.zeros(groups, dtype=torch.float64)
-        self.spread = torch.zeros(groups, dtype=torch.float64)
+        self.mean = torch.zeros(groups, dtype=torch.float64, device=device)  # stays there: nobody waits for it
+        self.spread = torch.zeros_like(self.mean)
 
     def add(self, y: Tensor) -> None:  # [n, O]
         parts = y.float().view(len(y), self.groups, -1).transpose(0, 1).reshape(self.groups, -1)
@@ -42,8 +42,8 @@ class Moments:
         mean = parts.mean(1, keepdim=True)
         apart = parts - mean
         # the piece's mean in fp32 is not quite its mean: what it is off is put right in fp64
-        off, spread = apart.sum(1).double().cpu() / size, apart.square().sum(1).double().cpu()
-        here = mean[:, 0].double().cpu() + off
+        off, spread = apart.sum(1).double() / size, apart.square().sum(1).double()
+        here = mean[:, 0].double() + off
         total = self.count + size
         step = here - self.mean
         self.spread += spread - size * off.square() + step.square() * (self.count * size / total)
@@ -52,11 +52,12 @@ class Moments:
 
     def norm(self, norm: nn.GroupNorm) -> ClipNorm:
         each = norm.num_channels // norm.num_groups
-        gain = (self.spread / self.count + norm.eps).rsqrt().repeat_interleave(each)  # [O]
-        scale = gain if norm.weight is None else gain * norm.weight.detach().double().cpu()
-        shift = -self.mean.repeat_interleave(each) * scale
+        gain = (self.spread / self.count + norm.eps).rsqrt()
+        gain = gain.unsqueeze(1).expand(-1, each).flatten()  # [O]
+        scale = gain if norm.weight is None else gain * norm.weight.detach().double()
+        shift = -self.mean.unsqueeze(1).expand(-1, each).flatten() * scale
         if norm.bias is not None:
-            shift = shift + norm.bias.detach().double().cpu()
+            shift = shift + norm.bias.detach().double()
         return ClipNorm(scale.float(), shift.float())
 
 
@@ -74,8 +75,7 @@ class ClipLayer:
 
     def finish(self, y: Tensor, norm: ClipNorm) -> Tensor:  # [n, O]
         """Norm and activation, in fp32."""
-        scale, shift = norm.scale.to(y.device), norm.shift.to(y.device)
-        return self.activation((y.float() * scale).add_(shift))
+        return self.activation((y.float() * norm.scale).add_(norm.shift))
 
 
 class ClipMap(ClipLayer):

@@ -21,12 +21,20 @@ def centre_layers(module: nn.Module) -> None:
             centre(layer.weight, 1)
 
 
+class Centring:
+    """A weight's hook: its gradient less the mean over `inputs`, unless whoever made it has done so."""
+
+    def __init__(self, inputs: int) -> None:
+        self.inputs, self.done = inputs, False
+
+    def __call__(self, grad: Tensor) -> Tensor | None:
+        done, self.done = self.done, False
+        return None if done else grad - grad.mean(self.inputs, keepdim=True)
+
+
 def centre(weight: Tensor, inputs: int) -> None:
     """`inputs`: the dimension that a weight's inputs are counted along."""
-
-    def centred(x: Tensor) -> Tensor:
-        return x - x.mean(inputs, keepdim=True)
-
     with torch.no_grad():
-        weight.copy_(centred(weight))
-    weight.register_hook(centred)  # type: ignore[no-untyped-call]
+        weight.copy_(weight - weight.mean(inputs, keepdim=True))
+    weight.centring = Centring(inputs)  # type: ignore[attr-defined]
+    weight.register_hook(weight.centring)  # type: ignore[attr-defined,no-untyped-call]

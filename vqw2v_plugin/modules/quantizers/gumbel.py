@@ -137,8 +137,8 @@ class GumbelQuantizer(Quantizer):
     def _sample(self, logits: Tensor) -> Tensor:  # [B, T, G, V] → [B, T, G·D]
         logits = logits.float() if logits.dtype != torch.float64 else logits
         flat = logits.flatten(0, 2)  # [B·T·G, V], the layout in which stock draws its noise
-        noise = -torch.empty_like(flat).exponential_().log()
-        soft = ((flat + noise) / self.temperature).softmax(-1)
+        drawn = torch.empty_like(flat).exponential_().log_()  # less which is Gumbel's noise
+        soft = ((flat - drawn) / self.temperature).softmax(-1)
         soft = soft.view(-1, self.num_groups, self.num_codes)  # [B·T, G, V]
         entries = self.codebook.entries
         x: Tensor = _SampledLookup.apply(soft, entries)  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..kernels import devices
 from ..layers.ranks import sum_over_ranks
 from .health import MEMORY
 
@@ -24,12 +25,13 @@ class LearningSigns:
     @torch.no_grad()
     def add(self, correct: Tensor, num_predictions: int, z: Tensor, c: Tensor) -> None:  # [], [B, T, C] both
         """One batch; it takes effect with the end of the update."""
-        self.add_powers(correct, num_predictions, [*_power(z), *_power(c)])
+        powers = _powers_at_once(z, c) if devices.is_gpu(z) else [*_power(z), *_power(c)]
+        self.add_powers(correct, num_predictions, powers)
 
     @torch.no_grad()
     def add_powers(self, correct: Tensor, num_predictions: int, powers: Sequence[Tensor]) -> None:
         """The same where z's and c's powers are known: what varies over time, and all."""
-        made = correct.new_tensor(float(num_predictions), dtype=torch.float32)
+        made = torch.full((), float(num_predictions), dtype=torch.float32, device=correct.device)
         sums = torch.stack([correct.float(), made, *powers])
         self._pending = sums if self._pending is None else self._pending + sums
 
@@ -55,6 +57,16 @@ def _power(x: Tensor) -> list[Tensor]:  # [B, T, C]
     wide = x.detach().float()
     total = wide.square().mean()
     return [total - wide.mean(1).square().mean(), total]
+
+
+def _powers_at_once(z: Tensor, c: Tensor) -> list[Tensor]:
+    """Both of z and of c, in few calls and without a copy in fp32."""
+    means = [x.mean(1, dtype=torch.float32) for x in (z, c)]
+    parts = [z.detach(), means[0], c.detach(), means[1]]
+    roots = [torch.linalg.vector_norm(x, dtype=torch.float32) for x in parts]
+    powers = torch._foreach_div(torch._foreach_pow(roots, 2), [float(x.numel()) for x in parts])
+    varies = torch._foreach_sub([powers[0], powers[2]], [powers[1], powers[3]])
+    return [varies[0], powers[0], varies[1], powers[2]]
 
 
 @torch.no_grad()

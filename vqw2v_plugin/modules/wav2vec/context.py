@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels import cpu_training
+from ..kernels import cpu_training, gpu_training
 from ..layers.conv_spec import ConvLayer
 from ..layers.norm import GroupNorm32, make_activation
 
@@ -91,6 +91,8 @@ class ConvContext(nn.Module):
     def forward(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, C]
         if cpu_training.takes_over(self, z):
             return cpu_training.context_blocks(z, list(self.layers))  # type: ignore[arg-type]
+        if gpu_training.takes_over(self, z) and gpu_training.can_run(list(self.layers)):  # type: ignore[arg-type]
+            return gpu_training.context_blocks(z, list(self.layers))  # type: ignore[arg-type]
         x = z.transpose(1, 2)  # [B, C, T]
         for layer in self.layers:
             x = layer(x)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..kernels import devices
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class StepPredictor(nn.Module):
             )
         predictions = F.linear(c, self.weight.flatten(0, 1), self.bias.repeat(self.steps))
         predictions = self.dropout(predictions).unflatten(-1, (self.steps, dim))  # [B, T, K, C]
-        own = torch.arange(batch * frames, device=targets.device).view(batch, frames, 1)
+        own = _places(batch, frames, targets.device)[0]
         rows = torch.cat([own, negatives], -1)  # [B, T, 1 + N]
         targets = targets.type_as(predictions)  # autocast has lowered one of them
         scores = _Score.apply(predictions, targets, rows, self.offset)  # type: ignore[no-untyped-call]
@@ -61,15 +64,28 @@ class StepPredictor(nn.Module):
         return Scores(scores, self._valid(frames, targets.device), batch * per_utterance)
 
     def _valid(self, frames: int, device: torch.device) -> Tensor:  # [T, K]
-        target = torch.arange(frames, device=device).unsqueeze(1)
-        ahead = self.offset + torch.arange(self.steps - 1, -1, -1, device=device)
-        return target >= ahead
+        return _valid_pairs(frames, self.steps, self.offset, device)
+
+
+@lru_cache(maxsize=8)
+def _valid_pairs(frames: int, steps: int, offset: int, device: torch.device) -> Tensor:  # [T, K]
+    target = torch.arange(frames, device=device).unsqueeze(1)
+    ahead = offset + torch.arange(steps - 1, -1, -1, device=device)
+    return target >= ahead
+
+
+@lru_cache(maxsize=8)
+def _places(batch: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of the flattened targets [B, T, 1], places in an utterance [T, 1], where each begins [B, 1, 1]."""
+    rows = torch.arange(batch * frames, device=device).view(batch, frames, 1)
+    return rows, rows[0], rows[:, :1]
 
 
 class _Score(torch.autograd.Function):
     """scores[b, t, j, n] = predictions[b, t − offset − (K − 1 − j), j] · targets[rows[b, t, n]], or 0.
 
-    One utterance at a time: copies of its predictions and candidates are all that is ever made.
+    One utterance at a time: copies of its predictions and candidates are all that is ever made. On a GPU, where
+    calls cost more than copies, all of them at once.
     """
 
     @staticmethod
@@ -78,6 +94,8 @@ class _Score(torch.autograd.Function):
         flat = targets.reshape(-1, dim)  # [B·T, C]
         ctx.save_for_backward(predictions, flat, rows)
         ctx.lead = offset + steps - 1
+        if devices.is_gpu(predictions):
+            return _scores_at_once(predictions, flat, rows, ctx.lead)
         scores = predictions.new_empty(batch, frames, steps, rows.size(-1))
         for b in range(batch):
             candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
@@ -88,15 +106,19 @@ class _Score(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         predictions, flat, rows = ctx.saved_tensors
         batch, frames, steps, dim = predictions.shape
+        grad = grads[0].type_as(predictions)  # autocast may have raised it
+        if devices.is_gpu(predictions):
+            to_predictions, to_flat = _gradients_at_once(grad, predictions, flat, rows, ctx.lead)
+            return to_predictions, to_flat.to(flat).view(batch, frames, dim), None, None
         to_predictions = torch.empty_like(predictions)
         to_flat = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, torch.float32))
         padded = predictions.new_zeros(ctx.lead + frames, steps, dim)
         for b in range(batch):
             candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
-            _diagonals(padded, frames).copy_(torch.bmm(grads[0][b], candidates))
+            _diagonals(padded, frames).copy_(torch.bmm(grad[b], candidates))
             to_predictions[b] = padded[ctx.lead :]
             aligned = _aligned(predictions[b], ctx.lead)
-            to_candidates = torch.bmm(grads[0][b].transpose(1, 2), aligned)  # [T, 1 + N, C]
+            to_candidates = torch.bmm(grad[b].transpose(1, 2), aligned)  # [T, 1 + N, C]
             to_flat.index_add_(0, rows[b].flatten(), to_candidates.flatten(0, 1).to(to_flat))
         return to_predictions, to_flat.to(flat).view(batch, frames, dim), None, None
 
@@ -112,9 +134,56 @@ def _diagonals(padded: Tensor, frames: int) -> Tensor:
     return padded.as_strided((frames, steps, dim), (steps * dim, (steps + 1) * dim, 1))
 
 
+def _streams(predictions: Tensor, rows: Tensor, lead: int) -> tuple[Tensor, Tensor]:
+    """All utterances as one, each behind `lead` frames of zeros: aligned predictions [n, K, C], rows [n, 1 + N].
+
+    Between utterances are rows of no target, which are left out of what comes of them.
+    """
+    batch, frames, steps, dim = predictions.shape
+    padded = F.pad(predictions, (0, 0, 0, 0, lead, 0)).view(-1, steps, dim)  # [B·(lead + T), K, C]
+    size = len(padded) - lead
+    return _diagonals(padded, size), F.pad(rows, (0, 0, 0, lead)).flatten(0, 1)[:size]
+
+
+def _scores_at_once(predictions: Tensor, flat: Tensor, rows: Tensor, lead: int) -> Tensor:  # [B, T, K, 1 + N]
+    batch, frames, steps, _ = predictions.shape
+    aligned, stream = _streams(predictions, rows, lead)
+    scores = predictions.new_empty(batch * (lead + frames), steps, rows.size(-1))
+    torch.bmm(aligned, F.embedding(stream, flat).transpose(1, 2), out=scores[: len(aligned)])
+    return scores.view(batch, lead + frames, steps, -1)[:, :frames].contiguous()
+
+
+def _gradients_at_once(
+    grad: Tensor, predictions: Tensor, flat: Tensor, rows: Tensor, lead: int
+) -> tuple[Tensor, Tensor]:
+    """Of predictions [B, T, K, C], and of the flattened targets [B·T, C] in fp32."""
+    batch, frames, steps, dim = predictions.shape
+    aligned, stream = _streams(predictions, rows, lead)
+    size = len(aligned)
+    grad = F.pad(grad, (0, 0, 0, 0, 0, lead)).view(-1, *grad.shape[2:])[:size]  # [n, K, 1 + N]
+    padded = predictions.new_zeros(batch * (lead + frames), steps, dim)
+    _diagonals(padded, size).copy_(torch.bmm(grad, F.embedding(stream, flat)))
+    to_candidates = torch.bmm(grad.transpose(1, 2), aligned).flatten(0, 1)  # [n · (1 + N), C]
+    to_flat = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, torch.float32))
+    to_flat.index_add_(0, stream.flatten(), to_candidates.to(to_flat))
+    return padded.view(batch, lead + frames, steps, dim)[:, lead:], to_flat
+
+
+_NO_CLASS = -100
+
+
+@lru_cache(maxsize=8)
+def _classes(valid: Tensor, batch: int) -> Tensor:  # [T, K] → [B·T·K]
+    """The positive's number where a prediction counts."""
+    return torch.where(valid, 0, _NO_CLASS).expand(batch, *valid.shape).flatten()
+
+
 def contrastive_loss(scored: Scores, infonce: bool = False, balanced: bool = False) -> Tensor:
     """Summed over predictions: binary cross-entropy as in the paper, or cross-entropy over candidates."""
     scores = scored.scores if scored.scores.dtype == torch.float64 else scored.scores.float()
+    if infonce and devices.is_gpu(scores):
+        classes = _classes(scored.valid, len(scores))
+        return F.cross_entropy(scores.flatten(0, 2), classes, ignore_index=_NO_CLASS, reduction="sum")
     valid = scored.valid.type_as(scores)  # [T, K]
     if infonce:
         nll = scores.logsumexp(-1) - scores[..., 0]  # [B, T, K]
@@ -157,17 +226,20 @@ def sample_negatives(
     if cross and batch * frames < 2:
         raise ValueError(f"a batch of {batch} × {frames} frames holds no negative; use larger batches")
     drawn = []
-    if same:
+    rows, places, starts = _places(batch, frames, torch.device(device))
+    if same and distance is None and devices.is_gpu(rows):
+        own = torch.randint(1, frames, (batch, frames, same), device=device, generator=generator)
+        drawn.append(own.add_(places).remainder_(frames).add_(starts))  # any frame but the positive
+    elif same:
         low, count = _window(frames, distance, device)  # [T], [T]
         draw = _below(count.view(1, -1, 1).expand(batch, frames, same), generator)  # [B, T, N]
         own = low.view(1, -1, 1) + draw
-        own = own + (own >= torch.arange(frames, device=device).view(1, -1, 1))  # step over the positive
-        drawn.append(own + torch.arange(batch, device=device).view(-1, 1, 1) * frames)
+        own = own + (own >= places)  # step over the positive
+        drawn.append(own + starts)
     if cross:
-        positive = torch.arange(batch * frames, device=device).view(batch, frames, 1)
         other = torch.randint(batch * frames - 1, (batch, frames, cross), device=device, generator=generator)
-        drawn.append(other + (other >= positive))
-    return torch.cat(drawn, -1)  # [B, T, same + cross]
+        drawn.append(other + (other >= rows))
+    return drawn[0] if len(drawn) == 1 else torch.cat(drawn, -1)  # [B, T, same + cross]
 
 
 def _window(frames: int, distance: int | None, device: torch.device | str) -> tuple[Tensor, Tensor]:

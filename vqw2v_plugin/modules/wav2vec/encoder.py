@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ..kernels import cpu_training
+from ..kernels import cpu_training, gpu_training
 from ..layers.conv_spec import ConvGeometry, ConvLayer
 from ..layers.norm import GroupNorm32, make_activation
 
@@ -59,15 +59,23 @@ class Encoder(nn.Module):
         return list(self.layers)  # type: ignore[arg-type]
 
     def forward(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
+        if gpu_training.takes_over(self, wav) and not self.skip_connections:
+            self._check_length(wav)
+            log = self.log_compression and self.never_negative
+            z = gpu_training.encoder_blocks(wav, self.blocks, log)
+            return z if log else self.compress(z)
         return self.compress(self.convolve(wav))
 
-    def convolve(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
-        """All of it but the logarithm."""
+    def _check_length(self, wav: Tensor) -> None:
         if self.geometry.frames(wav.size(-1)) < 1:
             raise ValueError(
                 f"audio of {wav.size(-1)} samples is shorter than the encoder's receptive field of "
                 f"{self.geometry.receptive_field} samples; leave such clips out (`min_sample_size`)"
             )
+
+    def convolve(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
+        """All of it but the logarithm."""
+        self._check_length(wav)
         if cpu_training.takes_over(self, wav):
             skip = partial(self.skip, time=1) if self.skip_connections else None
             return cpu_training.encoder_blocks(wav, self.blocks, skip, self.residual_scale)

@@ -73,7 +73,7 @@ class _Clip:
         for i, layer in enumerate(self.layers):
             self.frames.append((self.frames[-1] - layer.taps) // layer.stride + 1)
             keep = self.frames[-1] * layer.frame_bytes <= self.memory
-            pieces, moments = [], Moments(layer.norm.num_groups)
+            pieces, moments = [], Moments(layer.norm.num_groups, self.wav.device)
             for y in self._outputs(i):
                 moments.add(y)
                 if keep:

@@ -1,0 +1,51 @@
+"""ASG's sums by kernels that scan whole utterances, against those of a processor, by Triton's interpreter."""
+
+import os
+
+import pytest
+import torch
+
+os.environ.setdefault("TRITON_INTERPRET", "1")
+pytest.importorskip("triton")
+
+from torch import Tensor
+
+from vqw2v_plugin.modules.acoustic.asg import ASG
+from vqw2v_plugin.modules.kernels import asg_paths, devices
+
+LENGTHS, TARGET_LENGTHS = torch.tensor([9, 4, 1, 6]), torch.tensor([4, 4, 1, 2])
+TARGETS = torch.tensor([[0, 3, 1, 4], [2, 0, 1, 3], [1, 9, -1, 0], [4, 2, 2, 2]])
+
+
+def losses(scale: float, asg: ASG, gradients: bool = True) -> list[Tensor]:
+    emissions = (scale * torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(1))).requires_grad_(gradients)
+    found = asg(emissions, LENGTHS, TARGETS, TARGET_LENGTHS)
+    if not gradients:
+        return [found]
+    weigh = torch.tensor([1.0, -2.0, 0.5, 3.0])
+    return [found, *torch.autograd.grad((found * weigh).sum(), [emissions, asg.transitions])]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e6])
+def test_losses_and_gradients_are_the_processor_s(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    asg = ASG(5)
+    torch.nn.init.normal_(asg.transitions)
+    expected = losses(scale, asg)
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr(asg_paths, "_PARTS", 2)
+    torch.testing.assert_close(losses(scale, asg), expected, rtol=1e-6, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(losses(scale, asg, False), expected[:1], rtol=1e-6, atol=1e-6)
+
+
+def test_a_target_that_no_path_says_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asg = ASG(5, zero_infinity=True)
+    short = (torch.tensor([9, 3, 1, 1]), TARGETS, TARGET_LENGTHS)
+    expected = asg(torch.zeros(4, 9, 5), *short)
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    emissions = torch.zeros(4, 9, 5, requires_grad=True)
+    found = asg(emissions, *short)
+    found.sum().backward()
+    torch.testing.assert_close(found, expected)
+    assert found[1] == found[3] == 0 and not emissions.grad[1].any() and emissions.grad.isfinite().all()

@@ -1,0 +1,100 @@
+"""An optimizer's step in few calls: fairseq's weights, norms and states, and logs that come with the norm."""
+
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+from fairseq.optim.adam import FairseqAdam
+from fairseq.optim.fp16_optimizer import FP16Optimizer
+from omegaconf import OmegaConf
+
+from vqw2v_plugin.modules.kernels import devices
+from vqw2v_plugin.training.quick_steps import QuickSteps, bring_logs, to_processor
+from vqw2v_plugin.training.update_guard import UpdateGuard
+
+ADAM = {"adam_betas": "(0.9, 0.98)", "adam_eps": 1e-3, "weight_decay": 0.1, "use_old_adam": False}
+COMMON = {"bf16": True, "fp16": False, "fp16_scale_window": 2, "fp16_no_flatten_grads": True}
+SETTINGS = {
+    "common": COMMON,
+    "optimization": {"update_freq": [1]},
+    "optimizer": {"_name": "adam", **ADAM, "fp16_adam_stats": False, "tpu": False, "lr": [0.01]},
+}
+
+
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor takes a GPU's ways."""
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+
+
+def optimizer_of(params: list[torch.nn.Parameter], wide: bool) -> Any:
+    settings = OmegaConf.create(SETTINGS)
+    return FairseqAdam(settings.optimizer, params) if wide else FP16Optimizer.build_optimizer(settings, params)
+
+
+def updates(wide: bool, quick: bool, clip: float, count: int = 5) -> tuple[Any, ...]:
+    """Weights, states and norms of a few updates; a weight without a gradient in some of them."""
+    torch.manual_seed(0)
+    dtype = torch.float32 if wide else torch.bfloat16
+    params = [torch.nn.Parameter(torch.randn(size, dtype=dtype)) for size in (3, 20, 7)]
+    optimizer, norms = optimizer_of(params, wide), []
+    steps = QuickSteps()
+    for number in range(count):
+        if quick:
+            steps.take_over(optimizer)
+        optimizer.zero_grad()
+        used = params if number % 2 else params[:2]
+        optimizer.backward(sum((p.float() ** 3).sum() for p in used) * 10**number)
+        optimizer.multiply_grads(0.5)
+        norms.append(optimizer.clip_grad_norm(clip))
+        optimizer.set_lr(0.01 / (number + 1))
+        optimizer.step()
+    return params, optimizer.state_dict(), torch.stack(norms)
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("clip", [0.0, 2.0])
+def test_steps_are_fairseq_s(wide: bool, clip: float, everywhere: None) -> None:
+    plain, found = updates(wide, False, clip), updates(wide, True, clip)
+    torch.testing.assert_close(found, plain, rtol=2e-6 if wide else 1e-2, atol=1e-7)
+
+
+def test_a_state_goes_from_one_to_the_other(everywhere: None) -> None:
+    state = updates(True, False, 0.0)[1]
+    assert updates(True, True, 0.0)[1].keys() == state.keys()
+    optimizer = optimizer_of([torch.nn.Parameter(torch.ones(size)) for size in (3, 20, 7)], True)
+    optimizer.load_state_dict(state)
+    QuickSteps().take_over(optimizer)
+    sum(p.sum() for p in optimizer.params).backward()
+    optimizer.step()
+    assert optimizer.state_dict()["state"][0]["step"] == 6
+
+
+def test_a_processor_keeps_fairseq_s_own() -> None:
+    optimizer = optimizer_of([torch.nn.Parameter(torch.ones(3))], False)
+    QuickSteps().take_over(optimizer)
+    assert not {"_sync_fp16_grads_to_fp32", "zero_grad", "step"} & (vars(optimizer).keys() | vars(optimizer.optimizer))
+
+
+def test_tensors_of_all_types_come_as_they_are() -> None:
+    tensors = [torch.tensor(2**40 + 1), torch.randn(3, 2), torch.tensor(True), torch.randn(5).bfloat16()]
+    tensors += [torch.zeros(0, 4), torch.randn(4, 2).T, torch.tensor(float("nan"), dtype=torch.float64)]
+    found = to_processor(tensors)
+    assert [x.dtype for x in found] == [x.dtype for x in tensors]
+    torch.testing.assert_close(found, tensors, rtol=0, atol=0, equal_nan=True)
+    assert to_processor([]) == []
+
+
+def test_logs_come_with_the_norm_and_are_finite(everywhere: None) -> None:
+    guard, params = UpdateGuard(3), [torch.nn.Parameter(torch.ones(2))]
+    optimizer = optimizer_of(params, True)
+    guard.watch(optimizer)
+    given = {"loss": torch.tensor(float("nan")), "correct": torch.tensor(7), "size": 3, "none": None}
+    logs = guard.note(["a"], torch.tensor(1.0), given)
+    assert logs["loss"].isnan() and given["loss"] is logs["loss"]
+    params[0].grad = torch.tensor([3.0, 4.0])
+    assert float(optimizer.clip_grad_norm(0.0)) == 5.0
+    assert logs == {"loss": torch.tensor(0.0), "correct": torch.tensor(7), "size": 3, "none": None}
+    assert given["loss"].isnan() and bring_logs([given])[0]["loss"].isnan()

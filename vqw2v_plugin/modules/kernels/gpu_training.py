@@ -1,0 +1,312 @@
+"""wav → z → c in training on a GPU: blocks of convolution, group norm and activation in few, large calls.
+
+All lies as [B, T, C], as tensor cores like it. A layer's output is written with what the next one pads it by; the
+first layer's long one is not kept. Shapes: B batch, T frames, C channels in, O out, k taps, P parts of an utterance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cpu_training import ContextLike, EncoderLike
+from . import launching
+from .lay_out import lay_out
+from .launching import pays, power_of_two
+
+PARTS = 64  # of an utterance: with ten of them several to each of a chip's processors
+_TILE = 4096  # numbers of a block
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A block as its settings; its four weights go beside it."""
+
+    taps: int
+    stride: int
+    relu: bool
+    eps: float
+    lead: int = 0  # frames of padding before the first
+    replicate: bool = False  # with the first frame, not zeros
+    skip: bool = False
+    scale: float = 1.0
+    log: bool = False  # log(1 + what is never negative) at the end
+    first: bool = False  # of audio, which comes in patches
+
+
+def takes_over(module: nn.Module, x: Tensor) -> bool:
+    """Autocast, which knows the plain form's layers, is left to that."""
+    return module.training and pays(x) and not torch.is_autocast_enabled("cuda") and x.dtype != torch.float64
+
+
+def encoder_blocks(wav: Tensor, blocks: Sequence[EncoderLike], log: bool) -> Tensor:  # [B, S] → [B, T, C]
+    """Without residuals. `log`: log(1 + ·) of the last one's output, which is to be never negative."""
+    layers = [_layer(block, first=i == 0) for i, block in enumerate(blocks)]
+    layers[-1] = replace(layers[-1], log=log)
+    conv = blocks[0].conv
+    taps = conv.kernel_size[0]
+    patches = F.pad(wav.unfold(1, taps, conv.stride[0]), (0, -taps % 16))  # [B, T, k + fill]: sizes that are quick
+    return _run(patches, layers, [_weights(block) for block in blocks])
+
+
+def context_blocks(x: Tensor, blocks: Sequence[ContextLike]) -> Tensor:  # [B, T, C] → [B, T, O]
+    layers = [
+        replace(
+            _layer(block),
+            lead=block.conv.kernel_size[0] - 1,
+            replicate=block.pad_mode == "replicate",
+            skip=block.skip,
+            scale=block.residual_scale if block.skip else 1.0,
+        )
+        for block in blocks
+    ]
+    return _run(x.contiguous(), layers, [_weights(block) for block in blocks])
+
+
+def can_run(blocks: Sequence[ContextLike]) -> bool:
+    """Neither dropout nor residuals with weights, which are the plain form's."""
+    return all(block.residual is None and not getattr(block.dropout, "p", 0.0) for block in blocks)
+
+
+def _layer(block: EncoderLike, first: bool = False) -> Layer:
+    conv, relu = block.conv, isinstance(block.activation, nn.ReLU)
+    return Layer(conv.kernel_size[0], conv.stride[0], relu, block.norm.eps, first=first)
+
+
+_Weights = tuple[Tensor, "Tensor | None", "Tensor | None", "Tensor | None"]  # convolution's, and its norm's
+
+
+def _weights(block: EncoderLike) -> _Weights:
+    return block.conv.weight, block.conv.bias, block.norm.weight, block.norm.bias
+
+
+def _run(x: Tensor, layers: Sequence[Layer], weights: Sequence[_Weights]) -> Tensor:
+    y: Tensor = _Blocks.apply(x, tuple(layers), *(w for four in weights for w in four))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Blocks(torch.autograd.Function):
+    """Keeps each layer's input and its convolution's output, and of a first layer neither output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layers: tuple[Layer, ...], *weights: Tensor | None) -> Tensor:
+        kept: list[Tensor | None] = []
+        x = _padded(x, layers[0])
+        for shaped, (layer, after, four) in zip(_shaped(weights, layers), _with_next(layers, weights), strict=True):
+            y = _convolve(x, shaped, layer)
+            out, stats = _normed(x, y, four, layer, after.lead if after else 0, bool(after and after.replicate))
+            was_first = len(kept) > 0 and layers[0].first and len(kept) == 4
+            kept += [None if was_first else x, shaped, None if layer.first else y, stats]
+            x = out
+        ctx.layers = layers
+        ctx.save_for_backward(*kept, *weights)
+        ctx.centrings = [getattr(weight, "centring", None) for weight in weights[::4]]
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        layers, saved = ctx.layers, ctx.saved_tensors
+        kept, weights = saved[: 4 * len(layers)], saved[4 * len(layers) :]
+        found: list[Tensor | None] = [None] * len(weights)
+        ahead, after, beside, columns = grads[0].contiguous(), None, None, _columns(layers, weights, grads[0])
+        for i in reversed(range(len(layers))):
+            layer, four = layers[i], weights[4 * i : 4 * i + 4]
+            x, shaped, y, stats = kept[4 * i : 4 * i + 4]
+            if y is None:
+                y = _convolve(x, shaped, layer)
+            if x is None:  # what the first layer gave
+                first = kept[:4]
+                again = _convolve(first[0], first[1], layers[0])
+                x = _normed(first[0], again, weights[:4], layers[0], layer.lead, layer.replicate)[0]
+                del again
+            to_y, out = _norm_backward(ahead, beside, y, stats, four, layer, after, columns[i])
+            del y
+            ahead, to_weight = _convolve_backward(to_y, x, shaped, layer, ctx.needs_input_grad[0] or i > 0)
+            found[4 * i] = to_weight
+            beside, after = out if layer.skip else None, layer
+        found[::4] = lay_out([grad for grad in found[::4] if grad is not None], ctx.centrings)
+        for i, sums in enumerate(_summed(columns, layers, weights)):
+            for j, at in ((1, 2), (2, 0), (3, 1)):
+                found[4 * i + j] = sums[at] if weights[4 * i + j] is not None else None
+        to_x = _gathered(ahead, beside, layers[0]) if ctx.needs_input_grad[0] else None
+        return to_x, None, *found
+
+
+def _with_next(
+    layers: Sequence[Layer], weights: Sequence[Tensor | None]
+) -> list[tuple[Layer, Layer | None, Sequence[Tensor | None]]]:
+    after = [*layers[1:], None]
+    return [(layer, after[i], weights[4 * i : 4 * i + 4]) for i, layer in enumerate(layers)]
+
+
+def _padded(x: Tensor, layer: Layer) -> Tensor:
+    if not layer.lead:
+        return x
+    first = x[:, :1].expand(-1, layer.lead, -1) if layer.replicate else x.new_zeros(len(x), layer.lead, x.size(2))
+    return torch.cat([first, x], 1)
+
+
+def _shaped(weights: Sequence[Tensor | None], layers: Sequence[Layer]) -> list[Tensor]:
+    """As the library's products want them: [O, k + fill], [O, C], or [O, C, 1, k] with channels last."""
+    found = [weight.detach() for weight in weights[::4] if weight is not None]
+    long = [i for i, layer in enumerate(layers) if not layer.first and not layer.taps == layer.stride == 1]
+    for i, layer in enumerate(layers):
+        found[i] = F.pad(found[i].squeeze(1), (0, -layer.taps % 16)) if layer.first else found[i]
+        found[i] = found[i].squeeze(2) if found[i].dim() == 3 and i not in long else found[i]
+    for i, copy in zip(long, lay_out([found[i].transpose(1, 2) for i in long]), strict=True):
+        found[i] = copy.transpose(1, 2).unsqueeze(2)
+    return found
+
+
+def _convolve(x: Tensor, shaped: Tensor, layer: Layer) -> Tensor:  # [B, T_in, C] → [B, T, O]
+    if shaped.dim() == 2:
+        return torch.mm(x.flatten(0, 1), shaped.T).view(*x.shape[:2], -1)
+    image = x.transpose(1, 2).unsqueeze(2)  # [B, C, 1, T_in], channels last
+    y = torch.ops.aten.convolution(
+        image, shaped, None, [1, layer.stride], [0, 0], [1, 1], False, [0, 0], 1
+    )
+    return y.squeeze(2).transpose(1, 2).contiguous()  # type: ignore[no-any-return]
+
+
+def _convolve_backward(
+    to_y: Tensor, x: Tensor, shaped: Tensor, layer: Layer, needs_x: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x [B, T_in, C] and of the weight [O, C, k]."""
+    if shaped.dim() == 2:
+        flat = to_y.flatten(0, 1)  # [B·T, O]
+        to_weight = torch.mm(flat.T, x.flatten(0, 1))  # [O, C] or [O, k + fill]
+        to_x = torch.mm(flat, shaped).view_as(x) if needs_x else x
+        return to_x, to_weight[:, None, : layer.taps] if layer.first else to_weight.unsqueeze(2)
+    to_image, to_weight, _ = torch.ops.aten.convolution_backward(
+        to_y.transpose(1, 2).unsqueeze(2), x.transpose(1, 2).unsqueeze(2), shaped, None, [1, layer.stride], [0, 0],
+        [1, 1], False, [0, 0], 1, [needs_x, True, False],
+    )  # fmt: skip
+    return to_image.squeeze(2).transpose(1, 2).contiguous() if needs_x else x, to_weight.squeeze(2)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How an utterance's frames are cut into parts, and these into blocks."""
+
+    batch: int
+    frames: int
+    dim: int
+
+    @classmethod
+    def of(cls, y: Tensor) -> _Cut:
+        return cls(*y.shape)
+
+    @property
+    def rows(self) -> int:
+        return -(-self.frames // PARTS)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return PARTS, self.batch
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        return self.frames, self.dim, PARTS, self.rows
+
+    @property
+    def block(self) -> dict[str, int]:
+        size = power_of_two(self.dim)
+        return {"F": max(1, min(power_of_two(self.rows), _TILE // size)), "C2": size}
+
+    @property
+    def parts(self) -> dict[str, int]:
+        return {**self.block, "P2": power_of_two(PARTS)}
+
+
+def moments(y: Tensor, bias: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+    """Of each part of [B, T, C]: its mean and the sum of squared distances from that, [B, P, 2]."""
+    cut = _Cut.of(y)
+    parts = y.new_empty(cut.batch, PARTS, 2, dtype=torch.float32)
+    given = {"BIAS": bias is not None, "SOME": lengths is not None}
+    launching.launch("norm.moments", cut.grid, y, bias, lengths, parts, *cut.sizes, **given, **cut.block)
+    return parts
+
+
+def _normed(
+    x: Tensor, y: Tensor, weights: Sequence[Tensor | None], layer: Layer, lead: int, replicate: bool
+) -> tuple[Tensor, Tensor]:
+    """The layer's output behind `lead` frames of padding; mean and 1 / deviation [B, 2]."""
+    _, bias, weight, shift = weights
+    cut, parts = _Cut.of(y), moments(y, bias)
+    out = y.new_empty(cut.batch, lead + cut.frames, cut.dim)
+    stats = torch.empty_like(parts[:, 0])
+    skip = x[:, layer.lead :] if layer.skip else None
+    constants = {"BIAS": bias is not None, "AFFINE": weight is not None, "SKIP": layer.skip, "SOME": False}
+    constants |= {"RELU": layer.relu, "LOG": layer.log, "LEAD": lead, "REPLICATE": replicate and lead > 0}
+    launching.launch(
+        "norm.apply", cut.grid, y, bias, None, parts, weight, shift, skip, out, stats, *cut.sizes, layer.eps,
+        layer.scale, x.stride(0), out.stride(0), **constants, **cut.parts,
+    )  # fmt: skip
+    return out, stats
+
+
+def _norm_backward(
+    ahead: Tensor, beside: Tensor | None, y: Tensor, stats: Tensor, weights: Sequence[Tensor | None], layer: Layer,
+    after: Layer | None, columns: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The gradients of y and of the layer's output."""
+    _, bias, weight, shift = weights
+    cut, lead = _Cut.of(y), after.lead if after else 0
+    stores = lead > 0 or beside is not None
+    out = torch.empty_like(y) if stores else ahead
+    sums = y.new_empty(cut.batch, PARTS, 2, dtype=torch.float32)
+    constants = {"BIAS": bias is not None, "AFFINE": weight is not None, "SKIP": layer.skip}
+    constants |= {"RELU": layer.relu, "LOG": layer.log}
+    came = {"BESIDE": beside is not None, "LEAD": lead, "STORE": stores}
+    came["REPLICATE"] = bool(lead and after and after.replicate)
+    launching.launch(
+        "norm.reduce_backward", cut.grid, ahead, beside, out, y, bias, stats, weight, shift, sums, columns, *cut.sizes,
+        layer.scale, after.scale if after else 1.0, ahead.stride(0), columns.stride(0), **constants, **came,
+        **cut.block,
+    )  # fmt: skip
+    to_y = torch.empty_like(y)
+    launching.launch(
+        "norm.apply_backward", cut.grid, out, y, bias, stats, weight, shift, sums, columns[2], to_y, *cut.sizes,
+        layer.scale, **constants, **cut.parts,
+    )  # fmt: skip
+    return to_y, out
+
+
+def _gathered(ahead: Tensor, beside: Tensor | None, layer: Layer) -> Tensor:
+    """The gradient of what the first layer was given."""
+    if not layer.lead and beside is None:
+        return ahead
+    batch, frames, dim = ahead.shape
+    into = ahead.new_empty(batch, frames - layer.lead, dim)
+    cut = _Cut.of(into)
+    came = {"BESIDE": beside is not None, "LEAD": layer.lead, "REPLICATE": layer.replicate and layer.lead > 0}
+    launching.launch(
+        "norm.gather", cut.grid, ahead, beside, into, cut.frames, cut.dim, cut.rows, layer.scale, ahead.stride(0),
+        **came, **cut.block,
+    )  # fmt: skip
+    return into
+
+
+def _columns(layers: Sequence[Layer], weights: Sequence[Tensor | None], grad: Tensor) -> list[Tensor]:
+    """Sums by channel of each layer, [3, B · P, O]: of its norm's weight and bias, and its convolution's bias."""
+    dims = [weight.size(0) for weight in weights[::4] if weight is not None]
+    rows = 3 * len(grad) * PARTS
+    whole = grad.new_empty(rows * sum(dims), dtype=torch.float32)
+    return [part.view(3, -1, dim) for part, dim in zip(whole.split([rows * d for d in dims]), dims, strict=True)]
+
+
+def _summed(
+    columns: Sequence[Tensor], layers: Sequence[Layer], weights: Sequence[Tensor | None]
+) -> list[Tensor]:  # [3, O] a layer
+    like = weights[0]
+    assert like is not None
+    dims = {part.size(2) for part in columns}
+    if len(dims) > 1:
+        return [part.sum(1).to(like.dtype) for part in columns]
+    together = columns[0].as_strided((len(columns), *columns[0].shape), (columns[0].numel(), *columns[0].stride()))
+    return list(together.sum(2).to(like.dtype).unbind())
