@@ -3,8 +3,8 @@
 A kind of model is a file beside this one that holds its `Kind`, and a name in the line below.
 """
 
-from . import acoustic, bert, clusters, speech, wav2vec, wav2vec2
+from . import acoustic, bert, clusters, finetuned, speech, wav2vec, wav2vec2
 from .kinds import KINDS
 
-_FILES = (wav2vec, wav2vec2, bert, acoustic, clusters, speech)
+_FILES = (wav2vec, wav2vec2, finetuned, bert, acoustic, clusters, speech)
 KINDS.update({each.KIND.model: each.KIND for each in _FILES})

@@ -33,8 +33,8 @@ _CALLED = {
 _SETTINGS = frozenset(f.name for f in dataclasses.fields(Wav2Vec2Config))
 
 
-def make_wav2vec2(config: Wav2Vec2Config) -> Wav2Vec2:
-    """An untrained network with the quantizers that its settings name."""
+def make_wav2vec2(config: Wav2Vec2Config, compares: bool = True) -> Wav2Vec2:
+    """An untrained network with the quantizers that its settings name; `compares`: for pretraining."""
 
     def make(dim: int, out_dim: int) -> Quantizer:
         options = {
@@ -51,7 +51,7 @@ def make_wav2vec2(config: Wav2Vec2Config) -> Wav2Vec2:
         except ValueError as error:
             raise ValueError(_in_stock_s_words(str(error))) from None
 
-    return Wav2Vec2(config, make)
+    return Wav2Vec2(config, make, compares)
 
 
 def _in_stock_s_words(message: str) -> str:

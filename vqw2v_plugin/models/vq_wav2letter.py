@@ -9,7 +9,8 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
-from ..checkpoints.acoustic import About, describe, make_network
+from ..checkpoints.about import About, describe
+from ..checkpoints.acoustic import make_network
 from ..features.acoustic_front import make_front
 from ..features.base import DEFAULT_BANDS, FeatureOptions
 from ..features.front import AudioFront

@@ -11,10 +11,11 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from omegaconf import II, MISSING
 
+from ..checkpoints.about import units_of
 from ..corpora.sizes import DEFAULT_RATE
 from ..stores.feature_spec import FeatureSpec
 from ..text.units import DEFAULT_REPEATS, Units
-from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels, described_units
+from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels
 from ..training.datasets.labelled import LabelledDataset, input_dim, input_spec, open_source
 from ..training.generator import AcousticGenerator, DecodingConfig, decoding_defaults
 from ..training.restart import need_folder
@@ -25,7 +26,7 @@ from ..training.task import TrainingConfig, TrainingTask
 class VqAcousticConfig(DecodingConfig, TrainingConfig):
     data: str = field(
         default=MISSING,
-        metadata={"help": "feature folder, or a folder of manifests for a model with a front"},
+        metadata={"help": "feature folder, or a folder of manifests for a model that hears audio"},
     )
     labels: Optional[str] = field(
         default=None, metadata={"help": "label folder of `vqw2v labels` (default: data)"}
@@ -76,7 +77,7 @@ class VqAcousticTask(TrainingTask):
     """
 
     cfg: VqAcousticConfig
-    trains: ClassVar[Tuple[str, ...]] = ("vq_wav2letter",)
+    trains: ClassVar[Tuple[str, ...]] = ("vq_wav2letter", "vq_wav2vec2_ctc")
     may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change.union(
         {"labels", "strict_labels", "criterion_name", "train_subset"},
         (setting.name for setting in fields(DecodingConfig)),
@@ -100,7 +101,7 @@ class VqAcousticTask(TrainingTask):
     @cached_property
     def units(self) -> Units:
         """The model's columns: of the labels and the criterion, or of the checkpoint that is being loaded."""
-        return described_units(self.state.acoustic)
+        return units_of(self.state.acoustic)
 
     @property
     def feature_dim(self) -> int:
@@ -120,6 +121,15 @@ class VqAcousticTask(TrainingTask):
         """For what fairseq prints; filled once it is known what the model says."""
         return self.decoding.answers.dictionary
 
+    def known(self, name: str) -> Optional[Mapping[str, Any]]:
+        """What the checkpoint that is being loaded, or that a training goes on from, noted by this name."""
+        held = self.state.state_dict.get(name)
+        return held if held is not None or self.before is None else self.before.state.get(name)
+
+    def note(self, name: str, content: Mapping[str, Any]) -> None:
+        """Into every checkpoint."""
+        self.state.state_dict[name] = content
+
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         need_folder("data", self.cfg.data, "features (`vqw2v features`) or SPLIT.tsv files")
         self.model = super().build_model(cfg, from_checkpoint)
@@ -129,7 +139,7 @@ class VqAcousticTask(TrainingTask):
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Of the model, which fairseq has built before."""
-        self.learning = Learning(self.cfg, self.labels, self.units, self.model.frames)
+        self.learning = Learning(self.cfg, self.labels, self.units, self.model)
         return super().build_criterion(cfg, from_checkpoint)
 
     def check_state(self, state: Mapping[str, Any]) -> None:

@@ -16,8 +16,8 @@ from ..common.splits import split_there
 from ..common.words import some_of
 from ..stores.label_share import Share, draw
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_labels, read_symbols
-from ..text.loss_kinds import LOSS_KINDS, loss_kind
-from ..text.units import Units, make_units
+from ..text.loss_kinds import LOSS_KINDS
+from ..text.units import MOST_REPEATS, Units
 from .datasets.label_join import JoinedLabels, Selection, join, report
 from .datasets.labelled import LabelledDataset, Source
 from .generator import AcousticGenerator, AnswerDictionary
@@ -25,8 +25,6 @@ from .restart import need_folder
 from .resumed import as_mapping
 
 logger = logging.getLogger(__name__)
-
-_MOST_REPEATS = 100
 
 
 def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats: int) -> dict[str, Any]:
@@ -37,19 +35,13 @@ def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats:
     need_folder("labels", labels, "SPLIT.utt and dict.*.txt files (`vqw2v labels`)")
     loss, kind = by_criterion[criterion], unit or _only_kind(labels)
     symbols = list(read_symbols(labels, kind))
-    if loss.has_repeats and not 1 <= num_repeats <= _MOST_REPEATS:
+    if loss.has_repeats and not 1 <= num_repeats <= MOST_REPEATS:
         raise LabelError(
-            f"`asg_repeats` is {num_repeats}; expected 1 to {_MOST_REPEATS}, "
+            f"`asg_repeats` is {num_repeats}; expected 1 to {MOST_REPEATS}, "
             f"{loss.title} tells equal neighbours by them"
         )
     repeats = num_repeats if loss.has_repeats else 0
     return {"symbols": symbols, "kind": kind, "loss": loss.name, "repeats": repeats}
-
-
-def described_units(described: Mapping[str, Any]) -> Units:
-    """The model's columns."""
-    loss = loss_kind(described["loss"])
-    return make_units(loss, described["symbols"], described["kind"], described["repeats"])
 
 
 def check_same_labels(labels: Path, trained_on: Mapping[str, Any] | None) -> None:
@@ -84,14 +76,17 @@ def counted_unit(cfg: Any) -> str:
 class Learning:
     """Every utterance has a target; what cannot be learnt from is named and left out."""
 
-    def __init__(self, cfg: Any, labels: Path, units: Units, frames: Callable[[int], int]) -> None:
-        """`frames`: frames or samples to frames of emissions, as the model counts."""
-        self.cfg, self.labels, self.units, self.frames = cfg, labels, units, frames
+    def __init__(self, cfg: Any, labels: Path, units: Units, model: Any) -> None:
+        """The model counts what frames of emissions there are, and says whether it draws masks by seeds."""
+        self.cfg, self.labels, self.units = cfg, labels, units
+        self.frames: Callable[[int], int] = model.frames
+        self.seed: int | None = cfg.seed if getattr(model, "draws", False) else None
 
     def dataset(self, split: str, source: Source) -> LabelledDataset:
         joined = self._join(split, source, read_labels(self.labels, split, self.units.kind))
         report(source.name, joined, self.cfg.strict_labels)
-        return LabelledDataset(source, joined.rows, joined.columns, strict_audio=self.cfg.strict_audio)
+        strict = self.cfg.strict_audio
+        return LabelledDataset(source, joined.rows, joined.columns, strict_audio=strict, mask_seed=self.seed)
 
     def _join(self, split: str, source: Source, labels: Labels) -> JoinedLabels:
         cfg, chosen = self.cfg, None
