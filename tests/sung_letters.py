@@ -1,9 +1,10 @@
-"""Small made-up audio for tests of models that hear it: each letter sounds at a pitch of its own for 60 ms."""
+"""Small made-up audio for tests of models that hear it: each letter has a pitch of its own, for 60 ms."""
 
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from fake_speech import called
 
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.stores.labels import Labels, write_labels
@@ -41,3 +42,26 @@ def write_sung(folder: Path, sizes: dict[str, int]) -> tuple[Path, Path]:
     counts = [(symbol, 1) for symbol in PITCH]
     write_labels(folder / "labels", "letters", made, counts, {}, {"lexicon.ltr.txt": lexicon})
     return manifests, folder / "labels"
+
+
+PLUGIN = Path(__file__).resolve().parent.parent / "vqw2v_plugin"
+SIZES = (
+    "--conv-feature-layers [(16,10,5),(16,8,4),(32,4,4),(32,4,4)] --encoder-layers 2 --encoder-embed-dim 32 "
+    "--encoder-ffn-embed-dim 64 --encoder-attention-heads 2 --conv-pos 16 --conv-pos-groups 4"
+).split()
+OPTIONS = (
+    "--task vq_acoustic --criterion vq_ctc --arch vq_wav2vec2_ctc_small --cpu --num-workers 0 --seed 3 "
+    "--optimizer adam --lr 0.003 --max-tokens 64000 --no-epoch-checkpoints --log-format simple "
+    "--best-checkpoint-metric uer --sentence-avg --mask-prob 0.2 --mask-length 2 --mask-channel-prob 0.1 "
+    f"--mask-channel-length 4 --user-dir {PLUGIN}"
+).split()
+
+
+def train_sung(data: Path, labels: Path, out: Path, *options: str) -> Path:
+    """`fairseq-train` of a fine-tuned model; answers its last checkpoint."""
+    from fairseq import checkpoint_utils
+
+    vars(checkpoint_utils.save_checkpoint).pop("best", None)  # where fairseq keeps that of the run before
+    command = ["fairseq-train", str(data), "--labels", str(labels), *OPTIONS, "--save-dir", str(out)]
+    called("fairseq_cli.train", [*command, *options])
+    return out / "checkpoint_last.pt"

@@ -55,7 +55,7 @@ class FineTuningConfig(options_of(FineTuning, _TUNING_HELPS), _Sizes):  # type: 
     w2v_path: Optional[str] = field(
         default=None,
         metadata={
-            "help": "pretrained (or fine-tuned) checkpoint to begin from, of fairseq-train, `vqw2v import` or "
+            "help": "pretrained or fine-tuned checkpoint to begin from, of fairseq-train, `vqw2v import` or "
             "`vqw2v export`; default: begin with nothing, of the sizes below"
         },
     )

@@ -68,9 +68,7 @@ def targets() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("settings", "tuning"), CASES.values(), ids=CASES)
-def test_a_step_is_stock_s(
-    settings: dict[str, Any], tuning: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_is_stock_s(settings: dict[str, Any], tuning: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     stock, ours = pair(settings, tuning)
     wav, (said, lengths) = torch.stack([noise(SAMPLES, i) for i in range(2)]), targets()
     masks = draw_masks([FRAMES] * 2, [7, 8], ours.wav2vec2.config)
@@ -100,9 +98,7 @@ def test_a_step_is_stock_s(
     for name, grad in fine_tuned_weights_of_stock(grads, ours.wav2vec2.config).items():
         mine = torch.zeros_like(grad) if own[name].grad is None else own[name].grad
         limit = 1e-4 * float(grad.abs().max()) + 1e-5
-        torch.testing.assert_close(
-            mine, grad, rtol=1e-3, atol=limit, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(mine, grad, rtol=1e-3, atol=limit, msg=lambda m, n=name: f"{n}: {m}")
         learnt += bool(grad.any())
     frozen = not tuning.feature_grad_mult
     assert learnt > 30 and frozen == (own["wav2vec2.encoder.layers.0.conv.weight"].grad is None)
