@@ -59,7 +59,7 @@ class FineTuned(nn.Module):
             states, frames = self._states(wav.to(self.projection.weight.dtype), sizes, seeds, masks)
         states = dropout(states, self.config.tuning.final_dropout, self.training)
         scores = unpack(self.projection(states), frames)  # [B, T, V]
-        if self.training and torch.is_grad_enabled() and is_one_of_many():
+        if self.training and torch.is_grad_enabled() and (self.is_held or is_one_of_many()):
             scores = scores + self._nothing()
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         # a view: DDP looks for parameters from a result's place in the graph, and a parameter itself has none
@@ -81,7 +81,10 @@ class FineTuned(nn.Module):
         return network.transformer(x, heard.frames), heard.frames
 
     def _nothing(self) -> Tensor:
-        """0, and no gradient but 0: DDP waits for every parameter, also for those that do not learn yet."""
+        """0, and no gradient but 0: DDP waits for every parameter, also for those that do not learn yet.
+
+        Optimizers count updates from a parameter's first gradient on: on one rank as on several.
+        """
         return sum(p.flatten()[0] * 0 for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
 
 
