@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from wav2vec2s import TINY, config_of
 
-from vqw2v_plugin.checkpoints.finetuned import KIND, NAME, make_fine_tuned
+from vqw2v_plugin.checkpoints.finetuned import fine_tuned_header, make_fine_tuned
 from vqw2v_plugin.checkpoints.format import write_checkpoint
-from vqw2v_plugin.checkpoints.kinds import Audio, Header
+from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, FineTuning, without_targets
 from vqw2v_plugin.modules.finetuned.network import FineTuned
 from vqw2v_plugin.text.units import Units, ctc_units
@@ -38,8 +38,7 @@ def tiny_fine_tuned(tuning: FineTuning = STILL, units: Units = UNITS, **settings
 
 
 def save_fine_tuned(path: Path, network: FineTuned, units: Units = UNITS, audio: Audio | None = None) -> Path:
-    extra = {**units.to_json(), "loss": units.loss.name}
-    header = Header(NAME, KIND.settings(network), audio or Audio(), extra)
+    header = fine_tuned_header(network.config, audio or Audio(), units)
     write_checkpoint(path, header, network.state_dict())
     return path
 

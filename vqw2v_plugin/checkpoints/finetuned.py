@@ -21,12 +21,22 @@ from ..modules.layers.conv_spec import ConvGeometry, parse_conv_layers
 from ..modules.wav2vec2.config import Wav2Vec2Config
 from ..modules.wav2vec2.network import Wav2Vec2
 from ..stores.feature_spec import FeatureSpec
+from ..text.loss_kinds import LOSS_KINDS
 from ..text.units import MOST_REPEATS, Units
 from .about import ABOUT, About, describe, labels_of, said_of_itself, units_of
 from .checks import check_settings, load_weights, shown
-from .files import CheckpointError
-from .format import mapping, model_options, read_checkpoint
+from .files import CheckpointError, sha256
+from .format import mapping, model_options, num_updates, read_checkpoint
 from .kinds import AUDIO, Audio, Header, Kind, Restored, State
+from .stock_wav2vec2 import unknown_wav2vec2_options, wav2vec2_settings_of_stock
+from .stock_wav2vec_ctc import (
+    ARCHITECTURES,
+    fine_tuned_weights_of_stock,
+    num_columns_of,
+    pretrained_options,
+    symbols_of_stock,
+    tuning_of_stock,
+)
 from .wav2vec2 import KIND as WAV2VEC2
 from .wav2vec2 import make_wav2vec2
 
@@ -95,10 +105,21 @@ def begun(start: Start, tuning: FineTuning, units: Units) -> FineTuned:
     config = FineTunedConfig(len(units), start.config, tuning)
     if not start.weights:
         return make_fine_tuned(config, units)
-    header = Header(NAME, dataclasses.asdict(config), start.audio, _extra_of(units))
+    header = fine_tuned_header(config, start.audio, units)
     network = KIND.untrained(header, start.weights, start.path)
     load_weights(network.wav2vec2, start.weights, start.path)
     return network
+
+
+def fine_tuned_header(
+    config: FineTunedConfig,
+    audio: Audio,
+    units: Units,
+    made_from: Mapping[str, Any] | None = None,
+    num_updates: int = 0,
+) -> Header:
+    extra = {**units.to_json(), "loss": units.loss.name}
+    return Header(NAME, dataclasses.asdict(config), audio, extra, made_from or {}, num_updates)
 
 
 def about_of(config: FineTunedConfig, units: Units, audio: Audio) -> About:
@@ -140,10 +161,6 @@ class _Labels:
             raise ValueError(f"`repeats` is {self.repeats}; expected 0 to {MOST_REPEATS}")
 
 
-def _extra_of(units: Units) -> dict[str, Any]:
-    return {**units.to_json(), "loss": units.loss.name}
-
-
 def columns_of(header: Header) -> Units:
     return Units.from_json(dataclasses.asdict(check_settings(_Extra, header.extra)))
 
@@ -168,7 +185,7 @@ class FineTunedKind(Kind[FineTuned]):
                 "what stands among its weights of its network is not what its options and its task's state "
                 "say; expected the same"
             )
-        return Header(self.model, dataclasses.asdict(config), start.audio, _extra_of(units))
+        return fine_tuned_header(config, start.audio, units)
 
     def state(self, header: Header) -> dict[str, Any]:
         config, units = check_settings(FineTunedConfig, header.settings), columns_of(header)
@@ -190,6 +207,32 @@ class FineTunedKind(Kind[FineTuned]):
         if config.num_columns != len(units):
             raise ValueError(f"`num_columns` is {config.num_columns}; expected the {len(units)} symbols")
         return make_fine_tuned(config, units)
+
+    def is_stock(self, name: str | None, weights: Mapping[str, Tensor]) -> bool:
+        return name in ARCHITECTURES
+
+    def from_stock(
+        self, state: State, path: Path, dict_path: str | Path | None = None
+    ) -> Restored[FineTuned]:
+        options, cfg = model_options(state), mapping(state.get("cfg"))
+        dated = bool(cfg.get("model"))
+        inner, inner_task = pretrained_options(options, path)
+        symbols, kind = symbols_of_stock(path, dict_path, num_columns_of(state["model"], path))
+        task = {**inner_task, **(mapping(cfg.get("task")) if dated else options)}
+        made = "cfg" if dated else "args of 2020"
+        made_from = {"file": path.name, "sha256": sha256(path), "kind": f"stock wav2vec_ctc, {made}"}
+        try:
+            units = Units(tuple(symbols), kind, 0, loss=LOSS_KINDS["ctc"])
+            pretrained = check_settings(Wav2Vec2Config, wav2vec2_settings_of_stock(inner))
+            config = FineTunedConfig(len(units), without_targets(pretrained), tuning_of_stock(options))
+            audio = Audio.of({name: value for name, value in task.items() if value is not None})
+            header = fine_tuned_header(config, audio, units, made_from, num_updates(state))
+            network = self.untrained(header, state["model"], "stock's model")
+            weights = fine_tuned_weights_of_stock(state["model"], network.wav2vec2.config)
+            restored = self.with_weights(header, network, weights, "stock's model")
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        return dataclasses.replace(restored, ignored=unknown_wav2vec2_options(inner) if dated else ())
 
     def settings(self, network: FineTuned) -> dict[str, Any]:
         return dataclasses.asdict(network.config)

@@ -71,7 +71,6 @@ _STOCK_NAMES = [
 ]
 _QKV = re.compile(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)")
 _HEAD = re.compile(r"(quantizer|input_quantizer)\.weight_proj\.(\d+)\.(?:0\.)?(weight|bias)")
-_MODEL, _LETTERS = "w2v_encoder.w2v_model.", "w2v_encoder.proj."
 _UNUSED = re.compile(r"_ema|target_proj|decoder")
 
 
@@ -140,22 +139,6 @@ def wav2vec2_weights_of_stock(state: Mapping[str, Tensor], config: Wav2Vec2Confi
         if name.endswith("codebook.entries") and value.ndim == 3 and len(value) == 1:
             ours[name] = value[0].view(config.latent_groups, -1, value.size(-1))  # [1, G·V, d] → [G, V, d]
     return {name: value.contiguous() for name, value in ours.items()}
-
-
-def fine_tuned_weights_of_stock(state: Mapping[str, Tensor], config: Wav2Vec2Config) -> dict[str, Tensor]:
-    """Stock `Wav2VecCtc`'s weights under our names; `config`: of the wav2vec 2.0 in it."""
-    inside, ours = {}, {}
-    for name, value in state.items():
-        if name.startswith(_MODEL):
-            inside[name.removeprefix(_MODEL)] = value
-        elif name.startswith(_LETTERS):
-            ours[f"projection.{name.removeprefix(_LETTERS)}"] = value
-        else:
-            raise CheckpointError(
-                f"stock weight {shown(name)} has no place in vq_wav2vec2_ctc; is it a `wav2vec_ctc`?"
-            )
-    theirs = wav2vec2_weights_of_stock(inside, config)
-    return {**{f"wav2vec2.{name}": value for name, value in theirs.items()}, **ours}
 
 
 def _our_name(stock: str) -> str:

@@ -111,7 +111,9 @@ class Wav2Vec2Kind(Kind[Wav2Vec2]):
 
     def from_stock(self, state: State, path: Path, dict_path: str | Path | None = None) -> Restored[Wav2Vec2]:
         if dict_path is not None:
-            raise CheckpointError(f"`--dict` goes with a stock roberta; {path} is a wav2vec2: leave it out")
+            raise CheckpointError(
+                f"`--dict` goes with roberta or wav2vec_ctc; {path} is a wav2vec2: leave it out"
+            )
         options, cfg = model_options(state), mapping(state.get("cfg"))
         dated = bool(cfg.get("model"))
         task = mapping(cfg.get("task")) if dated else options

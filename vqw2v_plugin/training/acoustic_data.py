@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import Dictionary
 
+from ..checkpoints.stock_wav2vec_ctc import SPECIAL
 from ..common.splits import split_there
 from ..common.words import some_of
 from ..stores.label_share import Share, draw
@@ -50,7 +51,8 @@ def check_same_labels(labels: Path, trained_on: Mapping[str, Any] | None) -> Non
         raise LabelError("the checkpoint is of another task; expected one of `--task vq_acoustic`")
     kind, symbols = trained_on["kind"], tuple(trained_on["symbols"])
     path = labels / dict_name(kind)
-    if path.is_file() and read_symbols(labels, kind) != symbols:
+    said = tuple(symbol for symbol in symbols if symbol not in SPECIAL)  # which stock has among them
+    if path.is_file() and read_symbols(labels, kind) not in (symbols, said):
         raise LabelError(
             f"{path}: differs from the dictionary that the checkpoint was trained with "
             f"({' '.join(symbols[:40])}); make labels with `vqw2v labels … --dict FILE`"

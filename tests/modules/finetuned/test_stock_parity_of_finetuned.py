@@ -16,7 +16,8 @@ from dataclasses import replace
 from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig
 
 from vqw2v_plugin.checkpoints.finetuned import make_fine_tuned
-from vqw2v_plugin.checkpoints.stock_wav2vec2 import fine_tuned_weights_of_stock, wav2vec2_settings_of_stock
+from vqw2v_plugin.checkpoints.stock_wav2vec2 import wav2vec2_settings_of_stock
+from vqw2v_plugin.checkpoints.stock_wav2vec_ctc import fine_tuned_weights_of_stock
 from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, without_targets
 from vqw2v_plugin.modules.wav2vec2.config import Wav2Vec2Config
 from vqw2v_plugin.modules.wav2vec2.draws import Masks, draw_masks
