@@ -56,6 +56,7 @@ _SMALL = {
             "num_negatives": 10,
         },
     },
+    "vq_wav2vec2_ctc": {"dataset": {"max_tokens": 400_000}},
     "vq_token_pretraining": {
         "task": {"tokens_per_sample": 256},
         "dataset": {"max_tokens": 1024},
@@ -215,7 +216,8 @@ def _task_of(options: Sequence[str]) -> str:
 
 
 def _kind(task: str, model: str) -> str:
-    return "vq_wav2vec2" if model.startswith("vq_wav2vec2") else task
+    kinds = ("vq_wav2vec2_ctc", "vq_wav2vec2")
+    return next((kind for kind in kinds if model.startswith(kind)), task)
 
 
 def _task_of_yaml(options: Sequence[str]) -> str:

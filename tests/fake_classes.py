@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fake_speech import PLUGIN, STAMP, _called
+from fake_speech import PLUGIN, STAMP, called
 from feature_folders import write_frames
 
 from vqw2v_plugin.stores.labels import CLASS, Labels, write_labels
@@ -46,7 +46,7 @@ def train(data: Path | str, labels: Path, out: Path, *options: str) -> Path:
 
     vars(checkpoint_utils.save_checkpoint).pop("best", None)  # where fairseq keeps that of the run before
     command = ["fairseq-train", str(data), "--labels", str(labels), *OPTIONS, "--save-dir", str(out)]
-    _called("fairseq_cli.train", [*command, *options])
+    called("fairseq_cli.train", [*command, *options])
     return out / "checkpoint_last.pt"
 
 
@@ -55,5 +55,5 @@ def generate(data: Path | str, labels: Path, checkpoint: Path, out: Path, *optio
     command = ["fairseq-generate", str(data), "--labels", str(labels), "--path", str(checkpoint), "--cpu"]
     command += ["--task", "vq_utterance", "--results-path", str(out), "--num-workers", "0"]
     command += ["--gen-subset", "test", "--no-progress-bar", "--user-dir", str(PLUGIN)]
-    _called("fairseq_cli.generate", [*command, *options])
+    called("fairseq_cli.generate", [*command, *options])
     return (out / "generate-test.txt").read_text()

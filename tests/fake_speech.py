@@ -63,7 +63,7 @@ def write_speech(folder: Path, sizes: dict[str, int]) -> tuple[Path, Path]:
     return folder / "mel", folder / "labels"
 
 
-def _called(module: str, command: list[str]) -> Any:
+def called(module: str, command: list[str]) -> Any:
     """A command of fairseq's in this process, which saves its imports."""
     from importlib import import_module
 
@@ -81,7 +81,7 @@ def train(data: Path, labels: Path, out: Path, criterion: str, *options: str) ->
 
     vars(checkpoint_utils.save_checkpoint).pop("best", None)  # where fairseq keeps that of the run before
     command = ["fairseq-train", str(data), "--labels", str(labels), "--criterion", criterion, *OPTIONS]
-    _called("fairseq_cli.train", [*command, "--save-dir", str(out), *options])
+    called("fairseq_cli.train", [*command, "--save-dir", str(out), *options])
     return out / "checkpoint_last.pt"
 
 
@@ -90,5 +90,5 @@ def generate(data: Path, labels: Path, checkpoint: Path, out: Path, *options: st
     command = ["fairseq-generate", str(data), "--labels", str(labels), "--path", str(checkpoint), "--cpu"]
     command += ["--task", "vq_acoustic", "--results-path", str(out), "--num-workers", "0"]
     command += ["--gen-subset", "test", "--no-progress-bar"]
-    _called("fairseq_cli.generate", [*command, "--user-dir", os.fspath(PLUGIN), *options])
+    called("fairseq_cli.generate", [*command, "--user-dir", os.fspath(PLUGIN), *options])
     return (out / "generate-test.txt").read_text()

@@ -22,9 +22,20 @@ from torch.utils.module_tracker import ModuleTracker
 from vqw2v_plugin.modules.kernels import devices, launching
 
 _ROOMS = ("vqw2v_plugin", "fairseq")  # whose line a wait is said to be of
-_NOTHING = ("empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view", "_reshape_alias", "lift_fresh")
+_NOTHING = (
+    "empty",
+    "new_empty",
+    "empty_like",
+    "empty_strided",
+    "_unsafe_view",
+    "_reshape_alias",
+    "lift_fresh",
+)
 _READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
-_GROWS = {torch.ops.aten.nonzero.default, torch.ops.aten.masked_select.default}  # sizes that depend on numbers
+_GROWS = {
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.masked_select.default,
+}  # sizes that depend on numbers
 
 _CONVOLUTIONS = {torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default}
 
@@ -59,7 +70,11 @@ class Launches(TorchDispatchMode):
             self._parts.pop()
 
     def note(self, name: str) -> None:
-        inside = {module.split("network.")[1].split(".")[0] for module in self.tracker.parents if "network." in module}
+        inside = {
+            module.split("network.")[1].split(".")[0]
+            for module in self.tracker.parents
+            if "network." in module
+        }
         part = self._parts[-1] if self._parts[-1] == "backward" else next(iter(inside), self._parts[-1])
         self.calls.setdefault(part, Counter())[name] += 1
 

@@ -89,6 +89,7 @@ def test_every_option_of_stock_s_is_here_or_in_the_table_of_moving() -> None:
     models, tasks, criterions = (known_keys_of(group) for group in ("model", "task", "criterion"))
     table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Moving from stock")[2]
     pairs = [(models, "wav2vec", "vq_wav2vec"), (criterions, "wav2vec", "vq_contrastive")]
+    pairs += [(models, "wav2vec_ctc", "vq_wav2vec2_ctc"), (criterions, "ctc", "vq_ctc")]
     pairs += [(models, "wav2vec2", "vq_wav2vec2"), (criterions, "wav2vec", "vq_masked_contrastive")]
     pairs += [
         (tasks, "audio_pretraining", "vq_audio_pretraining"),

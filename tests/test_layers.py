@@ -20,12 +20,8 @@ HOUSE = [
     {"audio", "common"},
     {"modules", "quantizers"},  # the mathematics, which stands apart
 ]
-MATHEMATICS = [
-    {"wav2vec", "wav2vec2", "bert", "acoustic", "utterance"},
-    {"quantizers"},
-    {"layers"},
-    {"kernels"},
-]
+ARROWS = {"wav2vec", "wav2vec2", "bert", "acoustic", "utterance"}
+MATHEMATICS = [{"finetuned"}, ARROWS, {"quantizers"}, {"layers"}, {"kernels"}]
 WITHOUT_MATHEMATICS = {"text", "corpora", "audio", "common", "recipes"}
 EVERYWHERE = {"stack", "common"}  # the standard library alone
 OUTSIDE = {"__init__", "__main__", "stack"}

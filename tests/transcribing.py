@@ -9,7 +9,8 @@ import soundfile as sf
 import torch
 from torch import nn
 
-from vqw2v_plugin.checkpoints.acoustic import About, describe, load_acoustic, make_network
+from vqw2v_plugin.checkpoints.about import About, describe
+from vqw2v_plugin.checkpoints.acoustic import load_acoustic, make_network
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.decoding.greedy import GreedyDecoder

@@ -2,7 +2,7 @@
 
 What the acoustic model hears is made as its checkpoint says, so that a file has the features it would have
 had in the feature folder that the model was trained on.
-Shapes: S samples, T frames of features, T' of emissions, D features, V columns.
+Shapes: T' frames of emissions, V columns.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from .audio.clip import Clip
 from .audio.cuts import Part, check_limit, parts_of
 from .audio.reading import AudioError
-from .checkpoints.acoustic import Acoustic, load_acoustic
 from .common.user_code import use_user_dir
 from .decoding.decoder import make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, TimedText
 from .decoding.settings import PART_SECONDS, DecoderSettings
-from .features.acoustic_front import rebuild_front
 from .features.base import usable_device
-from .features.front import AudioFront
+from .features.ears import Ears, load_ears
 
 
 class Transcriber:
@@ -35,22 +32,12 @@ class Transcriber:
     """
 
     def __init__(
-        self,
-        acoustic: Acoustic,
-        front: AudioFront,
-        decoder: Decoder,
-        device: str = "cpu",
-        limit: float = PART_SECONDS,
+        self, ears: Ears, decoder: Decoder, device: str = "cpu", limit: float = PART_SECONDS
     ) -> None:
-        wanted = acoustic.network.config.in_dim
-        if front.dim != wanted:
-            raise ValueError(f"the features have {front.dim} numbers a frame; the model wants {wanted}")
         check_limit(limit)
         self.device = usable_device(device)
-        self.network, self.front = acoustic.network.to(self.device).eval(), front.to(self.device).eval()
-        self.decoder, self.limit = decoder, limit
-        self.frame_seconds, self.units = acoustic.frame_seconds, acoustic.units
-        self.is_half = acoustic.spec.store == "fp16"  # then training saw features rounded so
+        self.ears, self.decoder, self.limit = ears.to(self.device).eval(), decoder, limit
+        self.frame_seconds, self.units = ears.frame_seconds, ears.units
 
     @classmethod
     def load(
@@ -69,10 +56,10 @@ class Transcriber:
         `user_dir` is the plugin that registers their quantizer, where that is not ours.
         """
         use_user_dir(user_dir)
-        acoustic = load_acoustic(path)
-        steps = None if acoustic.transitions is None else acoustic.transitions.float().numpy()
-        decoder = make_decoder(settings or DecoderSettings(), acoustic.units, steps)
-        return cls(acoustic, rebuild_front(acoustic, front, bert, pieces), decoder, device, limit)
+        ears = load_ears(path, front, bert, pieces)
+        steps = None if ears.transitions is None else ears.transitions.detach().float().numpy()
+        decoder = make_decoder(settings or DecoderSettings(), ears.units, steps)
+        return cls(ears, decoder, device, limit)
 
     def __call__(self, path: str | os.PathLike[str]) -> Hypothesis:
         """The best answer for the file, in frames of `frame_seconds` from its beginning."""
@@ -86,13 +73,9 @@ class Transcriber:
             found.append(_later(best, part.tick))
         return _joined(found)
 
-    @torch.inference_mode()
     def emissions(self, path: str | os.PathLike[str], part: Part) -> Emissions:  # [T', V]
         """What the model says of a part of a file."""
-        features = self.front.features.of(Clip(os.fspath(path), part.samples, part.start))  # [T, D]
-        features = features.half().float() if self.is_half else features
-        heard = self.network(features[None], torch.tensor([len(features)], device=features.device))
-        scores: Emissions = heard.emissions[0, : int(heard.lengths[0])].float().cpu().numpy()
+        scores: Emissions = self.ears.emissions(Clip(os.fspath(path), part.samples, part.start)).cpu().numpy()
         return scores
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vqw2v_plugin.checkpoints.acoustic import KIND, About, describe, load_acoustic, make_network
+from vqw2v_plugin.checkpoints.about import About, describe
+from vqw2v_plugin.checkpoints.acoustic import KIND, load_acoustic, make_network
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.format import load_any

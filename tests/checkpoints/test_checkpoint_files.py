@@ -275,7 +275,7 @@ def test_an_acoustic_network_has_a_column_for_each_symbol(more: int) -> None:
 
 def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:
     export_folder(EARLIER / "bert.pt", tmp_path / "bert")
-    with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*is an exported folder"):
+    with pytest.raises(CheckpointError, match=r"`--dict` goes with stock's files; .*is an exported folder"):
         import_checkpoint(tmp_path / "bert", tmp_path / "dict.txt")
     with pytest.raises(CheckpointError, match=r"holds the model 'vq_bert'; expected stock's 'wav2vec'"):
         import_stock(tmp_path / "bert")

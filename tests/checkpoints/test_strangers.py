@@ -24,10 +24,11 @@ from vqw2v_plugin.checkpoints.wav2vec import load_network
 from vqw2v_plugin.features.acoustic_front import rebuild_front
 
 EARLIER = Path(__file__).parent / "earlier"
-NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "speech", "asg", "ctc", "utterance")
+NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "speech", "asg", "ctc", "utterance", "finetuned")
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "bert": load_bert,
     "speech": load_any,
+    "finetuned": load_any,
     "asg": load_acoustic,
     "ctc": load_acoustic,
     "utterance": load_any,
@@ -117,11 +118,26 @@ UTTERANCE: dict[str, list[Any]] = {
     "normalize": ["x", [], None, 3],
     "dropout": [1, NAN, -1, INF, "0", None],
 }
+WAV2VEC2: dict[str, list[Any]] = {
+    "conv_feature_layers": LAYERS,
+    "extractor_mode": ["x", None],
+    "encoder_layers": [0, BIG, HUGE, "2"],
+    "encoder_embed_dim": [0, 17, BIG],
+    "conv_pos": [0, BIG, HUGE],
+    "quantizer": ["x"],
+    "latent_vars": [BIG],
+}
+FINE_TUNED: dict[str, list[Any]] = {
+    "num_columns": [0, 4, -1, BIG, HUGE, "6"],
+    "wav2vec2": [None, [], {}, *({k: value} for k, values in WAV2VEC2.items() for value in values)],
+    "tuning": [None, {"mask_prob": 0}, {"layerdrop": 1}, {"dropout": NAN}, {"mask_length": HUGE}, {"x": 1}],
+}
 SETTINGS: dict[str, list[tuple[str, Any]]] = {}
 for _name, _tables in {
     **{name: (WAV2VEC, CODEBOOK if name != "none" else {}, more) for name, more in QUANTIZERS.items()},
     "bert": (BERT,),
     "speech": (SPEECH,),
+    "finetuned": (FINE_TUNED,),
     "asg": (ACOUSTIC,),
     "ctc": (ACOUSTIC,),
     "utterance": (UTTERANCE,),

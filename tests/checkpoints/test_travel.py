@@ -22,6 +22,7 @@ from vqw2v_plugin.checkpoints.bert import load_bert
 from vqw2v_plugin.checkpoints.checks import check_settings
 from vqw2v_plugin.checkpoints.clusters import load_clusters
 from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
+from vqw2v_plugin.checkpoints.finetuned import KIND as FINE_TUNED
 from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored, State
 from vqw2v_plugin.checkpoints.speech import KIND as SPEECH
@@ -40,6 +41,7 @@ TRAINED = (
     "kmeans",
     "fsq",
     "wav2vec2",
+    "finetuned",
     "bert",
     "speech",
     "ctc",
@@ -49,6 +51,7 @@ TRAINED = (
 ONE_OF_EACH = {
     "vq_wav2vec": "gumbel",
     "vq_wav2vec2": "wav2vec2",
+    "vq_wav2vec2_ctc": "finetuned",
     "vq_bert": "bert",
     "vq_wav2letter": "asg",
     "vq_clusters": "clusters",
@@ -58,6 +61,7 @@ ONE_OF_EACH = {
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2vec": load_network,
     "vq_wav2vec2": lambda path: load(path, WAV2VEC2),
+    "vq_wav2vec2_ctc": lambda path: load(path, FINE_TUNED),
     "vq_bert": load_bert,
     "vq_wav2letter": load_acoustic,
     "vq_clusters": load_clusters,
@@ -146,10 +150,10 @@ def test_a_model_of_nobody_s_is_refused_by_name(wanted: str, tmp_path: Path) -> 
     ):
         LOADERS[wanted](tmp_path / "a.pt")
     with pytest.raises(
-        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_wav2vec2', 'vq_bert', 'vq_"
+        CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_wav2vec2', 'vq_wav2vec2_ctc', 'vq_b"
     ):
         export_folder(tmp_path / "a.pt", tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec', 'wav2vec2' or 'rob"):
+    with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec', 'wav2vec2', 'wav2vec_ctc' or"):
         import_checkpoint(tmp_path / "a.pt")
 
 

@@ -18,6 +18,7 @@ from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.features.base import Layer
+from vqw2v_plugin.features.ears import FrontEars
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.features.spectral import SpectralFeatures
@@ -150,10 +151,10 @@ def test_features_of_another_size_than_the_model_s_are_refused(model: str) -> No
     acoustic = load_acoustic(model)
     front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 21))
     with pytest.raises(ValueError, match="the features have 21 numbers a frame; the model wants 20"):
-        Transcriber(acoustic, front, GreedyDecoder(acoustic.units, None))
+        Transcriber(FrontEars(acoustic, front), GreedyDecoder(acoustic.units, None))
     front = AudioFront(SpectralFeatures(Layer("logmel"), 16_000, 20)).train()
-    made = Transcriber(acoustic, front, GreedyDecoder(acoustic.units, None))
-    assert not made.front.training and not made.network.training  # as they come from a training
+    made = Transcriber(FrontEars(acoustic, front), GreedyDecoder(acoustic.units, None))
+    assert not made.ears.front.training and not made.ears.network.training  # as they come from a training
 
 
 def test_what_no_decoder_can_read_is_named_by_its_file(

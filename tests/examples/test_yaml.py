@@ -40,6 +40,12 @@ FAMILIES: list[tuple[list[str], str]] = [
         "distributed_training* criterion.loss_weights optimization.* lr_scheduler.*_update* model._name "
         "model.latent_temp model.encoder_layerdrop",
     ),
+    (
+        ["wav2vec2/finetuning/*"],
+        "common.log_interval checkpoint.save_interval checkpoint.best_checkpoint_metric task.unit "
+        "dataset.* distributed_training.distributed_world_size optimization.* model.freeze_finetune_updates "
+        "model.mask_* model.layerdrop",
+    ),
     (["toy/bert", "digits/bert"], ""),
     (
         ["toy/gumbel", "toy/kmeans"],

@@ -280,7 +280,7 @@ def test_it_decodes_until_there_is_a_criterion_and_then_it_learns(speech: tuple[
     assert task.datasets["test"].columns is None and len(task.datasets["test"].printed) == 10
     with pytest.raises(ValueError, match=r"nothing to decode; ask the task for batches"):
         task.build_generator([None], None)
-    task.model = SimpleNamespace(frames=lambda size: size)
+    task.model = SimpleNamespace(frames=lambda n: n)
     task.build_criterion(OmegaConf.create({"_name": "vq_ctc", "sentence_avg": False}))
     task.load_dataset("test")
     assert task.datasets["test"].printed is None and len(task.datasets["test"].columns) == 10
@@ -288,7 +288,7 @@ def test_it_decodes_until_there_is_a_criterion_and_then_it_learns(speech: tuple[
 
 def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -> None:
     task = task_of(*speech, label_fraction=0.2)
-    task.learning = Learning(task.cfg, task.labels, task.units, lambda size: size)
+    task.learning = Learning(task.cfg, task.labels, task.units, lambda n: n)
     for split in ("train", "valid"):
         task.load_dataset(split)
     assert len(task.datasets["train"]) == 12 and len(task.datasets["valid"]) == 8
@@ -296,7 +296,7 @@ def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -
     task.load_dataset("valid")
     assert len(task.datasets["valid"]) == 2  # now it is one of those trained on
     again = task_of(*speech, label_fraction=0.2, seed=99)
-    again.learning = Learning(again.cfg, again.labels, again.units, lambda size: size)
+    again.learning = Learning(again.cfg, again.labels, again.units, lambda n: n)
     again.load_dataset("train")
     assert np.array_equal(task.datasets["train"].rows, again.datasets["train"].rows)
 
@@ -310,7 +310,7 @@ def test_the_task_s_settings_reach_what_is_learnt_from_and_what_is_decoded(
     assert task.datasets["test"].strict is strict
     sizes = sorted(task.datasets["test"].sizes.tolist())
     limits = SimpleNamespace(**{**dict(task.cfg), "min_frames": sizes[1], "max_frames": sizes[-2]})
-    task.learning = Learning(limits, task.labels, task.units, lambda size: size)
+    task.learning = Learning(limits, task.labels, task.units, lambda n: n)
     task.load_dataset("test")
     assert task.datasets["test"].strict is strict
     assert sorted(task.datasets["test"].sizes.tolist()) == [s for s in sizes if sizes[1] <= s <= sizes[-2]]
@@ -320,7 +320,7 @@ def test_another_label_seed_draws_another_share(speech: tuple[Path, Path]) -> No
     drawn = []
     for seed in (1, 2, 3):
         task = task_of(*speech, label_fraction=0.2, label_seed=seed)
-        task.learning = Learning(task.cfg, task.labels, task.units, lambda size: size)
+        task.learning = Learning(task.cfg, task.labels, task.units, lambda n: n)
         task.load_dataset("train")
         drawn.append(tuple(task.datasets["train"].rows.tolist()))
     assert len(set(drawn)) == 3 and {len(rows) for rows in drawn} == {12}

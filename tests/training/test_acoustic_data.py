@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fairseq")
+from vqw2v_plugin.checkpoints.about import units_of
 from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
-from vqw2v_plugin.training.acoustic_data import check_same_labels, describe_labels, described_units
+from vqw2v_plugin.training.acoustic_data import check_same_labels, describe_labels
 
 
 def folder(path: Path, *symbols: str, kind: str = "letters") -> Path:
@@ -30,6 +31,6 @@ def test_a_description_makes_the_units_it_is_of(tmp_path: Path) -> None:
     labels = folder(tmp_path, "|", "a", "b")
     asg = describe_labels(labels, None, "asg", 3)
     assert asg == {"symbols": ["|", "a", "b"], "kind": "letters", "loss": "asg", "repeats": 3}
-    assert described_units(asg).symbols == ("|", "a", "b", "1", "2", "3")
+    assert units_of(asg).symbols == ("|", "a", "b", "1", "2", "3")
     ctc = describe_labels(labels, "letters", "vq_ctc", 0)  # which needs no repetition symbols
-    assert ctc["repeats"] == 0 and described_units(ctc).symbols == ("<blank>", "|", "a", "b")
+    assert ctc["repeats"] == 0 and units_of(ctc).symbols == ("<blank>", "|", "a", "b")

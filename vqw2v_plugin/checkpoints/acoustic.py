@@ -8,19 +8,18 @@ In an exported folder config.json says the same.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..modules.acoustic.conv_stack import ARCHS
 from ..modules.acoustic.losses import make_sequence_loss
 from ..modules.acoustic.network import AcousticConfig, AcousticModel
-from ..stores.feature_spec import FeatureSpec, first_difference
+from ..stores.feature_spec import FeatureSpec
 from ..text.units import Units
+from .about import ABOUT, About, describe, labels_of, said_of_itself
 from .checks import check_settings, shown
 from .files import CheckpointError
 from .format import load, model_options
@@ -28,7 +27,6 @@ from .kinds import Header, Kind, Restored, State
 
 _FRONT = "front."  # of the names of weights
 _NAMES_HERE = {"conv_layers": "layers", "normalize_features": "normalize"}  # of fairseq's options
-ABOUT = "about.version_1"  # fairseq's EMA leaves alone what is a `version`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,52 +42,6 @@ class Acoustic:
     front_weights: Mapping[str, Tensor] = dataclasses.field(default_factory=dict, repr=False)  # fine-tuned
 
 
-class About(nn.Module):
-    """What the state says of the model in words; as whole numbers, which averaged checkpoints keep."""
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.content = dict(content)
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        text = json.dumps(self.content, sort_keys=True).encode()
-        destination[prefix + "version_1"] = torch.tensor(list(text), dtype=torch.int32)
-
-    def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing_keys: list[str], *others: Any
-    ) -> None:
-        held = state_dict.get(prefix + "version_1")
-        if held is None:
-            missing_keys.append(prefix + "version_1")
-        else:
-            self.check_same(_parse(held))
-
-    def check_same(self, held: Mapping[str, Any]) -> None:
-        """Refuses weights for other symbols or other features than those at hand."""
-        _check_same(held, self.content)
-
-
-def said_of_itself(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What `About` wrote among the weights."""
-    if ABOUT not in weights:
-        raise CheckpointError(f"lacks `{ABOUT}`, what it says of its model; expected a whole checkpoint")
-    return _parse(weights[ABOUT])
-
-
-def describe(units: Units, config: AcousticConfig, frame_seconds: float, spec: FeatureSpec) -> dict[str, Any]:
-    """What `About` holds."""
-    return {
-        "symbols": list(units.symbols),
-        "kind": units.kind,
-        "loss": units.loss.name,
-        "blank": units.blank,
-        "repeats": list(units.repeats),
-        "frame_seconds": frame_seconds,
-        "features": spec.to_json(),
-        "network": dataclasses.asdict(config),
-    }
-
-
 def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
     """An untrained network with the loss of its units."""
     return AcousticModel(config, make_sequence_loss(units.loss.name, len(units), units.blank))
@@ -97,8 +49,11 @@ def make_network(config: AcousticConfig, units: Units) -> AcousticModel:
 
 def load_acoustic(path: str | Path) -> Acoustic:
     """What `fairseq-train --arch vq_wav2letter…` or `vqw2v export` wrote, with nothing of fairseq's."""
-    path = Path(path)
-    restored = load(path, KIND)
+    return acoustic_of(load(Path(path), KIND), Path(path))
+
+
+def acoustic_of(restored: Restored[AcousticModel], path: Path) -> Acoustic:
+    """What has been read, with what it says of itself."""
     network, extra = restored.network.requires_grad_(False), _extra(restored.header)
     transitions = None if network.transitions is None else network.transitions.detach()
     front = {name.removeprefix(_FRONT): value for name, value in restored.extra_weights.items()}
@@ -158,16 +113,14 @@ class AcousticKind(Kind[AcousticModel]):
         del options["in_dim"], options["num_columns"]
         stack = {"conv_layers": options.pop("layers"), "normalize_features": options.pop("normalize")}
         masks = options.pop("masks")
-        labels = [s for i, s in enumerate(units.symbols) if i != units.blank and s not in units.repeats]
         about = describe(units, config, extra.frame_seconds, _spec(extra))
-        acoustic = {"symbols": labels, "kind": units.kind, "loss": about["loss"]}
         return {
             "cfg": {
                 "model": {"_name": self.model, **stack, **options, **masks, **extra.front},
                 "task": {"_name": "vq_acoustic", "data": "."},
                 "criterion": {"_name": units.loss.criterion},
             },
-            "task_state": {"acoustic": {**acoustic, "repeats": len(units.repeats)}},
+            "task_state": {"acoustic": labels_of(units)},
             "model": About(about).state_dict(prefix="about."),
         }
 
@@ -204,32 +157,3 @@ class AcousticKind(Kind[AcousticModel]):
 
 
 KIND = AcousticKind()
-
-
-def _parse(held: Tensor) -> dict[str, Any]:
-    try:
-        about = json.loads(bytes(held.flatten().tolist()))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"what the checkpoint says of its model is no json ({error}); expected a whole one"
-        ) from error
-    if not isinstance(about, dict):
-        raise CheckpointError(f"what the checkpoint says of its model is {shown(about)}; expected an object")
-    return about
-
-
-def _check_same(held: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuses weights for other symbols or other features than those at hand."""
-    for name in ("loss", "kind", "symbols", "repeats"):
-        if held.get(name) != own[name]:
-            raise CheckpointError(
-                f"the checkpoint's `{name}` are {shown(held.get(name))}, here they are "
-                f"{shown(own[name])}; use the labels and the criterion that it was trained with"
-            )
-    specs = [FeatureSpec.from_json(about.get("features") or {}) for about in (held, own)]
-    if (found := first_difference(*specs)) is not None:
-        name, before, now = found
-        raise CheckpointError(
-            f"the checkpoint was trained on features whose `{name}` is {shown(before)}, here it is "
-            f"{shown(now)}; use the features that it was trained on"
-        )

@@ -30,12 +30,12 @@ def export_folder(
 
 
 def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> Restored[Any]:
-    """A stock file or an exported folder, for `write_checkpoint`; `dict_path` is for a stock roberta."""
+    """A stock file or an exported folder, for `write_checkpoint`; `dict_path` is a stock one's dictionary."""
     path = Path(path)
     if is_exported(path):
         if dict_path is not None:
             raise CheckpointError(
-                f"`--dict` goes with a stock roberta; {path} is an exported folder: leave it out"
+                f"`--dict` goes with stock's files; {path} is an exported folder: leave it out"
             )
         if is_huggingface(path):
             source = path / WEIGHTS_NAME if path.is_dir() else path
@@ -55,8 +55,8 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
             f"{path} says in neither `cfg` nor `args` how its model was made; expected stock fairseq's file"
         )
     raise CheckpointError(
-        f"{path} holds the model {shown(name)}; expected stock's 'wav2vec', 'wav2vec2' or 'roberta', or a "
-        f"folder of `vqw2v export` or of Hugging Face's wav2vec2"
+        f"{path} holds the model {shown(name)}; expected stock's 'wav2vec', 'wav2vec2', 'wav2vec_ctc' or "
+        f"'roberta', or a folder of `vqw2v export` or of Hugging Face's wav2vec2"
     )
 
 

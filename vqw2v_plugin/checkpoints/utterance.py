@@ -14,7 +14,7 @@ from torch import Tensor
 from ..modules.utterance.network import UtteranceConfig, UtteranceNetwork
 from ..stores.feature_spec import FeatureSpec, first_difference
 from ..text.classes import Classes
-from .acoustic import ABOUT, About, said_of_itself
+from .about import ABOUT, About, said_of_itself
 from .checks import check_settings, shown
 from .files import CheckpointError
 from .format import model_options

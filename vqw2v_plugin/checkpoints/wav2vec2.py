@@ -33,8 +33,8 @@ _CALLED = {
 _SETTINGS = frozenset(f.name for f in dataclasses.fields(Wav2Vec2Config))
 
 
-def make_wav2vec2(config: Wav2Vec2Config) -> Wav2Vec2:
-    """An untrained network with the quantizers that its settings name."""
+def make_wav2vec2(config: Wav2Vec2Config, compares: bool = True) -> Wav2Vec2:
+    """An untrained network with the quantizers that its settings name; `compares`: for pretraining."""
 
     def make(dim: int, out_dim: int) -> Quantizer:
         options = {
@@ -51,7 +51,7 @@ def make_wav2vec2(config: Wav2Vec2Config) -> Wav2Vec2:
         except ValueError as error:
             raise ValueError(_in_stock_s_words(str(error))) from None
 
-    return Wav2Vec2(config, make)
+    return Wav2Vec2(config, make, compares)
 
 
 def _in_stock_s_words(message: str) -> str:
@@ -111,7 +111,9 @@ class Wav2Vec2Kind(Kind[Wav2Vec2]):
 
     def from_stock(self, state: State, path: Path, dict_path: str | Path | None = None) -> Restored[Wav2Vec2]:
         if dict_path is not None:
-            raise CheckpointError(f"`--dict` goes with a stock roberta; {path} is a wav2vec2: leave it out")
+            raise CheckpointError(
+                f"`--dict` goes with roberta or wav2vec_ctc; {path} is a wav2vec2: leave it out"
+            )
         options, cfg = model_options(state), mapping(state.get("cfg"))
         dated = bool(cfg.get("model"))
         task = mapping(cfg.get("task")) if dated else options

@@ -1,4 +1,4 @@
-"""`vqw2v import`: stock fairseq's wav2vec, wav2vec2 or roberta, or an exported folder → a checkpoint."""
+"""`vqw2v import`: stock fairseq's models, or an exported folder → a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="checkpoint of stock fairseq's `wav2vec`, `wav2vec2` or `roberta`, a folder of `vqw2v export` "
-        "or of Hugging Face's wav2vec2",
+        help="checkpoint of stock fairseq's `wav2vec`, `wav2vec2`, `wav2vec_ctc` or `roberta`, a folder of "
+        "`vqw2v export` or of Hugging Face's wav2vec2",
     )
     parser.add_argument("out", metavar="OUT.pt", help="file to write; fairseq reads it too")
     parser.add_argument(
-        "--dict", metavar="FILE", help="a stock roberta's dict.txt, if it does not lie beside SOURCE"
+        "--dict",
+        metavar="FILE",
+        help="stock's dict.txt (of a roberta) or dict.ltr.txt (of a wav2vec_ctc), if it is not beside SOURCE",
     )
     parser.add_argument("--force", action="store_true", help="replace OUT.pt if it exists")
 

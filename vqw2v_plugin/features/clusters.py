@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from ..checkpoints.bert import load_bert
 from ..checkpoints.clusters import KIND, ClusterNetwork
 from ..checkpoints.files import CheckpointError
+from ..checkpoints.finetuned import KIND as FINE_TUNED
+from ..checkpoints.finetuned import heard_by
 from ..checkpoints.format import load, load_any
 from ..checkpoints.kinds import Audio, Restored
 from ..checkpoints.speech import KIND as SPEECH
@@ -116,7 +118,7 @@ class FileParts(Parts):
         return load_bert(str(self._options.bert))
 
     def wav2vec2(self) -> Restored[Wav2Vec2]:
-        return load(Path(str(self._options.checkpoint)), WAV2VEC2)
+        return heard_by(load_any(Path(str(self._options.checkpoint)), WAV2VEC2, FINE_TUNED))
 
     def speech(self) -> Restored[SpeechBert]:
         return load(Path(str(self._options.checkpoint)), SPEECH)
@@ -140,7 +142,7 @@ class HeldParts(Parts):
         return network
 
     def wav2vec2(self) -> Restored[Wav2Vec2]:
-        return self._part("checkpoint", WAV2VEC2.model)
+        return heard_by(self._part("checkpoint", WAV2VEC2.model, FINE_TUNED.model))
 
     def speech(self) -> Restored[SpeechBert]:
         return self._part("checkpoint", SPEECH.model)

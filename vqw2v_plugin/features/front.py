@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ..modules.layers.ranks import is_one_of_many
 from ..stores.feature_spec import FeatureSpec
 from .base import Features
 
@@ -80,7 +80,7 @@ class AudioFront(nn.Module):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and self._active):
                     rows.append(self.features(wav[i, :samples].float()))
         x = pad_sequence(rows, batch_first=True)
-        if self.learns and torch.is_grad_enabled() and _is_one_of_many():
+        if self.learns and torch.is_grad_enabled() and is_one_of_many():
             x = x + self._nothing()
         return x, torch.tensor([len(row) for row in rows], device=wav.device)
 
@@ -111,7 +111,3 @@ class AudioFront(nn.Module):
             state_dict.update(super().state_dict(prefix=prefix))
         super()._load_from_state_dict(state_dict, prefix, *others)
         self.features.refresh()
-
-
-def _is_one_of_many() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -8,7 +8,8 @@ from typing import Any, Dict, Optional
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
-from ..checkpoints.acoustic import About, describe, make_network
+from ..checkpoints.about import About, describe
+from ..checkpoints.acoustic import make_network
 from ..features.front import AudioFront
 from ..modules.acoustic.conv_stack import ARCHS
 from ..modules.acoustic.network import AcousticConfig, AcousticModel, AcousticOutput

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Dict, FrozenSet, Optional, Tuple
 from fairseq.tasks import register_task
 from omegaconf import II
 
+from ..checkpoints.about import units_of
 from ..stores.feature_spec import FeatureSpec
 from ..text.units import DEFAULT_REPEATS, Units
-from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels, described_units
+from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels
 from ..training.datasets.labelled import input_dim, input_spec
 from ..training.generator import DecodingConfig, decoding_defaults
 from ..training.labelled_task import LabelledConfig, LabelledTask
@@ -33,7 +34,7 @@ class VqAcousticTask(LabelledTask):
     """Learns transcripts, and decodes."""
 
     cfg: VqAcousticConfig
-    trains: ClassVar[Tuple[str, ...]] = ("vq_wav2letter",)
+    trains: ClassVar[Tuple[str, ...]] = ("vq_wav2letter", "vq_wav2vec2_ctc")
     may_change: ClassVar[FrozenSet[str]] = LabelledTask.may_change.union(
         {"criterion_name"}, (setting.name for setting in fields(DecodingConfig))
     )
@@ -53,7 +54,7 @@ class VqAcousticTask(LabelledTask):
     @cached_property
     def units(self) -> Units:
         """The model's columns: of the labels and the criterion, or of the checkpoint that is being loaded."""
-        return described_units(self.state.acoustic)
+        return units_of(self.state.acoustic)
 
     @property
     def kind(self) -> str:
@@ -68,6 +69,15 @@ class VqAcousticTask(LabelledTask):
     def feature_spec(self) -> FeatureSpec:
         return input_spec(self.cfg.data, self.cfg.sample_rate)
 
+    def known(self, name: str) -> Optional[Mapping[str, Any]]:
+        """What the checkpoint that is being loaded, or that a training goes on from, noted by this name."""
+        held = self.state.state_dict.get(name)
+        return held if held is not None or self.before is None else self.before.state.get(name)
+
+    def note(self, name: str, content: Mapping[str, Any]) -> None:
+        """Into every checkpoint."""
+        self.state.state_dict[name] = content
+
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         model = super().build_model(cfg, from_checkpoint)
         for symbol in self.state.acoustic["symbols"]:
@@ -76,7 +86,8 @@ class VqAcousticTask(LabelledTask):
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Of the model, which fairseq has built before."""
-        self.learning = Learning(self.cfg, self.labels, self.units, self.model.frames)
+        seed = self.cfg.seed if getattr(self.model, "draws", False) else None
+        self.learning = Learning(self.cfg, self.labels, self.units, self.model.frames, seed)
         return super().build_criterion(cfg, from_checkpoint)
 
     def check_state(self, state: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ PIECE_BEGIN = "▁"  # begins a word of pieces
 UNKNOWN = "<unk>"
 BLANK = "<blank>"
 SILENCES = (BOUNDARY, "sil", "SIL")
-DEFAULT_REPEATS = 2  # the papers': `1` and `2`
+DEFAULT_REPEATS, MOST_REPEATS = 2, 100  # the papers': `1` and `2`
 
 
 @dataclass(frozen=True)

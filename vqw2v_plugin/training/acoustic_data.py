@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import Dictionary
 
+from ..checkpoints.stock_wav2vec_ctc import SPECIAL
 from ..stores.label_share import Share, draw
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_joined_labels, read_symbols
-from ..text.loss_kinds import LOSS_KINDS, loss_kind
-from ..text.units import Units, make_units
+from ..text.loss_kinds import LOSS_KINDS
+from ..text.units import MOST_REPEATS
 from .answering import Answering, Printed
 from .datasets.label_join import JoinedLabels, Selection, Target, join, report
 from .datasets.labelled import LabelledDataset, Source
@@ -24,8 +25,6 @@ from .restart import need_folder
 from .resumed import as_mapping
 
 logger = logging.getLogger(__name__)
-
-_MOST_REPEATS = 100
 
 
 def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats: int) -> dict[str, Any]:
@@ -36,19 +35,13 @@ def describe_labels(labels: Path, unit: str | None, criterion: str, num_repeats:
     need_folder("labels", labels, "SPLIT.utt and dict.*.txt files (`vqw2v labels`)")
     loss, kind = by_criterion[criterion], unit or _only_kind(labels)
     symbols = list(read_symbols(labels, kind))
-    if loss.has_repeats and not 1 <= num_repeats <= _MOST_REPEATS:
+    if loss.has_repeats and not 1 <= num_repeats <= MOST_REPEATS:
         raise LabelError(
-            f"`asg_repeats` is {num_repeats}; expected 1 to {_MOST_REPEATS}, "
+            f"`asg_repeats` is {num_repeats}; expected 1 to {MOST_REPEATS}, "
             f"{loss.title} tells equal neighbours by them"
         )
     repeats = num_repeats if loss.has_repeats else 0
     return {"symbols": symbols, "kind": kind, "loss": loss.name, "repeats": repeats}
-
-
-def described_units(described: Mapping[str, Any]) -> Units:
-    """The model's columns."""
-    loss = loss_kind(described["loss"])
-    return make_units(loss, described["symbols"], described["kind"], described["repeats"])
 
 
 def check_same_labels(labels: Path, trained_on: Mapping[str, Any] | None) -> None:
@@ -57,7 +50,8 @@ def check_same_labels(labels: Path, trained_on: Mapping[str, Any] | None) -> Non
         raise LabelError("the checkpoint is of another task; expected one of `--task vq_acoustic`")
     kind, symbols = trained_on["kind"], tuple(trained_on["symbols"])
     path = labels / dict_name(kind)
-    if path.is_file() and read_symbols(labels, kind) != symbols:
+    said = tuple(symbol for symbol in symbols if symbol not in SPECIAL)  # which stock has among them
+    if path.is_file() and read_symbols(labels, kind) not in (symbols, said):
         raise LabelError(
             f"{path}: differs from the dictionary that the checkpoint was trained with "
             f"({' '.join(symbols[:40])}); make labels with `vqw2v labels … --dict FILE`"
@@ -83,14 +77,27 @@ def counted_unit(cfg: Any) -> str:
 class Learning:
     """Every utterance has a target; what cannot be learnt from is named and left out."""
 
-    def __init__(self, cfg: Any, labels: Path, units: Target, frames: Callable[[int], int]) -> None:
-        """`frames`: frames or samples to frames of emissions, as the model counts."""
+    def __init__(
+        self,
+        cfg: Any,
+        labels: Path,
+        units: Target,
+        frames: Callable[[int], int],
+        mask_seed: int | None = None,
+    ) -> None:
+        """`frames`: frames or samples to frames of emissions, as the model counts; `mask_seed`: of a model
+        whose masks are an utterance's own.
+        """
         self.cfg, self.labels, self.units, self.frames = cfg, labels, units, frames
+        self.mask_seed = mask_seed
 
     def dataset(self, split: str, source: Source) -> LabelledDataset:
         joined = self.join(split, source, read_joined_labels(self.labels, split, self.units.kind))
         report(source.name, joined, self.cfg.strict_labels)
-        return LabelledDataset(source, joined.rows, joined.columns, strict_audio=self.cfg.strict_audio)
+        strict = self.cfg.strict_audio
+        return LabelledDataset(
+            source, joined.rows, joined.columns, strict_audio=strict, mask_seed=self.mask_seed
+        )
 
     def chosen(self, split: str, labels: Labels) -> frozenset[str] | None:
         """Whom training learns from; None: all."""

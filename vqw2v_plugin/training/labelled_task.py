@@ -20,7 +20,7 @@ from .task import TrainingConfig, TrainingTask
 class LabelledConfig(TrainingConfig):
     data: str = field(
         default=MISSING,
-        metadata={"help": "feature folder, or a folder of manifests for a model with a front"},
+        metadata={"help": "feature folder, or a folder of manifests for a model that hears audio"},
     )
     labels: Optional[str] = field(
         default=None, metadata={"help": "label folder of `vqw2v labels` (default: data)"}

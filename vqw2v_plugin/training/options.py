@@ -16,15 +16,23 @@ from ..common.on_off import is_on
 from ..common.words import shortened
 
 
-def options_of(config: type, helps: Mapping[str, str], left_to_arch: Collection[str] = ()) -> Any:
+def options_of(
+    config: type,
+    helps: Mapping[str, str],
+    left_to_arch: Collection[str] = (),
+    only: Optional[Collection[str]] = None,
+) -> Any:
     """The base of a dataclass that fairseq registers: an option for each field of the plain `config`.
 
     `left_to_arch` names those that have no default: where none is given, that of the arch holds.
+    `only`: for these fields alone.
     """
     kinds, plain = typing.get_type_hints(config), config()
     options: List[Tuple[str, Any, Any]] = []
     for setting in dataclasses.fields(config):
         name = setting.name
+        if only is not None and name not in only:
+            continue
         kind, default, text = kinds[name], getattr(plain, name), helps[name].replace("%", "%%")
         options.append((name, *_option(kind, None if name in left_to_arch else default, text)))
     return dataclasses.make_dataclass(f"{config.__name__}Options", options, bases=(FairseqDataclass,))

@@ -29,6 +29,7 @@ _TOLD = {
     *(f"dataset.{name}" for name in ("max_tokens", "batch_size", "required_batch_size_multiple")),
     *("common.fp16", "common.bf16", "common.amp", "distributed_training.distributed_world_size"),
     *("criterion.loss_weights", "model.vq_temp", "model.freeze_updates"),
+    *("model.freeze_finetune_updates", "model.w2v_path"),  # whose weights are in the checkpoint
     *(f"model.{name}" for name in ("dropout", "dropout_features", "dropout_agg")),
     *(f"model.{name}" for name in ("attention_dropout", "activation_dropout")),
     *("model.front", "model.front_bert", "model.front_pieces"),  # their weights are in the checkpoint

@@ -39,6 +39,10 @@ MODELS = {  # name: what fairseq-train is told
     "--max-tokens 64000 --encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
     "--encoder-attention-heads 2 --conv-pos 8 --conv-pos-groups 4 --latent-vars 6 --final-dim 8 "
     "--num-negatives 9 --lr 1e-3 --max-update 5",
+    "finetuned": "data --task vq_acoustic --labels labels --criterion vq_ctc --arch vq_wav2vec2_ctc "
+    "--w2v-path wav2vec2.pt --freeze-finetune-updates 10 --mask-prob 0.1 --mask-length 4 "
+    "--mask-channel-length 2 --feature-grad-mult 1 --layerdrop 0 --max-tokens 40000 --lr 1e-2 "
+    "--max-update 200",
     "bert": "tokens --task vq_token_pretraining --arch vq_bert_tiny --criterion vq_masked_tokens "
     "--encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 16 --encoder-attention-heads 2 "
     "--max-positions 40 --tokens-per-sample 64 --max-tokens 500 --lr 1e-3 --max-update 5",
@@ -66,6 +70,7 @@ ASKED = {  # what each was asked, of the clip; codes and words are to be the sam
     "fsq": "encode fsq.pt clip.wav",
     "wav2vec2": "encode wav2vec2.pt clip.wav",
     "folder": "encode folder clip.wav",
+    "finetuned": "transcribe finetuned.pt clip.wav --json",
     "ctc": "transcribe ctc.pt clip.wav --json",
     "asg": "transcribe asg.pt clip.wav --json --front gumbel.pt",
 }
@@ -74,6 +79,7 @@ FEATURES = {
     "kmeans_q": "features kmeans.pt clip.tsv OUT --layer q --store fp32",
     "bert": "features kmeans.pt clip.tsv OUT --layer bert --bert bert.pt --store fp32",
     "wav2vec2": "features wav2vec2.pt clip.tsv OUT --layer w2v2:1 --store fp32",
+    "finetuned": "features finetuned.pt clip.tsv OUT --layer w2v2:1 --store fp32",
     "speech": "features speech.pt clip.tsv OUT --layer speech:1 --store fp32",
 }
 

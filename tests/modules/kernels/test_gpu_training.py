@@ -72,7 +72,11 @@ def test_an_encoder_is_the_plain_one(
 @pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"activation": "gelu", "zero_pad": True}, {"skip_connections": False, "affine": False, "bias": False}],
+    [
+        {},
+        {"activation": "gelu", "zero_pad": True},
+        {"skip_connections": False, "affine": False, "bias": False},
+    ],
     ids=["relu", "gelu", "bare"],
 )
 def test_a_context_network_is_the_plain_one(
@@ -103,6 +107,10 @@ def test_what_it_does_not_know_is_left_to_the_plain_form() -> None:
     with_dropout = ConvContext(8, parse_conv_layers("[(8, 2, 1)]"), dropout=0.1)
     wider = ConvContext(8, parse_conv_layers("[(16, 2, 1)]"))
     plain = ConvContext(8, parse_conv_layers("[(8, 2, 1)]"))
-    assert [gpu_training.can_run(list(c.layers)) for c in (with_dropout, wider, plain)] == [False, False, True]
+    assert [gpu_training.can_run(list(c.layers)) for c in (with_dropout, wider, plain)] == [
+        False,
+        False,
+        True,
+    ]
     assert not gpu_training.takes_over(plain.eval(), torch.zeros(1))
     assert not gpu_training.takes_over(plain.train(), torch.zeros(1, dtype=torch.float64))

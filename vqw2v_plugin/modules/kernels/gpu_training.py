@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cpu_training import ContextLike, EncoderLike
 from . import launching
-from .lay_out import lay_out
+from .cpu_training import ContextLike, EncoderLike
 from .launching import pays, power_of_two
+from .lay_out import lay_out
 
 PARTS = 64  # of an utterance: with ten of them several to each of a chip's processors
 _TILE = 4096  # numbers of a block
@@ -50,7 +50,9 @@ def encoder_blocks(wav: Tensor, blocks: Sequence[EncoderLike], log: bool) -> Ten
     layers[-1] = replace(layers[-1], log=log)
     conv = blocks[0].conv
     taps = conv.kernel_size[0]
-    patches = F.pad(wav.unfold(1, taps, conv.stride[0]), (0, -taps % 16))  # [B, T, k + fill]: sizes that are quick
+    patches = F.pad(
+        wav.unfold(1, taps, conv.stride[0]), (0, -taps % 16)
+    )  # [B, T, k + fill]: sizes that are quick
     return _run(patches, layers, [_weights(block) for block in blocks])
 
 
@@ -97,9 +99,13 @@ class _Blocks(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, layers: tuple[Layer, ...], *weights: Tensor | None) -> Tensor:
         kept: list[Tensor | None] = []
         x = _padded(x, layers[0])
-        for shaped, (layer, after, four) in zip(_shaped(weights, layers), _with_next(layers, weights), strict=True):
+        for shaped, (layer, after, four) in zip(
+            _shaped(weights, layers), _with_next(layers, weights), strict=True
+        ):
             y = _convolve(x, shaped, layer)
-            out, stats = _normed(x, y, four, layer, after.lead if after else 0, bool(after and after.replicate))
+            out, stats = _normed(
+                x, y, four, layer, after.lead if after else 0, bool(after and after.replicate)
+            )
             was_first = len(kept) > 0 and layers[0].first and len(kept) == 4
             kept += [None if was_first else x, shaped, None if layer.first else y, stats]
             x = out
@@ -147,7 +153,9 @@ def _with_next(
 def _padded(x: Tensor, layer: Layer) -> Tensor:
     if not layer.lead:
         return x
-    first = x[:, :1].expand(-1, layer.lead, -1) if layer.replicate else x.new_zeros(len(x), layer.lead, x.size(2))
+    first = (
+        x[:, :1].expand(-1, layer.lead, -1) if layer.replicate else x.new_zeros(len(x), layer.lead, x.size(2))
+    )
     return torch.cat([first, x], 1)
 
 
@@ -167,9 +175,7 @@ def _convolve(x: Tensor, shaped: Tensor, layer: Layer) -> Tensor:  # [B, T_in, C
     if shaped.dim() == 2:
         return torch.mm(x.flatten(0, 1), shaped.T).view(*x.shape[:2], -1)
     image = x.transpose(1, 2).unsqueeze(2)  # [B, C, 1, T_in], channels last
-    y = torch.ops.aten.convolution(
-        image, shaped, None, [1, layer.stride], [0, 0], [1, 1], False, [0, 0], 1
-    )
+    y = torch.ops.aten.convolution(image, shaped, None, [1, layer.stride], [0, 0], [1, 1], False, [0, 0], 1)
     return y.squeeze(2).transpose(1, 2).contiguous()  # type: ignore[no-any-return]
 
 
@@ -297,7 +303,9 @@ def _columns(layers: Sequence[Layer], weights: Sequence[Tensor | None], grad: Te
     dims = [weight.size(0) for weight in weights[::4] if weight is not None]
     rows = 3 * len(grad) * PARTS
     whole = grad.new_empty(rows * sum(dims), dtype=torch.float32)
-    return [part.view(3, -1, dim) for part, dim in zip(whole.split([rows * d for d in dims]), dims, strict=True)]
+    return [
+        part.view(3, -1, dim) for part, dim in zip(whole.split([rows * d for d in dims]), dims, strict=True)
+    ]
 
 
 def _summed(
@@ -308,5 +316,7 @@ def _summed(
     dims = {part.size(2) for part in columns}
     if len(dims) > 1:
         return [part.sum(1).to(like.dtype) for part in columns]
-    together = columns[0].as_strided((len(columns), *columns[0].shape), (columns[0].numel(), *columns[0].stride()))
+    together = columns[0].as_strided(
+        (len(columns), *columns[0].shape), (columns[0].numel(), *columns[0].stride())
+    )
     return list(together.sum(2).to(like.dtype).unbind())

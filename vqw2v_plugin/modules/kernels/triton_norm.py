@@ -56,7 +56,18 @@ def _slope(h, RELU: tl.constexpr):
 
 @triton.jit
 def moments(
-    y, bias, lengths, parts, T, C, P, R, BIAS: tl.constexpr, SOME: tl.constexpr, F: tl.constexpr, C2: tl.constexpr
+    y,
+    bias,
+    lengths,
+    parts,
+    T,
+    C,
+    P,
+    R,
+    BIAS: tl.constexpr,
+    SOME: tl.constexpr,
+    F: tl.constexpr,
+    C2: tl.constexpr,
 ):
     """Mean and sum of squared distances of y + bias in each part: [B, T, C] → [B, P, 2]."""
     p, b = tl.program_id(0), tl.program_id(1)

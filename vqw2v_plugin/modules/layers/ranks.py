@@ -10,7 +10,12 @@ from torch import Tensor
 
 
 def num_ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if is_one_of_many() else 1
+
+
+def is_one_of_many() -> bool:
+    """Whether gradients are gathered, be it from one rank: then every parameter is waited for."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:

@@ -29,6 +29,36 @@ class Draws:
     channels: Tensor | None = None  # [B, C] bool: silent in the whole utterance
 
 
+@dataclass(frozen=True)
+class Masks:
+    """Of a batch that is only heard."""
+
+    frames: Tensor  # [K], where in [N]
+    channels: Tensor | None = None  # [B, C] bool
+
+
+def draw_masks(
+    frames: Sequence[int], seeds: Sequence[int], config: Wav2Vec2Config, device: torch.device | str = "cpu"
+) -> Masks:
+    """What is hidden where labels are learnt: nothing of an utterance of fewer than three frames."""
+    index, channels, begin = [], [], 0
+    for size, seed in zip(frames, seeds, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        if size >= FEWEST_FRAMES:
+            mask = whole_spans(size, config.mask_prob, config.mask_length, generator)
+            index.append(mask.nonzero().squeeze(1) + begin)
+        if config.mask_channel_prob:
+            channels.append(_silent(config, generator))
+        begin += size
+    rows = torch.cat([torch.empty(0, dtype=torch.int64), *index]).to(device, non_blocking=True)
+    return Masks(rows, torch.stack(channels).to(device, non_blocking=True) if channels else None)
+
+
+def _silent(config: Wav2Vec2Config, generator: torch.Generator) -> Tensor:  # [C]
+    dim, length = config.encoder_embed_dim, config.mask_channel_length
+    return whole_spans(dim, config.mask_channel_prob, length, generator, fewest=0)
+
+
 def draw(
     frames: Sequence[int], seeds: Sequence[int], config: Wav2Vec2Config, device: torch.device | str = "cpu"
 ) -> Draws:
@@ -48,8 +78,7 @@ def draw(
         counts.append(len(places))
         distractors.append(draw_distractors(len(places), config.num_negatives, generator) + first)
         if config.mask_channel_prob:
-            dim, length = config.encoder_embed_dim, config.mask_channel_length
-            channels.append(whole_spans(dim, config.mask_channel_prob, length, generator, fewest=0))
+            channels.append(_silent(config, generator))
         begin, first = begin + size, first + len(places)
     rows, others = (torch.cat(parts).to(device, non_blocking=True) for parts in (index, distractors))
     silent = torch.stack(channels).to(device, non_blocking=True) if channels else None

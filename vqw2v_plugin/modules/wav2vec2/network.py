@@ -57,7 +57,8 @@ class Objective:
 class Wav2Vec2(nn.Module):
     """Masked z → states, which tell the masked frames' targets from others."""
 
-    def __init__(self, config: Wav2Vec2Config, make_quantizer: MakeQuantizer) -> None:
+    def __init__(self, config: Wav2Vec2Config, make_quantizer: MakeQuantizer, compares: bool = True) -> None:
+        """`compares`: it has what pretraining needs to tell targets apart."""
         super().__init__()
         self.config = config
         self._num_updates = 0
@@ -71,7 +72,9 @@ class Wav2Vec2(nn.Module):
         self.quantizer: Quantizer = NoQuantizer(size, NoConfig())
         if config.quantize_targets:
             self.quantizer = make_quantizer(size, config.latent_dim or config.target_dim)
-        self.target_projection = nn.Linear(self.quantizer.out_dim, config.target_dim)
+        self.target_projection: nn.Module = nn.Identity()
+        if compares:
+            self.target_projection = nn.Linear(self.quantizer.out_dim, config.target_dim)
         self.input_quantizer: Quantizer | None = None
         if config.quantize_input and not config.same_quantizer:
             self.input_quantizer = make_quantizer(size, config.latent_dim or dim)
@@ -80,7 +83,7 @@ class Wav2Vec2(nn.Module):
         self.projection = None if direct else nn.Linear(width, dim)
         self.mask = nn.Parameter(torch.empty(dim).uniform_())
         self.transformer = Transformer(config)
-        self.final_projection = nn.Linear(dim, config.target_dim)
+        self.final_projection: nn.Module = nn.Linear(dim, config.target_dim) if compares else nn.Identity()
         self.health = CodebookHealth(self.coder.num_groups, self.coder.num_codes)
         self.signs = LearningSigns()
 
@@ -149,6 +152,16 @@ class Wav2Vec2(nn.Module):
             x = quantized.x[0]
         return x if self.projection is None else self.projection(x), quantized
 
+    def covered(
+        self, x: Tensor, frames: Sequence[int], masked: Tensor, channels: Tensor | None
+    ) -> Tensor:  # [N, D]
+        """What the Transformer hears, with frames [K] masked and channels [B, D] silent."""
+        x = x.index_put((masked,), self.mask.to(x.dtype))
+        if channels is None:
+            return x
+        rows = torch.tensor(list(frames), device="cpu").to(x.device, non_blocking=True)
+        return x.masked_fill(channels.repeat_interleave(rows, 0, output_size=len(x)), 0.0)
+
     def states(
         self, wav: Tensor, lengths: Sequence[int] | None = None, depth: int | None = None
     ) -> tuple[list[Tensor], Sequence[int]]:
@@ -168,10 +181,7 @@ class Wav2Vec2(nn.Module):
         """[K, 1 + distractors]; targets quantized, input quantized, and the masked frames' states."""
         config, masked = self.config, draws.masked
         x, heard_codes = self.projected(heard)
-        x = x.index_put((masked.index,), self.mask.to(x.dtype))
-        if draws.channels is not None:
-            rows = torch.tensor(list(heard.frames), device="cpu").to(x.device, non_blocking=True)
-            x = x.masked_fill(draws.channels.repeat_interleave(rows, 0, output_size=len(x)), 0.0)
+        x = self.covered(x, heard.frames, masked.index, draws.channels)
         states = self.transformer(x, heard.frames, masked)  # [K, D]
         targets = quantize(
             self.quantizer,

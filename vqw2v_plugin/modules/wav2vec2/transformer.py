@@ -39,8 +39,8 @@ class Transformer(nn.Module):
         if num_updates != self._coins[0]:
             self._coins = (num_updates, 0)
 
-    def forward(self, x: Tensor, lengths: Sequence[int], rows: Rows) -> Tensor:  # [N, D] → [K, D]
-        """The last layer's output for the rows that are asked for."""
+    def forward(self, x: Tensor, lengths: Sequence[int], rows: Rows | None = None) -> Tensor:
+        """The last layer's output [N, D], or for the rows that are asked for [K, D]."""
         x, last = self._placed(x, lengths), len(self.layers) - 1
         for i, (layer, stays) in enumerate(zip(self.layers, self._drawn(), strict=True)):
             asked = rows if i == last else None

@@ -122,8 +122,12 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
         printed: Sequence[Columns | None] | None = None,
         pad: int = 1,
         strict_audio: bool = False,
+        mask_seed: int | None = None,
     ) -> None:
-        super().__init__(source.name, source.sizes[rows], strict=strict_audio)
+        """`mask_seed`: with it each utterance has a seed for its masks, another one in each epoch."""
+        seed = 1 if mask_seed is None else mask_seed
+        super().__init__(source.name, source.sizes[rows], seed, strict=strict_audio)
+        self.draws = mask_seed is not None
         self.source, self.rows, self.columns, self.printed, self.pad = source, rows, columns, printed, pad
 
     def utt(self, index: int) -> str:
@@ -161,6 +165,8 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
             said = pad_batch(columns)
             batch |= {"targets": said.values, "target_lengths": said.lengths}  # [B, L], [B]
             batch["ntokens"] = int(said.lengths.sum())
+        if self.draws:
+            batch["net_input"]["seeds"] = [self.draw_seed(item.index) for item in items]
         return batch
 
     def digest(self) -> str:
