@@ -68,6 +68,13 @@ class VqWav2LetterConfig(FairseqDataclass):
     front_bands: int = field(
         default=DEFAULT_BANDS, metadata={"help": f"for layers {spectral_names()}: mel bands"}
     )
+    front_deltas: int = field(
+        default=0, metadata={"help": "for audio: put slopes over five frames beside them, once or twice"}
+    )
+    front_standardize: str = field(
+        default="none",
+        metadata={"help": "for audio: each feature at mean 0 and variance 1, utterance or none"},
+    )
     freeze_updates: int = field(
         default=-1,
         metadata={"help": "for audio: updates after which the front learns too; -1: it stays as it is"},
@@ -100,6 +107,11 @@ class VqWav2LetterModel(BaseFairseqModel):
             raise ValueError(
                 f"`{ignored[0]}` is {asked[ignored[0]]!r}, but `data` holds features; name a folder "
                 f"of manifests to make features on the fly, or leave it out"
+            )
+        if spec.standardize == "speaker" and cfg.normalize_features == "utterance":
+            logger.warning(
+                "mean and scale of the features are taken away by speaker, and `normalize_features` does so "
+                "by utterance again; to keep what a speaker's utterances differ in, set it to none"
             )
         network = make_network(network_config(cfg, in_dim, len(task.units)), task.units)
         frame_seconds = network.stride * spec.frame_seconds
@@ -162,6 +174,8 @@ def front_options(asked: Mapping[str, Any], sample_rate: int) -> FeatureOptions:
         run_length=asked["front_run_length"],
         bands=asked["front_bands"],
         sample_rate=sample_rate,
+        deltas=asked["front_deltas"],
+        standardize=asked["front_standardize"],
     )
 
 
