@@ -10,7 +10,7 @@ from ..audio.clip import Clip
 from ..audio.edges import speech_span
 from ..audio.reading import AudioError, read_audio
 from ..common.progress import Progress
-from .rows import TIMED, Row
+from .rows import Row
 from .sources import Refusal, SourceError
 from .sources.entry import Timed
 
@@ -53,10 +53,8 @@ def _cut(row: Row, begin: int, end: int) -> Row:
     def inside(seconds: float) -> float:
         return min(max(seconds - shift, 0.0), length)
 
-    moved = {
-        column: tuple(
-            Timed(inside(each.start), inside(each.end), each.label) for each in getattr(row.entry, column)
-        )
-        for column in TIMED
-    }
-    return row._replace(entry=row.entry._replace(**moved), start=row.start + begin, samples=end - begin)
+    def moved(times: tuple[Timed, ...]) -> tuple[Timed, ...]:
+        return tuple(Timed(inside(each.start), inside(each.end), each.label) for each in times)
+
+    entry = row.entry._replace(words=moved(row.entry.words), phones=moved(row.entry.phones))
+    return row._replace(entry=entry, start=row.start + begin, samples=end - begin)
