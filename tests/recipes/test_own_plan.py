@@ -54,9 +54,7 @@ def test_the_receptive_field_is_the_stack_s() -> None:
     plan = planned()
     layers = parse_stack(plan.conv_layers, 0.0)
     stack = ConvStack(plan.front.dim, 5, layers, "gelu", "layer")
-    seen, step = 1, 1
-    for layer in layers:
-        seen, step = seen + (layer.kernel - 1) * step, step * layer.stride
+    seen = stack.receptive_field
     assert seen == receptive_frames(plan.kernel, plan.layers, plan.stride) and stack.stride == plan.stride
 
 

@@ -15,6 +15,7 @@ from ..corpora.sizes import DEFAULT_RATE
 from ..stores.feature_spec import FeatureSpec
 from ..text.units import DEFAULT_REPEATS, Units
 from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels, described_units
+from ..training.alike import HypothesesAlarm
 from ..training.datasets.labelled import LabelledDataset, input_dim, input_spec, open_source
 from ..training.generator import AcousticGenerator, DecodingConfig, decoding_defaults
 from ..training.restart import need_folder
@@ -89,6 +90,7 @@ class VqAcousticTask(TrainingTask):
         self.decoding = Decoding(cfg, self.labels)
         self.learning: Optional[Learning] = None
         self.model: Any = None
+        self.hypotheses = HypothesesAlarm()
 
     @classmethod
     def add_args(cls, parser: Any) -> None:
@@ -131,6 +133,14 @@ class VqAcousticTask(TrainingTask):
         """Of the model, which fairseq has built before."""
         self.learning = Learning(self.cfg, self.labels, self.units, self.model.frames)
         return super().build_criterion(cfg, from_checkpoint)
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        super().begin_valid_epoch(epoch, model)
+        self.hypotheses.begin()
+
+    def end_epoch(self, num_updates: int, max_update: int) -> None:
+        """Says so where the model says the same whatever it hears."""
+        self.hypotheses.look(num_updates, max_update, self.model.network.receptive_field)
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuses labels that mean something else than those the checkpoint was trained on."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from ..common.on_off import is_on
+from .finished import keep_a_best
 
 LOGGER = "fairseq_cli.train"
 _END = "done training in "
@@ -26,7 +27,7 @@ class LastLines(logging.Filter):
         if hasattr(record.msg, "checkpoint"):
             self._cfg = record.msg
         elif self._cfg is not None and str(record.msg).startswith(_END):
-            record.msg = "\n".join([str(record.msg), *last_lines(self._cfg)])
+            record.msg = "\n".join([str(record.msg), *kept_best(self._cfg), *last_lines(self._cfg)])
             self._cfg = None
         return True
 
@@ -48,6 +49,15 @@ def last_lines(cfg: Any) -> List[str]:
         return []
     commands = next_commands(cfg, shlex.quote(str(checkpoint)))
     return [f"checkpoint: {checkpoint}", *(f"next: {command}" for command in commands)] if commands else []
+
+
+def kept_best(cfg: Any) -> List[str]:
+    """Commands name checkpoint_best.pt: it is there though no validation has chosen one."""
+    is_ours = str(getattr(cfg.task, "_name", "")).startswith("vq_")
+    is_first = not getattr(getattr(cfg, "distributed_training", None), "distributed_rank", 0)
+    if is_ours and is_first and keep_a_best(Path(cfg.checkpoint.save_dir)):
+        return ["no validation has chosen a checkpoint: checkpoint_best.pt is a copy of checkpoint_last.pt"]
+    return []
 
 
 def next_commands(cfg: Any, checkpoint: str) -> List[str]:
