@@ -9,11 +9,11 @@ from typing import Any
 from ..checkpoints.kinds import Restored
 from ..corpora.manifest import Manifest
 from ..corpora.sizes import DEFAULT_RATE, sizes_at
-from ..recipes.folder import HYDRA_LOG, LOG, read_text
+from ..recipes.folder import HYDRA_LOG, LOG, TRAIN_LOG, read_text
 from .curves import Curves, best_log
 
 CARD = "README.md"
-_LOGS = (HYDRA_LOG, LOG, "train.log")
+_LOGS = (HYDRA_LOG, TRAIN_LOG, LOG)
 _ROWS, _COLUMNS = 10, 6  # of the curve, at most
 _CODES = ("code_perplexity", "codes_used")
 _TOKENIZER = (
@@ -51,15 +51,9 @@ def model_card(restored: Restored[Any], source: Path, out: Path) -> str:
         "## How to load it",
         f"```python\n{_loading(header.model, header.settings).format(out=out.name)}\n```",
         "`config.json` has all settings, `model.safetensors` the weights; nothing in them is run. "
-        f"Made by `vqw2v export` of vqw2v_plugin {_version()}.",
+        "Made by `vqw2v export` of vqw2v_plugin.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _version() -> str:
-    from .. import __version__
-
-    return __version__
 
 
 def _loading(model: str, settings: Mapping[str, Any]) -> str:

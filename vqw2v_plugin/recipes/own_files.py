@@ -112,6 +112,7 @@ def script_text(look: CorpusLook, plan: Plan, given: Given) -> str:
         "#!/bin/sh",
         "# From audio to words: sh run.sh. Run it again at any time: a killed training goes on.",
         "set -e",
+        '[ "${VQW2V_LOUD:-0}" = 0 ] && export PYTHONWARNINGS=ignore  # hydra and fairseq warn of each other',
         'RUN=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)',
         "",
         *_listing(given),

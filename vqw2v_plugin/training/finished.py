@@ -44,6 +44,11 @@ def _unless_over(train: Any, module: Any) -> Any:
     return unless_over
 
 
+def is_first_rank(cfg: Any) -> bool:
+    """Of several processes the one that saves."""
+    return not getattr(getattr(cfg, "distributed_training", None), "distributed_rank", 0)
+
+
 def keep_a_best(folder: Path) -> bool:
     """Where no validation chose a checkpoint, the last one is the best; says whether it was so."""
     best, last = (folder / f"checkpoint_{name}.pt" for name in ("best", "last"))
