@@ -4,6 +4,7 @@ The build needs `pip install --no-build-isolation`: fairseq's build imports torc
 environment pip would fetch a second torch for it.
 """
 
+import glob
 import os
 import re
 import runpy
@@ -18,6 +19,21 @@ if problem:
     sys.exit(problem)
 
 from setuptools import find_packages, setup  # noqa: E402  an unsupported Python may not even have it
+from setuptools.command.build_py import build_py  # noqa: E402
+
+
+class WithSettings(build_py):
+    """Also puts the examples' yaml into the package, where `vqw2v path NAME` finds them."""
+
+    def run(self):
+        super().run()
+        for yaml in glob.glob(os.path.join(HERE, "examples", "*", "*.yaml")):
+            folder = os.path.join(
+                self.build_lib, "vqw2v_plugin", "settings", os.path.basename(os.path.dirname(yaml))
+            )
+            self.mkpath(folder)
+            self.copy_file(yaml, folder)
+
 
 with open(os.path.join(HERE, "vqw2v_plugin", "__init__.py"), encoding="utf-8") as package:
     version = re.findall('^__version__ = "(.+)"', package.read(), re.MULTILINE)[0]
@@ -34,7 +50,8 @@ setup(
     license="MIT",
     python_requires=">={}.{},<{}.{}".format(*oldest, newest[0], newest[1] + 1),
     packages=find_packages(include=["vqw2v_plugin", "vqw2v_plugin.*"]),
-    package_data={"vqw2v_plugin.analysis.report_page": ["page.css", "page.js"]},
+    package_data={"vqw2v_plugin": ["py.typed"], "vqw2v_plugin.analysis.report_page": ["page.css", "page.js"]},
+    cmdclass={"build_py": WithSettings},
     install_requires=[
         "torch>={}.{}".format(*stack["FIRST_TORCH"]),
         "numpy>=1.26",

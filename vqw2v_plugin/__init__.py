@@ -35,6 +35,7 @@ def register() -> None:
             import_module(f".{module.name}", package.__name__)
     import_module(".training.look_first", __name__).look_first()
     import_module(".training.options", __name__).name_broken_lists()
+    import_module(".training.whole_help", __name__).tell_all_options()
     quiet = import_module(".training.quiet", __name__)
     quiet.leave_out_needless()
     quiet.log_any_name()

@@ -19,6 +19,7 @@ from .stack import StackError, explain_import_error
 COMMANDS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "make a corpus of synthetic speech with word and phone times"),
     "manifest": ("manifest", "list the audio of a folder or a corpus in manifests, with splits"),
+    "new": ("new", "look at a corpus of your own and write the commands from its audio to words"),
     "discretize": ("discretize", "turn a manifest's audio into tokens that fairseq-train reads"),
     "features": ("features", "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"),
     "cluster": ("cluster", "find k-means clusters of any layer's frames: a tokenizer like any other"),

@@ -305,3 +305,14 @@ def test_a_hash_of_what_cannot_be_read_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "memory.pt").symlink_to("/proc/self/mem")  # says that it is a file
     with pytest.raises(CheckpointError, match=r"memory\.pt cannot be read: Input/output error"):
         sha256(tmp_path / "memory.pt")
+
+
+def test_a_best_checkpoint_that_no_validation_has_chosen_is_told_from_one_that_is_lost(
+    tmp_path: Path,
+) -> None:
+    best = tmp_path / "checkpoint_best.pt"
+    with pytest.raises(CheckpointError, match="is no file"):
+        load_any(best)
+    (tmp_path / "checkpoint_last.pt").touch()
+    with pytest.raises(CheckpointError, match="no validation has chosen it yet; name checkpoint_last"):
+        load_any(best)

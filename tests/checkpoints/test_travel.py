@@ -153,7 +153,9 @@ def test_a_model_of_nobody_s_is_refused_by_name(wanted: str, tmp_path: Path) -> 
         CheckpointError, match=r"'gpt'; expected one of 'vq_wav2vec', 'vq_wav2vec2', 'vq_wav2vec2_ctc', 'vq_b"
     ):
         export_folder(tmp_path / "a.pt", tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"'gpt'; expected stock's 'wav2vec', 'wav2vec2', 'wav2vec_ctc' or"):
+    with pytest.raises(
+        CheckpointError, match=r"'gpt'; expected stock's 'wav2vec', 'wav2vec2', 'wav2vec_ctc' or"
+    ):
         import_checkpoint(tmp_path / "a.pt")
 
 

@@ -180,7 +180,11 @@ def test_audio_that_cannot_be_read_is_named_and_left_out(
         (["--codes", "100000"], "frames were drawn, expected at least as many as centres (100,000)"),
         (["--codes", "0"], "`codes` is 0"),
         (["--groups", "3"], "must be divisible by `groups` (3)"),
-        (["--standardize", "speaker"], "`--standardize` is 'speaker'; expected corpus, utterance or none"),
+        (
+            ["--standardize", "speaker"],
+            "who speaks what a tokenizer hears; expected corpus, utterance or none",
+        ),
+        (["--standardize", "voice"], "`--standardize` is 'voice'; expected corpus, utterance or none"),
         (["--frames", "0"], "`--frames` is 0; expected 1 to"),
         (["--passes", "0"], "`--passes` is 0; expected 1 to"),
         (["--seed", "-1"], "`--seed` is -1; expected 0 to"),

@@ -26,6 +26,8 @@ WHOLE = FeatureSpec(
     dim=768,
     dtype="bf16",
     normalize=True,
+    deltas=1,
+    standardize="speaker",
     store="fp16",
     device="cuda",
 )
@@ -40,6 +42,8 @@ OTHER: dict[str, Any] = {
     "dim": 12,
     "dtype": "fp32",
     "normalize": False,
+    "deltas": 2,
+    "standardize": None,
 }
 
 

@@ -15,13 +15,14 @@ from vqw2v_plugin.criterions.asg import AsgCriterion
 from vqw2v_plugin.criterions.vq_ctc import VqCtcCriterion
 from vqw2v_plugin.modules.acoustic.network import AcousticConfig
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
+from vqw2v_plugin.training.alike import HypothesesAlarm
 
 UNITS = {"ctc": ctc_units(["|", "a", "b"]), "asg": asg_units(["|", "a", "b"])}
 CRITERIONS = {"ctc": VqCtcCriterion, "asg": AsgCriterion}
 
 
 def task_of(units: Units) -> SimpleNamespace:
-    return SimpleNamespace(units=units, target_dictionary=Dictionary())
+    return SimpleNamespace(units=units, target_dictionary=Dictionary(), hypotheses=HypothesesAlarm())
 
 
 class Model(torch.nn.Module):

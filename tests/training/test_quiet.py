@@ -118,7 +118,7 @@ def test_a_training_ends_with_its_checkpoint_and_the_next_command(
 ) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
-    (folder / "checkpoint_last.pt").touch()
+    (folder / "checkpoint_best.pt").touch()
     next_step.announce()
     logger = logging.getLogger(next_step.LOGGER)
     settings = {"_name": task, "data": "/corpus", "labels": None}
@@ -130,8 +130,27 @@ def test_a_training_ends_with_its_checkpoint_and_the_next_command(
         )
         logger.info("done training in 5.0 seconds")
     first, second, *others = caplog.records[-1].message.splitlines()
-    assert (first, second) == ("done training in 5.0 seconds", f"checkpoint: {folder / 'checkpoint_last.pt'}")
-    assert says.format(checkpoint=folder / "checkpoint_last.pt") in "\n".join(others)
+    assert (first, second) == ("done training in 5.0 seconds", f"checkpoint: {folder / 'checkpoint_best.pt'}")
+    assert says.format(checkpoint=folder / "checkpoint_best.pt") in "\n".join(others)
+
+
+def test_what_later_commands_name_is_there_though_no_validation_chose_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    next_step.announce()
+    logger = logging.getLogger(next_step.LOGGER)
+    settings = {"_name": "vq_acoustic", "data": "/corpus", "labels": None}
+    cfg = OmegaConf.create({"task": settings, "model": {}, "checkpoint": {"save_dir": str(tmp_path)}})
+    last, best = tmp_path / "checkpoint_last.pt", tmp_path / "checkpoint_best.pt"
+    with caplog.at_level(logging.INFO):
+        for content in (b"", b"first", b"second"):
+            if content:
+                last.write_bytes(content)
+            logger.info(cfg)
+            logger.info("done training in 5.0 seconds")
+            assert best.exists() == bool(content)
+    assert best.read_bytes() == b"first"  # one that is there stays
+    assert sum("is a copy of checkpoint_last.pt" in record.message for record in caplog.records) == 1
 
 
 def test_a_training_that_saved_nothing_names_no_checkpoint(tmp_path: Path) -> None:

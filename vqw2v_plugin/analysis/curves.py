@@ -123,7 +123,8 @@ def best_log(texts: Iterable[str]) -> Curves:
     parsed = [parse_log(text) for text in texts] or [Curves({})]
     failure = next((c.failure for c in reversed(parsed) if c.failure), "")
     best = max(parsed, key=lambda c: (c.updates, sum(map(len, c.points.values()))))
-    return Curves(best.points, best.settings, best.warnings, failure)
+    settings = best.settings or next((c.settings for c in parsed if c.settings), {})  # screens have none
+    return Curves(best.points, settings, best.warnings, failure)
 
 
 def _point(tag: str, body: str) -> Point | None:

@@ -15,7 +15,7 @@ import numpy as np
 from ..common.words import lines_of
 from ..corpora.ctm import Segments
 from ..corpora.manifest import Utterance
-from ..recipes.folder import HYDRA_LOG, LOG, RunFolder, StageFolder, read_text
+from ..recipes.folder import HYDRA_LOG, LOG, TRAIN_LOG, RunFolder, StageFolder, read_text
 from ..stores.symbols import symbols_of
 from .code_sources import CodeSource, find_sources
 from .corpus_splits import Split, find_splits
@@ -74,7 +74,7 @@ class RunView:
         """The curves of every stage with a log of fairseq."""
         found: dict[str, Curves] = {}
         for stage in self.run.stages:
-            texts = [read_text(stage.path / name) for name in (HYDRA_LOG, LOG)]
+            texts = [read_text(stage.path / name) for name in (HYDRA_LOG, TRAIN_LOG, LOG)]
             curves = best_log(texts)
             if curves.points or curves.settings:
                 found[stage.name] = curves

@@ -102,6 +102,8 @@ def _need_file(path: Path, otherwise: str) -> None:
     if special := special_file(path):
         raise CheckpointError(f"{path} is {special}; expected a file")
     if not path.is_file():
+        if path.name == "checkpoint_best.pt" and path.with_name("checkpoint_last.pt").is_file():
+            otherwise = "is not there, as no validation has chosen it yet; name checkpoint_last.pt beside it"
         raise CheckpointError(f"{path} {otherwise}")
 
 

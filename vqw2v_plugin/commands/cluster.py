@@ -67,6 +67,11 @@ def run(args: argparse.Namespace) -> int:
     check_between("--frames", args.frames, 1, _MOST_FRAMES)
     check_between("--passes", args.passes, 1, _MOST_PASSES)
     check_between("--seed", args.seed, 0, _MOST_SEED)
+    if args.standardize == "speaker":
+        raise ValueError(
+            "`--standardize` is 'speaker', and nobody says who speaks what a tokenizer hears; expected "
+            "corpus, utterance or none"
+        )
     if args.standardize not in ("corpus", "utterance", "none"):
         raise ValueError(f"`--standardize` is {args.standardize!r}; expected corpus, utterance or none")
     manifest = Manifest(args.manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 HELP = "write a checkpoint as safetensors and json"
 
@@ -13,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHECKPOINT",
         help="checkpoint of any of our models that fairseq-train or import wrote",
     )
-    parser.add_argument("out", metavar="OUT", help="folder for model.safetensors and config.json")
+    parser.add_argument(
+        "out", metavar="OUT", help="folder for model.safetensors, config.json and a README.md about the model"
+    )
     parser.add_argument(
         "--to", choices=["huggingface"], help="as transformers read it, for a wav2vec 2.0 (default: our own)"
     )
@@ -23,8 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..analysis.model_card import CARD, model_card
     from ..checkpoints.travel import export_folder
+    from ..common.files import write_whole
 
     restored = export_folder(args.checkpoint, args.out, args.force, args.to)
     print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
+    card = Path(args.out) / CARD
+    if args.to is None and (args.force or not card.exists()):
+        write_whole(card, model_card(restored, Path(args.checkpoint), card.parent))
+        print(
+            f"{card}: what it was trained on, how it learnt and how to load it; add what else is to be known"
+        )
     return 0

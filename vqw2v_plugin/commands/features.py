@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 
 from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
@@ -18,6 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="for a BERT of pieces: the tokens that it was trained on; states are repeated to frames",
     )
+    parser.add_argument(
+        "--deltas",
+        type=int,
+        default=0,
+        metavar="N",
+        help="put slopes over five frames beside the features, once or twice (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--standardize",
+        default="none",
+        help="whose mean and scale are taken away: speaker (up to five minutes of each, by the manifest), "
+        "utterance or none (default: %(default)s)",
+    )
     parser.add_argument("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
     add_run_arguments(parser)
 
@@ -32,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
     asked = feature_options(args, memory_bytes(args.memory), args.pieces)
+    asked = dataclasses.replace(asked, deltas=args.deltas, standardize=args.standardize)
     device = usable_device(device_for(args.device, rank))
     features = make_features(asked).to(device)
     features.take_notes()

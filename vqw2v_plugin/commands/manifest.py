@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max", type=float, default=math.inf, metavar="SECONDS", help="refuse what is longer"
     )
     parser.add_argument(
+        "--trim",
+        type=float,
+        metavar="SECONDS",
+        help="leave out silence at both ends but so much of it, such as 0.1 (default: none is left out)",
+    )
+    parser.add_argument(
         "--workers", type=int, help="processes; they change nothing but the time (default: two a core)"
     )
     parser.add_argument("--strict", action="store_true", help="write no manifest if anything is refused")
@@ -104,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
             plan=SplitPlan(args.valid, args.test, args.seed, args.speaker_disjoint, args.resplit),
             workers=args.workers,
             strict=args.strict,
+            trim=args.trim,
         ),
     )
     _report(collected, args.out)

@@ -1,4 +1,4 @@
-"""`vqw2v path`: where fairseq finds the plugin, for `fairseq-train … --user-dir "$(vqw2v path)"`."""
+"""`vqw2v path`: where fairseq finds the plugin, for `--user-dir "$(vqw2v path)"`, and its yaml."""
 
 from __future__ import annotations
 
@@ -13,11 +13,26 @@ def plugin_folder() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def settings_folders() -> dict[str, Path]:
+    """Folders of yaml by the stage that they are for: of a checkout, or in a package that was built."""
+    root = plugin_folder()
+    found = [*(root / "settings").glob("*/*.yaml"), *(root.parent / "examples").glob("*/*.yaml")]
+    return {path.parent.name: path.parent for path in found}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`path` takes no arguments."""
+    parser.add_argument(
+        "stage",
+        metavar="STAGE",
+        nargs="?",
+        help="the folder of its yaml instead, for `--config-dir`: acoustic, bert, vq_wav2vec, wav2vec2, …",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the folder and nothing else, so that a shell can use it."""
-    print(plugin_folder())
+    folders = settings_folders() if args.stage else {}
+    if args.stage and args.stage not in folders:
+        raise ValueError(f"no yaml is of {args.stage!r}; expected one of {', '.join(sorted(folders))}")
+    print(folders[args.stage] if args.stage else plugin_folder())
     return 0

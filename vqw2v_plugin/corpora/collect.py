@@ -29,6 +29,7 @@ class CollectOptions:
     plan: SplitPlan = field(default_factory=SplitPlan)
     workers: int | None = None
     strict: bool = False
+    trim: float | None = None  # seconds of silence to keep at each end; None: all of it
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ def collect(
         found = gather(paths, options.sources, walked.advance)
     target, refused = Path(out), found.refused
     check_own(target)
+    cut = _cutter(options, found.root)
     with claimed(target, Rank()):
         began = time.monotonic()
         headers, num_known = _headers(found, target, options.workers, warn)
         seconds = time.monotonic() - began
         made = list(make_rows(found.entries, headers, options.limits))
+        if cut is not None:
+            left = iter(cut([row for row in made if isinstance(row, Row)]))
+            made = [next(left) if isinstance(row, Row) else row for row in made]
         rows = [row for row in made if isinstance(row, Row)]
         refused += [refusal for refusal in made if isinstance(refusal, Refusal)]
         _give_up_if(found.root, target, rows, refused, options.strict)
@@ -73,6 +78,17 @@ def collect(
             splits.setdefault(split, []).append(row)
         publish(target, found.root, splits, refused)
     return Collected(found.kind, splits, refused, len(headers), num_known, seconds, found.notes)
+
+
+def _cutter(options: CollectOptions, root: str) -> Callable[[list[Row]], list[Row | Refusal]] | None:
+    """What takes the silence from the rows' ends, if it is to be taken."""
+    if options.trim is None:
+        return None
+    from .trim import check_trim, trimmed  # numpy and the audio itself, which headers do without
+
+    check_trim(options.trim)
+    workers = default_workers() if options.workers is None else options.workers
+    return lambda rows: trimmed(rows, root, options.trim or 0.0, workers)
 
 
 def count_reasons(refused: Iterable[Refusal]) -> list[tuple[str, int, str]]:

@@ -25,6 +25,11 @@ _SAME = ("sample_rate", "stride", "receptive_field", "dim", "normalize")  # what
 
 def make_front(options: FeatureOptions, freeze_updates: int = -1) -> AudioFront:
     """For audio of `options.sample_rate`; it says in its spec where its files lie."""
+    if options.standardize == "speaker":
+        raise ValueError(
+            "`front_standardize` is speaker, and a batch of audio does not say who speaks; take utterance or "
+            "make a feature folder with `vqw2v features … --standardize speaker`"
+        )
     features = make_features(options, NAMES, places=True)
     fine_tuned = freeze_updates >= 0
     layer = whole_name(str(features.spec.layer))
@@ -60,6 +65,8 @@ def rebuild_front(
         bands=spec.meaning("bands") or DEFAULT_BANDS,
         sample_rate=spec.sample_rate or 0,
         dtype=spec.meaning("dtype"),
+        deltas=spec.meaning("deltas"),
+        standardize=spec.meaning("standardize"),
     )
     features = build_features(options, NAMES)
     for name in _SAME:

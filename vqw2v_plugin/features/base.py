@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..audio.clip import Clip
 from ..audio.reading import AudioError, Samples, read_audio
+from ..corpora.manifest import Manifest
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.feature_spec import FeatureSpec
@@ -64,6 +65,8 @@ class FeatureOptions:
     sample_rate: int = 16_000  # of a spectrum; a network has its own
     dtype: str = "fp32"
     memory: int = MEMORY  # bytes of one layer's outputs: beyond it they are computed twice
+    deltas: int = 0  # how often the slope over five frames is put beside them
+    standardize: str = "none"  # by utterance, or by speaker where a manifest knows them
 
 
 class Features(nn.Module):
@@ -112,6 +115,9 @@ class Features(nn.Module):
         """Of what `read_audio` gave of a clip at their rate, perhaps in another process."""
         need_a_frame(len(wav), self.sample_rate, self.geometry, clip.path)
         return self(torch.from_numpy(wav).to(self.device))  # type: ignore[no-any-return]
+
+    def know(self, manifest: Manifest) -> None:
+        """Whose utterances will be asked for; only what goes by speaker has a use for it."""
 
     def let_learn(self) -> list[nn.Module]:
         """From now on gradients pass to the networks that are answered; ValueError where there are none."""

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from ..checkpoints.files import CheckpointError, checkpoint_hash
-from ..stores.feature_spec import FileId
+from ..stores.feature_spec import FileId, check_preparation
 from ..stores.layers import LAYERS, LayerKind, spectral_names
 from ..stores.pieces import MODEL
 from .base import FeatureOptions, Features, Layer, number_format, parse_layer, usable_device
 from .builders import BUILDERS
 from .clusters import FileParts
+from .prepared import PreparedFeatures
 
 FILES = ("checkpoint", "bert", "pieces")
 
@@ -69,7 +70,11 @@ def build_features(options: FeatureOptions, names: OptionNames = COMMAND) -> Fea
     layer = parse_layer(options.layer, names.layer)
     number_format(options.dtype, f"`{names.dtype}`")
     _check(options, layer, names)
-    return BUILDERS[layer.name](layer, options, FileParts(options)).eval()
+    check_preparation(options.deltas, options.standardize)
+    features = BUILDERS[layer.name](layer, options, FileParts(options))
+    if options.deltas or options.standardize != "none":
+        features = PreparedFeatures(features, options.deltas, options.standardize)
+    return features.eval()
 
 
 def file_of(options: FeatureOptions, name: str) -> Path | None:

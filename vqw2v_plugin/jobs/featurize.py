@@ -49,6 +49,7 @@ class FeaturizeJob(SplitJob):
 
     def __init__(self, features: Features, manifest: Manifest, out: Path, options: FeaturizeOptions) -> None:
         self._features, self._kind = features, STORES[options.store]
+        features.know(manifest)
         spec = dataclasses.replace(features.spec, device=features.device.type, store=options.store)
         encoder = Encoder(self._kind, features.dim, features.sample_rate, features.device)
         of_split = {"manifest_sha256": manifest.digest}

@@ -67,6 +67,11 @@ class VqWav2LetterModel(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "VqWav2LetterModel":
         front, in_dim, spec = front_of(cfg, task.feature_dim, task.feature_spec)
+        if spec.standardize == "speaker" and cfg.normalize_features == "utterance":
+            logger.warning(
+                "mean and scale of the features are taken away by speaker, and `normalize_features` does so "
+                "by utterance again; to keep what a speaker's utterances differ in, set it to none"
+            )
         network = make_network(network_config(cfg, in_dim, len(task.units)), task.units)
         frame_seconds = network.stride * spec.frame_seconds
         logger.info(

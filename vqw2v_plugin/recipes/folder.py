@@ -22,8 +22,9 @@ from ..common.files import make_folder, write_whole
 
 LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
 HYDRA_LOG, HYDRA = "hydra_train.log", ".hydra"
+TRAIN_LOG = "train.log"  # of fairseq-train, by our plugin
 CHECKPOINTS = ("checkpoint_last.pt", "checkpoint_best.pt")  # of a training, the preferred one first
-_MARKS = {LOG, BEGUN, DONE, HYDRA_LOG, *CHECKPOINTS}
+_MARKS = {LOG, BEGUN, DONE, HYDRA_LOG, TRAIN_LOG, *CHECKPOINTS}
 _PRODUCTS = (
     *("corpus.json", "tokens.json", "features.json", "labels.json", "abx.json", "errors-*.json", "*.arpa"),
     *("*.tsv", "hypotheses-*.jsonl"),
@@ -136,7 +137,7 @@ class StageFolder:
     @cached_property
     def began(self) -> float:
         """Seconds since 1970, by which stages are sorted; without marks, the time of its oldest file."""
-        for name in (BEGUN, DONE, LOG, HYDRA_LOG):
+        for name in (BEGUN, DONE, LOG, HYDRA_LOG, TRAIN_LOG):
             if (self.path / name).is_file():
                 return (self.path / name).stat().st_mtime
         return min((file.stat().st_mtime for file in self.files), default=0.0)

@@ -15,7 +15,16 @@ from typing import Any
 from .features import FEATURES, FeatureError
 from .layers import whole_name
 
-_THEN = {"dtype": "fp32", "store": "fp32", "run_length": False, "fine_tuned": False}  # where not written
+_THEN = {  # where not written
+    "dtype": "fp32",
+    "store": "fp32",
+    "run_length": False,
+    "fine_tuned": False,
+    "deltas": 0,
+    "standardize": "none",
+}
+MOST_DELTAS = 2
+STANDARDIZE = ("none", "utterance", "speaker")  # whose mean and scale are taken away
 _UNKNOWN = ("receptive_field", "normalize")  # where one side does not say it, it cannot be compared
 _MFCC_BANDS = 80
 
@@ -49,6 +58,8 @@ class FeatureSpec:
     dim: int | None = None
     dtype: str | None = None  # fp32 or bf16: what they were computed in
     normalize: bool | None = None  # each clip at zero mean and unit variance first
+    deltas: int | None = None  # how often the slope over five frames is put beside the layer's own
+    standardize: str | None = None  # whose mean and scale each feature has lost
     store: str | None = None  # fp32, or fp16: rounded on the disk, which is not compared
     fine_tuned: bool | None = None  # the network that makes them has learnt since
     device: str | None = None  # rounding alone depends on it, so it is not compared
@@ -56,7 +67,9 @@ class FeatureSpec:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> FeatureSpec:
         """Names that are not known are passed over; ValueError names a field of another type."""
-        return cls(**{f.name: _value(f.name, str(f.type), content.get(f.name)) for f in fields(cls)})
+        spec = cls(**{f.name: _value(f.name, str(f.type), content.get(f.name)) for f in fields(cls)})
+        check_preparation(spec.meaning("deltas"), spec.meaning("standardize"))
+        return spec
 
     def to_json(self) -> dict[str, Any]:
         """What is not None, under the names of the fields."""
@@ -87,6 +100,14 @@ class FeatureSpec:
         if name == "dtype" and self.checkpoint is None:
             return _THEN[name]  # spectra are of one precision
         return _THEN.get(name) if value is None else value
+
+
+def check_preparation(deltas: int, standardize: str) -> None:
+    """Refuses what there is not."""
+    if not 0 <= deltas <= MOST_DELTAS:
+        raise ValueError(f"`deltas` is {deltas}; expected 0 to {MOST_DELTAS}")
+    if standardize not in STANDARDIZE:
+        raise ValueError(f"`standardize` is {standardize!r}; expected one of {', '.join(STANDARDIZE)}")
 
 
 def first_difference(before: FeatureSpec, now: FeatureSpec) -> tuple[str, Any, Any] | None:

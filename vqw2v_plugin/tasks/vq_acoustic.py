@@ -12,6 +12,7 @@ from ..checkpoints.about import units_of
 from ..stores.feature_spec import FeatureSpec
 from ..text.units import DEFAULT_REPEATS, Units
 from ..training.acoustic_data import Decoding, Learning, check_same_labels, describe_labels
+from ..training.alike import HypothesesAlarm
 from ..training.datasets.labelled import input_dim, input_spec
 from ..training.generator import DecodingConfig, decoding_defaults
 from ..training.labelled_task import LabelledConfig, LabelledTask
@@ -43,6 +44,7 @@ class VqAcousticTask(LabelledTask):
         super().__init__(cfg, **kwargs)
         self.state.add_factory("acoustic", self._describe)  # into every checkpoint
         self.answering = Decoding(cfg, self.labels)
+        self.hypotheses = HypothesesAlarm()
 
     @classmethod
     def add_args(cls, parser: Any) -> None:
@@ -89,6 +91,15 @@ class VqAcousticTask(LabelledTask):
         seed = self.cfg.seed if getattr(self.model, "draws", False) else None
         self.learning = Learning(self.cfg, self.labels, self.units, self.model.frames, seed)
         return super().build_criterion(cfg, from_checkpoint)
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        super().begin_valid_epoch(epoch, model)
+        self.hypotheses.begin()
+
+    def end_epoch(self, num_updates: int, max_update: int) -> None:
+        """Says so where the model says the same whatever it hears."""
+        sees = getattr(self.model.network, "receptive_field", 0)  # a Transformer's cannot be narrowed
+        self.hypotheses.look(num_updates, max_update, sees)
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuses labels that mean something else than those the checkpoint was trained on."""

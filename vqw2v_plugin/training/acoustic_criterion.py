@@ -62,8 +62,12 @@ class AcousticCriterion(FairseqCriterion):
         said = sequence_loss.best_path(out.emissions, out.lengths).sequences()
         lengths = sample["target_lengths"].tolist()
         counts = dict.fromkeys(("label_errors", "labels", "word_errors", "words"), 0)
-        for columns, target, length in zip(said, sample["targets"].tolist(), lengths, strict=True):
+        frames = out.lengths.tolist()
+        for i, (columns, target, length) in enumerate(
+            zip(said, sample["targets"].tolist(), lengths, strict=True)
+        ):
             hypothesis, reference = units.decode(columns), units.decode(target[:length])
+            self.task.hypotheses.add(hypothesis, reference, frames[i])
             errors = count_errors(reference, hypothesis)
             counts["label_errors"] += errors.total
             counts["labels"] += errors.length

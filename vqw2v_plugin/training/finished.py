@@ -7,7 +7,10 @@ fairseq looks whether a training is over only behind an update, so each restart 
 import functools
 import logging
 import sys
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
+
+from ..common.files import copy_whole
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +36,26 @@ def _unless_over(train: Any, module: Any) -> Any:
                 logger.info(f"this training is finished: {reason}")
                 return [None], True
         result: Tuple[Any, bool] = train(cfg, trainer, task, *args, **kwargs)
+        if hasattr(task, "end_epoch"):
+            task.end_epoch(trainer.get_num_updates(), cfg.optimization.max_update)
         return result
 
     setattr(unless_over, _LOOKS_FIRST, True)
     return unless_over
+
+
+def is_first_rank(cfg: Any) -> bool:
+    """Of several processes the one that saves."""
+    return not getattr(getattr(cfg, "distributed_training", None), "distributed_rank", 0)
+
+
+def keep_a_best(folder: Path) -> bool:
+    """Where no validation chose a checkpoint, the last one is the best; says whether it was so."""
+    best, last = (folder / f"checkpoint_{name}.pt" for name in ("best", "last"))
+    if best.exists() or not last.is_file():
+        return False
+    copy_whole(last, best)
+    return True
 
 
 class Patience:

@@ -33,6 +33,13 @@ class FrontConfig(FairseqDataclass):
     front_bands: int = field(
         default=DEFAULT_BANDS, metadata={"help": f"for layers {spectral_names()}: mel bands"}
     )
+    front_deltas: int = field(
+        default=0, metadata={"help": "for audio: put slopes over five frames beside them, once or twice"}
+    )
+    front_standardize: str = field(
+        default="none",
+        metadata={"help": "for audio: each feature at mean 0 and variance 1, utterance or none"},
+    )
     freeze_updates: int = field(
         default=-1,
         metadata={"help": "for audio: updates after which the front learns too; -1: it stays as it is"},
@@ -58,6 +65,8 @@ def front_options(asked: Mapping[str, Any], sample_rate: int) -> FeatureOptions:
         run_length=asked["front_run_length"],
         bands=asked["front_bands"],
         sample_rate=sample_rate,
+        deltas=asked["front_deltas"],
+        standardize=asked["front_standardize"],
     )
 
 

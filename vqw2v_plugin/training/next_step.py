@@ -11,6 +11,8 @@ from typing import Any, List, Optional
 
 from ..common.on_off import is_on
 from .datasets.several import folders_of
+from .finished import is_first_rank, keep_a_best
+from .train_log import keep_log
 
 LOGGER = "fairseq_cli.train"
 _END = "done training in "
@@ -26,8 +28,9 @@ class LastLines(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if hasattr(record.msg, "checkpoint"):
             self._cfg = record.msg
+            keep_log(self._cfg)
         elif self._cfg is not None and str(record.msg).startswith(_END):
-            record.msg = "\n".join([str(record.msg), *last_lines(self._cfg)])
+            record.msg = "\n".join([str(record.msg), *kept_best(self._cfg), *last_lines(self._cfg)])
             self._cfg = None
         return True
 
@@ -49,6 +52,14 @@ def last_lines(cfg: Any) -> List[str]:
         return []
     commands = next_commands(cfg, shlex.quote(str(checkpoint)))
     return [f"checkpoint: {checkpoint}", *(f"next: {command}" for command in commands)] if commands else []
+
+
+def kept_best(cfg: Any) -> List[str]:
+    """Commands name checkpoint_best.pt: it is there though no validation has chosen one."""
+    is_ours = str(getattr(cfg.task, "_name", "")).startswith("vq_")
+    if is_ours and is_first_rank(cfg) and keep_a_best(Path(cfg.checkpoint.save_dir)):
+        return ["no validation has chosen a checkpoint: checkpoint_best.pt is a copy of checkpoint_last.pt"]
+    return []
 
 
 def next_commands(cfg: Any, checkpoint: str) -> List[str]:

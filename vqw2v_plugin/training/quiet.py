@@ -1,8 +1,8 @@
 """What fairseq, hydra and torch say of their own accord, and no user can act on, is left out.
 
-Only these messages, and only from the moment the plugin is loaded; VQW2V_LOUD=1 shows them. Errors,
-warnings of other code and every other line stay, and a line that names a file in other bytes than UTF-8 is
-written, where `logging` would write a traceback about it.
+Only these messages, on screens also what is of no use there (`train_log.py`), and only from the moment the
+plugin is loaded; VQW2V_LOUD=1 shows them. Errors, warnings of other code and every other line stay, and a
+line that names a file in other bytes than UTF-8 is written, where `logging` would write a traceback about it.
 """
 
 import logging
@@ -11,6 +11,8 @@ import re
 import warnings
 from io import TextIOWrapper
 from typing import Dict, NamedTuple, Type
+
+from .train_log import shorten_screen
 
 LOUD = "VQW2V_LOUD"
 
@@ -68,6 +70,7 @@ def leave_out_needless() -> None:
         warnings.filterwarnings("ignore", re.escape(begins), category, module)
     for name in CHATTER:
         logging.getLogger(name).addFilter(_NO_CHATTER)
+    shorten_screen()
 
 
 def log_any_name() -> None:

@@ -150,6 +150,9 @@ class TrainingTask(FairseqTask):
         for dataset in self.datasets.values():
             dataset.report_skipped()
 
+    def end_epoch(self, num_updates: int, max_update: int) -> None:
+        """Behind an epoch and its validation, the last one too: the moment to say what that tells."""
+
     def get_checkpoint_dict(self) -> Dict[str, Any]:
         """What fairseq takes into a checkpoint for us, besides `state`."""
         return {type(self).__name__: {"patience": self.patience.state_dict()}}

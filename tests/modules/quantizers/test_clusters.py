@@ -6,7 +6,8 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
-from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig, slopes
+from vqw2v_plugin.modules.layers.slopes import slopes
+from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
 from vqw2v_plugin.modules.quantizers.lloyd import cells_of, first_centres, plus_plus, total
 
 

@@ -145,6 +145,15 @@ class ConvStack(nn.Module):
         projection = nn.Linear(dim_in, dim_out)
         self.projection = _weight_normed(projection) if norm == "weight" else projection
 
+    @property
+    def receptive_field(self) -> int:
+        """Frames of features that a frame of emissions sees."""
+        seen, step = 1, 1
+        for block in self.blocks:
+            layer: StackLayer = block.layer  # type: ignore[assignment]
+            seen, step = seen + (layer.kernel - 1) * step, step * layer.stride
+        return seen
+
     def frames(self, frames: int) -> int:
         """Frames of emissions that so many frames of features give."""
         for block in self.blocks:

@@ -57,6 +57,11 @@ class AcousticModel(nn.Module):
         """Frames of features to one frame of emissions."""
         return self.stack.stride
 
+    @property
+    def receptive_field(self) -> int:
+        """Frames of emissions, of whose length one of them sees."""
+        return -(-self.stack.receptive_field // self.stride)
+
     def frames(self, frames: int) -> int:
         """Frames of emissions that so many frames of features give."""
         return self.stack.frames(frames)

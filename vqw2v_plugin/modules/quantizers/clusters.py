@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers.slopes import standardized, with_slopes
 from .base import nearest_entries
-
-_REACH = 2  # frames to each side that a delta looks at
-_LEAST_DEVIATION = 1e-5  # of a feature that hardly varies
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,8 @@ class Clusters(nn.Module):
 
     def prepare(self, x: Tensor) -> Tensor:  # [T, F] → [T, D]
         """A whole clip's frames as they are clustered, but for the corpus's own mean and scale."""
-        x = x.float()
-        parts = [x]
-        for _ in range(self.config.deltas):
-            parts.append(slopes(parts[-1]))
-        x = torch.cat(parts, 1)
-        if self.config.standardize == "utterance":
-            x = (x - x.mean(0)) / x.std(0, correction=0).clamp_min(_LEAST_DEVIATION)
-        return x
+        x = with_slopes(x.float(), self.config.deltas)
+        return standardized(x) if self.config.standardize == "utterance" else x
 
     def scaled(self, x: Tensor) -> Tensor:  # [N, D] → [N, D]
         """What `prepare` gave, with the corpus's mean and scale taken away, if they are to be."""
@@ -79,14 +71,3 @@ class Clusters(nn.Module):
         """The centres, in the measure of scaled frames."""
         rows = codes + torch.arange(self.num_groups, device=codes.device) * self.num_codes
         return F.embedding(rows, self.entries.flatten(0, 1)).flatten(-2)
-
-
-def slopes(x: Tensor) -> Tensor:  # [T, F] → [T, F]
-    """The least-squares slope over five frames; the first and the last frame go on beyond the ends."""
-    padded = torch.cat([x[:1].expand(_REACH, -1), x, x[-1:].expand(_REACH, -1)])
-    steps = range(1, _REACH + 1)
-    size = len(x)
-    found = torch.zeros_like(x)
-    for n in steps:
-        found += n * (padded[_REACH + n : _REACH + n + size] - padded[_REACH - n : _REACH - n + size])
-    return found / (2 * sum(n * n for n in steps))

@@ -1,0 +1,73 @@
+"""The page of an exported model: what is known of its training, and code that loads it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+LOG = """[2026-01-01 10:00:00,000][fairseq_cli.train][INFO] - {settings}
+[2026-01-01 10:00:01,000][train_inner][INFO] - epoch 001: 2 / 4 loss=3, accuracy=0.2, num_updates=2, lr=1
+[2026-01-01 10:00:02,000][valid][INFO] - epoch 001 | valid on 'valid' subset | loss 2.5 | accuracy 0.4 | \
+code_perplexity 11.5 | num_updates 4
+[2026-01-01 10:00:03,000][valid][INFO] - epoch 002 | valid on 'valid' subset | loss 1.5 | accuracy 0.6 | \
+code_perplexity 12.5 | num_updates 8
+"""
+
+
+@pytest.fixture
+def checkpoint(tiny: Callable[..., VqWav2Vec], tmp_path: Path) -> Path:
+    path = tmp_path / "run" / "checkpoint_best.pt"
+    path.parent.mkdir()
+    loaded = Loaded(tiny(quantizer="kmeans"), 16_000, False)
+    save_checkpoint(Imported(loaded, False, 0, []), path)
+    return path
+
+
+def exported(checkpoint: Path, out: Path, *more: str) -> str:
+    assert main(["export", str(checkpoint), str(out), *more]) == 0
+    return (out / "README.md").read_text()
+
+
+def test_it_says_what_is_known_of_the_training(checkpoint: Path, tmp_path: Path) -> None:
+    rows = [
+        {"path": "a.wav", "samples": 16_000 * 1800, "rate": 16_000, "speaker": name} for name in ("x", "y")
+    ]
+    write_manifest(tmp_path / "corpus" / "train.tsv", tmp_path, rows, ("path", "samples", "rate", "speaker"))
+    settings = {"task": {"data": str(tmp_path / "corpus")}, "optimization": {"max_update": 8}}
+    (checkpoint.parent / "hydra_train.log").write_text(LOG.format(settings=settings))
+    card = exported(checkpoint, tmp_path / "out")
+    assert "- train: 2 utterances, 1.00 h, 2 speakers" in card and str(tmp_path) not in card
+    assert "| updates | loss | accuracy |" in card and "| 8 | 1.5 | 0.6 |" in card
+    assert "code_perplexity at the end | 12.5" in card and "16,000 Hz" in card
+
+
+def test_what_nobody_knows_is_left_out_and_a_page_of_one_s_own_stays(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    card = exported(checkpoint, tmp_path / "out")
+    assert "trained on" not in card and "How it learnt" not in card and "vq_wav2vec" in card
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / "out" / name).unlink()
+    (tmp_path / "out" / "README.md").write_text("mine")
+    assert exported(checkpoint, tmp_path / "out") == "mine"
+    assert exported(checkpoint, tmp_path / "out", "--force") == card
+
+
+def test_the_code_that_it_shows_loads_it(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = exported(checkpoint, tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    soundfile.write(tmp_path / "speech.flac", np.zeros(8000), 16_000)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, object] = {}
+    exec(code, found)
+    assert found["codes"].shape[1] == 2  # type: ignore[attr-defined]

@@ -1,0 +1,134 @@
+"""`vqw2v new`: a corpus is looked at, and what is written leads from its audio to words."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = {"one": 300, "two": 700, "three": 1500, "four": 2600}  # Hz
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Words that are tones, between edges of silence; a table names files, texts and splits."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng, lines = np.random.default_rng(0), ["file,sentence,who,split"]
+    for i in range(50):
+        said = [str(word) for word in rng.choice(list(WORDS), 3)]
+        tones = [np.sin(2 * np.pi * WORDS[word] * np.arange(2400) / 8000) for word in said]
+        edge = np.zeros(3000)
+        wav = 0.3 * np.concatenate([edge, *(part for tone in tones for part in (tone, np.zeros(400))), edge])
+        soundfile.write(folder / f"{i}.wav", wav + rng.normal(0, 0.003, len(wav)), 8000)
+        lines.append(f"{i}.wav,{' '.join(said)},me,{'train' if i < 34 else 'dev' if i < 42 else 'test'}")
+    (folder / "table.csv").write_text("\n".join([*lines, ""]))
+    return folder / "table.csv"
+
+
+def test_of_a_table_manifests_are_made_and_silence_is_trimmed(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["new", str(run), str(table)]) == 0
+    said, script = capsys.readouterr().out, (run / "run.sh").read_text()
+    assert "train: 34 utterances" in said and f"next: sh {run}/run.sh" in said
+    assert (
+        f'vqw2v manifest {table} "$RUN/manifests" --trim 0.1\n' in script
+    )  # the table has splits of its own
+    assert len(Manifest(run / "manifests" / "train.tsv")) == 34
+    before = {path: path.stat().st_mtime_ns for path in run.glob("*.*")}
+    assert main(["new", str(run), str(table)]) == 0  # again: the same
+    (run / "acoustic.yaml").write_text("mine")
+    assert main(["new", str(run), str(table)]) == 2
+    assert "acoustic.yaml is there and says something else" in capsys.readouterr().err
+    assert main(["new", str(run), str(table), "--refresh"]) == 0
+    assert (run / "run.sh").read_text() == script and before
+
+
+def test_splits_are_made_where_there_are_none(table: Path, tmp_path: Path) -> None:
+    lines = table.read_text().splitlines()
+    bare = [line.rpartition(",")[0] for line in lines]
+    (table.parent / "bare.csv").write_text("\n".join([*bare, ""]))
+    assert main(["new", str(tmp_path / "run"), str(table.parent / "bare.csv")]) == 0
+    assert "--valid 0.1 --test 0.1 --trim 0.1\n" in (tmp_path / "run" / "run.sh").read_text()
+    assert {p.stem for p in (tmp_path / "run" / "manifests").glob("*.tsv")} == {
+        "train",
+        "valid",
+        "test",
+        "refused",
+    }
+
+
+def manifests(table: Path, out: Path, *names: str, column: str = "sentence") -> Path:
+    out.mkdir()
+    rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
+    for name in names:
+        held = [
+            {
+                "path": row[0],
+                "samples": soundfile.info(table.parent / row[0]).frames,
+                "rate": 8000,
+                column: row[1],
+            }
+            for row in rows
+            if row[3] == {"valid": "dev"}.get(name, name)
+        ]
+        write_manifest(out / f"{name}.tsv", table.parent, held, ("path", "samples", "rate", column))
+    return out
+
+
+def test_manifests_are_taken_as_they_are(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = manifests(table, tmp_path / "m", "train", "dev", column="said")
+    assert main(["new", str(tmp_path / "run"), str(folder)]) == 2
+    assert (
+        "has no column of texts (path, samples, rate, said); say `--text COLUMN`" in capsys.readouterr().err
+    )
+    assert main(["new", str(tmp_path / "run"), str(folder), "--text", "said", "--gpus", "2"]) == 0
+    said, script = capsys.readouterr().out, (tmp_path / "run" / "run.sh").read_text()
+    assert "dev is what weights are chosen by and what is decoded" in said and "--trim 0.1" in said
+    assert f"vqw2v labels {folder}/train.tsv {folder}/dev.tsv" in script and "--text said" in script
+    assert "vqw2v manifest" not in script and "--cpu" not in script and "--split dev" in script
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [(("dev", "test"), "holds no train.tsv"), (("train",), "holds train.tsv alone")]
+)
+def test_splits_that_are_missing_are_named(
+    table: Path, tmp_path: Path, names: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = manifests(table, tmp_path / "m", *names)
+    (folder / "refused.tsv").write_text("path\treason\n")
+    assert main(["new", str(tmp_path / "run"), str(folder)]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "run" / "run.sh").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_run_as_they_are_written_and_again(table: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["new", str(run), str(table)]) == 0
+    yaml = (run / "acoustic.yaml").read_text()
+    (run / "acoustic.yaml").write_text(yaml.replace("max_update: 600", "max_update: 120"))
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", str(run / "run.sh")],
+            env=environ,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    table_of_rates = [line.split() for line in done.stdout.splitlines() if line.startswith("test ")]
+    assert min(float(row[2]) for row in table_of_rates if row[1] == "WER") < 10
+    assert (run / "report.html").stat().st_size > 10_000

@@ -1,0 +1,100 @@
+"""A recipe for one's own corpus: sizes that fit utterances, labels and machine, and a yaml that says why."""
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from vqw2v_plugin.modules.acoustic.conv_stack import ConvStack, parse_stack
+from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook
+from vqw2v_plugin.recipes.own_files import yaml_text
+from vqw2v_plugin.recipes.own_plan import Plan, plan_for, receptive_frames, spectra
+from vqw2v_plugin.recipes.own_words import advised, expected, told
+
+
+def look(
+    count: int = 300,
+    seconds: float = 3.0,
+    text: str = "turn on the light",
+    speakers: int = 1,
+    edge: float = 0.0,
+    rate: int = 16_000,
+    test_text: str = "",
+) -> CorpusLook:
+    def split(name: str, number: int, said: str) -> SplitLook:
+        voices = frozenset(f"s{i}" for i in range(speakers))
+        return SplitLook(name, (seconds * 0.9, *[seconds] * (number - 1)), (said,) * number, voices)
+
+    labels = (len(text.replace(" ", "")) + len(text.split())) / seconds
+    parts = split("train", count, text), split("valid", 40, text), split("test", 40, test_text or text)
+    return CorpusLook(*parts, "text", rate, edge, labels)
+
+
+def planned(gpus: int = 0, **corpus: object) -> Plan:
+    seen = look(**corpus)  # type: ignore[arg-type]
+    return plan_for(seen, spectra(seen), gpus)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 12.0])
+@pytest.mark.parametrize("count", [50, 3000, 50_000])
+@pytest.mark.parametrize("gpus", [0, 4])
+def test_a_frame_sees_a_part_of_an_utterance_and_labels_have_room(
+    seconds: float, count: int, gpus: int
+) -> None:
+    text = " ".join(["abcdefgh"] * max(1, round(1.2 * seconds)))
+    plan = planned(gpus, count=count, seconds=seconds, text=text)
+    assert plan.receptive_seconds <= 0.35 * seconds
+    frames = seconds * 100 / plan.stride
+    assert frames >= 2 * len(text) and 1 <= plan.stride <= 3
+    assert plan.max_tokens >= seconds * 100 and plan.time_mask_width <= max(2, 10 * seconds)
+    assert plan.epochs * count * seconds * 100 / plan.max_tokens == pytest.approx(plan.updates, rel=0.02)
+
+
+def test_the_receptive_field_is_the_stack_s() -> None:
+    plan = planned()
+    layers = parse_stack(plan.conv_layers, 0.0)
+    stack = ConvStack(plan.front.dim, 5, layers, "gelu", "layer")
+    seen = stack.receptive_field
+    assert seen == receptive_frames(plan.kernel, plan.layers, plan.stride) and stack.stride == plan.stride
+
+
+def test_little_data_has_cepstra_and_narrow_stacks_and_much_has_more_of_everything() -> None:
+    small, large = planned(count=200), planned(count=40_000, seconds=10.0, text="a b " * 30)
+    assert small.front.is_cepstra and small.feature_masks == 0 and small.front.dim == 39
+    assert large.front.layer == "logmel" and large.feature_masks == 2
+    assert small.channels < large.channels and small.updates < large.updates
+    assert small.receptive_seconds < large.receptive_seconds and small.max_tokens < large.max_tokens
+    assert planned(4, count=40_000, seconds=10.0).max_tokens > large.max_tokens
+    assert planned(rate=8000).front.sample_rate == 8000 and planned(rate=44_100).front.sample_rate == 16_000
+
+
+def test_silence_at_the_ends_is_trimmed_and_does_not_count() -> None:
+    plain, padded = planned(seconds=2.0), planned(seconds=3.0, edge=1.2)
+    assert plain.trim is None and padded.trim == 0.1
+    assert padded.stride == plain.stride and padded.receptive_seconds <= 0.35 * 2.0
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_the_yaml_is_what_was_planned_and_says_why(gpus: int) -> None:
+    seen = look()
+    plan = plan_for(seen, spectra(seen), gpus)
+    text = yaml_text(seen, plan)
+    held = OmegaConf.create(text)
+    assert held.model.conv_layers == plan.conv_layers and held.optimization.max_update == plan.updates
+    assert held.dataset.max_tokens == plan.max_tokens and held.model.feature_masks == plan.feature_masks
+    assert held.common.get("cpu") is (None if gpus else True) and held.common.get("bf16") is (
+        bool(gpus) or None
+    )
+    for name in ("conv_layers", "max_tokens", "max_update", "label_fraction", "feature_masks", "dropout"):
+        assert re.search(rf"^  {name}: .*  # \S", text, re.MULTILINE), name
+
+
+def test_it_says_what_to_expect_and_what_is_wrong_with_the_data() -> None:
+    assert "single digits" in expected(look()) and "no fewer than" not in expected(look())
+    assert "no fewer than 80%" in expected(look(test_text="open a new window on"))
+    assert "70 to 100 %" in expected(look(test_text="what else"))
+    seen = look(edge=1.2)
+    plan = plan_for(seen, spectra(seen))
+    assert any("--trim 0.1" in line for line in advised(seen, plan, trims=False))
+    assert not any("--trim" in line for line in advised(seen, plan, trims=True))
+    assert "300 utterances, 0.25 h, 1 speaker" in told(seen)[0]

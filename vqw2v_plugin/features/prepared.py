@@ -1,0 +1,86 @@
+"""wav → features, prepared for little data: slopes beside a layer's frames, mean and scale taken away.
+
+Shapes: S samples, T frames, D features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+
+import torch
+from torch import Tensor, nn
+
+from ..audio.clip import Clip
+from ..corpora.manifest import Manifest, Utterance
+from ..modules.layers.slopes import Moments, standardized, with_slopes
+from ..stores.feature_spec import check_preparation
+from .base import Features
+from .speakers import Speakers
+
+
+class PreparedFeatures(Features):
+    """Another layer's frames with their slopes, at mean 0 and variance 1 of an utterance or of a speaker.
+
+    A speaker is known by the manifest. Audio of which nobody says who speaks goes by its own mean and scale,
+    and `notes` counts it.
+    """
+
+    def __init__(self, features: Features, deltas: int, standardize: str) -> None:
+        check_preparation(deltas, standardize)
+        nn.Module.__init__(self)  # all that a layer says of itself is taken over
+        self.features, self.deltas, self.standardize = features, deltas, standardize
+        self.sample_rate, self.geometry = features.sample_rate, features.geometry
+        self.dim = features.dim * (1 + deltas)
+        self.spec = dataclasses.replace(
+            features.spec,
+            dim=self.dim,
+            deltas=deltas or None,
+            standardize=None if standardize == "none" else standardize,
+        )
+        self.device = features.device
+        self._speakers: Speakers | None = None
+        self._own, self._lock = 0, threading.Lock()  # clips that went by their own mean and scale
+
+    def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        return self._prepared(self.features(wav), None)
+
+    @torch.no_grad()
+    def of(self, source: str | os.PathLike[str] | Clip) -> Tensor:  # [T, D]
+        moments = None
+        if self._speakers is not None and isinstance(source, Utterance):
+            moments = self._speakers.of(source)
+        if self.standardize == "speaker" and moments is None:
+            with self._lock:
+                self._own += 1
+        return self._prepared(self.features.of(source), moments)
+
+    def know(self, manifest: Manifest) -> None:
+        if self.standardize == "speaker":
+            self._speakers = Speakers(manifest, self.sample_rate, self._sloped)
+
+    def _sloped(self, clip: Clip) -> Tensor:
+        return with_slopes(self.features.of(clip).float(), self.deltas)
+
+    def _prepared(self, x: Tensor, moments: Moments | None) -> Tensor:
+        x = with_slopes(x.float(), self.deltas)
+        return x if self.standardize == "none" else standardized(x, moments)
+
+    def let_learn(self) -> list[nn.Module]:
+        return self.features.let_learn()
+
+    def refresh(self) -> None:
+        self.features.refresh()
+
+    def allow(self, memory: int) -> None:
+        self.features.allow(memory)
+
+    def take_notes(self) -> None:
+        self.features.take_notes()
+
+    def notes(self) -> list[str]:
+        own = [
+            f"{self._own:,} utterances went by their own mean and scale: nobody says who speaks them"
+        ] * bool(self._own)
+        return [*self.features.notes(), *own]

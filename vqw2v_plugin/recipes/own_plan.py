@@ -1,0 +1,172 @@
+"""wav → … → text for one's own corpus: what a corpus is like → the sizes of a recipe, each with its reason.
+
+Shapes: T frames of features, T' of emissions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .own_corpus import CorpusLook
+
+_FRAMES_A_LABEL = 2.0  # of emissions at least: CTC needs one, and one more between equal labels
+_EDGE, _KEPT = 0.3, 0.1  # seconds: more silence than this is worth leaving out, and so much of it is kept
+_SHARE = 0.3  # of an utterance that a frame of emissions may see
+_STACKS = ((7, 5), (7, 4), (5, 4), (5, 3), (3, 4), (3, 3))  # kernel and layers, from wide to narrow
+_SMALL = 2.0  # hours, below which a wide stack learns utterances by heart
+_OPERATIONS = 8e9  # a second, of a CPU's core and of a GPU, as trainings here reach them
+_OPERATIONS_GPU = 2e13
+
+
+@dataclass(frozen=True)
+class FrontPlan:
+    """Which features: spectra, or a layer of a network that was trained before."""
+
+    layer: str
+    dim: int
+    frame_seconds: float
+    checkpoint: str | None = None
+    bands: int = 0  # of spectra
+    sample_rate: int = 16_000
+    deltas: int = 0
+
+    @property
+    def is_cepstra(self) -> bool:
+        return self.layer.startswith("mfcc")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of an acoustic model's yaml and of the commands around it."""
+
+    front: FrontPlan
+    gpus: int
+    kernel: int
+    layers: int
+    channels: int
+    stride: int
+    dropout: float
+    time_masks: int
+    time_mask_width: int
+    feature_masks: int
+    feature_mask_width: int
+    max_tokens: int  # frames of features in a batch
+    updates: int
+    validate_interval: int  # epochs
+    lr: float
+    order: int  # of the language model
+    minutes: float  # of training, computed
+    epochs: float
+    trim: float | None  # seconds of silence to keep
+
+    @property
+    def conv_layers(self) -> str:
+        first = f"({self.channels}, {self.kernel}, {self.stride})"
+        return f"[{first}] + [({self.channels}, {self.kernel})] * {self.layers - 1}"
+
+    @property
+    def receptive_frames(self) -> int:
+        return receptive_frames(self.kernel, self.layers, self.stride)
+
+    @property
+    def receptive_seconds(self) -> float:
+        return self.receptive_frames * self.front.frame_seconds
+
+
+def receptive_frames(kernel: int, layers: int, stride: int) -> int:
+    """Frames of features that a frame of emissions sees; the first layer alone strides."""
+    return kernel + (layers - 1) * (kernel - 1) * stride
+
+
+def spectra(look: CorpusLook) -> FrontPlan:
+    """Cepstra with slopes for little data, which has too few voices to learn that harmonics mean nothing."""
+    rate = 16_000 if look.sample_rate >= 16_000 else look.sample_rate
+    if look.train.hours < 20:
+        return FrontPlan("mfcc:13", 39, 0.01, bands=40, sample_rate=rate, deltas=2)
+    return FrontPlan("logmel", 80, 0.01, bands=80, sample_rate=rate)
+
+
+def trim_for(look: CorpusLook) -> float | None:
+    """Seconds of silence to keep at each end; None: there is little."""
+    return _KEPT if look.edge > _EDGE else None
+
+
+def plan_for(look: CorpusLook, front: FrontPlan, gpus: int = 0) -> Plan:
+    hours, length = look.train.hours, look.train.length(50)
+    trim = trim_for(look)
+    spoken = max(0.1, length - (look.edge - 2 * _KEPT if trim else 0.0))  # seconds, once trimmed
+    stride = _stride(look.labels_a_second * length / spoken, front.frame_seconds)
+    kernel, layers = _stack(hours, spoken / front.frame_seconds, stride)
+    channels = _channels(hours, gpus)
+    frames = sum(look.train.seconds) * spoken / length / front.frame_seconds
+    longest = max(look.train.seconds) / front.frame_seconds
+    batch = _batch(frames, longest, gpus)
+    batches = max(1.0, frames / batch)
+    updates = _updates(hours, batches, gpus)
+    weights = channels * kernel * (front.dim + (layers - 1) * channels)
+    operations = 6 * weights * batch / stride * updates
+    masks = _masks(front, spoken / front.frame_seconds)
+    return Plan(
+        front,
+        gpus,
+        kernel,
+        layers,
+        channels,
+        stride,
+        dropout=0.2 if hours < 5 else 0.1,
+        time_masks=masks[0],
+        time_mask_width=masks[1],
+        feature_masks=masks[2],
+        feature_mask_width=masks[3],
+        max_tokens=batch,
+        updates=updates,
+        validate_interval=max(1, round(updates / batches / 20)),
+        lr=0.002 if channels <= 256 else 0.001,
+        order=3 if hours < 5 else 4,
+        minutes=operations / (_OPERATIONS_GPU * gpus if gpus else _OPERATIONS) / 60,
+        epochs=updates / batches,
+        trim=trim,
+    )
+
+
+def _stride(labels_a_second: float, frame_seconds: float) -> int:
+    """The fewest frames of emissions that hold the labels of fast utterances."""
+    most = 1 / frame_seconds / (_FRAMES_A_LABEL * labels_a_second)
+    return max(1, min(3, math.floor(most)))
+
+
+def _stack(hours: float, frames: float, stride: int) -> tuple[int, int]:
+    """The widest that sees no more than a third of an utterance."""
+    stacks = [stack for stack in _STACKS if hours >= _SMALL or stack[0] < 7]
+    fitting = (stack for stack in stacks if receptive_frames(*stack, stride) <= _SHARE * frames)
+    return next(fitting, stacks[-1])
+
+
+def _channels(hours: float, gpus: int) -> int:
+    for most, channels in ((1.0, 128), (5.0, 192), (50.0, 256)):
+        if hours < most:
+            return channels
+    return 512 if gpus else 256
+
+
+def _batch(frames: float, longest: float, gpus: int) -> int:
+    """Twenty batches an epoch where there is that much, in round numbers; the longest utterance fits."""
+    most = 60_000 if gpus else 8_000
+    wanted = max(1_500, min(most, frames / 20), longest * 1.05)
+    return math.ceil(wanted / 500) * 500
+
+
+def _updates(hours: float, batches: float, gpus: int) -> int:
+    """So many that every utterance is seen often, and no more than a machine does in a night."""
+    epochs = 30 if hours < 1 else 20 if hours < 20 else 40 if gpus else 10
+    most = 100_000 if gpus else 12_000
+    return round(min(most, max(600.0, epochs * batches)) / 100) * 100
+
+
+def _masks(front: FrontPlan, frames: float) -> tuple[int, int, int, int]:
+    """Stretches of a tenth of an utterance; bands only where neighbours among features are of one pitch."""
+    width = max(2, min(40, round(frames / 10)))
+    if front.is_cepstra:
+        return 1, width, 0, 1
+    return 2, width, 2, max(2, front.dim // 10)

@@ -1,0 +1,64 @@
+"""wav → … → text for one's own corpus: what it is like, what to expect and what to look at, in words."""
+
+from __future__ import annotations
+
+from .own_corpus import CorpusLook, SplitLook
+from .own_plan import Plan
+
+# Word error rates, %, that so many hours of training speech of open vocabulary have led to elsewhere.
+_OPEN = ((1, "70 to 100"), (10, "40 to 80"), (100, "15 to 50"), (float("inf"), "5 to 20"))
+
+
+def told(look: CorpusLook) -> list[str]:
+    """What there is."""
+    splits = [look.train, *dict.fromkeys((look.valid, look.test))]
+    lengths = ", ".join(f"{look.train.length(percent):.1f}" for percent in (5, 50, 95))
+    new = f"{look.new_words:.1%} of the words of {look.test.name} are not among them"
+    return [
+        "; ".join(f"{s.name}: {len(s.texts):,} utterances, {s.hours:.2f} h{_speakers(s)}" for s in splits),
+        f"seconds: {lengths} (5, 50 and 95 % are shorter), {look.edge:.1f} of them silence at the ends",
+        f"{look.labels_a_second:.0f} letters a second; {len(look.train.words):,} words in training; {new}",
+    ]
+
+
+def expected(look: CorpusLook) -> str:
+    """A rule of thumb, and how far it is from being one."""
+    if look.is_closed and not look.new_speakers:
+        said = "word errors in single digits: few words, all of them in training, and the same speakers"
+    elif look.is_closed:
+        said = "10 to 30 % word errors: few words, all of them in training, but speakers it has not heard"
+    else:
+        rate = next(rate for hours, rate in _OPEN if look.train.hours < hours)
+        said = (
+            f"{rate} % word errors with {look.train.hours:.1f} h of training and an open vocabulary; "
+            "features of a large checkpoint (`--checkpoint`) save hours of labels"
+        )
+    floor = f"; no fewer than {look.new_words:.0%}, since a lexicon of training lacks those words"
+    return f"expect {said}{floor if look.new_words >= 0.005 else ''}"
+
+
+def advised(look: CorpusLook, plan: Plan, trims: bool) -> list[str]:
+    """What to look at, and what of the data could be better."""
+    lines = [
+        "look at `uer` of valid in acoustic/hydra_train.log: it falls below 50 within a third of the "
+        "updates, or the log says what may be wrong; then at the table of `vqw2v results`"
+    ]
+    if plan.trim and not trims:
+        lines.append(
+            f"{look.edge:.1f} s of silence at the ends: name the corpus in place of its manifests, and they "
+            f"are trimmed, or list it anew with `vqw2v manifest … --trim {plan.trim:g}`"
+        )
+    if look.valid is look.test or look.valid.name == look.test.name:
+        lines.append(
+            f"{look.test.name} is what weights are chosen by and what is decoded: rates come out low"
+        )
+    if len(look.valid.texts) < 20:
+        lines.append(f"{len(look.valid.texts)} utterances in {look.valid.name} choose a checkpoint by chance")
+    if look.train.speakers and look.test.speakers and not look.new_speakers and len(look.train.speakers) > 4:
+        lines.append("all speakers of test are in training: `vqw2v manifest … --speaker-disjoint` parts them")
+    return lines
+
+
+def _speakers(split: SplitLook) -> str:
+    count = len(split.speakers)
+    return f", {count:,} speaker{'s' * (count > 1)}" if count else ""

@@ -1,0 +1,61 @@
+"""How models learn, written down: `fairseq-train` has a log beside its checkpoints, as hydra's command has.
+
+What only a file needs, such as 8 kB of settings in a line, goes to that file and not to the screen.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from ..recipes.folder import TRAIN_LOG
+from .finished import is_first_rank
+
+TRAIN = "fairseq_cli.train"
+_FORMAT = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"  # of fairseq's own lines
+_DATES = "%Y-%m-%d %H:%M:%S"
+# By logger: what is known, or of use to nobody who looks at a screen.
+FIRST_LINES = {
+    TRAIN: r"(task|model|criterion): \w+$|training on \d+ dev|max tokens per device|begin dry-run|\w+\(\n",
+    "fairseq.trainer": r"Preparing to load checkpoint|No existing checkpoint|loading train data for epoch 1$",
+    "fairseq.data.iterators": r"grouped total_num_itrs",
+}
+
+
+class NoFirstLines(logging.Filter):
+    """Of a handler that writes to a screen: without settings, networks and what fairseq is about to do."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.INFO:
+            return True
+        if record.name == TRAIN and hasattr(record.msg, "checkpoint"):
+            return False
+        pattern = FIRST_LINES.get(record.name)
+        return pattern is None or re.match(pattern, record.getMessage()) is None
+
+
+_NO_FIRST_LINES = NoFirstLines()
+
+
+def shorten_screen() -> None:
+    """From here on the root's handlers for screens leave first lines out; safe to call twice."""
+    for handler in logging.root.handlers:
+        if type(handler) is logging.StreamHandler:  # neither of files nor of whoever collects lines
+            handler.addFilter(_NO_FIRST_LINES)
+
+
+def keep_log(cfg: Any) -> None:
+    """A file for all that is logged from here on, where no handler writes one."""
+    handlers = [*logging.root.handlers, *logging.getLogger(TRAIN).handlers]
+    if any(isinstance(handler, logging.FileHandler) for handler in handlers) or not is_first_rank(cfg):
+        return
+    if getattr(cfg.checkpoint, "no_save", False):
+        return
+    folder = Path(cfg.checkpoint.save_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / TRAIN_LOG, encoding="utf-8", errors="backslashreplace")
+    except OSError:  # fairseq says it when it saves
+        return
+    handler.setFormatter(logging.Formatter(_FORMAT, _DATES))
+    logging.root.addHandler(handler)
