@@ -106,7 +106,7 @@ def test_transcribing_makes_them_again_and_says_whose_speaker_it_does_not_know(
         features = load_features("mfcc:4", bands=20, deltas=1, standardize=how)
         stamp = {**features.spec.to_json(), "store": "fp32"}
         model = save(tmp_path / f"{how}.pt", stamp)
-        front = Transcriber.load(model).front
+        front = Transcriber.load(model).ears.front
         assert front.spec == FeatureSpec.from_json(stamp)
         own = load_features("mfcc:4", bands=20, deltas=1, standardize="utterance").of(path)
         assert torch.equal(front.features.of(path), own)

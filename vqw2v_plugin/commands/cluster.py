@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> int:
     features = make_features(asked).to(device)
     options = ClusterOptions(
         num_workers(args.workers, device.type, Rank()),
-        args.shard_minutes,
-        args.refresh,
-        args.strict,
-        args.frames,
-        args.passes,
-        args.seed,
+        shard_minutes=args.shard_minutes,
+        refresh=args.refresh,
+        strict=args.strict,
+        frames=args.frames,
+        passes=args.passes,
+        seed=args.seed,
     )
     outcome = ClusterJob(features, asked, config, manifest, Path(args.out), options).run()
     _report(outcome, args.out, manifest)

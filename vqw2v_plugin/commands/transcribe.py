@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             continue
         for line in _lines(args, path, best, transcriber.frame_seconds):
             print(line, flush=True)
-    for note in transcriber.front.features.notes():
+    for note in transcriber.ears.notes():
         print(f"vqw2v: {note}", file=sys.stderr)
     if failed:
         print(f"vqw2v: {failed} of {len(args.files)} files gave no words", file=sys.stderr)

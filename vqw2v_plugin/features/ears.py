@@ -40,6 +40,10 @@ class Ears(nn.Module):
     def hear(self, clip: Clip) -> AcousticOutput:
         """What the model says of it."""
 
+    def notes(self) -> list[str]:
+        """What its user is to know of the clips that it heard."""
+        return []
+
     @torch.inference_mode()
     def emissions(self, clip: Clip) -> Tensor:  # [T', V]
         heard = self.hear(clip)
@@ -58,6 +62,9 @@ class FrontEars(Ears):
         self.units, self.frame_seconds = acoustic.units, acoustic.frame_seconds
         self.transitions = acoustic.transitions
         self.is_half = acoustic.spec.store == "fp16"  # then training saw features rounded so
+
+    def notes(self) -> list[str]:
+        return self.front.features.notes()
 
     def hear(self, clip: Clip) -> AcousticOutput:
         features = self.front.features.of(clip)  # [T, D]
