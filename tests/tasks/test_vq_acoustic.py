@@ -280,7 +280,7 @@ def test_it_decodes_until_there_is_a_criterion_and_then_it_learns(speech: tuple[
     assert task.datasets["test"].columns is None and len(task.datasets["test"].printed) == 10
     with pytest.raises(ValueError, match=r"nothing to decode; ask the task for batches"):
         task.build_generator([None], None)
-    task.model = SimpleNamespace(frames=SimpleNamespace(frames=lambda n: n))
+    task.model = SimpleNamespace(frames=lambda n: n)
     task.build_criterion(OmegaConf.create({"_name": "vq_ctc", "sentence_avg": False}))
     task.load_dataset("test")
     assert task.datasets["test"].printed is None and len(task.datasets["test"].columns) == 10
