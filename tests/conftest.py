@@ -1,8 +1,10 @@
 """What tests of every room share: small networks, and where real speech lies."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,13 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("VQW2V_DATA names no folder of recorded speech")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def transformers() -> Any:
+    """Without torchaudio, which beside a torch for CPUs cannot be imported."""
+    sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]
+    return pytest.importorskip("transformers")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """wav2vec 2.0 goes to Hugging Face's transformers and comes back, with the same numbers there and here."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,6 @@ from vqw2v_plugin.checkpoints.wav2vec2 import KIND
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 from vqw2v_plugin.modules.wav2vec2.config import Wav2Vec2Config
 from vqw2v_plugin.modules.wav2vec2.network import Wav2Vec2
-
-
-@pytest.fixture(scope="module")
-def transformers() -> Any:
-    """Without torchaudio, which beside a torch for CPUs cannot be imported."""
-    sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]
-    return pytest.importorskip("transformers")
-
 
 STYLES = {"BASE": {}, "LARGE": LARGE_STYLE, "one size": {"encoder_embed_dim": 16}}
 
@@ -213,8 +204,8 @@ def change(file: str, **values: Any) -> Callable[[Path], None]:
     ("apply", "message"),
     [
         (
-            change("config.json", architectures=["Wav2Vec2ForCTC"]),
-            "`architectures` is ['Wav2Vec2ForCTC']; expected",
+            change("config.json", architectures=["Wav2Vec2Model"]),
+            "`architectures` is ['Wav2Vec2Model']; expected",
         ),
         (change("config.json", hidden_size="big"), "`hidden_size` is 'big'; expected int"),
         (change("config.json", conv_dim=[16, 16]), "have different numbers of layers"),
@@ -265,4 +256,7 @@ def test_what_they_have_no_place_for_is_named(settings: dict[str, Any], message:
 def test_other_models_go_nowhere_of_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     earlier = Path(__file__).parent / "earlier" / "kmeans.pt"
     assert main(["export", str(earlier), str(tmp_path / "hf"), "--to", "huggingface"]) == 2
-    assert "`--to huggingface` is for 'vq_wav2vec2'; this is a 'vq_wav2vec'" in capsys.readouterr().err
+    assert (
+        "`--to huggingface` is for 'vq_wav2vec2', pretrained or fine-tuned; this is a 'vq_wav2vec'"
+        in capsys.readouterr().err
+    )

@@ -89,7 +89,7 @@ def test_a_long_file_is_its_parts_one_after_the_other(model: str, tmp_path: Path
     sf.write(tmp_path / "long.wav", wav, 16_000)
     heard = Transcriber.load(model, limit=2.0)
     sizes: list[int] = []
-    heard.network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[1]))
+    heard.ears.network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[1]))
     found = heard(tmp_path / "long.wav")
     assert len(sizes) == 3 and max(sizes) <= 200
     alone, begin = [], 0

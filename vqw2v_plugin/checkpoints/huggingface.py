@@ -1,123 +1,37 @@
 """wav2vec 2.0 in a folder as Hugging Face's transformers read and write it ↔ our settings and weights.
 
-`config.json`, `preprocessor_config.json` and `model.safetensors` of a Wav2Vec2ForPreTraining.
+`config.json`, `preprocessor_config.json` and `model.safetensors` of a Wav2Vec2ForPreTraining; what a
+Wav2Vec2ForCTC has besides is in `huggingface_ctc`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..modules.layers.conv_spec import parse_conv_layers
-from ..modules.wav2vec2.config import Wav2Vec2Config
+from ..modules.finetuned.network import FineTuned
 from ..modules.wav2vec2.network import Wav2Vec2
-from .checks import check_settings, shown
+from .checks import shown
 from .files import CONFIG_NAME, CheckpointError, read_folder, read_json, write_folder
+from .huggingface_ctc import ARCHITECTURE as CTC
+from .huggingface_ctc import ctc_files, fine_tuned_of_theirs
+from .huggingface_names import (
+    MODEL_TYPE,
+    PREPROCESSOR,
+    our_settings,
+    our_weights,
+    preprocessor,
+    their_audio,
+    their_config,
+    their_weights,
+    what_is_read,
+)
 from .kinds import Audio, Header, Restored
 from .wav2vec2 import KIND
 
-PREPROCESSOR = "preprocessor_config.json"
-_ARCHITECTURE, _TYPE = "Wav2Vec2ForPreTraining", "wav2vec2"
-# theirs: ours
-_SETTINGS = {
-    "hidden_size": "encoder_embed_dim",
-    "num_hidden_layers": "encoder_layers",
-    "num_attention_heads": "encoder_attention_heads",
-    "intermediate_size": "encoder_ffn_embed_dim",
-    "hidden_act": "activation_fn",
-    "hidden_dropout": "dropout",
-    "activation_dropout": "activation_dropout",
-    "attention_dropout": "attention_dropout",
-    "feat_proj_dropout": "dropout_input",
-    "feat_quantizer_dropout": "dropout_features",
-    "layerdrop": "encoder_layerdrop",
-    "conv_bias": "conv_bias",
-    "num_conv_pos_embeddings": "conv_pos",
-    "num_conv_pos_embedding_groups": "conv_pos_groups",
-    "do_stable_layer_norm": "layer_norm_first",
-    "mask_time_prob": "mask_prob",
-    "mask_time_length": "mask_length",
-    "mask_feature_prob": "mask_channel_prob",
-    "mask_feature_length": "mask_channel_length",
-    "num_codevectors_per_group": "latent_vars",
-    "num_codevector_groups": "latent_groups",
-    "contrastive_logits_temperature": "logit_temp",
-    "num_negatives": "num_negatives",
-    "codevector_dim": "latent_dim",
-    "proj_codevector_dim": "final_dim",
-}
-_NAMES = [  # ours → theirs
-    (r"encoder\.layers\.(\d+)\.conv\.", r"wav2vec2.feature_extractor.conv_layers.\1.conv."),
-    (r"encoder\.layers\.(\d+)\.over_\w+\.", r"wav2vec2.feature_extractor.conv_layers.\1.layer_norm."),
-    (r"norm\.", "wav2vec2.feature_projection.layer_norm."),
-    (r"projection\.", "wav2vec2.feature_projection.projection."),
-    (r"mask$", "wav2vec2.masked_spec_embed"),
-    (r"transformer\.positions\.bias$", "wav2vec2.encoder.pos_conv_embed.conv.bias"),
-    (
-        r"transformer\.positions\.norm$",
-        "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original0",
-    ),
-    (
-        r"transformer\.positions\.direction$",
-        "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original1",
-    ),
-    (r"transformer\.norm\.", "wav2vec2.encoder.layer_norm."),
-    (r"transformer\.layers\.(\d+)\.out\.", r"wav2vec2.encoder.layers.\1.attention.out_proj."),
-    (r"transformer\.layers\.(\d+)\.attention_norm\.", r"wav2vec2.encoder.layers.\1.layer_norm."),
-    (r"transformer\.layers\.(\d+)\.ffn_norm\.", r"wav2vec2.encoder.layers.\1.final_layer_norm."),
-    (r"transformer\.layers\.(\d+)\.fc1\.", r"wav2vec2.encoder.layers.\1.feed_forward.intermediate_dense."),
-    (r"transformer\.layers\.(\d+)\.fc2\.", r"wav2vec2.encoder.layers.\1.feed_forward.output_dense."),
-    (r"quantizer\.codebook\.entries$", "quantizer.codevectors"),
-    (r"quantizer\.head\.0\.", "quantizer.weight_proj."),
-    (r"target_projection\.", "project_q."),
-    (r"final_projection\.", "project_hid."),
-]
-_QKV = re.compile(r"transformer\.layers\.(\d+)\.qkv\.(weight|bias)")
-_EARLIER = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Config:
-    """What is read of their config.json, with their defaults."""
-
-    architectures: Sequence[str]
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: Literal["gelu", "relu"] = "gelu"
-    hidden_dropout: float = 0.1
-    activation_dropout: float = 0.1
-    attention_dropout: float = 0.1
-    feat_proj_dropout: float = 0.0
-    feat_quantizer_dropout: float = 0.0
-    layerdrop: float = 0.1
-    feat_extract_norm: Literal["group", "layer"] = "group"
-    feat_extract_activation: Literal["gelu"] = "gelu"
-    conv_dim: Sequence[int] = (512,) * 7
-    conv_kernel: Sequence[int] = (10, 3, 3, 3, 3, 2, 2)
-    conv_stride: Sequence[int] = (5, 2, 2, 2, 2, 2, 2)
-    conv_bias: bool = False
-    num_conv_pos_embeddings: int = 128
-    num_conv_pos_embedding_groups: int = 16
-    do_stable_layer_norm: bool = False
-    mask_time_prob: float = 0.05
-    mask_time_length: int = 10
-    mask_feature_prob: float = 0.0
-    mask_feature_length: int = 10
-    num_codevectors_per_group: int = 320
-    num_codevector_groups: int = 2
-    contrastive_logits_temperature: float = 0.1
-    num_negatives: int = 100
-    codevector_dim: int = 256
-    proj_codevector_dim: int = 256
+PRETRAINING = "Wav2Vec2ForPreTraining"
 
 
 def is_huggingface(path: Path) -> bool:
@@ -127,21 +41,24 @@ def is_huggingface(path: Path) -> bool:
         said = read_json(config)
     except (OSError, ValueError):  # whoever reads it says what is wrong
         return False
-    return "format" not in said and said.get("model_type") == _TYPE
+    return "format" not in said and said.get("model_type") == MODEL_TYPE
 
 
 def export_huggingface(restored: Restored[Any], out: Path, force: bool = False) -> None:
-    """The folder that `Wav2Vec2ForPreTraining.from_pretrained` reads."""
-    if not isinstance(restored.network, Wav2Vec2):
+    """The folder that `from_pretrained` of their class reads."""
+    if isinstance(restored.network, FineTuned):
+        config, weights, more = ctc_files(restored)
+    elif isinstance(restored.network, Wav2Vec2):
+        network, audio = restored.network, restored.header.audio or Audio()
+        _need_theirs(network)
+        config, weights = their_config(network.config, PRETRAINING), their_weights(network)
+        more = {PREPROCESSOR: preprocessor(network.config, audio)}
+    else:
         raise CheckpointError(
-            f"`--to huggingface` is for {KIND.expected}; this is a {restored.header.model!r}: leave it out"
+            f"`--to huggingface` is for {KIND.expected}, pretrained or fine-tuned; this is a "
+            f"{restored.header.model!r}: leave it out"
         )
-    network, audio = restored.network, restored.header.audio or Audio()
-    _need_theirs(network)
-    weights = _their_weights(network)
-    write_folder(
-        out, _their_config(network.config), weights, force, {PREPROCESSOR: _preprocessor(network, audio)}
-    )
+    write_folder(out, config, weights, force, more)
 
 
 def _need_theirs(network: Wav2Vec2) -> None:
@@ -160,124 +77,27 @@ def _need_theirs(network: Wav2Vec2) -> None:
     for name, (value, wanted) in wrong.items():
         if value != wanted:
             raise CheckpointError(
-                f"`{name}` is {shown(value)}; transformers' {_ARCHITECTURE} knows {shown(wanted)} alone"
+                f"`{name}` is {shown(value)}; transformers' {PRETRAINING} knows {shown(wanted)} alone"
             )
 
 
-def _their_config(config: Wav2Vec2Config) -> dict[str, Any]:
-    layers = parse_conv_layers(config.conv_feature_layers, "conv_feature_layers")
-    said = {theirs: getattr(config, ours) for theirs, ours in _SETTINGS.items()}
-    said["proj_codevector_dim"] = config.target_dim
-    said["codevector_dim"] = config.latent_dim or config.target_dim
-    return {
-        "architectures": [_ARCHITECTURE],
-        "model_type": _TYPE,
-        **said,
-        "feat_extract_norm": "layer" if config.extractor_mode == "layer_norm" else "group",
-        "feat_extract_activation": "gelu",
-        "conv_dim": [layer.dim for layer in layers],
-        "conv_kernel": [layer.kernel for layer in layers],
-        "conv_stride": [layer.stride for layer in layers],
-        "num_feat_extract_layers": len(layers),
-        "layer_norm_eps": 1e-5,
-        "mask_time_min_masks": 2,
-        "apply_spec_augment": True,
-        "diversity_loss_weight": 0.1,
-    }
-
-
-def _preprocessor(network: Wav2Vec2, audio: Audio) -> dict[str, Any]:
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "feature_size": 1,
-        "sampling_rate": audio.sample_rate,
-        "do_normalize": audio.normalize,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": network.config.extractor_mode == "layer_norm",
-    }
-
-
-def _their_weights(network: Wav2Vec2) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for name, parameter in network.named_parameters():
-        value = parameter.detach()
-        if qkv := _QKV.fullmatch(name):
-            for part, piece in zip("qkv", value.chunk(3), strict=True):
-                found[f"wav2vec2.encoder.layers.{qkv[1]}.attention.{part}_proj.{qkv[2]}"] = piece
-            continue
-        pattern, theirs = next((p, t) for p, t in _NAMES if re.match(p, name))
-        whole = value.flatten(0, 1)[None] if name.endswith("codebook.entries") else value
-        found[re.sub(pattern, theirs, name)] = whole
-    if network.projection is None:  # theirs has one always
-        size = network.encoder.dim
-        found["wav2vec2.feature_projection.projection.weight"] = torch.eye(size)
-        found["wav2vec2.feature_projection.projection.bias"] = torch.zeros(size)
-    return found
-
-
-def import_huggingface(path: Path, made_from: Mapping[str, Any]) -> Restored[Wav2Vec2]:
-    """The folder that transformers' `save_pretrained` of a pretrained model and its processor wrote."""
+def import_huggingface(path: Path, made_from: Mapping[str, Any]) -> Restored[Any]:
+    """The folder that transformers' `save_pretrained` of a model and its processor wrote."""
     said, weights, where = read_folder(path)
-    audio = _their_audio(where.parent / PREPROCESSOR)
-    names = {field.name for field in dataclasses.fields(_Config)}
+    audio = their_audio(where.parent / PREPROCESSOR)
     try:
-        config = check_settings(_Config, {"architectures": [], **{k: said[k] for k in names & said.keys()}})
-        settings = _our_settings(config)
+        config = what_is_read(said)
+        if config.architectures == [CTC]:
+            return fine_tuned_of_theirs(config, audio, weights, path, made_from)
+        if config.architectures != [PRETRAINING]:
+            raise ValueError(
+                f"`architectures` is {shown(config.architectures)}; expected [{PRETRAINING!r}] or [{CTC!r}]"
+            )
+        settings = our_settings(config)
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"{where}: {error}") from error
     header = Header(KIND.model, settings, audio, {}, made_from)
     network = KIND.untrained(header, weights, str(path))
-    try:
-        ours = _our_weights(weights, network)
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: its weights do not fit: {error} is missing or misshapen") from error
-    return KIND.with_weights(header, network, ours, str(path))
-
-
-def _their_audio(path: Path) -> Audio:
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; expected what says `sampling_rate` and `do_normalize`")
-    said = read_json(path)
-    try:
-        return Audio(said.get("sampling_rate", 16_000), said.get("do_normalize", True))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _our_settings(config: _Config) -> dict[str, Any]:
-    if config.architectures != [_ARCHITECTURE]:
-        raise ValueError(f"`architectures` is {shown(config.architectures)}; expected [{_ARCHITECTURE!r}]")
-    rows = (config.conv_dim, config.conv_kernel, config.conv_stride)
-    if len({len(row) for row in rows}) != 1:
-        raise ValueError("`conv_dim`, `conv_kernel` and `conv_stride` have different numbers of layers")
-    layers = list(zip(*rows, strict=True))
-    settings = {ours: getattr(config, theirs) for theirs, ours in _SETTINGS.items()}
-    return {
-        **settings,
-        "conv_feature_layers": repr(layers),
-        "extractor_mode": "layer_norm" if config.feat_extract_norm == "layer" else "default",
-        "feature_grad_mult": 1.0,  # which theirs has none of
-        "quantizer": "gumbel",
-    }
-
-
-def _our_weights(weights: Mapping[str, Tensor], network: Wav2Vec2) -> dict[str, Tensor]:
-    """Whatever of theirs has no place here keeps its name, and is refused by that."""
-    held = {}
-    for name, value in weights.items():
-        head, _, tail = name.rpartition(".")
-        held[f"{head}.{_EARLIER.get(tail, tail)}"] = value
-    if network.projection is None:
-        for name in ("weight", "bias"):
-            held.pop(f"wav2vec2.feature_projection.projection.{name}", None)
-    found: dict[str, Tensor] = {}
-    for name, own in network.named_parameters():
-        if qkv := _QKV.fullmatch(name):
-            stem = f"wav2vec2.encoder.layers.{qkv[1]}.attention"
-            found[name] = torch.cat([held.pop(f"{stem}.{part}_proj.{qkv[2]}") for part in "qkv"])
-            continue
-        pattern, theirs = next((p, t) for p, t in _NAMES if re.match(p, name))
-        value = held.pop(re.sub(pattern, theirs, name))
-        found[name] = value.reshape(own.shape) if name.endswith("codebook.entries") else value
-    return {**found, **held}
+    return KIND.with_weights(header, network, our_weights(weights, network, str(path)), str(path))

@@ -19,6 +19,7 @@ from .stock_wav2vec2 import wav2vec2_weights_of_stock
 
 ARCHITECTURES = ("wav2vec_ctc",)
 SPECIAL = ("<pad>", "</s>", "<unk>")  # of stock's dictionary, behind <s>, which is its blank
+NO_LABELS = ("<s>", *SPECIAL)  # columns that files of others have, and no transcript
 _MODEL, _LETTERS = "w2v_encoder.w2v_model.", "w2v_encoder.proj."
 # what stock's model does when a file lacks the option, where ours would do another thing
 _STOCK_DEFAULTS = {
@@ -74,10 +75,10 @@ def symbols_of_stock(path: Path, dict_path: str | Path | None, num_columns: int)
             f"{where}: names {len(labels)} labels, and {path.name} has {num_columns} columns, of which four "
             f"are no labels; {remedy}"
         )
-    return symbols, _kind_of(labels)
+    return symbols, kind_of(labels)
 
 
-def _kind_of(labels: Sequence[str]) -> str:
+def kind_of(labels: Sequence[str]) -> str:
     if any(label.startswith(PIECE_BEGIN) for label in labels):
         return "pieces"
     letters = BOUNDARY in labels and all(len(label) == 1 or label.startswith("<") for label in labels)

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "out", metavar="OUT", help="folder for model.safetensors, config.json and a README.md about the model"
     )
     parser.add_argument(
-        "--to", choices=["huggingface"], help="as transformers read it, for a wav2vec 2.0 (default: our own)"
+        "--to",
+        choices=["huggingface"],
+        help="as transformers read it, for a wav2vec 2.0, pretrained or fine-tuned (default: our own)",
     )
     parser.add_argument(
         "--force", action="store_true", help="replace what lies in OUT from an earlier export"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import Dictionary
 
-from ..checkpoints.stock_wav2vec_ctc import SPECIAL
+from ..checkpoints.stock_wav2vec_ctc import NO_LABELS
 from ..stores.label_share import Share, draw
 from ..stores.labels import EXTENSIONS, LabelError, Labels, dict_name, read_joined_labels, read_symbols
 from ..text.loss_kinds import LOSS_KINDS
@@ -50,7 +50,7 @@ def check_same_labels(labels: Path, trained_on: Mapping[str, Any] | None) -> Non
         raise LabelError("the checkpoint is of another task; expected one of `--task vq_acoustic`")
     kind, symbols = trained_on["kind"], tuple(trained_on["symbols"])
     path = labels / dict_name(kind)
-    said = tuple(symbol for symbol in symbols if symbol not in SPECIAL)  # which stock has among them
+    said = tuple(symbol for symbol in symbols if symbol not in NO_LABELS)
     if path.is_file() and read_symbols(labels, kind) not in (symbols, said):
         raise LabelError(
             f"{path}: differs from the dictionary that the checkpoint was trained with "

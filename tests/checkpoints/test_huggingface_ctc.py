@@ -1,0 +1,152 @@
+"""Fine-tuned wav2vec 2.0 goes to transformers' Wav2Vec2ForCTC and comes back: the same letters, numbers."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from finetuned import STILL, save_fine_tuned, tiny_fine_tuned
+from wav2vec2s import LARGE_STYLE, noise
+
+from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.finetuned import KIND, columns_of
+from vqw2v_plugin.checkpoints.format import load
+from vqw2v_plugin.checkpoints.kinds import Audio
+from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
+from vqw2v_plugin.text.units import asg_units, ctc_units
+
+LETTERS = ctc_units(["|", *"ABT'"])
+STOCK_S = ctc_units(["<pad>", "</s>", "<unk>", "|", *"EAT"])  # columns as stock's files have them
+STYLES = {"BASE": {}, "LARGE": LARGE_STYLE, "one size": {"encoder_embed_dim": 16}}
+TUNING = replace(STILL, final_dropout=0.1, layerdrop=0.2, mask_prob=0.5, apply_mask=False)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_there_and_back_all_weights_are_the_same(style: str, tmp_path: Path) -> None:
+    network = tiny_fine_tuned(TUNING, LETTERS, **STYLES[style]).eval()
+    save_fine_tuned(tmp_path / "a.pt", network, LETTERS, Audio(16_000, True))
+    assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "hf"), "--to", "huggingface"]) == 0
+    assert {p.name for p in (tmp_path / "hf").iterdir()} == {
+        *("config.json", "preprocessor_config.json", "model.safetensors", "vocab.json"),
+        *("tokenizer_config.json", "special_tokens_map.json"),
+    }
+    assert json.loads((tmp_path / "hf" / "vocab.json").read_text())["<pad>"] == 0
+    assert main(["import", str(tmp_path / "hf"), str(tmp_path / "b.pt")]) == 0
+    found = load(tmp_path / "b.pt", KIND)
+    assert columns_of(found.header) == LETTERS and found.header.audio == Audio(16_000, True)
+    assert found.network.config.tuning == TUNING
+    own = dict(network.named_parameters())
+    assert own.keys() == dict(found.network.named_parameters()).keys()
+    assert all(torch.equal(found.network.get_parameter(name), value) for name, value in own.items())
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("units", [LETTERS, STOCK_S], ids=["ours", "stock's"])
+@torch.no_grad()
+def test_transformers_have_our_logits_and_letters(
+    style: str, units: Any, tmp_path: Path, transformers: Any
+) -> None:
+    ours = tiny_fine_tuned(TUNING, units, **STYLES[style]).eval()
+    save_fine_tuned(tmp_path / "a.pt", ours, units, Audio(16_000, True))
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    theirs, info = transformers.Wav2Vec2ForCTC.from_pretrained(
+        tmp_path / "hf", output_loading_info=True, attn_implementation="eager"
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    processor = transformers.Wav2Vec2Processor.from_pretrained(tmp_path / "hf")
+    wav = 0.1 + noise(900)
+    heard = processor(wav.numpy(), sampling_rate=16_000, return_tensors="pt")
+    logits = theirs.eval()(heard.input_values).logits
+    # which is normed with another ε than stock's and ours
+    normed = torch.nn.functional.layer_norm(wav, wav.shape)
+    torch.testing.assert_close(normed[None], heard.input_values, rtol=1e-3, atol=1e-3)
+    here = ours(heard.input_values, torch.tensor([900])).emissions
+    torch.testing.assert_close(here, logits, rtol=1e-5, atol=1e-5)
+    # of columns that a reader could have said: letters, blanks, a word's end
+    said = units.columns(["A", "T", "|", "T"])
+    path = torch.tensor([0, said[0], said[0], 0, said[1], said[1], said[2], 0, said[3]])
+    assert processor.batch_decode(path[None]) == ["AT T"]
+
+
+@torch.no_grad()
+def test_a_folder_that_transformers_wrote_is_read(tmp_path: Path, transformers: Any) -> None:
+    """With its blank behind other columns, a delimiter of its own, and nothing masked."""
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    convs = {
+        "conv_dim": (16, 16),
+        "conv_kernel": (10, 3),
+        "conv_stride": (5, 2),
+        "num_feat_extract_layers": 2,
+    }
+    more = {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4, "mask_time_prob": 0.0}
+    vocabulary = {"A": 0, "B": 1, " ": 2, "<unk>": 3, "<pad>": 4}
+    config = transformers.Wav2Vec2Config(**sizes, **convs, **more, vocab_size=5, pad_token_id=4)
+    theirs = transformers.Wav2Vec2ForCTC(config).eval()
+    torch.nn.init.normal_(theirs.lm_head.bias)
+    theirs.save_pretrained(tmp_path / "hf")
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    transformers.Wav2Vec2Processor(
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=False),
+        transformers.Wav2Vec2CTCTokenizer(tmp_path / "vocab.json", word_delimiter_token=" "),
+    ).save_pretrained(tmp_path / "hf")
+    if not (tmp_path / "hf" / "preprocessor_config.json").is_file():  # newer ones keep it elsewhere
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path / "hf")
+    ours = import_checkpoint(tmp_path / "hf")
+    assert columns_of(ours.header).symbols == ("<blank>", "A", "B", "|", "<unk>")
+    assert ours.header.audio == Audio(16_000, False) and not ours.network.config.tuning.apply_mask
+    wav = noise(900)[None]
+    here = ours.network(wav, torch.tensor([900])).emissions
+    torch.testing.assert_close(here, theirs(wav).logits[..., [4, 0, 1, 2, 3]], rtol=1e-5, atol=1e-5)
+
+
+def change(file: str, **values: Any) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        said = json.loads((folder / file).read_text()) | values
+        (folder / file).write_text(json.dumps(said))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("apply", "message"),
+    [
+        (change("config.json", pad_token_id=9), "`pad_token_id` is 9; expected one of the 6 columns"),
+        (change("config.json", pad_token_id=None), "`pad_token_id` is None"),
+        (change("config.json", final_dropout=2.0), "`final_dropout` is 2.0"),
+        (change("config.json", num_hidden_layers=10**9), "its settings give no network"),
+        (change("config.json", num_hidden_layers=3), "is missing or misshapen"),
+        (change("vocab.json", A=0), "'A' is 0; expected a column of its own"),
+        (change("vocab.json", A="x"), "'A' is 'x'; expected a column of its own"),
+        (change("vocab.json", A=7), "vocab.json: names not all of the 6 columns"),
+        (lambda folder: (folder / "vocab.json").unlink(), "vocab.json is missing"),
+        (change("tokenizer_config.json", word_delimiter_token="T"), "the symbol '|' is there twice"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_one_sentence(
+    apply: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    save_fine_tuned(tmp_path / "a.pt", tiny_fine_tuned(units=LETTERS), LETTERS)
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    apply(tmp_path / "hf")
+    with pytest.raises(CheckpointError) as error:
+        import_checkpoint(tmp_path / "hf")
+    assert message in str(error.value) and str(tmp_path / "hf") in str(error.value), error.value
+
+
+def test_what_they_have_no_place_for_is_named(tmp_path: Path) -> None:
+    asg = asg_units(["|", *"ab"])
+    both = {"quantize_input": True}
+    for name, network, units in (
+        ("ASG", tiny_fine_tuned(units=asg), asg),
+        ("quantized input", tiny_fine_tuned(units=LETTERS, **both), LETTERS),
+    ):
+        save_fine_tuned(tmp_path / f"{name}.pt", network, units)
+        with pytest.raises(
+            CheckpointError, match=f"this model is one of {name}; transformers' Wav2Vec2ForCTC"
+        ):
+            export_folder(tmp_path / f"{name}.pt", tmp_path / "hf", to="huggingface")
