@@ -28,6 +28,13 @@ def test_corpora_of_several_kinds_get_one_root_and_clashing_ids_their_folder(
     assert any(note.startswith("ids are there in several corpora (u)") for note in found.notes)
 
 
+def test_ids_of_a_table_at_the_root_have_a_name_in_front_too(tmp_path: Path, write: Write) -> None:
+    table = write("t.csv", HEAD + "u,a.wav,x\nv,a.wav,y\n")
+    write("in/er/wav.scp", "u b.wav\n")
+    found = gather([str(table), str(tmp_path / "c" / "in" / "er")], Sources())
+    assert {e.utt for e in found.entries} == {"all-u", "all-v", "in-er-u"}
+
+
 def test_tables_of_one_folder_are_one_corpus(tmp_path: Path, write: Write) -> None:
     paths = [str(write(f"{split}.csv", HEAD + f"{split},a.wav,x\n")) for split in ("train", "dev", "test")]
     found = gather(paths, Sources())
@@ -71,6 +78,8 @@ def test_tables_and_files_that_were_not_used_are_told(tmp_path: Path, write: Wri
     assert "1 audio files are in no table and not used: b.wav" in notes
     assert "not used though a table of audio: all.csv; name it alone to have it" in notes
     assert any(note.startswith("1 TextGrids were not used: `--times ") for note in notes)
+    write("train.csv", 'ID,wav,word_times\nu,a.wav,"[[0, 1, ""x""]]"\n')  # which has times of its own
+    assert not any("TextGrids" in note for note in gather(root, Sources()).notes)
     notes = gather(root, Sources(kind="plain")).notes
     assert "not used though a table of audio: all.csv, train.csv; name it alone to have it" in notes
 

@@ -1,5 +1,6 @@
 """Tables with a header: their columns are known by many names, their splits kept, their files found."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,9 @@ def test_fairseq_s_manifests_with_words_or_letters_beside_them(tmp_path: Path, w
 def test_names_of_columns_are_known_in_capitals_too_and_the_first_of_several_is_taken() -> None:
     assert match(["Wav", "ID", "wrd", "Sentence"]) == {"path": "Wav", "utt": "ID", "text": "Sentence"}
     assert match(["file", "said"], {"text": "said"}) == {"path": "file", "text": "said"}
+    assert match(["file"], {"text": "said"}) == {"path": "file"}  # of a table that has no such column
+    assert match(["file", "text", "said"], {"text": "said"})["text"] == "said"
+    assert match(["WAV", "wav", "path"])["path"] == "path" and match(["WAV", "wav"])["path"] == "WAV"
     assert text_column(["x", "phones", "words"], "phones") == "phones" and text_column(["x"]) is None
 
 
@@ -181,3 +185,33 @@ def test_times_stand_in_a_column_as_a_list_or_in_textgrids(tmp_path: Path, write
         lines({"path": "a.wav", "word_times": [[0.4, 0.1, "ja"]]}, {"path": "a.wav", "word_times": 3}),
     )
     assert [r.path for r in read(tmp_path / "c", "table")[1]] == ["t.jsonl:1", "t.jsonl:2"]
+
+
+def test_a_header_may_begin_with_a_mark_of_its_own(tmp_path: Path, write: Write) -> None:
+    """As our manifests' and many others' do; a column without a name is none."""
+    write("a.wav")
+    for head in ("#path\ttext", "# path\ttext", "path\ttext", "\ufeffpath\ttext"):
+        write("t.tsv", f"{head}\na.wav\tone\n")
+        assert [(e.path, e.text) for e in read(tmp_path / "c", "table")[0]] == [("a.wav", "one")]
+    for head in ("path\tpath", "path\t"):
+        write("t.tsv", f"{head}\na.wav\tone\n")
+        assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+
+
+def test_times_in_a_column_go_before_those_of_a_textgrid_and_both_begin_with_their_piece(
+    tmp_path: Path, write: Write
+) -> None:
+    grid = (
+        'File type = "ooTextFile"\nObject class = "TextGrid"\n0 9 <exists> 2 '
+        '"IntervalTier" "words" 0 9 2 1 2 "of" 2 3 "grid" "IntervalTier" "phones" 0 9 1 2 2.5 "g"'
+    )
+    write("a.wav"), write("times/a.TextGrid", grid)
+    head = "path\tstart\tstop\ttextgrid\tword_times\n"
+    own = json.dumps([[0.5, 0.75, "own"]])
+    write("t.tsv", f"{head}a.wav\t1.5\t4\ttimes/a.TextGrid\t\na.wav\t2\t4.5\ttimes/a.TextGrid\t{own}\n")
+    of_grid, mixed = read(tmp_path / "c", "table")[0]
+    assert (of_grid.words, of_grid.phones) == (((0.5, 1.5, "grid"),), ((0.5, 1.0, "g"),))
+    assert (mixed.words, mixed.phones) == (((0.5, 0.75, "own"),), ((0.0, 0.5, "g"),))
+    write("t.tsv", "path\tstart\tsamples\ttextgrid\na.wav\t8000\t16000\ttimes/a.TextGrid\n")
+    ((counted,), _) = read(tmp_path / "c", "table")  # whose samples nobody can tell in seconds yet
+    assert counted.counted and len(counted.words) == 2

@@ -103,6 +103,15 @@ def test_a_piece_has_the_words_that_lie_in_it_from_its_own_beginning() -> None:
     times = {"words": parse_times('[[0, 1, "a"], [1, 2, "b"], [2, 3.5, "c"]]')}
     assert within(times, 1.0, 3.0) == {"words": ((0.0, 1.0, "b"),)}
     assert within(times, 0.0, None) == times
+    # tables round seconds: what an edge cuts by 5 ms at most is in the piece, from its beginning on
+    for begin, end, kept in (
+        (1.005, 1.995, ["b"]),
+        (1.006, 2.0, []),
+        (1.0, 1.994, []),
+        (0.999, 2.001, ["b"]),
+    ):
+        found = within(times, begin, end)["words"]
+        assert [each.label for each in found] == kept and all(each.start >= 0 for each in found)
 
 
 def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told(tmp_path: Path) -> None:
