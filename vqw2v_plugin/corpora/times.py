@@ -66,8 +66,8 @@ class TextGrids:
 
 
 def with_names(entries: Sequence[Entry]) -> list[Entry]:
-    """Every entry has an id, as CTM lines need: its file's stem or, where two have it, its path's."""
-    stems = Counter(os.path.basename(os.path.splitext(entry.path)[0]) for entry in entries)
+    """Every entry has an id, as CTM lines need: its file's stem or, where two files have it, its path's."""
+    stems = Counter(os.path.basename(os.path.splitext(path)[0]) for path in {each.path for each in entries})
     made = []
     for entry in entries:
         stem = os.path.splitext(entry.path)[0]
