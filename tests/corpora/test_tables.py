@@ -8,6 +8,7 @@ from source_files import Write, lines, read
 
 from vqw2v_plugin.corpora.sources import KINDS, Entry, find_kind, open_folder
 from vqw2v_plugin.corpora.sources.columns import match, text_column
+from vqw2v_plugin.corpora.sources.entry import table_lines
 
 
 def told(entries: list[Entry]) -> list[tuple[str, str, str, str, str]]:
@@ -215,3 +216,17 @@ def test_times_in_a_column_go_before_those_of_a_textgrid_and_both_begin_with_the
     write("t.tsv", "path\tstart\tsamples\ttextgrid\na.wav\t8000\t16000\ttimes/a.TextGrid\n")
     ((counted,), _) = read(tmp_path / "c", "table")  # whose samples nobody can tell in seconds yet
     assert counted.counted and len(counted.words) == 2
+
+
+def test_a_row_s_split_is_what_its_column_says_or_else_its_folder(tmp_path: Path, write: Write) -> None:
+    """A value that names none is none; an empty one too."""
+    write("train/a.wav")
+    write("t.csv", "path,split\n" + "".join(f"train/a.wav,{said}\n" for said in ("dev", "other", "")))
+    assert [e.split for e in read(tmp_path / "c", "table")[0]] == ["valid", "", ""]
+    write("t.csv", "path,text\ntrain/a.wav,x\n")
+    assert [e.split for e in read(tmp_path / "c", "table")[0]] == ["train"]
+
+
+def test_a_mark_is_at_the_head_of_a_table_alone(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(b"\xef\xbb\xbfa\r\n\n \n\xef\xbb\xbfb\nc")
+    assert list(table_lines(str(tmp_path / "t"))) == [(1, "a"), (4, "\ufeffb"), (5, "c")]

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from vqw2v_plugin.corpora.gather import Sources, gather
+from vqw2v_plugin.corpora.sources import Entry, SourceError
 from vqw2v_plugin.corpora.sources.textgrid import parse_times, read_textgrid, within
+from vqw2v_plugin.corpora.times import TextGrids, with_names
 
 LONG = """File type = "ooTextFile"
 Object class = "TextGrid"
@@ -151,3 +153,41 @@ def test_what_no_line_of_times_can_hold_is_refused_and_every_line_has_an_id(tmp_
     found = gather([str(tmp_path / "c" / "t.csv")], Sources(times=str(tmp_path / "t")))
     assert [entry.utt for entry in found.entries] == ["u 1"]
     assert [refusal.group for refusal in found.refused] == ["has white space among its phones"]
+
+
+def test_of_two_tiers_of_a_name_nobody_knows_whose_is_meant(tmp_path: Path) -> None:
+    tiers = SHORT[SHORT.index('"IntervalTier"') :]
+    two = SHORT.replace("<exists>\n1\n", "<exists>\n2\n") + tiers.replace("ann", "bob")
+    (tmp_path / "a.TextGrid").write_text(two)
+    with pytest.raises(ValueError, match=r"has several tiers of phones \(ann - phones, bob - phones\)"):
+        read_textgrid(str(tmp_path / "a.TextGrid"))
+    (tmp_path / "a.TextGrid").write_text(two.replace("bob - phones", "Bob - Words"))
+    found = read_textgrid(str(tmp_path / "a.TextGrid"))
+    assert found["words"] == found["phones"] == ((0, 0.25, "a"), (0.25, 1.5, "b"))
+
+
+def test_pieces_take_their_own_times_but_where_they_are_counted_in_samples(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.TextGrid").write_text(SHORT)
+    grids = TextGrids(str(tmp_path / "t"))
+    pieces = [
+        Entry("x/a.wav", "x/a.wav", begin=0.25, end=1.5),
+        Entry("x/a.wav", "x/a.wav", begin=4_000, end=24_000, counted=True),
+        Entry("x/a.wav", "x/a.wav", end=24_000, counted=True),
+        Entry("x/b.wav", "x/b.wav", utt="a"),
+    ]
+    cut, counted, whole, named = grids.add_to(pieces)
+    assert cut.phones == ((0.0, 1.25, "b"),) and counted.phones == () and len(whole.phones) == 2
+    assert len(named.phones) == 2  # by its id
+    assert [entry.utt for entry in (cut, counted, whole, named)] == ["a_0.25", "a_4000", "a_0", "a"]
+    said = "1 TextGrids cannot be used: a.TextGrid (is of a piece that is counted in samples; expected"
+    assert next(note for note in grids.notes if "cannot be used" in note).startswith(said)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SourceError, match=r"`--times` is .*none, which holds no \*\.TextGrid"):
+        TextGrids(str(tmp_path / "none"))
+
+
+def test_ids_are_stems_or_paths_where_two_files_have_a_stem() -> None:
+    paths = ("one/a.wav", "two/a.wav", "two/b c.wav", "d.wav")
+    entries = [Entry(path, path, utt="own" if path == "d.wav" else "") for path in paths]
+    assert [entry.utt for entry in with_names(entries)] == ["one/a", "two/a", "b_c", "own"]
