@@ -94,7 +94,9 @@ def test_an_alphabet_and_a_least_count_limit_the_letters(corpus: Path) -> None:
     assert read_symbols(corpus / "o", "letters") == ("|", "a", "l")
 
 
-def test_phones_of_a_lexicon_of_espeak_and_of_a_column(corpus: Path) -> None:
+def test_phones_of_a_lexicon_of_espeak_and_of_a_column(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (corpus / "lex").write_text("HELLO HH AH0 L OW1\nALL AO1 L\nA AH0\nA OW1\nHALL HH AO1 L\nMORE M AO1 R\n")
     unit = ("--unit", "phones")
     assert labels(corpus, "--text", "words", *unit, "--lexicon", corpus / "lex", "--fold", "stress") == 0
@@ -103,6 +105,7 @@ def test_phones_of_a_lexicon_of_espeak_and_of_a_column(corpus: Path) -> None:
     assert (corpus / "o" / "lexicon.phn.txt").read_text().splitlines()[:2] == ["a\tAH", "a\tOW"]
     os.rename(corpus / "o", corpus / "o1")
     assert labels(corpus, "--text", "phones", *unit, "--no-boundary", splits=("train",)) == 0
+    assert capsys.readouterr().out.endswith("  train: 2 utterances, 6 labels\n")  # and of no words
     assert lines(corpus, "train", "phones") == ["HH AH0 AO1 L", "AH0 HH"]
     assert not (corpus / "o" / "train.wrd").exists()
     pytest.importorskip("espeakng_loader")

@@ -96,3 +96,25 @@ def test_a_table_s_files_may_lie_elsewhere_and_its_columns_have_other_names(
     assert "no column of text is known" in gather([table], Sources()).notes[0]
     with pytest.raises(SourceError, match="is for tables with a header, and there is none here"):
         gather([str(tmp_path / "c" / "far")], asked)
+
+
+def test_folders_named_for_splits_may_lie_one_deeper(tmp_path: Path, write: Write) -> None:
+    for name in ("en/train/a.wav", "de/test/b.wav", "de/c.wav"):
+        write(name)
+    (note,) = gather([str(tmp_path / "c")], Sources()).notes
+    assert note.startswith("folders named for splits (test, train) were divided") and "from 2`" in note
+    found = gather([str(tmp_path / "c")], Sources(split_from="2"))
+    assert [(e.path, e.split) for e in found.entries] == [
+        ("de/test/b.wav", "test"),
+        ("en/train/a.wav", "train"),
+    ]
+    assert [refusal.path for refusal in found.refused] == ["de/c.wav"]
+
+
+def test_what_is_for_tables_is_refused_elsewhere(tmp_path: Path, write: Write) -> None:
+    write("x/a.wav"), write("empty/t.txt")
+    root = str(tmp_path / "c" / "x")
+    with pytest.raises(SourceError, match=r"`--column` is for tables with a header, .*\(plain\)"):
+        gather([root], Sources(columns={"text": "said"}))
+    with pytest.raises(SourceError, match=r"`--audio` is .*empty, which holds no audio; name the folder"):
+        gather([root], Sources(audio=str(tmp_path / "c" / "empty")))

@@ -1,6 +1,5 @@
 """Tables with a header: their columns are known by many names, their splits kept, their files found."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -72,23 +71,6 @@ def test_a_table_s_split_is_the_innermost_that_its_path_names(tmp_path: Path, wr
         "train/test/dev.csv": "valid",
         "train/x/metadata.csv": "train",
     }
-
-
-def test_a_column_of_splits_and_one_of_pieces_in_seconds_or_samples(tmp_path: Path, write: Write) -> None:
-    write("t.wav")
-    write("a.tsv", "path\tsplit\toffset\tduration\nt.wav\tdev\t0.5\t1\nt.wav\teval\t2\t\n")
-    entries, _ = read(tmp_path / "c", "table")
-    assert [(e.split, e.begin, e.end, e.counted) for e in entries] == [
-        ("valid", 0.5, 1.5, False),
-        ("eval", 2.0, None, False),
-    ]
-    (tmp_path / "c" / "a.tsv").unlink()
-    write("b.csv", "ID,wav,start,stop\nu,t.wav,8000,16000\n")
-    ((entry,), _) = read(tmp_path / "c", "table")
-    assert (entry.begin, entry.end, entry.counted) == (8000, 16000, True)
-    write("b.csv", "ID,wav,start,end\nu,t.wav,8,16\n")
-    ((entry,), _) = read(tmp_path / "c", "table")
-    assert (entry.begin, entry.end, entry.counted) == (8, 16, False)
 
 
 def test_files_are_found_by_their_names_wherever_they_lie(tmp_path: Path, write: Write) -> None:
@@ -175,19 +157,6 @@ def test_names_of_columns_are_known_in_capitals_too_and_the_first_of_several_is_
     assert text_column(["x", "phones", "words"], "phones") == "phones" and text_column(["x"]) is None
 
 
-def test_times_stand_in_a_column_as_a_list_or_in_textgrids(tmp_path: Path, write: Write) -> None:
-    write("a.wav")
-    word = {"word": "ja", "start": 0.1, "end": 0.4}
-    write("t.jsonl", lines({"path": "a.wav", "word_times": [word], "phone_times": [[0.1, 0.2, "j"]]}))
-    ((entry,), _) = read(tmp_path / "c", "table")
-    assert entry.words == ((0.1, 0.4, "ja"),) and entry.phones == ((0.1, 0.2, "j"),)
-    write(
-        "t.jsonl",
-        lines({"path": "a.wav", "word_times": [[0.4, 0.1, "ja"]]}, {"path": "a.wav", "word_times": 3}),
-    )
-    assert [r.path for r in read(tmp_path / "c", "table")[1]] == ["t.jsonl:1", "t.jsonl:2"]
-
-
 def test_a_header_may_begin_with_a_mark_of_its_own(tmp_path: Path, write: Write) -> None:
     """As our manifests' and many others' do; a column without a name is none."""
     write("a.wav")
@@ -197,25 +166,6 @@ def test_a_header_may_begin_with_a_mark_of_its_own(tmp_path: Path, write: Write)
     for head in ("path\tpath", "path\t"):
         write("t.tsv", f"{head}\na.wav\tone\n")
         assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
-
-
-def test_times_in_a_column_go_before_those_of_a_textgrid_and_both_begin_with_their_piece(
-    tmp_path: Path, write: Write
-) -> None:
-    grid = (
-        'File type = "ooTextFile"\nObject class = "TextGrid"\n0 9 <exists> 2 '
-        '"IntervalTier" "words" 0 9 2 1 2 "of" 2 3 "grid" "IntervalTier" "phones" 0 9 1 2 2.5 "g"'
-    )
-    write("a.wav"), write("times/a.TextGrid", grid)
-    head = "path\tstart\tstop\ttextgrid\tword_times\n"
-    own = json.dumps([[0.5, 0.75, "own"]])
-    write("t.tsv", f"{head}a.wav\t1.5\t4\ttimes/a.TextGrid\t\na.wav\t2\t4.5\ttimes/a.TextGrid\t{own}\n")
-    of_grid, mixed = read(tmp_path / "c", "table")[0]
-    assert (of_grid.words, of_grid.phones) == (((0.5, 1.5, "grid"),), ((0.5, 1.0, "g"),))
-    assert (mixed.words, mixed.phones) == (((0.5, 0.75, "own"),), ((0.0, 0.5, "g"),))
-    write("t.tsv", "path\tstart\tsamples\ttextgrid\na.wav\t8000\t16000\ttimes/a.TextGrid\n")
-    ((counted,), _) = read(tmp_path / "c", "table")  # whose samples nobody can tell in seconds yet
-    assert counted.counted and len(counted.words) == 2
 
 
 def test_a_row_s_split_is_what_its_column_says_or_else_its_folder(tmp_path: Path, write: Write) -> None:
@@ -230,3 +180,12 @@ def test_a_row_s_split_is_what_its_column_says_or_else_its_folder(tmp_path: Path
 def test_a_mark_is_at_the_head_of_a_table_alone(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"\xef\xbb\xbfa\r\n\n \n\xef\xbb\xbfb\nc")
     assert list(table_lines(str(tmp_path / "t"))) == [(1, "a"), (4, "\ufeffb"), (5, "c")]
+
+
+def test_tables_lie_in_a_corpus_s_folder_or_two_below_it(tmp_path: Path, write: Write) -> None:
+    write("one/two/a.wav")
+    write("one/two/three/deep.csv", "path,text\n../a.wav,x\n")
+    assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+    write("one/two/t.csv", "path,text\na.wav,x\n")
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.path, entry.text) == ("one/two/a.wav", "x")

@@ -191,3 +191,29 @@ def test_ids_are_stems_or_paths_where_two_files_have_a_stem() -> None:
     paths = ("one/a.wav", "two/a.wav", "two/b c.wav", "d.wav")
     entries = [Entry(path, path, utt="own" if path == "d.wav" else "") for path in paths]
     assert [entry.utt for entry in with_names(entries)] == ["one/a", "two/a", "b_c", "own"]
+
+
+def test_tiers_of_points_are_passed_over_wherever_they_stand(tmp_path: Path) -> None:
+    first, second = LONG.index("    item [1]:"), LONG.index("    item [2]:")
+    turned = LONG[:first] + LONG[second:] + LONG[first:second]
+    (tmp_path / "a.TextGrid").write_text(turned)
+    assert [each.label for each in read_textgrid(str(tmp_path / "a.TextGrid"))["words"]] == [
+        "schön",
+        'say "yes" 2',
+    ]
+    (tmp_path / "a.TextGrid").write_text(LONG[:second].replace("<exists>", "<absent>"))
+    with pytest.raises(ValueError, match="has no tier named words or phones, only none"):
+        read_textgrid(str(tmp_path / "a.TextGrid"))
+
+
+def test_lists_of_times_are_sorted_and_their_fields_have_several_names() -> None:
+    ways = (
+        '[[1, 2, " b "], [0, 1, "a"]]',
+        '[{"start": 1, "end": 2, "label": "b"}, {"begin": 0, "stop": 1, "word": "a"}]',
+        '[{"phone": "b", "end": 2.0, "begin": 1}, {"text": "a", "start": 0, "stop": 1}]',
+    )
+    assert [parse_times(text) for text in ways] == [((0.0, 1.0, "a"), (1.0, 2.0, "b"))] * 3
+    assert parse_times('[[0.5, 0.5, "x"]]') == ((0.5, 0.5, "x"),)  # which aligners have at times
+    for wrong in ('[[-1, 0, "a"]]', '[[0, true, "a"]]', '[{"start": 0, "end": 1}]', '[[0, 1, "a", 2]]'):
+        with pytest.raises(ValueError):
+            parse_times(wrong)
