@@ -96,3 +96,18 @@ def test_weights_under_earlier_versions_names_are_the_same(tmp_path: Path) -> No
     positions = import_checkpoint(tmp_path / "hf").network.transformer.positions
     for name, value in network.transformer.positions.named_parameters():
         assert torch.equal(positions.get_parameter(name), value), name
+
+
+@pytest.mark.parametrize(
+    ("sizes", "codes", "compared"),
+    [({"latent_dim": 8}, 8, 12), ({}, 12, 12), ({"latent_dim": 8, "final_dim": 0}, 8, 24)],
+)
+def test_sizes_of_codes_and_of_what_is_compared_are_two(
+    sizes: dict[str, int], codes: int, compared: int, tmp_path: Path
+) -> None:
+    saved(tmp_path / "a.pt", **sizes)
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    said = json.loads((tmp_path / "hf" / "config.json").read_text())
+    assert (said["codevector_dim"], said["proj_codevector_dim"]) == (codes, compared)
+    config = import_checkpoint(tmp_path / "hf").network.config
+    assert (config.latent_dim, config.target_dim) == (codes, compared)

@@ -189,3 +189,23 @@ def test_tables_lie_in_a_corpus_s_folder_or_two_below_it(tmp_path: Path, write: 
     write("one/two/t.csv", "path,text\na.wav,x\n")
     ((entry,), _) = read(tmp_path / "c", "table")
     assert (entry.path, entry.text) == ("one/two/a.wav", "x")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_all_that_a_table_tells_of_a_row_is_kept(tmp_path: Path, write: Write, delimiter: str) -> None:
+    write("a.wav")
+    head, row = (
+        ["file_name", "locale", "subset", "client_id", "sentence"],
+        ["a.wav", "de", "clean", "ann", "ja"],
+    )
+    write("t.csv" if delimiter != "\t" else "t.tsv", f"{delimiter.join(head)}\n{delimiter.join(row)}\n")
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.lang, entry.subset, entry.speaker, entry.text) == ("de", "clean", "ann", "ja")
+
+
+def test_values_of_json_are_as_a_table_of_text_would_hold_them(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    row = {"path": "a.wav", "text": None, "speaker_id": 12, "lang": "ä", "start": 0.5, "duration": 1}
+    write("t.jsonl", lines(row))
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.text, entry.speaker, entry.lang, entry.begin, entry.end) == ("", "12", "ä", 0.5, 1.5)
