@@ -93,3 +93,12 @@ def test_what_the_first_layer_hears_is_dropped_too() -> None:
     first = network.transformer.states(torch.randn(200, 24), [200], 0)
     assert len(first) == 1 and 0.4 < float((first[0] == 0).float().mean()) < 0.6
     assert not bool((network.eval().transformer.states(torch.randn(200, 24), [200], 0)[0] == 0).any())
+
+
+@torch.no_grad()
+def test_weights_are_those_of_base_where_none_are_said() -> None:
+    network, wav = tiny_wav2vec2().eval(), noise(900)[None]
+    plain = network.objective(wav, seeds=[1])
+    said, ones = (network.objective(wav, seeds=[1], weights=pair) for pair in ((0.1, 10.0), (1.0, 1.0)))
+    assert plain.loss == said.loss and plain.penalty == said.penalty != ones.penalty
+    assert plain.quantizer == said.quantizer != ones.quantizer
