@@ -65,6 +65,8 @@ def test_folders_named_for_splits_are_told_and_kept_apart_where_asked(tmp_path: 
     found = gather(root, Sources(split_from="1"))
     assert [e.split for e in found.entries] == ["valid", "test", "train"] and not found.notes
     assert len(gather(root, Sources(split_from="(train)")).refused) == 2
+    found = gather(root, Sources(split_from="1", speaker_from="2"))
+    assert [(e.split, e.speaker) for e in found.entries] == [("valid", "b"), ("test", "c"), ("train", "a")]
 
 
 def test_tables_and_files_that_were_not_used_are_told(tmp_path: Path, write: Write) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from vqw2v_plugin.corpora.gather import Sources, gather
 from vqw2v_plugin.corpora.sources import Entry, SourceError
+from vqw2v_plugin.corpora.sources.entry import Timed
 from vqw2v_plugin.corpora.sources.textgrid import parse_times, read_textgrid, within
 from vqw2v_plugin.corpora.times import TextGrids, with_names
 
@@ -66,9 +67,9 @@ Object class = "TextGrid"
 """
 
 
-@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
 def test_the_long_form_in_every_coding(tmp_path: Path, coding: str) -> None:
-    (tmp_path / "a.TextGrid").write_text(LONG, encoding=coding)
+    (tmp_path / "a.TextGrid").write_text("\ufeff" * ("16" in coding) + LONG, encoding=coding)
     assert read_textgrid(str(tmp_path / "a.TextGrid")) == {
         "words": ((0.5, 1.0, "schön"), (1.0, 1.5, 'say "yes" 2'))
     }
@@ -134,6 +135,26 @@ def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told
     ]
     assert "2 utterances have no TextGrid: d, cid/a" in found.notes
     assert any("cannot be used: b.TextGrid (does not begin" in note for note in found.notes)
+
+
+def test_a_textgrid_at_its_wav_s_own_place_is_its_whoever_else_is_called_so(tmp_path: Path) -> None:
+    for name in ("a", "ann/a"):
+        for root, ending in (("c", "wav"), ("t", "TextGrid")):
+            path = tmp_path / root / f"{name}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(SHORT.replace('"b"', f'"of_{name}"'))
+    found = gather([str(tmp_path / "c")], Sources(times=str(tmp_path / "t")))
+    assert {e.path: e.phones[1].label for e in found.entries} == {"a.wav": "of_a", "ann/a.wav": "of_ann/a"}
+    assert found.notes == []
+
+
+def test_what_a_table_tells_stays_where_no_textgrid_tells_more(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.TextGrid").write_text(SHORT)
+    told = (Timed(0.0, 1.0, "ja"),)
+    both = [Entry(f"{name}.wav", "", words=told, phones=told) for name in "ab"]
+    a, b = TextGrids(str(tmp_path / "t")).add_to(both)
+    assert a.words == b.words == b.phones == told and len(a.phones) == 2  # it has no words
 
 
 def test_what_no_line_of_times_can_hold_is_refused_and_every_line_has_an_id(tmp_path: Path) -> None:
