@@ -140,6 +140,7 @@ def change(file: str, **values: Any) -> Callable[[Path], None]:
             change("config.json", architectures=["Wav2Vec2ForCTC"]),
             "`architectures` is ['Wav2Vec2ForCTC']; expected",
         ),
+        (change("config.json", architectures=[]), "`architectures` is []; expected"),
         (change("config.json", hidden_size="big"), "`hidden_size` is 'big'; expected int"),
         (change("config.json", conv_dim=[16, 16]), "have different numbers of layers"),
         (change("config.json", num_hidden_layers=10**9), "its settings give no network"),

@@ -182,6 +182,8 @@ def test_what_a_file_does_not_say_is_stock_s_default() -> None:
     }
     assert parse_conv_layers(ours["conv_feature_layers"]) == parse_conv_layers(held.conv_feature_layers)
     assert (ours["quantizer"], ours["quantizer_args"]) == ("none", "{}")
+    nothing = dict.fromkeys(["final_dim", "latent_temp", "quantize_targets", "target_glu"])  # as args have it
+    assert vars(OurConfig(**wav2vec2_settings_of_stock(nothing))) == ours
 
 
 @pytest.mark.parametrize(
