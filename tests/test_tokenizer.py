@@ -159,6 +159,18 @@ def test_a_file_s_rate_may_be_said_and_a_clip_says_all_itself(tokenizer: Tokeniz
             tokenizer.encode_file(part, **others)
 
 
+def test_frames_that_get_codes_are_as_many_as_these_and_a_short_file_is_named(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    for name, samples in (("a.wav", 4000), ("short.wav", 50)):
+        sf.write(tmp_path / name, clip(samples), 16_000, subtype="FLOAT")
+    frames = tokenizer.features_of(Clip(str(tmp_path / "a.wav")))
+    assert len(frames) == len(tokenizer.encode_file(tmp_path / "a.wav")) == 98
+    for ask in (tokenizer.features_of, tokenizer.encode_file):
+        with pytest.raises(AudioError, match=r"short\.wav: "):
+            ask(Clip(str(tmp_path / "short.wav")))
+
+
 def test_normalization_takes_volume_and_offset_away(tiny: Tiny) -> None:
     network = tiny(quantizer="kmeans")
     wav = clip(4000)

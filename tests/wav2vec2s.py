@@ -1,11 +1,14 @@
 """Small networks of wav2vec 2.0: ours, and stock fairseq's with the same weights."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vqw2v_plugin.checkpoints.wav2vec2 import make_wav2vec2
+from vqw2v_plugin.checkpoints.format import write_checkpoint
+from vqw2v_plugin.checkpoints.kinds import Audio, Header
+from vqw2v_plugin.checkpoints.wav2vec2 import KIND, make_wav2vec2
 from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.modules.wav2vec2.config import Wav2Vec2Config
 from vqw2v_plugin.modules.wav2vec2.draws import Draws, draw_distractors
@@ -39,6 +42,17 @@ def tiny_wav2vec2(**settings: Any) -> Wav2Vec2:
     """A few thousand weights; nothing is dropped unless it is asked."""
     torch.manual_seed(0)
     return make_wav2vec2(config_of(**settings))
+
+
+def saved(path: Path, normalize: bool = False, **settings: Any) -> Wav2Vec2:
+    """A checkpoint of one whose norms and biases are all different."""
+    network = tiny_wav2vec2(**settings).eval()
+    for name, p in network.named_parameters():
+        if "norm" in name or name.endswith("bias"):  # which begin alike
+            torch.nn.init.normal_(p, 1.0 if name.endswith("weight") else 0.2, 0.2)
+    header = Header(KIND.model, KIND.settings(network), Audio(16_000, normalize))
+    write_checkpoint(path, header, network.state_dict())
+    return network
 
 
 def noise(samples: int, seed: int = 0) -> Tensor:  # [S]

@@ -7,31 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from wav2vec2s import LARGE_STYLE, even_draws, noise, tiny_wav2vec2
+from wav2vec2s import LARGE_STYLE, even_draws, noise, saved
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.checkpoints.checks import check_settings
 from vqw2v_plugin.checkpoints.files import CheckpointError
-from vqw2v_plugin.checkpoints.format import load, write_checkpoint
-from vqw2v_plugin.checkpoints.huggingface import _Config, _our_settings
-from vqw2v_plugin.checkpoints.kinds import Audio, Header
+from vqw2v_plugin.checkpoints.format import load
+from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND
-from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
-from vqw2v_plugin.modules.wav2vec2.config import Wav2Vec2Config
-from vqw2v_plugin.modules.wav2vec2.network import Wav2Vec2
 
 STYLES = {"BASE": {}, "LARGE": LARGE_STYLE, "one size": {"encoder_embed_dim": 16}}
-
-
-def saved(path: Path, normalize: bool = False, **settings: Any) -> Wav2Vec2:
-    network = tiny_wav2vec2(**settings).eval()
-    for name, p in network.named_parameters():
-        if "norm" in name or name.endswith("bias"):  # which begin alike
-            torch.nn.init.normal_(p, 1.0 if name.endswith("weight") else 0.2, 0.2)
-    header = Header(KIND.model, KIND.settings(network), Audio(16_000, normalize))
-    write_checkpoint(path, header, network.state_dict())
-    return network
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -73,67 +58,6 @@ def test_there_and_back_all_weights_are_the_same(style: str, tmp_path: Path) -> 
         "feature_grad_mult": 1.0,
         "conv_feature_layers": found.network.config.conv_feature_layers,
     }
-
-
-THEIRS: dict[str, Any] = {  # what transformers' documents say of their Wav2Vec2Config's defaults
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-    "hidden_dropout": 0.1,
-    "activation_dropout": 0.1,
-    "attention_dropout": 0.1,
-    "feat_proj_dropout": 0.0,
-    "feat_quantizer_dropout": 0.0,
-    "layerdrop": 0.1,
-    "conv_bias": False,
-    "conv_dim": (512,) * 7,
-    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
-    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-    "feat_extract_norm": "group",
-    "feat_extract_activation": "gelu",
-    "do_stable_layer_norm": False,
-    "num_conv_pos_embeddings": 128,
-    "num_conv_pos_embedding_groups": 16,
-    "mask_time_prob": 0.05,
-    "mask_time_length": 10,
-    "mask_feature_prob": 0.0,
-    "mask_feature_length": 10,
-    "num_negatives": 100,
-    "num_codevectors_per_group": 320,
-    "num_codevector_groups": 2,
-    "contrastive_logits_temperature": 0.1,
-    "codevector_dim": 256,
-    "proj_codevector_dim": 256,
-}
-
-
-def test_what_their_folder_does_not_say_is_their_default() -> None:
-    held = vars(check_settings(_Config, {"architectures": ["Wav2Vec2ForPreTraining"]}))
-    assert {name: value for name, value in held.items() if name != "architectures"} == THEIRS
-    settings = _our_settings(_Config(["Wav2Vec2ForPreTraining"]))
-    ours = Wav2Vec2Config(**settings)
-    assert (ours.extractor_mode, ours.quantizer, ours.feature_grad_mult) == ("default", "gumbel", 1.0)
-    assert parse_conv_layers(ours.conv_feature_layers) == parse_conv_layers(
-        Wav2Vec2Config().conv_feature_layers
-    )
-
-
-def test_the_defaults_are_transformers_own(transformers: Any) -> None:
-    theirs = transformers.Wav2Vec2Config()
-    lists = {name for name, value in THEIRS.items() if isinstance(value, tuple)}
-    held = {name: getattr(theirs, name) for name in THEIRS}
-    assert {name: tuple(v) if name in lists else v for name, v in held.items()} == THEIRS
-
-
-def test_audio_is_as_their_extractor_has_it_where_its_file_says_nothing(tmp_path: Path) -> None:
-    saved(tmp_path / "a.pt")
-    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
-    (tmp_path / "hf" / "preprocessor_config.json").write_text("{}")
-    assert import_checkpoint(tmp_path / "hf").header.audio == Audio(16_000, True)
-    weights = tmp_path / "hf" / "model.safetensors"
-    assert import_checkpoint(weights).header.audio == Audio(16_000, True)  # a file in it is it
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -207,6 +131,7 @@ def change(file: str, **values: Any) -> Callable[[Path], None]:
             change("config.json", architectures=["Wav2Vec2Model"]),
             "`architectures` is ['Wav2Vec2Model']; expected",
         ),
+        (change("config.json", architectures=[]), "`architectures` is []; expected"),
         (change("config.json", hidden_size="big"), "`hidden_size` is 'big'; expected int"),
         (change("config.json", conv_dim=[16, 16]), "have different numbers of layers"),
         (change("config.json", num_hidden_layers=10**9), "its settings give no network"),
@@ -242,6 +167,7 @@ def test_a_folder_that_does_not_fit_is_one_sentence(
             "`quantizer` is 'kmeans'; transformers' Wav2Vec2ForPreTraining knows 'gumbel'",
         ),
         ({"quantize_input": True}, "`quantize_input` is True"),
+        ({"quantize_targets": False}, "`quantize_targets` is False"),
         ({"quantizer_args": '{"combine_groups": true}'}, "`quantizer_args.combine_groups` is True"),
         ({"quantizer_depth": 2}, "`quantizer_depth` is 2"),
     ],

@@ -182,6 +182,8 @@ def test_what_a_file_does_not_say_is_stock_s_default() -> None:
     }
     assert parse_conv_layers(ours["conv_feature_layers"]) == parse_conv_layers(held.conv_feature_layers)
     assert (ours["quantizer"], ours["quantizer_args"]) == ("none", "{}")
+    nothing = dict.fromkeys(["final_dim", "latent_temp", "quantize_targets", "target_glu"])  # as args have it
+    assert vars(OurConfig(**wav2vec2_settings_of_stock(nothing))) == ours
 
 
 @pytest.mark.parametrize(
@@ -210,3 +212,12 @@ def test_a_dictionary_is_for_another_model(tmp_path: Path) -> None:
     write(tmp_path / "a.pt", "cfg")
     with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*a\.pt is a wav2vec2"):
         import_checkpoint(tmp_path / "a.pt", tmp_path / "dict.txt")
+
+
+def test_weights_that_only_stock_s_training_uses_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "a.pt", "cfg")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    state["model"] |= {name: torch.zeros(2) for name in ("_ema.x", "target_proj.weight", "decoder.bias")}
+    torch.save(state, tmp_path / "b.pt")
+    there, without = (import_checkpoint(tmp_path / name) for name in ("b.pt", "a.pt"))
+    assert there.weights.keys() == without.weights.keys()

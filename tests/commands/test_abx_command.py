@@ -114,10 +114,11 @@ def test_figures_on_standard_output_stand_there_alone(
     assert "within" in shown.err and "/dev/stdout" in shown.err
 
 
-def test_without_contexts_more_is_compared(corpus: Corpus) -> None:
+def test_without_contexts_more_is_compared(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = corpus.features(), corpus.folder / "o" / "any.json"
     assert abx(folder, "--phones", corpus.phones, "--context", "none", "--items", 9, "--out", out) == 0
-    found = result(out.parent, "any.json")
+    found, shown = result(out.parent, "any.json"), capsys.readouterr().out
+    assert "phones between any neighbours" in shown and " contexts" not in shown
     assert found["phones"] == 5 and not (folder / "abx.json").exists()
     assert found["within"] == 0 and found["across"] is None and found["triples_across"] == 0
 

@@ -94,7 +94,9 @@ def test_an_alphabet_and_a_least_count_limit_the_letters(corpus: Path) -> None:
     assert read_symbols(corpus / "o", "letters") == ("|", "a", "l")
 
 
-def test_phones_of_a_lexicon_of_espeak_and_of_a_column(corpus: Path) -> None:
+def test_phones_of_a_lexicon_of_espeak_and_of_a_column(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (corpus / "lex").write_text("HELLO HH AH0 L OW1\nALL AO1 L\nA AH0\nA OW1\nHALL HH AO1 L\nMORE M AO1 R\n")
     unit = ("--unit", "phones")
     assert labels(corpus, "--text", "words", *unit, "--lexicon", corpus / "lex", "--fold", "stress") == 0
@@ -103,6 +105,7 @@ def test_phones_of_a_lexicon_of_espeak_and_of_a_column(corpus: Path) -> None:
     assert (corpus / "o" / "lexicon.phn.txt").read_text().splitlines()[:2] == ["a\tAH", "a\tOW"]
     os.rename(corpus / "o", corpus / "o1")
     assert labels(corpus, "--text", "phones", *unit, "--no-boundary", splits=("train",)) == 0
+    assert capsys.readouterr().out.endswith("  train: 2 utterances, 6 labels\n")  # and of no words
     assert lines(corpus, "train", "phones") == ["HH AH0 AO1 L", "AH0 HH"]
     assert not (corpus / "o" / "train.wrd").exists()
     pytest.importorskip("espeakng_loader")
@@ -131,6 +134,25 @@ def test_pieces_are_trained_and_reused(corpus: Path, capsys: pytest.CaptureFixtu
     assert "is no sentencepiece model" in capsys.readouterr().err
 
 
+def test_the_column_that_was_known_and_who_was_drawn_are_told(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--label-fraction", 1, "--label-seed", 2)
+    assert labels(corpus, "--unit", "letters", splits=("train",)) == 0
+    shown = capsys.readouterr().out
+    assert "  from words of the tables\n" in shown and "drawn" not in shown
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--label-fraction", 1, "--keep", ",") == 0
+    assert "drawn" not in capsys.readouterr().out  # a share of 1 is all of them
+    assert lines(corpus, "train")[0] == "h e l l o <unk> | a l l |"  # kept, and not in the dictionary
+    os.rename(corpus / "o", corpus / "o1")
+    write(corpus / "train.tsv", [(f"u{i}", f"word {chr(97 + i)}", "") for i in range(9)])
+    assert labels(corpus, "--text", "words", "--unit", "letters", "--label-fraction", 4, *few[2:]) == 0
+    held = read_labels(corpus / "o", "train", "letters").utts
+    assert f"  train: drawn are 4 of 9 labelled utterances: {', '.join(held)}\n" in capsys.readouterr().out
+    chosen = json.loads((corpus / "o" / "labels.json").read_text())["letters"]["settings"]
+    assert (chosen["label_fraction"], chosen["label_seed"]) == (4, 2) and "label_hours" not in chosen
+
+
 def test_text_may_come_from_a_file(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (corpus / "text").write_text("u2\tsecond\nu1\tfirst\n")
     assert labels(corpus, "--text", corpus / "text", "--unit", "letters", splits=("train",)) == 0
@@ -156,6 +178,10 @@ def test_text_may_come_from_a_file(corpus: Path, capsys: pytest.CaptureFixture[s
         (
             ("--text", "words", "--unit", "pieces", "--vocab-size", "0", "--model", "x"),
             "`--vocab-size` and `--model` exclude each other; take one",
+        ),
+        (
+            ("--text", "words", "--unit", "phones", "--lexicon", "x", "--espeak", "en-us"),
+            "`--lexicon` and `--espeak` exclude each other; take one",
         ),
         (("--text", "words", "--unit", "letters", "--min-count", "0"), "expected 1 or more"),
         (("--text", "words", "--unit", "letters", "--min-count", "99"), "lower `--min-count`"),

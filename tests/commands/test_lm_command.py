@@ -171,3 +171,9 @@ def test_of_few_labels_it_reads_the_lines_that_are_drawn_and_all_other_options_h
         assert f"{text}: {count} of 8 labelled utterances" in shown.err
         words = {line.split("\t")[1] for line in out.read_text().splitlines() if "\tw" in line}
         assert {f"w{utt[1:]}" for utt in drawn} == {word for word in words if word[1:].isdigit()}
+
+
+@pytest.mark.parametrize("share", [["--label-fraction", "3"], ["--label-hours", "0.5"]])
+def test_lmplz_takes_no_share(share: list[str], text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lm", str(text), str(text.with_name("lm.arpa")), "--lmplz", *share]) == 2
+    assert "--lmplz: takes all of TEXT; leave it out" in capsys.readouterr().err

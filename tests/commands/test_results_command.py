@@ -30,7 +30,8 @@ def test_rates_of_all_folders_are_one_table_by_split_and_unit_the_best_first(
         ("test", "WER", "4.25", str(tmp_path / "a" / "deep" / "er")),
         ("test", "WER", "30.50", str(tmp_path / "a" / "greedy")),
     ]
-    assert rows[1][3:7] == ["5", "6", "7", "1,234"]
+    assert rows[1][3:8] == ["5", "6", "7", "1,234", "-"]  # which no command's decoder made
+    errors(tmp_path / "b", 60.0, split="dev-other")
     assert cli.main(["results", str(tmp_path), "--split", "dev"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 

@@ -43,6 +43,12 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path, wav: Sound) -> None:
     assert again.num_known == 0 and again.splits["train"][0].samples == 200
 
 
+def test_what_was_seen_and_not_used_is_among_what_was_collected(tmp_path: Path, wav: Sound) -> None:
+    wav("train/x.wav")
+    found = collect([tmp_path / "c"], tmp_path / "o", CollectOptions(strict=True))  # of which none is refused
+    assert [note.split(" (")[0] for note in found.notes] == ["folders named for splits"]
+
+
 def test_headers_of_files_that_are_gone_go_once_they_are_most(tmp_path: Path, wav: Sound) -> None:
     paths = [wav(f"{i}.wav", 160) for i in range(20)]
     collect(tmp_path / "c", tmp_path / "o")

@@ -28,6 +28,13 @@ def test_corpora_of_several_kinds_get_one_root_and_clashing_ids_their_folder(
     assert any(note.startswith("ids are there in several corpora (u)") for note in found.notes)
 
 
+def test_ids_of_a_table_at_the_root_have_a_name_in_front_too(tmp_path: Path, write: Write) -> None:
+    table = write("t.csv", HEAD + "u,a.wav,x\nv,a.wav,y\n")
+    write("in/er/wav.scp", "u b.wav\n")
+    found = gather([str(table), str(tmp_path / "c" / "in" / "er")], Sources())
+    assert {e.utt for e in found.entries} == {"all-u", "all-v", "in-er-u"}
+
+
 def test_tables_of_one_folder_are_one_corpus(tmp_path: Path, write: Write) -> None:
     paths = [str(write(f"{split}.csv", HEAD + f"{split},a.wav,x\n")) for split in ("train", "dev", "test")]
     found = gather(paths, Sources())
@@ -58,6 +65,8 @@ def test_folders_named_for_splits_are_told_and_kept_apart_where_asked(tmp_path: 
     found = gather(root, Sources(split_from="1"))
     assert [e.split for e in found.entries] == ["valid", "test", "train"] and not found.notes
     assert len(gather(root, Sources(split_from="(train)")).refused) == 2
+    found = gather(root, Sources(split_from="1", speaker_from="2"))
+    assert [(e.split, e.speaker) for e in found.entries] == [("valid", "b"), ("test", "c"), ("train", "a")]
 
 
 def test_tables_and_files_that_were_not_used_are_told(tmp_path: Path, write: Write) -> None:
@@ -71,6 +80,8 @@ def test_tables_and_files_that_were_not_used_are_told(tmp_path: Path, write: Wri
     assert "1 audio files are in no table and not used: b.wav" in notes
     assert "not used though a table of audio: all.csv; name it alone to have it" in notes
     assert any(note.startswith("1 TextGrids were not used: `--times ") for note in notes)
+    write("train.csv", 'ID,wav,word_times\nu,a.wav,"[[0, 1, ""x""]]"\n')  # which has times of its own
+    assert not any("TextGrids" in note for note in gather(root, Sources()).notes)
     notes = gather(root, Sources(kind="plain")).notes
     assert "not used though a table of audio: all.csv, train.csv; name it alone to have it" in notes
 
@@ -87,3 +98,25 @@ def test_a_table_s_files_may_lie_elsewhere_and_its_columns_have_other_names(
     assert "no column of text is known" in gather([table], Sources()).notes[0]
     with pytest.raises(SourceError, match="is for tables with a header, and there is none here"):
         gather([str(tmp_path / "c" / "far")], asked)
+
+
+def test_folders_named_for_splits_may_lie_one_deeper(tmp_path: Path, write: Write) -> None:
+    for name in ("en/train/a.wav", "de/test/b.wav", "de/c.wav"):
+        write(name)
+    (note,) = gather([str(tmp_path / "c")], Sources()).notes
+    assert note.startswith("folders named for splits (test, train) were divided") and "from 2`" in note
+    found = gather([str(tmp_path / "c")], Sources(split_from="2"))
+    assert [(e.path, e.split) for e in found.entries] == [
+        ("de/test/b.wav", "test"),
+        ("en/train/a.wav", "train"),
+    ]
+    assert [refusal.path for refusal in found.refused] == ["de/c.wav"]
+
+
+def test_what_is_for_tables_is_refused_elsewhere(tmp_path: Path, write: Write) -> None:
+    write("x/a.wav"), write("empty/t.txt")
+    root = str(tmp_path / "c" / "x")
+    with pytest.raises(SourceError, match=r"`--column` is for tables with a header, .*\(plain\)"):
+        gather([root], Sources(columns={"text": "said"}))
+    with pytest.raises(SourceError, match=r"`--audio` is .*empty, which holds no audio; name the folder"):
+        gather([root], Sources(audio=str(tmp_path / "c" / "empty")))

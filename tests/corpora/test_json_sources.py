@@ -197,3 +197,26 @@ def test_a_gzip_that_is_damaged_inside_keeps_what_came_before(tmp_path: Path, wr
     write("x.jsonl.gz", "").write_bytes(content + b"\x07" + bytes(100))
     entries, refused = read(tmp_path / "c", "nemo")
     assert 500 < len(entries) <= 1000 and [r.group for r in refused] == ["table breaks off"]
+
+
+def test_names_and_seconds_of_a_row_are_of_their_kind() -> None:
+    row = {"a": ["x"], "b": 7, "c": None, "d": 0, "e": 1.5}
+    assert json_lines.string(row, "a", "b") == "7" and json_lines.string(row, "d") == "0"
+    assert json_lines.string(row, "a", "c", "gone") == ""
+    assert json_lines.seconds(row, "c", 3.0) == 3.0 and json_lines.seconds(row, "b", None) == 7.0
+    assert json_lines.seconds({"a": 10**13}, "a", None) == float("inf")
+    for wrong in (True, "1", [1]):
+        with pytest.raises(ValueError, match=r"a is .*, expected seconds"):
+            json_lines.seconds({"a": wrong}, "a", None)
+
+
+def test_a_table_of_something_else_is_left_after_many_broken_lines(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_lines, "_MOST_BROKEN", 3)
+    write("x.jsonl", lines({"a": 1}) + "[1]\n{\n\n" + lines({"b": 2}) + "3\n4\n5\n")
+    found = list(json_lines.rows(open_folder(str(tmp_path / "c")), "x.jsonl"))
+    assert [item.path if isinstance(item, Refusal) else item[0] for item in found] == [
+        *(f"x.jsonl:{number}" for number in (1, 2, 3, 5, 6, 7, 7)),
+    ]
+    assert isinstance(found[-1], Refusal) and "none of JSON objects; the rest is left out" in found[-1].reason

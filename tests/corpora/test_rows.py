@@ -8,8 +8,9 @@ import pytest
 from sounds import Sound
 
 from vqw2v_plugin import __main__ as cli
+from vqw2v_plugin.corpora.headers import Answer, Header
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.corpora.rows import tidy
+from vqw2v_plugin.corpora.rows import Limits, Row, make_rows, tidy
 from vqw2v_plugin.corpora.sources import Entry, Refusal
 from vqw2v_plugin.corpora.sources.entry import Timed
 
@@ -102,3 +103,23 @@ def test_stretches_of_a_file_stand_in_the_order_of_their_times(tmp_path: Path, w
     (tmp_path / "c" / "segments").write_text("u b 0 1\nv a 0.5 1\nz a 0.25 0.5\nw a 0.25 1\n")
     assert manifest(tmp_path / "c", tmp_path / "o", "--valid", 0) == 0
     assert Manifest(tmp_path / "o" / "train.tsv").column("utt") == ["w", "z", "v", "u"]
+
+
+def test_limits_are_themselves_allowed_and_a_name_for_half_a_character_is_not() -> None:
+    entries = [Entry(f"{n}.wav", "") for n in (799, 800, 1600, 1601)]
+    headers: dict[str, Answer] = {
+        entry.path: Header(0, 0, 8_000, int(entry.path[:-4]), 1) for entry in entries
+    }
+    made = list(make_rows(entries, headers, Limits(0.1, 0.2)))
+    assert [item.samples for item in made if isinstance(item, Row)] == [800, 1600]
+    assert [item.group for item in made if isinstance(item, Refusal)] == [
+        "is shorter than `--min`",
+        "is longer than `--max`",
+    ]
+    for column in ("path", "utt", "speaker", "lang", "subset"):
+        for name, what in (("a\tb", "a tab or a line break"), ("a\ud800", "half a character")):
+            refusal = tidy(Entry("x.wav", "")._replace(**{column: name}))
+            assert isinstance(refusal, Refusal) and f"has {what} in its {column} " in refusal.reason
+        assert isinstance(tidy(Entry("x.wav", "")._replace(**{column: "a\udcff"})), Entry)
+    tidied = tidy(Entry("x.wav", "", text=" a\t b\n"))
+    assert isinstance(tidied, Entry) and tidied.text == "a b"

@@ -229,3 +229,11 @@ def test_a_folder_that_no_manifest_can_name_is_refused(tmp_path: Path, character
         SourceError, match="has a tab or a line break in its name, which no manifest can hold"
     ):
         open_folder(str(folder))
+
+
+def test_a_walk_tells_how_many_files_it_has_found(tmp_path: Path, write: Write) -> None:
+    for name in ("a.wav", "b.txt", "in/c.wav", "in/deep/d.wav", ".hidden/e.wav", ".f.wav"):
+        write(name)
+    told: list[int] = []
+    found = open_folder(str(tmp_path / "c"), tick=told.append)
+    assert found.files == ("a.wav", "b.txt", "in/c.wav", "in/deep/d.wav") and sum(told) == 4

@@ -7,6 +7,7 @@ from source_files import Write, lines, read
 
 from vqw2v_plugin.corpora.sources import KINDS, Entry, find_kind, open_folder
 from vqw2v_plugin.corpora.sources.columns import match, text_column
+from vqw2v_plugin.corpora.sources.entry import table_lines
 
 
 def told(entries: list[Entry]) -> list[tuple[str, str, str, str, str]]:
@@ -70,23 +71,6 @@ def test_a_table_s_split_is_the_innermost_that_its_path_names(tmp_path: Path, wr
         "train/test/dev.csv": "valid",
         "train/x/metadata.csv": "train",
     }
-
-
-def test_a_column_of_splits_and_one_of_pieces_in_seconds_or_samples(tmp_path: Path, write: Write) -> None:
-    write("t.wav")
-    write("a.tsv", "path\tsplit\toffset\tduration\nt.wav\tdev\t0.5\t1\nt.wav\teval\t2\t\n")
-    entries, _ = read(tmp_path / "c", "table")
-    assert [(e.split, e.begin, e.end, e.counted) for e in entries] == [
-        ("valid", 0.5, 1.5, False),
-        ("eval", 2.0, None, False),
-    ]
-    (tmp_path / "c" / "a.tsv").unlink()
-    write("b.csv", "ID,wav,start,stop\nu,t.wav,8000,16000\n")
-    ((entry,), _) = read(tmp_path / "c", "table")
-    assert (entry.begin, entry.end, entry.counted) == (8000, 16000, True)
-    write("b.csv", "ID,wav,start,end\nu,t.wav,8,16\n")
-    ((entry,), _) = read(tmp_path / "c", "table")
-    assert (entry.begin, entry.end, entry.counted) == (8, 16, False)
 
 
 def test_files_are_found_by_their_names_wherever_they_lie(tmp_path: Path, write: Write) -> None:
@@ -167,17 +151,61 @@ def test_fairseq_s_manifests_with_words_or_letters_beside_them(tmp_path: Path, w
 def test_names_of_columns_are_known_in_capitals_too_and_the_first_of_several_is_taken() -> None:
     assert match(["Wav", "ID", "wrd", "Sentence"]) == {"path": "Wav", "utt": "ID", "text": "Sentence"}
     assert match(["file", "said"], {"text": "said"}) == {"path": "file", "text": "said"}
+    assert match(["file"], {"text": "said"}) == {"path": "file"}  # of a table that has no such column
+    assert match(["file", "text", "said"], {"text": "said"})["text"] == "said"
+    assert match(["WAV", "wav", "path"])["path"] == "path" and match(["WAV", "wav"])["path"] == "WAV"
     assert text_column(["x", "phones", "words"], "phones") == "phones" and text_column(["x"]) is None
 
 
-def test_times_stand_in_a_column_as_a_list_or_in_textgrids(tmp_path: Path, write: Write) -> None:
+def test_a_header_may_begin_with_a_mark_of_its_own(tmp_path: Path, write: Write) -> None:
+    """As our manifests' and many others' do; a column without a name is none."""
     write("a.wav")
-    word = {"word": "ja", "start": 0.1, "end": 0.4}
-    write("t.jsonl", lines({"path": "a.wav", "word_times": [word], "phone_times": [[0.1, 0.2, "j"]]}))
+    for head in ("#path\ttext", "# path\ttext", "path\ttext", "\ufeffpath\ttext"):
+        write("t.tsv", f"{head}\na.wav\tone\n")
+        assert [(e.path, e.text) for e in read(tmp_path / "c", "table")[0]] == [("a.wav", "one")]
+    for head in ("path\tpath", "path\t"):
+        write("t.tsv", f"{head}\na.wav\tone\n")
+        assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+
+
+def test_a_row_s_split_is_what_its_column_says_or_else_its_folder(tmp_path: Path, write: Write) -> None:
+    """A value that names none is none; an empty one too."""
+    write("train/a.wav")
+    write("t.csv", "path,split\n" + "".join(f"train/a.wav,{said}\n" for said in ("dev", "other", "")))
+    assert [e.split for e in read(tmp_path / "c", "table")[0]] == ["valid", "", ""]
+    write("t.csv", "path,text\ntrain/a.wav,x\n")
+    assert [e.split for e in read(tmp_path / "c", "table")[0]] == ["train"]
+
+
+def test_a_mark_is_at_the_head_of_a_table_alone(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(b"\xef\xbb\xbfa\r\n\n \n\xef\xbb\xbfb\nc")
+    assert list(table_lines(str(tmp_path / "t"))) == [(1, "a"), (4, "\ufeffb"), (5, "c")]
+
+
+def test_tables_lie_in_a_corpus_s_folder_or_two_below_it(tmp_path: Path, write: Write) -> None:
+    write("one/two/a.wav")
+    write("one/two/three/deep.csv", "path,text\n../a.wav,x\n")
+    assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+    write("one/two/t.csv", "path,text\na.wav,x\n")
     ((entry,), _) = read(tmp_path / "c", "table")
-    assert entry.words == ((0.1, 0.4, "ja"),) and entry.phones == ((0.1, 0.2, "j"),)
-    write(
-        "t.jsonl",
-        lines({"path": "a.wav", "word_times": [[0.4, 0.1, "ja"]]}, {"path": "a.wav", "word_times": 3}),
+    assert (entry.path, entry.text) == ("one/two/a.wav", "x")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_all_that_a_table_tells_of_a_row_is_kept(tmp_path: Path, write: Write, delimiter: str) -> None:
+    write("a.wav")
+    head, row = (
+        ["file_name", "locale", "subset", "client_id", "sentence"],
+        ["a.wav", "de", "clean", "ann", "ja"],
     )
-    assert [r.path for r in read(tmp_path / "c", "table")[1]] == ["t.jsonl:1", "t.jsonl:2"]
+    write("t.csv" if delimiter != "\t" else "t.tsv", f"{delimiter.join(head)}\n{delimiter.join(row)}\n")
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.lang, entry.subset, entry.speaker, entry.text) == ("de", "clean", "ann", "ja")
+
+
+def test_values_of_json_are_as_a_table_of_text_would_hold_them(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    row = {"path": "a.wav", "text": None, "speaker_id": 12, "lang": "ä", "start": 0.5, "duration": 1}
+    write("t.jsonl", lines(row))
+    ((entry,), _) = read(tmp_path / "c", "table")
+    assert (entry.text, entry.speaker, entry.lang, entry.begin, entry.end) == ("", "12", "ä", 0.5, 1.5)

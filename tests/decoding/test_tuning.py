@@ -2,17 +2,22 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_emissions import SENTENCES, UNITS, fake_emissions
 from scipy.stats import qmc
 
+from vqw2v_plugin.common.progress import Progress
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.decoding.scoring import Errors, ErrorScore, Judge, count_errors
 from vqw2v_plugin.decoding.settings import BeamSettings, Effort, Range, Space, Weights
-from vqw2v_plugin.decoding.trials import DevSet, Trials
+from vqw2v_plugin.decoding.trials import DevSet, Trials, join
 from vqw2v_plugin.decoding.tuning import neighbours, spread, tune
+from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
+from vqw2v_plugin.stores.labels import Labels, write_labels
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import ctc_units
@@ -220,3 +225,31 @@ def test_steps_are_never_smaller_than_a_weight_s_last_digit_nor_minus_nothing() 
     assert set(neighbours(at(1.0), narrow, 1 / 6)) == {at(1.01), at(0.99)}
     around = neighbours(Weights(0.0, 0.1, 0.0), Space(word_score=Range(0.0, 1.0)), 0.104)
     assert Weights(0.0, 0.0, 0.0) in around and "-0.0" not in str(around)
+
+
+def test_a_dev_set_of_nothing_said_tunes_nothing(tmp_path: Path) -> None:
+    with EmissionWriter(tmp_path / "e", "dev", UNITS.to_json(), 0.01) as writer:
+        for utt in ("a", "b"):
+            writer.add(utt, np.zeros((3, len(UNITS)), np.float32))
+    silent = Labels(("a", "b"), ((), ()), ("", ""))
+    for split, labels in (("dev", silent), ("said", replace(silent, words=("", "x")))):
+        write_labels(tmp_path / split, "letters", {"dev": labels}, [("a", 1)], {})
+    saved = read_emissions(tmp_path / "e", "dev")
+    with pytest.raises(ValueError, match=r"the transcripts of dev are empty; expected words to count"):
+        join(saved, tmp_path / "dev", "dev", UNITS, Judge())
+    assert list(join(saved, tmp_path / "said", "dev", UNITS, Judge()).references) == ["", "x"]
+
+
+def test_work_that_is_given_up_is_taken_off_what_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the clock of what is left is right: all that is counted is done at the end."""
+    shown: list[Progress] = []
+
+    class Seen(Progress):
+        def __exit__(self, *error: object) -> None:
+            shown.append(self)
+            super().__exit__(*error)
+
+    monkeypatch.setattr("vqw2v_plugin.decoding.trials.Progress", Seen)
+    trials = told(lambda point, _: "a" if point == at(0) else "b", ["a"] * 16, keep=1)
+    trials.run([at(0), at(1)], "")
+    assert trials.given_up == {at(1)} and 16 < shown[0].done < 32 and shown[0].total == shown[0].done

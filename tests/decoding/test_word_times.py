@@ -32,6 +32,21 @@ def test_words_of_one_label_have_a_frame_at_least() -> None:
     assert times("a|b|", 4, 6, 9, 11) == [(3, 4), (8, 9)]
 
 
+def test_no_word_begins_before_a_silence_in_front_has_ended() -> None:
+    """Which is a label that belongs to no word."""
+    first, second = said("ab", 3, 6), said("ab", 20, 23)
+    words = [join("ab", first), join("ab", second)]
+    silent = [TimedText("a", 15, 18, 0.5)]
+    for between, begin in (([], 14), (silent, 18)):
+        assert as_heard(words, [*first, *between, *second])[1].begin == begin
+    late = [TimedText("a", 15, 21, 0.5)]  # which has not ended when the word is said
+    assert as_heard(words, [*first, *late, *second])[1].begin == 14
+
+
+def test_the_distance_of_labels_is_their_median_one() -> None:
+    assert times("abab|", 10, 11, 12, 21, 24) == [(8, 21)]
+
+
 def test_text_and_confidence_stay_and_no_words_are_none() -> None:
     labels = said("ab|", 3, 6, 8)
     (word,) = as_heard([join("ab", labels[:2])], labels)

@@ -14,6 +14,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.clusters import KIND as CLUSTERS
 from vqw2v_plugin.checkpoints.clusters import ClusterSettings, cluster_network
+from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.format import write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import Audio, Header, Restored
 from vqw2v_plugin.checkpoints.wav2vec import KIND, Imported, Loaded, save_checkpoint
@@ -57,6 +58,15 @@ def test_precision_and_memory_reach_the_layer_s_network(tiny: Tiny, layer: str) 
         assert features.spec.dtype == dtype
         coder.allow(54_321)
         assert clips.memory == 54_321
+
+
+@pytest.mark.parametrize(("layer", "model"), [("w2v2:1", "vq_wav2vec2"), ("speech:1", "vq_speech_bert")])
+def test_clusters_of_a_layer_of_another_model_than_theirs_are_refused(
+    tiny: Tiny, layer: str, model: str
+) -> None:
+    says = f"clusters of layer '{layer}' hold a vq_wav2vec as `checkpoint`; expected a {model}"
+    with pytest.raises(CheckpointError, match=says):
+        ClusterCoder(clusters_of(tiny, layer))
 
 
 def test_frames_that_get_codes_are_those_that_centres_are_compared_with(tiny: Tiny) -> None:

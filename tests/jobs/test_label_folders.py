@@ -144,3 +144,26 @@ def test_a_share_is_of_training_alone_and_dictionary_and_lexicon_know_no_more(tm
     assert {symbol for symbol, _ in made.counts} == {"|", *(said[utt][0] for utt in train.utts)}
     assert train.drawn.startswith("2 of 10 labelled utterances: ") and not valid.drawn
     assert made._about()["settings"]["label_fraction"] == 2
+
+
+def test_a_share_has_its_own_lengths_and_speakers(tmp_path: Path) -> None:
+    """Of a table that knows both; of another split all are there."""
+    for split in ("train", "valid"):
+        rows = [f"{split}{i}.wav\t{16_000 * (i + 1)}\t16000\tu{i}\ts{i}\tab\n" for i in range(8)]
+        head = f"{tmp_path}\n# path\tsamples\trate\tutt\tspeaker\twords\n"
+        (tmp_path / f"{split}.tsv").write_text(head + "".join(rows))
+    settings = LabelSettings("words", "letters", label_fraction=3)
+    made = make_labels(
+        [str(tmp_path / f"{split}.tsv") for split in ("train", "valid")], tmp_path / "o", settings
+    )
+    made.write(tmp_path / "o")
+    for split, size in (("train", 3), ("valid", 8)):
+        held = read_labels(tmp_path / "o", split, "letters")
+        numbers = [int(utt[1:]) for utt in held.utts]
+        assert len(numbers) == size and held.seconds == tuple(float(i + 1) for i in numbers)
+        assert held.speakers == tuple(f"s{i}" for i in numbers)
+    hours = LabelSettings("words", "letters", label_hours=0.001, label_seed=3)
+    made = make_labels([str(tmp_path / "train.tsv")], tmp_path / "p", hours)
+    assert sum(made.splits[0].seconds or ()) <= 3.6 or len(made.splits[0].utts) == 1
+    chosen = made._about()["settings"]
+    assert (chosen["label_fraction"], chosen["label_hours"], chosen["label_seed"]) == (1.0, 0.001, 3)

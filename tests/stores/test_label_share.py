@@ -1,5 +1,6 @@
 """A share of the labels: one seed's, smaller in larger ones, in numbers or hours, told by speakers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_a_number_of_utterances_and_hours_draw_in_the_same_order() -> None:
 def test_whom_it_drew_is_told_with_hours_and_speakers_or_by_name() -> None:
     told = draw(LABELS, Share(19)).told()
     assert told.startswith("19 of 20 labelled utterances, 0.19 of 0.20 h, of 2 of 2 speakers: ann 1")
+    alone = draw(LABELS, Share(1))
+    (utt,) = draw(LABELS, Share(0.05)).utts
+    speaker = (LABELS.speakers or ())[UTTS.index(utt)]
+    said = f"1 of 20 labelled utterances, 0.01 of 0.20 h, of 1 of 2 speakers: {speaker} 1"
+    assert draw(LABELS, Share(0.05)).told() == said and alone.utts == set(UTTS)
+    nameless = replace(LABELS, speakers=("",) * 20)
+    assert draw(nameless, Share(2)).told().endswith("of 1 of 1 speakers: unknown 2")
     bare = Labels(UTTS, LABELS.labels)
     assert (
         draw(bare, Share(1.0 / 20)).told()
@@ -67,6 +75,12 @@ def test_lengths_and_speakers_lie_beside_the_labels_and_are_read_again(tmp_path:
     words = read_words(tmp_path / "train.wrd")
     assert draw(words, Share(hours=0.05)).only().words == tuple(
         f"word {utt}" for utt in UTTS if utt in draw(LABELS, Share(5)).utts
+    )
+    assert words == replace(LABELS, labels=((),) * 20)
+    assert draw(words, Share(2)).only().speakers == tuple(
+        speaker
+        for utt, speaker in zip(UTTS, LABELS.speakers or (), strict=True)
+        if utt in draw(LABELS, Share(2)).utts
     )
     (tmp_path / "train.seconds").write_text("1\n" * 19 + "nan\n")
     with pytest.raises(LabelError, match=r"train\.seconds: holds nan, expected seconds in every line"):

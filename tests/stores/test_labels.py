@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 
 
 def test_lengths_and_speakers_of_a_manifest_that_is_no_more_go_with_it(tmp_path: Path) -> None:
-    told = Labels(TRAIN.utts, TRAIN.labels, TRAIN.words, (1.5, 2.25), ("ann", "bob"))
+    told = Labels(TRAIN.utts, TRAIN.labels, TRAIN.words, (0.0, 2.125), ("ann", "bob"))
     write(tmp_path, train=told, valid=told)
     assert read_labels(tmp_path, "train", "letters") == told
     write(tmp_path, train=TRAIN)

@@ -292,6 +292,9 @@ def test_a_share_of_the_labels_is_of_training_alone(speech: tuple[Path, Path]) -
     for split in ("train", "valid"):
         task.load_dataset(split)
     assert len(task.datasets["train"]) == 12 and len(task.datasets["valid"]) == 8
+    task.cfg.train_subset = "train,valid_2"
+    task.load_dataset("valid")
+    assert len(task.datasets["valid"]) == 8  # which is another one
     task.cfg.train_subset = "train,valid"
     task.load_dataset("valid")
     assert len(task.datasets["valid"]) == 2  # now it is one of those trained on

@@ -94,7 +94,7 @@ class _Finder:
 def _elsewhere(asked: Sources) -> tuple[str, ...]:
     if asked.audio is None:
         return ()
-    folder = open_folder(asked.audio, asked.suffixes or SUFFIXES)
+    folder = open_folder(asked.audio)
     found = tuple(folder.join(name) for name in folder.audio())
     if not found:
         raise SourceError(f"`--audio` is {asked.audio}, which holds no audio; name the folder that does")

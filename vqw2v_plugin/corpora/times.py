@@ -17,14 +17,15 @@ class TextGrids:
     def __init__(self, path: str) -> None:
         folder = open_folder(path)
         self.notes: list[str] = []
-        self._by_name: dict[str, str] = {}
+        self._by_path: dict[str, str] = {}
+        self._by_name: dict[str, str] = {}  # empty where two have it
         for name in folder.files:
             stem, ending = os.path.splitext(name)
             if ending.lower() == ".textgrid":
-                for known in {stem, os.path.basename(stem)}:
-                    twice = self._by_name.get(known, name) != name
-                    self._by_name[known] = "" if twice else name
-        if not self._by_name:
+                base = os.path.basename(stem)
+                self._by_path[stem] = name
+                self._by_name[base] = "" if base in self._by_name else name
+        if not self._by_path:
             raise SourceError(f"`--times` is {path}, which holds no *.TextGrid; name the folder that does")
         self._folder = folder
 
@@ -55,19 +56,14 @@ class TextGrids:
 
     def _name_of(self, entry: Entry) -> str:
         stem = os.path.splitext(entry.path)[0]
-        return next(
-            (
-                found
-                for name in (stem, entry.utt, os.path.basename(stem))
-                if (found := self._by_name.get(name))
-            ),
-            "",
-        )
+        names = (stem, entry.utt, os.path.basename(stem))
+        found = (self._by_path.get(name) or self._by_name.get(name) for name in names)
+        return next(filter(None, found), "")
 
 
 def with_names(entries: Sequence[Entry]) -> list[Entry]:
-    """Every entry has an id, as CTM lines need: its file's stem or, where two have it, its path's."""
-    stems = Counter(os.path.basename(os.path.splitext(entry.path)[0]) for entry in entries)
+    """Every entry has an id, as CTM lines need: its file's stem or, where two files have it, its path's."""
+    stems = Counter(os.path.basename(os.path.splitext(path)[0]) for path in {each.path for each in entries})
     made = []
     for entry in entries:
         stem = os.path.splitext(entry.path)[0]

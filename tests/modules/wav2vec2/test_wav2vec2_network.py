@@ -65,12 +65,13 @@ def test_an_utterance_is_the_same_alone_and_beside_any_other(style: str, quantiz
             )
 
 
+@pytest.mark.parametrize("more", [60, 0])  # with 0 the longest has no padding, and the others have
 @pytest.mark.parametrize("style", STYLES)
 @torch.no_grad()
-def test_states_and_codes_know_nothing_of_padding(style: str) -> None:
+def test_states_and_codes_know_nothing_of_padding(style: str, more: int) -> None:
     network = tiny_wav2vec2(**STYLES[style]).eval()
     wavs = [noise(size, i) for i, size in enumerate(SIZES)]
-    batch, lengths = padded(wavs, 60)
+    batch, lengths = padded(wavs, more)
     states, frames = network.states(batch, lengths)
     for i, wav in enumerate(wavs):
         alone, _ = network.states(wav[None])

@@ -85,3 +85,20 @@ def test_a_perplexity_of_utterances_is_a_mean_over_their_frames() -> None:
     assert found.counts.tolist() == [[4, 0]] and found.temperature == 0.5
     assert found.prob_perplexity is not None and found.prob_perplexity.tolist() == [5.0]
     assert _together([parts[0], replace(parts[1], prob_perplexity=None)], [0.5, 0.5]).prob_perplexity is None
+
+
+@torch.no_grad()
+def test_what_the_first_layer_hears_is_dropped_too() -> None:
+    network = tiny_wav2vec2(dropout=0.5).train()
+    first = network.transformer.states(torch.randn(200, 24), [200], 0)
+    assert len(first) == 1 and 0.4 < float((first[0] == 0).float().mean()) < 0.6
+    assert not bool((network.eval().transformer.states(torch.randn(200, 24), [200], 0)[0] == 0).any())
+
+
+@torch.no_grad()
+def test_weights_are_those_of_base_where_none_are_said() -> None:
+    network, wav = tiny_wav2vec2().eval(), noise(900)[None]
+    plain = network.objective(wav, seeds=[1])
+    said, ones = (network.objective(wav, seeds=[1], weights=pair) for pair in ((0.1, 10.0), (1.0, 1.0)))
+    assert plain.loss == said.loss and plain.penalty == said.penalty != ones.penalty
+    assert plain.quantizer == said.quantizer != ones.quantizer
