@@ -23,12 +23,8 @@ from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 vqw2v_plugin.register()
-from vqw2v_plugin.models.vq_wav2letter import (
-    VqWav2LetterConfig,
-    VqWav2LetterModel,
-    front_options,
-    front_settings,
-)
+from vqw2v_plugin.models.vq_wav2letter import VqWav2LetterConfig, VqWav2LetterModel
+from vqw2v_plugin.training.front_options import front_options, front_settings
 
 LETTERS = list("abc'|")
 LOGMEL = {"layer": "logmel", "stride": 160, "sample_rate": 16_000, "dim": 20, "splits": {"train": {}}}
