@@ -74,6 +74,7 @@ _SMALL = {
             "encoder_attention_heads": 2,
         },
     },
+    "vq_utterance": {"model": {"hidden_dim": 16}},
     "vq_acoustic": {
         "dataset": {"max_tokens": 100_000},
         "model": {"conv_layers": "[(32, 5, 2)]"},
@@ -93,7 +94,7 @@ _SMALLER = {"--minutes": "1", "--vocab-size": "60"}
 _QUICK = {"tune": ["--points", "4", "--rounds", "1", "--beam", "20"]}
 
 _LONG = re.compile(
-    r"^python (benchmarks/|examples/(toy|digits|corpus|few_labels)/|examples/vq_wav2vec/collapse)"
+    r"^python (benchmarks/|examples/(toy|digits|corpus|few_labels|utterance)/|examples/vq_wav2vec/collapse)"
 )
 
 # What is not run, and why; its options are checked all the same.

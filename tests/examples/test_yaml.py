@@ -64,6 +64,10 @@ FAMILIES: list[tuple[list[str], str]] = [
         "criterion._name optimization.max_update optimization.lr lr_scheduler.warmup_updates model.*",
     ),
     (
+        ["acoustic/tiny", "utterance/head"],
+        "checkpoint.*best_checkpoint_metric task._name dataset.* criterion.* optimization.max_update model.*",
+    ),
+    (
         ["acoustic/tiny", "toy/acoustic"],
         "common.log_interval common.cpu dataset.max_tokens dataset.validate_interval optimization.* "
         "lr_scheduler.* model.*",

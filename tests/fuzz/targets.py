@@ -12,6 +12,7 @@ import seed_files as made
 from fairseq import checkpoint_utils
 
 from vqw2v_plugin import register
+from vqw2v_plugin.analysis.class_results import find_class_rates
 from vqw2v_plugin.analysis.report_page.assemble import make_report
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.audio.reading import audio_info, read_audio
@@ -195,6 +196,11 @@ TARGETS = {
         Target("pieces", made.pieces, read_pieces),
         Target("features", made.features, read_features),
         Target("emissions", made.emissions, decode),
+        Target(
+            "recalls",
+            functools.partial(made.committed, "recalls"),
+            lambda folder: find_class_rates(folder, []),
+        ),
         Target("run", made.a_run, read_run, 3),
     )
 }

@@ -23,10 +23,7 @@ from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 vqw2v_plugin.register()
-from vqw2v_plugin.models.vq_wav2letter import (
-    VqWav2LetterConfig,
-    VqWav2LetterModel,
-)
+from vqw2v_plugin.models.vq_wav2letter import VqWav2LetterConfig, VqWav2LetterModel
 from vqw2v_plugin.training.front_options import front_options, front_settings
 
 LETTERS = list("abc'|")

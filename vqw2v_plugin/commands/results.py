@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         of_split = f" of {args.split}" if args.split else ""
         raise ValueError(
             f"{', '.join(args.folders)}: no error rates{of_split} (the splits there are: {there}); "
-            "`fairseq-generate … --scoring vq_error --results-path FOLDER` writes them"
+            "`fairseq-generate … --scoring vq_error --results-path FOLDER` writes them, and of classes "
+            "`--task vq_utterance`"
         )
     tables = [_table(chosen)] if chosen else []
     if chosen_heads:

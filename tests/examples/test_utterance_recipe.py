@@ -1,0 +1,110 @@
+"""Features held against each other by heads: folds whose speakers are apart, and what a row is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from recipe_files import check_order, scripts_of, value_of, words_of
+
+from vqw2v_plugin.corpora.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Any]:
+    with scripts_of("utterance", "prepare", "compare") as (prepare, compare):
+        yield SimpleNamespace(prepare=prepare, compare=compare)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Moods of six speakers, ten utterances each, and a mood that only the last one has."""
+    moods = [
+        ("glad", "sad", "calm")[u % 3] if (s, u) < (5, 5) else "odd" for s in range(6) for u in range(10)
+    ]
+    rows = [f"x/{i}.wav\t16000\ts{i // 10}\t{mood}\n" for i, mood in enumerate(moods)]
+    (tmp_path / "all.tsv").write_text("path\tn_samples\tspeaker\tmood\n" + "".join(rows))
+    return tmp_path / "all.tsv"
+
+
+def folds(out: Path, number: int) -> list[list[tuple[str, str]]]:
+    manifests = [Manifest(out / f"fold{i}.tsv") for i in range(number)]
+    return [[(m[i].speaker or "", m[i].extra["class"]) for i in range(len(m))] for m in manifests]
+
+
+def test_speakers_are_in_one_fold_and_classes_in_all(
+    scripts: Any, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts.prepare.prepare(tmp_path / "out", [table], "mood", 3, None, 1)
+    made = folds(tmp_path / "out", 3)
+    assert sum(map(len, made)) == 60
+    speakers = [{who for who, mood in fold if mood != "odd"} for fold in made]
+    assert [len(each) for each in speakers] == [2, 2, 2] and len(set.union(*speakers)) == 6
+    assert all({mood for _, mood in fold} == {"glad", "sad", "calm", "odd"} for fold in made)
+    assert "odd: 1 speakers, fewer than folds, so they are in all of them" in capsys.readouterr().out
+
+
+def test_of_each_class_as_many_speakers_are_drawn_as_there_are(
+    scripts: Any, table: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        scripts.prepare.prepare(tmp_path / name, [table], "mood", 2, 5, 1)
+    made = [row for fold in folds(tmp_path / "one", 2) for row in fold]
+    assert Counter(mood for _, mood in made) == dict.fromkeys(("glad", "sad", "calm", "odd"), 5)
+    assert len({who for who, mood in made if mood == "glad"}) == 5
+    assert (tmp_path / "one/fold0.tsv").read_bytes() == (tmp_path / "two/fold0.tsv").read_bytes()
+
+
+def test_what_cannot_be_split_is_named(scripts: Any, table: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"all\.tsv: no column emotion"):
+        scripts.prepare.prepare(tmp_path / "out", [table], "emotion", 3, None, 1)
+    with pytest.raises(ValueError, match="`--folds` is 1"):
+        scripts.prepare.prepare(tmp_path / "out", [table], "mood", 1, None, 1)
+
+
+def plan(scripts: Any, monkeypatch: pytest.MonkeyPatch, run: Path, *more: str) -> Any:
+    words = ["compare.py", str(run), "all.tsv", "--column", "mood", "--folds", "3", *more]
+    monkeypatch.setattr("sys.argv", words)
+    return scripts.compare.Plan.of(scripts.compare.parse_args())
+
+
+def test_each_fold_is_answered_by_a_head_that_has_not_seen_it(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    features = ("mel=logmel", "mix=w2v2:0,w2v2:-1@/w2v.pt")
+    stages = list(scripts.compare.stages(plan(scripts, monkeypatch, tmp_path, "--features", *features)))
+    check_order(stages, tmp_path)
+    words = words_of(stages, "mix_1_2")
+    layers = [f"{tmp_path}/features_mix_w2v2{number}/data" for number in ("0", "-1")]
+    assert f"task.data={':'.join(layers)}" in words and "common.seed=2" in words
+    keys = {each.key_or_group: each.value() for each in OverridesParser.create().parse_overrides(words[5:])}
+    assert keys["dataset.train_subset"].strip("'") == "fold0,fold2" and keys["task.data"] == ":".join(layers)
+    answers = words_of(stages, "answers_mix_1_2")
+    assert (answers[1], value_of(answers, "--gen-subset")) == (":".join(layers), "fold1")
+    assert words_of(stages, "features_mix_w2v2-1")[2] == "/w2v.pt"
+    assert words_of(stages, "features_mel")[2] == "-"
+
+
+def test_the_table_counts_all_folds_of_a_seed_together(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = plan(scripts, monkeypatch, tmp_path, "--features", "mel=logmel", "c=c@/pre.pt", "--seeds", "1")
+    done = set()
+    for fold, rows in enumerate((["a\ta", "a\ta"], ["b\ta", "b\tb"], ["b\ta", "b\ta"])):
+        name = f"answers_mel_{fold}_1"
+        done.add(name)
+        (tmp_path / name).mkdir()
+        lines = [f"u{i}\t{row.split()[1]}\t0.5\t{row.split()[0]}\n" for i, row in enumerate(rows)]
+        (tmp_path / name / f"classes-fold{fold}.tsv").write_text(
+            "utt\tanswer\tprobability\tclass\n" + "".join(lines)
+        )
+    scripts.compare.write_table(made, done - {"answers_mel_2_1"})
+    assert len((tmp_path / "results.md").read_text().splitlines()) == 2
+    scripts.compare.write_table(made, done)
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert lines[2:] == ["| mel (1) | 50.0 | 62.5 |", "| one answer to all | 66.7 | 50.0 |"]
