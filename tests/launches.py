@@ -1,7 +1,7 @@
 """What a GPU would be asked to do, counted without one: calls of operators, and waits for their results.
 
-Tensors on the device `meta` hold no numbers and stand for a GPU's. Each call that computes counts as one launch,
-views and empty tensors as none; a number or a copy that the processor asks for is a wait.
+Tensors on the device `meta` hold no numbers and stand for a GPU's. Each call that computes counts as one
+launch, views and empty tensors as none; a number or a copy that the processor asks for is a wait.
 """
 
 from __future__ import annotations
@@ -22,9 +22,20 @@ from torch.utils.module_tracker import ModuleTracker
 from vqw2v_plugin.modules.kernels import devices, launching
 
 _ROOMS = ("vqw2v_plugin", "fairseq")  # whose line a wait is said to be of
-_NOTHING = ("empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view", "_reshape_alias", "lift_fresh")
+_NOTHING = (
+    "empty",
+    "new_empty",
+    "empty_like",
+    "empty_strided",
+    "_unsafe_view",
+    "_reshape_alias",
+    "lift_fresh",
+)
 _READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default}
-_GROWS = {torch.ops.aten.nonzero.default, torch.ops.aten.masked_select.default}  # sizes that depend on numbers
+_GROWS = {
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.masked_select.default,
+}  # sizes that depend on numbers
 
 _CONVOLUTIONS = {torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default}
 
@@ -59,7 +70,11 @@ class Launches(TorchDispatchMode):
             self._parts.pop()
 
     def note(self, name: str) -> None:
-        inside = {module.split("network.")[1].split(".")[0] for module in self.tracker.parents if "network." in module}
+        inside = {
+            module.split("network.")[1].split(".")[0]
+            for module in self.tracker.parents
+            if "network." in module
+        }
         part = self._parts[-1] if self._parts[-1] == "backward" else next(iter(inside), self._parts[-1])
         self.calls.setdefault(part, Counter())[name] += 1
 
@@ -128,7 +143,7 @@ def _autocast(real: Any, device_type: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def count_by_part(launches: Launches, trainer: Any, monkeypatch: Any) -> None:
-    """A step of fairseq's trainer by what works in it: the network's modules, its loss, logs, norm, optimizer."""
+    """A step of fairseq's trainer by what works in it: the network's modules, loss, logs, norm, optimizer."""
     optimizer, task = trainer.optimizer, trainer.task
     places = {
         "loss": (trainer.criterion, "forward"),

@@ -31,7 +31,9 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def optimizer_of(params: list[torch.nn.Parameter], wide: bool) -> Any:
     settings = OmegaConf.create(SETTINGS)
-    return FairseqAdam(settings.optimizer, params) if wide else FP16Optimizer.build_optimizer(settings, params)
+    return (
+        FairseqAdam(settings.optimizer, params) if wide else FP16Optimizer.build_optimizer(settings, params)
+    )
 
 
 def updates(wide: bool, quick: bool, clip: float, count: int = 5) -> tuple[Any, ...]:
@@ -75,7 +77,9 @@ def test_a_state_goes_from_one_to_the_other(everywhere: None) -> None:
 def test_a_processor_keeps_fairseq_s_own() -> None:
     optimizer = optimizer_of([torch.nn.Parameter(torch.ones(3))], False)
     QuickSteps().take_over(optimizer)
-    assert not {"_sync_fp16_grads_to_fp32", "zero_grad", "step"} & (vars(optimizer).keys() | vars(optimizer.optimizer))
+    assert not {"_sync_fp16_grads_to_fp32", "zero_grad", "step"} & (
+        vars(optimizer).keys() | vars(optimizer.optimizer)
+    )
 
 
 def test_tensors_of_all_types_come_as_they_are() -> None:

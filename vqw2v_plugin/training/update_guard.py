@@ -112,4 +112,3 @@ def _named(batches: Sequence[Names]) -> str:
     utts = [utt if isinstance(utt, str) else f"number {int(utt)}" for batch in batches for utt in batch]
     more = f", … ({len(utts)} in all)" if len(utts) > _NAMED else ""
     return f"the batch of {sentence(', '.join(utts[:_NAMED]))}{more}"
-

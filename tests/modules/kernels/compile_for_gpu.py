@@ -12,9 +12,19 @@ TARGET = GPUTarget("cuda", 90, 32)
 NORM = {"BIAS": True, "AFFINE": True, "SKIP": True, "RELU": True, "LOG": False}
 BARE = {"BIAS": False, "AFFINE": False, "SKIP": False, "RELU": False, "LOG": True}
 BLOCK, PARTS = {"F": 8, "C2": 512}, {"F": 8, "C2": 512, "P2": 64}
-AHEAD, ALONE = {"LEAD": 5, "REPLICATE": True, "BESIDE": True}, {"LEAD": 0, "REPLICATE": False, "BESIDE": False}
+AHEAD, ALONE = (
+    {"LEAD": 5, "REPLICATE": True, "BESIDE": True},
+    {"LEAD": 0, "REPLICATE": False, "BESIDE": False},
+)
 POINTERS = {  # what is not of the network's own type
-    "norm": {"parts": "*fp32", "stats": "*fp32", "sums": "*fp32", "columns": "*fp32", "lengths": "*i64", "table": "*i64"},
+    "norm": {
+        "parts": "*fp32",
+        "stats": "*fp32",
+        "sums": "*fp32",
+        "columns": "*fp32",
+        "lengths": "*i64",
+        "table": "*i64",
+    },
     "asg": {"lengths": "*i64", "last": "*i64"},
 }
 SCALARS = {"T", "C", "P", "R", "B", "V", "L", "skip_batch", "out_batch", "ahead_batch", "columns_layer"}
@@ -34,7 +44,13 @@ KERNELS: list[tuple[str, dict[str, Any]]] = [
     ("asg.expected", {"V2": 32}),
     ("asg.target_paths", {"L2": 128}),
 ]
-ABSENT = {"BIAS": ["bias"], "AFFINE": ["weight", "shift"], "SKIP": ["skip"], "SOME": ["lengths"], "BESIDE": ["beside"]}
+ABSENT = {
+    "BIAS": ["bias"],
+    "AFFINE": ["weight", "shift"],
+    "SKIP": ["skip"],
+    "SOME": ["lengths"],
+    "BESIDE": ["beside"],
+}
 
 
 def compiled(name: str, constants: dict[str, Any]) -> int:
@@ -46,7 +62,13 @@ def compiled(name: str, constants: dict[str, Any]) -> int:
         absent |= set() if constants.get(flag, True) else set(names)
     signature, values = {}, {}
     for i, argument in enumerate(kernel.arg_names):
-        kind = "i32" if argument in SCALARS else "fp32" if argument in FLOATS else POINTERS[file].get(argument, own)
+        kind = (
+            "i32"
+            if argument in SCALARS
+            else "fp32"
+            if argument in FLOATS
+            else POINTERS[file].get(argument, own)
+        )
         if argument in constants or argument in absent:
             kind, values[(i,)] = "constexpr", constants.get(argument)
         signature[argument] = kind

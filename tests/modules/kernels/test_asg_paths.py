@@ -18,7 +18,9 @@ TARGETS = torch.tensor([[0, 3, 1, 4], [2, 0, 1, 3], [1, 9, -1, 0], [4, 2, 2, 2]]
 
 
 def losses(scale: float, asg: ASG, gradients: bool = True) -> list[Tensor]:
-    emissions = (scale * torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(1))).requires_grad_(gradients)
+    emissions = (scale * torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(1))).requires_grad_(
+        gradients
+    )
     found = asg(emissions, LENGTHS, TARGETS, TARGET_LENGTHS)
     if not gradients:
         return [found]

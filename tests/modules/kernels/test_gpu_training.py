@@ -10,7 +10,7 @@ from torch import Tensor, nn
 os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from vqw2v_plugin.modules.kernels import cpu_training, devices, gpu_training
+from vqw2v_plugin.modules.kernels import cpu_training, devices, gpu_training, norm_parts
 from vqw2v_plugin.modules.layers.centred import centre_layers
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 from vqw2v_plugin.modules.wav2vec.context import ConvContext
@@ -24,8 +24,8 @@ TOLERANCES = {torch.float32: (2e-6, 1e-5), torch.bfloat16: (2e-2, 0.25)}  # of o
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
-    monkeypatch.setattr(gpu_training, "PARTS", 3)  # of which the last is shorter
-    monkeypatch.setattr(gpu_training, "_TILE", 128)  # several blocks a part
+    monkeypatch.setattr(norm_parts, "PARTS", 3)  # of which the last is shorter
+    monkeypatch.setattr(norm_parts, "TILE", 128)  # several blocks a part
 
 
 def with_gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -72,7 +72,11 @@ def test_an_encoder_is_the_plain_one(
 @pytest.mark.parametrize("dtype", list(TOLERANCES), ids=str)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"activation": "gelu", "zero_pad": True}, {"skip_connections": False, "affine": False, "bias": False}],
+    [
+        {},
+        {"activation": "gelu", "zero_pad": True},
+        {"skip_connections": False, "affine": False, "bias": False},
+    ],
     ids=["relu", "gelu", "bare"],
 )
 def test_a_context_network_is_the_plain_one(
@@ -89,7 +93,7 @@ def test_a_context_network_is_the_plain_one(
 def test_moments_are_those_of_what_is_not_padding(size: int) -> None:
     y = 3 + 0.1 * torch.randn(2, size, 5)
     lengths = torch.tensor([size, 4])
-    parts = gpu_training.moments(y, torch.ones(5), lengths)
+    parts = norm_parts.moments(y, torch.ones(5), lengths)
     for b, length in enumerate(lengths.tolist()):
         exact, rows = y[b, :length].double() + 1, -(-size // 3)
         counts = torch.tensor([max(0, min(length - p * rows, rows)) * 5 for p in range(3)])
@@ -103,6 +107,10 @@ def test_what_it_does_not_know_is_left_to_the_plain_form() -> None:
     with_dropout = ConvContext(8, parse_conv_layers("[(8, 2, 1)]"), dropout=0.1)
     wider = ConvContext(8, parse_conv_layers("[(16, 2, 1)]"))
     plain = ConvContext(8, parse_conv_layers("[(8, 2, 1)]"))
-    assert [gpu_training.can_run(list(c.layers)) for c in (with_dropout, wider, plain)] == [False, False, True]
+    assert [gpu_training.can_run(list(c.layers)) for c in (with_dropout, wider, plain)] == [
+        False,
+        False,
+        True,
+    ]
     assert not gpu_training.takes_over(plain.eval(), torch.zeros(1))
     assert not gpu_training.takes_over(plain.train(), torch.zeros(1, dtype=torch.float64))

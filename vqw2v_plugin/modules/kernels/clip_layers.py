@@ -33,7 +33,9 @@ class Moments:
 
     def __init__(self, groups: int, device: torch.device | None = None) -> None:
         self.groups, self.count = groups, 0
-        self.mean = torch.zeros(groups, dtype=torch.float64, device=device)  # stays there: nobody waits for it
+        self.mean = torch.zeros(
+            groups, dtype=torch.float64, device=device
+        )  # stays there: nobody waits for it
         self.spread = torch.zeros_like(self.mean)
 
     def add(self, y: Tensor) -> None:  # [n, O]

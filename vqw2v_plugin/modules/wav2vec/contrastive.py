@@ -7,15 +7,29 @@ Shapes: B batch, T frames, C channels, K future steps, N negatives. Steps stand 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels import devices
+
+_Made = TypeVar("_Made")
+
+
+def kept_on_gpus(make: Callable[..., _Made]) -> Callable[..., _Made]:
+    """What is made for a device, their last setting: once for a GPU, where calls cost, else each time."""
+    kept = lru_cache(maxsize=8)(make)
+
+    @wraps(make)
+    def made(*settings: Any) -> _Made:
+        return (make if settings[-1].type == "cpu" else kept)(*settings)
+
+    return made
 
 
 @dataclass(frozen=True)
@@ -67,14 +81,14 @@ class StepPredictor(nn.Module):
         return _valid_pairs(frames, self.steps, self.offset, device)
 
 
-@lru_cache(maxsize=8)
+@kept_on_gpus
 def _valid_pairs(frames: int, steps: int, offset: int, device: torch.device) -> Tensor:  # [T, K]
     target = torch.arange(frames, device=device).unsqueeze(1)
     ahead = offset + torch.arange(steps - 1, -1, -1, device=device)
     return target >= ahead
 
 
-@lru_cache(maxsize=8)
+@kept_on_gpus
 def _places(batch: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of the flattened targets [B, T, 1], places in an utterance [T, 1], where each begins [B, 1, 1]."""
     rows = torch.arange(batch * frames, device=device).view(batch, frames, 1)
@@ -84,8 +98,8 @@ def _places(batch: int, frames: int, device: torch.device) -> tuple[Tensor, Tens
 class _Score(torch.autograd.Function):
     """scores[b, t, j, n] = predictions[b, t − offset − (K − 1 − j), j] · targets[rows[b, t, n]], or 0.
 
-    One utterance at a time: copies of its predictions and candidates are all that is ever made. On a GPU, where
-    calls cost more than copies, all of them at once.
+    One utterance at a time: copies of its predictions and candidates are all that is ever made. On a GPU,
+    where calls cost more than copies, all of them at once.
     """
 
     @staticmethod
@@ -135,11 +149,11 @@ def _diagonals(padded: Tensor, frames: int) -> Tensor:
 
 
 def _streams(predictions: Tensor, rows: Tensor, lead: int) -> tuple[Tensor, Tensor]:
-    """All utterances as one, each behind `lead` frames of zeros: aligned predictions [n, K, C], rows [n, 1 + N].
+    """All utterances as one, each behind `lead` frames of zeros: predictions [n, K, C], rows [n, 1 + N].
 
     Between utterances are rows of no target, which are left out of what comes of them.
     """
-    batch, frames, steps, dim = predictions.shape
+    steps, dim = predictions.shape[2:]
     padded = F.pad(predictions, (0, 0, 0, 0, lead, 0)).view(-1, steps, dim)  # [B·(lead + T), K, C]
     size = len(padded) - lead
     return _diagonals(padded, size), F.pad(rows, (0, 0, 0, lead)).flatten(0, 1)[:size]
@@ -172,8 +186,8 @@ def _gradients_at_once(
 _NO_CLASS = -100
 
 
-@lru_cache(maxsize=8)
-def _classes(valid: Tensor, batch: int) -> Tensor:  # [T, K] → [B·T·K]
+@kept_on_gpus
+def _classes(valid: Tensor, batch: int, device: torch.device) -> Tensor:  # [T, K] → [B·T·K]
     """The positive's number where a prediction counts."""
     return torch.where(valid, 0, _NO_CLASS).expand(batch, *valid.shape).flatten()
 
@@ -182,7 +196,7 @@ def contrastive_loss(scored: Scores, infonce: bool = False, balanced: bool = Fal
     """Summed over predictions: binary cross-entropy as in the paper, or cross-entropy over candidates."""
     scores = scored.scores if scored.scores.dtype == torch.float64 else scored.scores.float()
     if infonce and devices.is_gpu(scores):
-        classes = _classes(scored.valid, len(scores))
+        classes = _classes(scored.valid, len(scores), scores.device)
         return F.cross_entropy(scores.flatten(0, 2), classes, ignore_index=_NO_CLASS, reduction="sum")
     valid = scored.valid.type_as(scores)  # [T, K]
     if infonce:
