@@ -118,6 +118,7 @@ def _adam_step(adam: Any, plain: Callable[..., Any]) -> Callable[..., Any]:
         groups = adam.param_groups
         params = [p for group in groups for p in group["params"] if p.grad is not None]
         odd = any(p.dtype != torch.float32 or p.grad.dtype != torch.float32 for p in params)
+        odd = odd or any(p.stride() != p.grad.stride() for p in params)
         if closure is not None or odd or any(group.get("amsgrad") for group in groups):
             return plain(closure)
         for group in groups:

@@ -1,6 +1,7 @@
 """A GPU's way through encoder and context network against the plain one, by Triton's interpreter."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from vqw2v_plugin.modules.layers.centred import centre_layers
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 from vqw2v_plugin.modules.wav2vec.context import ConvContext
 from vqw2v_plugin.modules.wav2vec.encoder import Encoder
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 ENCODER = "[(16, 10, 5), (16, 8, 4), (24, 4, 2), (24, 1, 1)]"
 CONTEXT = "[(24, 1, 1), (24, 2, 1), (24, 5, 1)]"
@@ -113,4 +115,18 @@ def test_what_it_does_not_know_is_left_to_the_plain_form() -> None:
         True,
     ]
     assert not gpu_training.takes_over(plain.eval(), torch.zeros(1))
+    with torch.no_grad():
+        assert gpu_training.takes_over(plain.eval(), torch.zeros(1))
     assert not gpu_training.takes_over(plain.train(), torch.zeros(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+def test_a_batch_has_the_plain_form_s_codes(
+    quantizer: str, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, wav = tiny(quantizer=quantizer).eval(), 0.1 * torch.randn(2, 700)
+    with torch.no_grad():
+        quick, codes = network.encoder(wav), network.encode(wav)
+        monkeypatch.setattr(devices, "is_gpu", lambda x: False)
+        torch.testing.assert_close(quick, network.encoder(wav), rtol=1e-5, atol=1e-6)
+        assert torch.equal(codes, network.encode(wav))

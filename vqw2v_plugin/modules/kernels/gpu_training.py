@@ -23,8 +23,12 @@ from .norm_parts import Layer, gathered, norm_backward, normed
 
 
 def takes_over(module: nn.Module, x: Tensor) -> bool:
-    """Autocast, which knows the plain form's layers, is left to that, and so is `torch.compile`."""
-    if not module.training or not pays(x) or x.dtype == torch.float64:
+    """In training, and where nobody wants gradients.
+
+    Autocast, which knows the plain form's layers, is left to that, and so is `torch.compile`.
+    """
+    used = module.training or not torch.is_grad_enabled()
+    if not used or not pays(x) or x.dtype == torch.float64:
         return False
     return not torch.is_autocast_enabled("cuda") and not torch.compiler.is_compiling()
 
