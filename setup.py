@@ -66,6 +66,8 @@ setup(
         "decode": ["flashlight-text", "kenlm"],
         "report": report,
         "demo": demo,
+        # the interpreter that tests of a GPU's kernels want, where torch is a CPU's and brings none
+        "triton": ["triton"],
         # ruff and mypy judge differently from one release to the next; these are the ones `make lint` means.
         "dev": [*testing, "ruff==0.17.*", "mypy==2.4.*", *demo, *report],
     },

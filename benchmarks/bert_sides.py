@@ -5,6 +5,7 @@ Each is fresh and trains through fairseq's `Trainer`. No torch here: a child's p
 
 from __future__ import annotations
 
+import math
 import random
 import timeit
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sides import SPAWN, Step, held, most
+from sides import SPAWN, Step, held, most, settle
 
 SIZES = {"base": (12, 768, 3072, 12), "small": (12, 512, 2048, 8), "tiny": (4, 128, 512, 4)}
 NUM_SYMBOLS = 13_500  # joint codes that the paper's Gumbel model uses
@@ -133,11 +134,13 @@ def serve(connection: Any, job: Job) -> None:
     before = held(job.device)
     while (number := connection.recv()) is not None:
         sample = make_batch(job, number)
+        settle(job.device)
         begun = timeit.default_timer()
         with metrics.aggregate("train"):
             logs = trainer.train_step([sample])
-        loss = float(logs["loss"])  # on a GPU this waits for the step to end
+        settle(job.device)
         seconds = timeit.default_timer() - begun
+        loss = float(logs["loss"]) if logs else math.nan  # fp16's scaler may have taken no step
         connection.send(Step(seconds, loss, most(job.device), before))
 
 

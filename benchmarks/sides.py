@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import multiprocessing
 import os
 import platform
@@ -101,15 +102,33 @@ def serve(connection: Any, job: Job) -> None:
     trainer.begin_epoch(1)
     before = held(job.device)
     while (number := connection.recv()) is not None:
-        noise = torch.Generator().manual_seed(number)
-        source = torch.randn(job.batch, job.samples, generator=noise) * 0.1  # [B, S]
-        sample = {"id": torch.arange(job.batch), "net_input": {"source": source}}
+        sample = batch_of(job, number)
+        settle(job.device)
         begun = timeit.default_timer()
         with metrics.aggregate("train"):
             logs = trainer.train_step([sample])
-        loss = float(logs["loss"])  # on a GPU this waits for the step to end
+        settle(job.device)
         seconds = timeit.default_timer() - begun
+        loss = float(logs["loss"]) if logs else math.nan  # fp16's scaler may have taken no step
         connection.send(Step(seconds, loss, most(job.device), before))
+
+
+def batch_of(job: Job, number: int) -> dict[str, Any]:
+    """Noise, the same on both sides."""
+    import torch
+
+    noise = torch.Generator().manual_seed(number)
+    source = torch.randn(job.batch, job.samples, generator=noise) * 0.1  # [B, S]
+    return {"id": torch.arange(job.batch), "net_input": {"source": source}}
+
+
+def settle(device: str) -> None:
+    """Waits until a GPU has done what it was asked for: only then is the clock to be read."""
+    if device == "cpu":
+        return
+    import torch
+
+    torch.cuda.synchronize()
 
 
 def held(device: str) -> float:

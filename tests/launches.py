@@ -1,7 +1,7 @@
 """What a GPU would be asked to do, counted without one: calls of operators, and waits for their results.
 
-Tensors on the device `meta` hold no numbers and stand for a GPU's. Each call that computes counts as one launch,
-views and empty tensors as none; a number or a copy that the processor asks for is a wait.
+Tensors on the device `meta` hold no numbers and stand for a GPU's. Each call that computes counts as one
+launch, views and empty tensors as none; a number or a copy that the processor asks for is a wait.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _autocast(real: Any, device_type: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def count_by_part(launches: Launches, trainer: Any, monkeypatch: Any) -> None:
-    """A step of fairseq's trainer by what works in it: the network's modules, its loss, logs, norm, optimizer."""
+    """A step of fairseq's trainer by what works in it: the network's modules, loss, logs, norm, optimizer."""
     optimizer, task = trainer.optimizer, trainer.task
     places = {
         "loss": (trainer.criterion, "forward"),

@@ -10,7 +10,7 @@ import vqw2v_plugin
 
 vqw2v_plugin.register()
 CHANNELS = 16
-ENCODER = f"[({CHANNELS}, 10, 5), ({CHANNELS}, 8, 4), ({CHANNELS}, 4, 2), ({CHANNELS}, 4, 2), ({CHANNELS}, 4, 2)] + [({CHANNELS}, 1, 1)] * 3"
+ENCODER = str([(CHANNELS, *steps) for steps in ((10, 5), (8, 4), *[(4, 2)] * 3, *[(1, 1)] * 3)])
 CONTEXT = str([(CHANNELS, taps, 1) for taps in range(2, 14)])
 NAMES = "--task vq_audio_pretraining --arch vq_wav2vec --criterion vq_contrastive --infonce --centred"
 TRAINING = "--optimizer adam --lr [1e-05] --lr-scheduler fixed --cpu --prediction-steps 12 --vq-vars 32"

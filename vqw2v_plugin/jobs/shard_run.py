@@ -37,15 +37,22 @@ class DiskError(OSError):
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """Processes that read audio, and what is made here of what they have read."""
+
+    readers: int
+    read: Callable[[Utterance], Samples]
+    encode: Callable[[Utterance, Samples], Rows]
+
+
+@dataclass(frozen=True)
 class Work:
     """How the encoding is shared out."""
 
     encode: Encode
     workers: int = 1
     prepare: Callable[[], None] = lambda: None  # what each thread calls first
-    readers: int = 0  # processes that read audio ahead of one that encodes it, as a GPU wants it
-    read: Callable[[Utterance], Samples] | None = None  # what these do, and what is made of it here
-    encode_read: Callable[[Utterance, Samples], Rows] | None = None
+    ahead: Ahead | None = None  # audio that other processes read, as a GPU wants it
 
 
 class _Todo(NamedTuple):
@@ -79,12 +86,12 @@ def make_shards(
     def begin(item: tuple[_Todo, int], pool: ProcessPoolExecutor) -> Callable[[], _Found]:
         if (there := kept(item)) is not None:
             return lambda: there
-        utterance = manifest[item[1]]
-        audio, reading = _known_by(utterance.path), pool.submit(read, utterance)
-        return lambda: (_try(lambda u: encode_read(u, reading.result()), utterance), audio)
+        utterance, ahead = manifest[item[1]], work.ahead
+        assert ahead is not None
+        audio, reading = _known_by(utterance.path), pool.submit(ahead.read, utterance)
+        return lambda: (_try(lambda u: ahead.encode(u, reading.result()), utterance), audio)
 
-    read, encode_read = work.read, work.encode_read
-    if work.readers and read is not None and encode_read is not None:
+    if work.ahead is not None:
         results = read_ahead(begin, rows, work)
     else:
         results = in_order(attempt, rows, work)
@@ -175,11 +182,12 @@ def read_ahead(
     """
     how.prepare()
     ahead: deque[Callable[[], _Out]] = deque()
-    pool = ProcessPoolExecutor(how.readers, get_context("spawn"))
+    readers = how.ahead.readers if how.ahead is not None else 1
+    pool = ProcessPoolExecutor(readers, get_context("spawn"))
     try:
         for item in items:
             ahead.append(begin(item, pool))
-            if len(ahead) > 2 * how.readers:
+            if len(ahead) > 2 * readers:
                 yield ahead.popleft()()
         while ahead:
             yield ahead.popleft()()

@@ -20,7 +20,7 @@ from ..common.words import sentence
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.folder import SplitFormat
 from ..stores.shards import MissingShardError, Rows, ShardFolder, Span, plan
-from .shard_run import Work, complete, make_shards
+from .shard_run import Ahead, Work, complete, make_shards
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class SplitJob(ABC):
         self.spans = plan(manifest.sizes, shard_samples(manifest, options.shard_minutes, encoder.sample_rate))
         prepare = one_thread if encoder.device.type == "cpu" else lambda: None
         read = partial(read_audio, sample_rate=encoder.sample_rate)
-        self._work = Work(self.encode, options.workers, prepare, options.readers, read, self.encode_read)
+        ahead = Ahead(options.readers, read, self.encode_read) if options.readers else None
+        self._work = Work(self.encode, options.workers, prepare, ahead)
 
     @abstractmethod
     def encode(self, utterance: Utterance) -> Rows:  # [T, width]

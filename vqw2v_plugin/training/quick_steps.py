@@ -1,7 +1,7 @@
-"""How models learn: an optimizer's step on a GPU in few calls, and with one wait for all that is logged of it.
+"""How models learn: an optimizer's step on a GPU in few calls, with one wait for all that is logged of it.
 
-fairseq asks for every parameter by itself (its norm, its copies, its part of Adam) and reads the norm three times.
-The numbers are the same sums; states and checkpoints are fairseq's.
+fairseq asks for every parameter by itself (its norm, its copies, its part of Adam) and reads the norm three
+times. The numbers are the same sums; states and checkpoints are fairseq's.
 """
 
 import math
@@ -93,7 +93,7 @@ def to_processor(tensors: Sequence[Tensor]) -> List[Tensor]:
     raw = [tensors[i].detach().reshape(-1).contiguous().view(torch.uint8) for i in order]
     whole = torch.cat(raw).cpu()
     found = {}
-    for i, part in zip(order, whole.split([len(x) for x in raw]), strict=True):
+    for i, part in zip(order, torch.split(whole, [len(x) for x in raw]), strict=True):
         found[i] = part.view(tensors[i].dtype).reshape(tensors[i].shape)
     return [found[i] for i in range(len(tensors))]
 
@@ -107,7 +107,8 @@ def finite(value: Any) -> Any:
 
 def _norm(grads: List[Tensor]) -> Tensor:
     parts = torch._foreach_norm(grads, 2, dtype=torch.float32)
-    return torch.linalg.vector_norm(torch.stack(list(parts)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(list(parts)))
+    return norm
 
 
 def _adam_step(adam: Any, plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,6 +118,7 @@ def _adam_step(adam: Any, plain: Callable[..., Any]) -> Callable[..., Any]:
         groups = adam.param_groups
         params = [p for group in groups for p in group["params"] if p.grad is not None]
         odd = any(p.dtype != torch.float32 or p.grad.dtype != torch.float32 for p in params)
+        odd = odd or any(p.stride() != p.grad.stride() for p in params)
         if closure is not None or odd or any(group.get("amsgrad") for group in groups):
             return plain(closure)
         for group in groups:
@@ -149,9 +151,9 @@ def _fused(state: Any, params: List[Tensor], count: int, group: Mapping[str, Any
     eps = group["eps"] / math.sqrt(1 - beta2**count)
     at = torch.full((), float(count), device=params[0].device)
     with torch.no_grad():
-        torch._fused_adamw_(  # type: ignore[attr-defined]
+        torch._fused_adamw_(
             params,
-            [p.grad for p in params],
+            [p.grad for p in params if p.grad is not None],
             [state[p]["exp_avg"] for p in params],
             [state[p]["exp_avg_sq"] for p in params],
             [],

@@ -25,10 +25,27 @@ POINTERS = {  # what is not of the network's own type
         "lengths": "*i64",
         "table": "*i64",
     },
+    "gumbel": {"codes": "*i64", "rows": "*i64", "probs": "*fp32", "counts": "*fp32", "drawn": "*fp32"},
     "asg": {"lengths": "*i64", "last": "*i64"},
 }
-SCALARS = {"T", "C", "P", "R", "B", "V", "L", "skip_batch", "out_batch", "ahead_batch", "columns_layer"}
-FLOATS = {"eps", "scale", "beside_scale"}
+SCALARS = {
+    "T",
+    "C",
+    "P",
+    "R",
+    "B",
+    "V",
+    "L",
+    "N",
+    "G",
+    "D",
+    "books",
+    "skip_batch",
+    "out_batch",
+    "ahead_batch",
+    "columns_layer",
+}
+FLOATS = {"heat", "eps", "scale", "beside_scale"}
 KERNELS: list[tuple[str, dict[str, Any]]] = [
     ("norm.moments", {"BIAS": True, "SOME": True, **BLOCK}),
     ("norm.moments", {"BIAS": False, "SOME": False, **BLOCK}),
@@ -40,6 +57,8 @@ KERNELS: list[tuple[str, dict[str, Any]]] = [
     ("norm.apply_backward", {**NORM, **PARTS}),
     ("norm.apply_backward", {**BARE, **PARTS}),
     ("norm.lay_out", {"CENTRE": True, "C2": 512, "K2": 16}),
+    ("gumbel.sample", {"V2": 512, "D2": 256}),
+    ("gumbel.sample_backward", {"V2": 512}),
     ("asg.all_paths", {"V2": 32}),
     ("asg.expected", {"V2": 32}),
     ("asg.target_paths", {"L2": 128}),
@@ -57,7 +76,7 @@ def compiled(name: str, constants: dict[str, Any]) -> int:
     """The size of the machine code."""
     file, _, function = name.partition(".")
     kernel = getattr(import_module(f"vqw2v_plugin.modules.kernels.triton_{file}"), function)
-    own, absent = "*bf16" if file == "norm" else "*fp64", set()
+    own, absent = "*fp64" if file == "asg" else "*bf16", set()
     for flag, names in ABSENT.items():
         absent |= set() if constants.get(flag, True) else set(names)
     signature, values = {}, {}

@@ -1,6 +1,7 @@
 """A GPU's way through encoder and context network against the plain one, by Triton's interpreter."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 
-from vqw2v_plugin.modules.kernels import cpu_training, devices, gpu_training
+from vqw2v_plugin.modules.kernels import cpu_training, devices, gpu_training, norm_parts
 from vqw2v_plugin.modules.layers.centred import centre_layers
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
 from vqw2v_plugin.modules.wav2vec.context import ConvContext
 from vqw2v_plugin.modules.wav2vec.encoder import Encoder
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 ENCODER = "[(16, 10, 5), (16, 8, 4), (24, 4, 2), (24, 1, 1)]"
 CONTEXT = "[(24, 1, 1), (24, 2, 1), (24, 5, 1)]"
@@ -24,8 +26,8 @@ TOLERANCES = {torch.float32: (2e-6, 1e-5), torch.bfloat16: (2e-2, 0.25)}  # of o
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
-    monkeypatch.setattr(gpu_training, "PARTS", 3)  # of which the last is shorter
-    monkeypatch.setattr(gpu_training, "_TILE", 128)  # several blocks a part
+    monkeypatch.setattr(norm_parts, "PARTS", 3)  # of which the last is shorter
+    monkeypatch.setattr(norm_parts, "TILE", 128)  # several blocks a part
 
 
 def with_gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -93,7 +95,7 @@ def test_a_context_network_is_the_plain_one(
 def test_moments_are_those_of_what_is_not_padding(size: int) -> None:
     y = 3 + 0.1 * torch.randn(2, size, 5)
     lengths = torch.tensor([size, 4])
-    parts = gpu_training.moments(y, torch.ones(5), lengths)
+    parts = norm_parts.moments(y, torch.ones(5), lengths)
     for b, length in enumerate(lengths.tolist()):
         exact, rows = y[b, :length].double() + 1, -(-size // 3)
         counts = torch.tensor([max(0, min(length - p * rows, rows)) * 5 for p in range(3)])
@@ -113,4 +115,18 @@ def test_what_it_does_not_know_is_left_to_the_plain_form() -> None:
         True,
     ]
     assert not gpu_training.takes_over(plain.eval(), torch.zeros(1))
+    with torch.no_grad():
+        assert gpu_training.takes_over(plain.eval(), torch.zeros(1))
     assert not gpu_training.takes_over(plain.train(), torch.zeros(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+def test_a_batch_has_the_plain_form_s_codes(
+    quantizer: str, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, wav = tiny(quantizer=quantizer).eval(), 0.1 * torch.randn(2, 700)
+    with torch.no_grad():
+        quick, codes = network.encoder(wav), network.encode(wav)
+        monkeypatch.setattr(devices, "is_gpu", lambda x: False)
+        torch.testing.assert_close(quick, network.encoder(wav), rtol=1e-5, atol=1e-6)
+        assert torch.equal(codes, network.encode(wav))

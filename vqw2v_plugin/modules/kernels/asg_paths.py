@@ -35,10 +35,10 @@ def all_paths(
 def target_paths(
     emissions: Tensor, stay: Tensor, step: Tensor, lengths: Tensor, last: Tensor, gradients: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The log sum [B] over the paths that say a target, and how often each of its places is expected [B, T, L].
+    """The log sum [B] over the paths that say a target; how often each of its places is expected [B, T, L].
 
-    `emissions` [B, T, L] are of the target's labels, `stay` [B, L] and `step` [B, L - 1] their transitions; `last`
-    [B] is each target's last place.
+    `emissions` [B, T, L] are of the target's labels, `stay` [B, L] and `step` [B, L - 1] their transitions;
+    `last` [B] is each target's last place.
     """
     batch, frames, size = emissions.shape
     e = emissions + stay.unsqueeze(1)

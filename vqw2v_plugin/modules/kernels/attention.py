@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def packed_attention(
 
 def _jagged(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float) -> Tensor:
     """The variable-length kernels of a GPU, all utterances in one call: [N, H, d] each."""
-    ends = torch.tensor([0, *lengths]).cumsum(0).to(q.device, non_blocking=True)
+    ends = _ends(tuple(lengths), q.device)
     low, high = min(lengths), max(lengths)  # given, so that they are not read back from the device
 
     def nest(x: Tensor) -> Tensor:
@@ -64,6 +65,12 @@ def _jagged(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: fl
 
     out = F.scaled_dot_product_attention(nest(q), nest(k), nest(v), dropout_p=dropout)
     return out.transpose(1, 2).values()
+
+
+@lru_cache(maxsize=4)
+def _ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """Where utterances end: copied to the device once for all layers of a batch."""
+    return torch.tensor([0, *lengths]).cumsum(0).to(device, non_blocking=True)
 
 
 class _DroppedAttention(torch.autograd.Function):

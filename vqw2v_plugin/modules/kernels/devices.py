@@ -1,4 +1,4 @@
-"""Which of an arrow's ways a tensor takes: a processor's, or a GPU's, where each call costs and waiting more."""
+"""Which of an arrow's ways a tensor takes: a processor's, or a GPU's, where each call costs."""
 
 from __future__ import annotations
 

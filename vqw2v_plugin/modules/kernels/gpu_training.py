@@ -1,47 +1,36 @@
 """wav → z → c in training on a GPU: blocks of convolution, group norm and activation in few, large calls.
 
-All lies as [B, T, C], as tensor cores like it. A layer's output is written with what the next one pads it by; the
-first layer's long one is not kept. Shapes: B batch, T frames, C channels in, O out, k taps, P parts of an utterance.
+All lies as [B, T, C], as tensor cores like it. A layer's output is written with what the next one pads it by;
+the first layer's long one is not kept.
+Shapes: B batch, T frames, C channels in, O out, k taps, P parts of an utterance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import launching
+from . import norm_parts
 from .cpu_training import ContextLike, EncoderLike
-from .launching import pays, power_of_two
+from .launching import pays
 from .lay_out import lay_out
-
-PARTS = 64  # of an utterance: with ten of them several to each of a chip's processors
-_TILE = 4096  # numbers of a block
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A block as its settings; its four weights go beside it."""
-
-    taps: int
-    stride: int
-    relu: bool
-    eps: float
-    lead: int = 0  # frames of padding before the first
-    replicate: bool = False  # with the first frame, not zeros
-    skip: bool = False
-    scale: float = 1.0
-    log: bool = False  # log(1 + what is never negative) at the end
-    first: bool = False  # of audio, which comes in patches
+from .norm_parts import Layer, gathered, norm_backward, normed
 
 
 def takes_over(module: nn.Module, x: Tensor) -> bool:
-    """Autocast, which knows the plain form's layers, is left to that."""
-    return module.training and pays(x) and not torch.is_autocast_enabled("cuda") and x.dtype != torch.float64
+    """In training, and where nobody wants gradients.
+
+    Autocast, which knows the plain form's layers, is left to that, and so is `torch.compile`.
+    """
+    used = module.training or not torch.is_grad_enabled()
+    if not used or not pays(x) or x.dtype == torch.float64:
+        return False
+    return not torch.is_autocast_enabled("cuda") and not torch.compiler.is_compiling()
 
 
 def encoder_blocks(wav: Tensor, blocks: Sequence[EncoderLike], log: bool) -> Tensor:  # [B, S] → [B, T, C]
@@ -103,7 +92,7 @@ class _Blocks(torch.autograd.Function):
             _shaped(weights, layers), _with_next(layers, weights), strict=True
         ):
             y = _convolve(x, shaped, layer)
-            out, stats = _normed(
+            out, stats = normed(
                 x, y, four, layer, after.lead if after else 0, bool(after and after.replicate)
             )
             was_first = len(kept) > 0 and layers[0].first and len(kept) == 4
@@ -128,9 +117,9 @@ class _Blocks(torch.autograd.Function):
             if x is None:  # what the first layer gave
                 first = kept[:4]
                 again = _convolve(first[0], first[1], layers[0])
-                x = _normed(first[0], again, weights[:4], layers[0], layer.lead, layer.replicate)[0]
+                x = normed(first[0], again, weights[:4], layers[0], layer.lead, layer.replicate)[0]
                 del again
-            to_y, out = _norm_backward(ahead, beside, y, stats, four, layer, after, columns[i])
+            to_y, out = norm_backward(ahead, beside, y, stats, four, layer, after, columns[i])
             del y
             ahead, to_weight = _convolve_backward(to_y, x, shaped, layer, ctx.needs_input_grad[0] or i > 0)
             found[4 * i] = to_weight
@@ -139,7 +128,7 @@ class _Blocks(torch.autograd.Function):
         for i, sums in enumerate(_summed(columns, layers, weights)):
             for j, at in ((1, 2), (2, 0), (3, 1)):
                 found[4 * i + j] = sums[at] if weights[4 * i + j] is not None else None
-        to_x = _gathered(ahead, beside, layers[0]) if ctx.needs_input_grad[0] else None
+        to_x = gathered(ahead, beside, layers[0]) if ctx.needs_input_grad[0] else None
         return to_x, None, *found
 
 
@@ -189,123 +178,19 @@ def _convolve_backward(
         to_x = torch.mm(flat, shaped).view_as(x) if needs_x else x
         return to_x, to_weight[:, None, : layer.taps] if layer.first else to_weight.unsqueeze(2)
     to_image, to_weight, _ = torch.ops.aten.convolution_backward(
-        to_y.transpose(1, 2).unsqueeze(2), x.transpose(1, 2).unsqueeze(2), shaped, None, [1, layer.stride], [0, 0],
-        [1, 1], False, [0, 0], 1, [needs_x, True, False],
+        to_y.transpose(1, 2).unsqueeze(2), x.transpose(1, 2).unsqueeze(2), shaped, None, [1, layer.stride],
+        [0, 0], [1, 1], False, [0, 0], 1, [needs_x, True, False],
     )  # fmt: skip
     return to_image.squeeze(2).transpose(1, 2).contiguous() if needs_x else x, to_weight.squeeze(2)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """How an utterance's frames are cut into parts, and these into blocks."""
-
-    batch: int
-    frames: int
-    dim: int
-
-    @classmethod
-    def of(cls, y: Tensor) -> _Cut:
-        return cls(*y.shape)
-
-    @property
-    def rows(self) -> int:
-        return -(-self.frames // PARTS)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return PARTS, self.batch
-
-    @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        return self.frames, self.dim, PARTS, self.rows
-
-    @property
-    def block(self) -> dict[str, int]:
-        size = power_of_two(self.dim)
-        return {"F": max(1, min(power_of_two(self.rows), _TILE // size)), "C2": size}
-
-    @property
-    def parts(self) -> dict[str, int]:
-        return {**self.block, "P2": power_of_two(PARTS)}
-
-
-def moments(y: Tensor, bias: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
-    """Of each part of [B, T, C]: its mean and the sum of squared distances from that, [B, P, 2]."""
-    cut = _Cut.of(y)
-    parts = y.new_empty(cut.batch, PARTS, 2, dtype=torch.float32)
-    given = {"BIAS": bias is not None, "SOME": lengths is not None}
-    launching.launch("norm.moments", cut.grid, y, bias, lengths, parts, *cut.sizes, **given, **cut.block)
-    return parts
-
-
-def _normed(
-    x: Tensor, y: Tensor, weights: Sequence[Tensor | None], layer: Layer, lead: int, replicate: bool
-) -> tuple[Tensor, Tensor]:
-    """The layer's output behind `lead` frames of padding; mean and 1 / deviation [B, 2]."""
-    _, bias, weight, shift = weights
-    cut, parts = _Cut.of(y), moments(y, bias)
-    out = y.new_empty(cut.batch, lead + cut.frames, cut.dim)
-    stats = torch.empty_like(parts[:, 0])
-    skip = x[:, layer.lead :] if layer.skip else None
-    constants = {"BIAS": bias is not None, "AFFINE": weight is not None, "SKIP": layer.skip, "SOME": False}
-    constants |= {"RELU": layer.relu, "LOG": layer.log, "LEAD": lead, "REPLICATE": replicate and lead > 0}
-    launching.launch(
-        "norm.apply", cut.grid, y, bias, None, parts, weight, shift, skip, out, stats, *cut.sizes, layer.eps,
-        layer.scale, x.stride(0), out.stride(0), **constants, **cut.parts,
-    )  # fmt: skip
-    return out, stats
-
-
-def _norm_backward(
-    ahead: Tensor, beside: Tensor | None, y: Tensor, stats: Tensor, weights: Sequence[Tensor | None], layer: Layer,
-    after: Layer | None, columns: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The gradients of y and of the layer's output."""
-    _, bias, weight, shift = weights
-    cut, lead = _Cut.of(y), after.lead if after else 0
-    stores = lead > 0 or beside is not None
-    out = torch.empty_like(y) if stores else ahead
-    sums = y.new_empty(cut.batch, PARTS, 2, dtype=torch.float32)
-    constants = {"BIAS": bias is not None, "AFFINE": weight is not None, "SKIP": layer.skip}
-    constants |= {"RELU": layer.relu, "LOG": layer.log}
-    came = {"BESIDE": beside is not None, "LEAD": lead, "STORE": stores}
-    came["REPLICATE"] = bool(lead and after and after.replicate)
-    launching.launch(
-        "norm.reduce_backward", cut.grid, ahead, beside, out, y, bias, stats, weight, shift, sums, columns, *cut.sizes,
-        layer.scale, after.scale if after else 1.0, ahead.stride(0), columns.stride(0), **constants, **came,
-        **cut.block,
-    )  # fmt: skip
-    to_y = torch.empty_like(y)
-    launching.launch(
-        "norm.apply_backward", cut.grid, out, y, bias, stats, weight, shift, sums, columns[2], to_y, *cut.sizes,
-        layer.scale, **constants, **cut.parts,
-    )  # fmt: skip
-    return to_y, out
-
-
-def _gathered(ahead: Tensor, beside: Tensor | None, layer: Layer) -> Tensor:
-    """The gradient of what the first layer was given."""
-    if not layer.lead and beside is None:
-        return ahead
-    batch, frames, dim = ahead.shape
-    into = ahead.new_empty(batch, frames - layer.lead, dim)
-    cut = _Cut.of(into)
-    came = {"BESIDE": beside is not None, "LEAD": layer.lead, "REPLICATE": layer.replicate and layer.lead > 0}
-    launching.launch(
-        "norm.gather", cut.grid, ahead, beside, into, cut.frames, cut.dim, cut.rows, layer.scale, ahead.stride(0),
-        **came, **cut.block,
-    )  # fmt: skip
-    return into
-
-
 def _columns(layers: Sequence[Layer], weights: Sequence[Tensor | None], grad: Tensor) -> list[Tensor]:
-    """Sums by channel of each layer, [3, B · P, O]: of its norm's weight and bias, and its convolution's bias."""
+    """Sums by channel [3, B · P, O] a layer: for its norm's weight and bias, and its convolution's bias."""
     dims = [weight.size(0) for weight in weights[::4] if weight is not None]
-    rows = 3 * len(grad) * PARTS
+    rows = 3 * len(grad) * norm_parts.PARTS
     whole = grad.new_empty(rows * sum(dims), dtype=torch.float32)
-    return [
-        part.view(3, -1, dim) for part, dim in zip(whole.split([rows * d for d in dims]), dims, strict=True)
-    ]
+    parts = torch.split(whole, [rows * dim for dim in dims])
+    return [part.view(3, -1, dim) for part, dim in zip(parts, dims, strict=True)]
 
 
 def _summed(

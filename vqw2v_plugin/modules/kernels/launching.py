@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from . import devices
@@ -24,7 +26,9 @@ def pays(x: Tensor) -> bool:
 
 def launch(name: str, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
     """The kernel `file.function` of this room, once: `norm.moments` is in `triton_norm.py`."""
-    _kernel(name)[grid](*args, **constants)
+    of = next((x for x in args if isinstance(x, Tensor) and x.is_cuda), None)
+    with nullcontext() if of is None else torch.cuda.device(of.device):
+        _kernel(name)[grid](*args, **constants)
 
 
 @lru_cache(maxsize=64)

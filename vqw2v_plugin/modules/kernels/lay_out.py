@@ -13,10 +13,11 @@ from . import launching
 
 
 def lay_out(weights: Sequence[Tensor], centrings: Sequence[Any] | None = None) -> list[Tensor]:
-    """Contiguous copies of [a, b, c] each; where there is a centring, less the mean over b, and it hears of that."""
+    """Contiguous copies of [a, b, c] each; with a centring, which hears of it, less the mean over b."""
     if not weights:
         return []
-    parts = weights[0].new_empty(sum(w.numel() for w in weights)).split([w.numel() for w in weights])
+    sizes = [w.numel() for w in weights]
+    parts = torch.split(weights[0].new_empty(sum(sizes)), sizes)
     copies = [part.view(w.shape) for part, w in zip(parts, weights, strict=True)]
     centrings = centrings or [None] * len(weights)
     rows = []
@@ -26,8 +27,9 @@ def lay_out(weights: Sequence[Tensor], centrings: Sequence[Any] | None = None) -
         a, b = (x.transpose(1, 2) if turned else x for x in (weight, copy))
         rows.append((_address(a), _address(b), *a.shape, *a.stride(), *b.stride(), int(centring is not None)))
     launching.launch(
-        "norm.lay_out", (len(rows), max(row[2] for row in rows)), _table(tuple(rows), weights[0].device), weights[0],
-        CENTRE=any(row[11] for row in rows), C2=launching.power_of_two(max(row[3] for row in rows)),
+        "norm.lay_out", (len(rows), max(row[2] for row in rows)), _table(tuple(rows), weights[0].device),
+        weights[0], CENTRE=any(row[11] for row in rows),
+        C2=launching.power_of_two(max(row[3] for row in rows)),
         K2=launching.power_of_two(max(row[4] for row in rows)),
     )  # fmt: skip
     for centring in centrings:

@@ -1,7 +1,8 @@
-"""states ──acoustic model──▶ letters on a GPU: ASG's sums over paths, all frames of an utterance in one kernel.
+"""states ──acoustic model──▶ letters on a GPU: ASG's sums over paths, all frames in one kernel.
 
-Two programs an utterance scan it from either end, and all is a logarithm in fp64. What is beyond the labels is `NONE`,
-which is far below every score and yet finite. Shapes: B batch, T frames, V labels, L labels of a target, P parts.
+Two programs an utterance scan it from either end, and all is a logarithm in fp64. What is beyond the labels
+is `NONE`, which is far below every score and yet finite.
+Shapes: B batch, T frames, V labels, L labels of a target, P parts.
 """
 
 import triton

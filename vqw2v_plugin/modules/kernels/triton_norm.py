@@ -1,7 +1,7 @@
 """wav → z → c in training on a GPU: group norm over a whole utterance, by as many blocks as the chip has.
 
-An utterance's frames are cut into P parts. Moments of parts are put together by whoever needs them (Chan et al.,
-1979). Norm, activation, residual and what the next layer pads with are one pass, forward and backward.
+An utterance's frames are cut into P parts. Moments of parts are put together by whoever needs them (Chan et
+al., 1979). Norm, activation, residual and what the next layer pads with are one pass, forward and backward.
 Shapes: B batch, T frames, C channels, P parts of R frames, F frames of a block. All sums are fp32.
 """
 
@@ -136,7 +136,7 @@ def gather(
     ahead, beside, into, T, C, R, scale, ahead_batch, BESIDE: tl.constexpr, LEAD: tl.constexpr,
     REPLICATE: tl.constexpr, F: tl.constexpr, C2: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of a layer's output: what comes through the padded one, and scale · what comes beside it."""
+    """A layer's output's gradient: what comes through the padded one, and scale · what comes beside it."""
     p, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C2)
     stop = tl.minimum(p * R + R, T)
@@ -164,10 +164,10 @@ def _given(
 
 @triton.jit
 def reduce_backward(
-    ahead, beside, g_out, y, bias, stats, weight, shift, sums, columns, T, C, P, R, scale, beside_scale, ahead_batch,
-    columns_layer, BIAS: tl.constexpr, AFFINE: tl.constexpr, BESIDE: tl.constexpr, SKIP: tl.constexpr,
-    RELU: tl.constexpr, LOG: tl.constexpr, LEAD: tl.constexpr, REPLICATE: tl.constexpr, STORE: tl.constexpr,
-    F: tl.constexpr, C2: tl.constexpr,
+    ahead, beside, g_out, y, bias, stats, weight, shift, sums, columns, T, C, P, R, scale, beside_scale,
+    ahead_batch, columns_layer, BIAS: tl.constexpr, AFFINE: tl.constexpr, BESIDE: tl.constexpr,
+    SKIP: tl.constexpr, RELU: tl.constexpr, LOG: tl.constexpr, LEAD: tl.constexpr, REPLICATE: tl.constexpr,
+    STORE: tl.constexpr, F: tl.constexpr, C2: tl.constexpr,
 ):  # fmt: skip
     """Gathers the output's gradient, and sums over it what the norm's own needs: [B, P, 2] and by channel."""
     p, b = tl.program_id(0), tl.program_id(1).to(tl.int64)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..kernels import launching
+from ..kernels.gumbel_sample import sample
 from ..layers.norm import make_activation
 from ..layers.ranks import num_ranks, sum_over_ranks
 from .base import CodebookConfig, CodeStats, ProductCodebook, Quantized, Quantizer, code_counts, perplexity
@@ -118,12 +120,29 @@ class GumbelQuantizer(Quantizer):
 
     def forward(self, z: Tensor) -> Quantized:
         logits = self.logits(z)
+        if self.training and launching.pays(logits) and logits.dtype != torch.float64:
+            return self._sampled_at_once(z, logits)
         codes = logits.argmax(-1)  # [B, T, G]
         prob_perplexity = perplexity(self._mean_probs(logits))  # [G]
         # normalised to 0 … 1: stock's `num_vars·G − Σ perplexity` is this × V·G
         diversity_loss = 1 - prob_perplexity.mean() / self.num_codes
         x = self._sample(logits) if self.training else self.codebook.lookup(codes)
         stats = CodeStats(code_counts(codes, self.num_codes), prob_perplexity.detach(), self.temperature)
+        return Quantized(x.type_as(z), codes, diversity_loss, stats)
+
+    def _sampled_at_once(self, z: Tensor, logits: Tensor) -> Quantized:
+        """Of few calls, as a GPU wants it."""
+        found = sample(logits.flatten(0, 1), self.codebook.entries, self.temperature)
+        frames = logits.size(0) * logits.size(1)
+        probs = found.probs / frames
+        if num_ranks() > 1:
+            frames_of_all = sum_over_ranks(found.probs.new_tensor(float(frames)))
+            probs = sum_over_ranks(found.probs) / frames_of_all
+        prob_perplexity = perplexity(probs)  # [G]
+        diversity_loss = 1 - prob_perplexity.mean() / self.num_codes
+        stats = CodeStats(found.counts, prob_perplexity.detach(), self.temperature)
+        x = found.x.flatten(1).view(*z.shape[:2], -1)  # [B, T, G·D]
+        codes = found.codes.view(*z.shape[:2], -1)  # [B, T, G]
         return Quantized(x.type_as(z), codes, diversity_loss, stats)
 
     def _mean_probs(self, logits: Tensor) -> Tensor:  # [B, T, G, V] → [G, V]

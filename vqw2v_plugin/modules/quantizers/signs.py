@@ -6,6 +6,7 @@ Shapes: B batch, T frames, N of all utterances one after the other, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class LearningSigns:
     @torch.no_grad()
     def add_powers(self, correct: Tensor, num_predictions: int, powers: Sequence[Tensor]) -> None:
         """The same where z's and c's powers are known: what varies over time, and all."""
-        made = torch.full((), float(num_predictions), dtype=torch.float32, device=correct.device)
+        made = (_kept if devices.is_gpu(correct) else _number)(float(num_predictions), correct.device)
         sums = torch.stack([correct.float(), made, *powers])
         self._pending = sums if self._pending is None else self._pending + sums
 
@@ -52,6 +53,13 @@ class LearningSigns:
         return correct / max(made, 1.0), z_varies / max(z, 1e-30), c_varies / max(c, 1e-30)
 
 
+def _number(value: float, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=torch.float32, device=device)
+
+
+_kept = lru_cache(maxsize=8)(_number)  # the same for all batches of a size
+
+
 def _power(x: Tensor) -> list[Tensor]:  # [B, T, C]
     """What of the mean square varies over time, and all of it."""
     wide = x.detach().float()
@@ -62,11 +70,13 @@ def _power(x: Tensor) -> list[Tensor]:  # [B, T, C]
 def _powers_at_once(z: Tensor, c: Tensor) -> list[Tensor]:
     """Both of z and of c, in few calls and without a copy in fp32."""
     means = [x.mean(1, dtype=torch.float32) for x in (z, c)]
-    parts = [z.detach(), means[0], c.detach(), means[1]]
-    roots = [torch.linalg.vector_norm(x, dtype=torch.float32) for x in parts]
-    powers = torch._foreach_div(torch._foreach_pow(roots, 2), [float(x.numel()) for x in parts])
-    varies = torch._foreach_sub([powers[0], powers[2]], [powers[1], powers[3]])
-    return [varies[0], powers[0], varies[1], powers[2]]
+    roots = [
+        torch._foreach_norm(parts, 2, dtype=torch.float32) for parts in ([z.detach(), c.detach()], means)
+    ]
+    sizes = [float(x.numel()) for x in (z, c, *means)]
+    powers = torch._foreach_div(torch._foreach_pow([*roots[0], *roots[1]], 2), sizes)
+    varies = torch._foreach_sub(powers[:2], powers[2:])
+    return [varies[0], powers[0], varies[1], powers[1]]
 
 
 @torch.no_grad()

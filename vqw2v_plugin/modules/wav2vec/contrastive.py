@@ -7,15 +7,29 @@ Shapes: B batch, T frames, C channels, K future steps, N negatives. Steps stand 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels import devices
+
+_Made = TypeVar("_Made")
+
+
+def kept_on_gpus(make: Callable[..., _Made]) -> Callable[..., _Made]:
+    """What is made for a device, their last setting: once for a GPU, where calls cost, else each time."""
+    kept = lru_cache(maxsize=8)(make)
+
+    @wraps(make)
+    def made(*settings: Any) -> _Made:
+        return (make if settings[-1].type == "cpu" else kept)(*settings)
+
+    return made
 
 
 @dataclass(frozen=True)
@@ -67,14 +81,14 @@ class StepPredictor(nn.Module):
         return _valid_pairs(frames, self.steps, self.offset, device)
 
 
-@lru_cache(maxsize=8)
+@kept_on_gpus
 def _valid_pairs(frames: int, steps: int, offset: int, device: torch.device) -> Tensor:  # [T, K]
     target = torch.arange(frames, device=device).unsqueeze(1)
     ahead = offset + torch.arange(steps - 1, -1, -1, device=device)
     return target >= ahead
 
 
-@lru_cache(maxsize=8)
+@kept_on_gpus
 def _places(batch: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of the flattened targets [B, T, 1], places in an utterance [T, 1], where each begins [B, 1, 1]."""
     rows = torch.arange(batch * frames, device=device).view(batch, frames, 1)
@@ -84,18 +98,20 @@ def _places(batch: int, frames: int, device: torch.device) -> tuple[Tensor, Tens
 class _Score(torch.autograd.Function):
     """scores[b, t, j, n] = predictions[b, t − offset − (K − 1 − j), j] · targets[rows[b, t, n]], or 0.
 
-    One utterance at a time: copies of its predictions and candidates are all that is ever made. On a GPU, where
-    calls cost more than copies, all of them at once.
+    One utterance at a time: copies of its predictions and candidates are all that is ever made. On a GPU,
+    where calls cost more than copies, all of them at once.
     """
 
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, targets: Tensor, rows: Tensor, offset: int) -> Tensor:
         batch, frames, steps, dim = predictions.shape
         flat = targets.reshape(-1, dim)  # [B·T, C]
+        ctx.lead, ctx.frames, ctx.at_once = offset + steps - 1, frames, devices.is_gpu(predictions)
+        if ctx.at_once:
+            padded, stream = _streams(predictions, rows, ctx.lead)
+            ctx.save_for_backward(padded, flat, stream)
+            return _scores_at_once(padded, flat, stream, ctx.lead, frames)
         ctx.save_for_backward(predictions, flat, rows)
-        ctx.lead = offset + steps - 1
-        if devices.is_gpu(predictions):
-            return _scores_at_once(predictions, flat, rows, ctx.lead)
         scores = predictions.new_empty(batch, frames, steps, rows.size(-1))
         for b in range(batch):
             candidates = F.embedding(rows[b], flat)  # [T, 1 + N, C]
@@ -105,11 +121,11 @@ class _Score(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         predictions, flat, rows = ctx.saved_tensors
-        batch, frames, steps, dim = predictions.shape
         grad = grads[0].type_as(predictions)  # autocast may have raised it
-        if devices.is_gpu(predictions):
+        if ctx.at_once:
             to_predictions, to_flat = _gradients_at_once(grad, predictions, flat, rows, ctx.lead)
-            return to_predictions, to_flat.to(flat).view(batch, frames, dim), None, None
+            return to_predictions, to_flat.to(flat).view(len(grad), ctx.frames, -1), None, None
+        batch, frames, steps, dim = predictions.shape
         to_predictions = torch.empty_like(predictions)
         to_flat = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, torch.float32))
         padded = predictions.new_zeros(ctx.lead + frames, steps, dim)
@@ -135,45 +151,43 @@ def _diagonals(padded: Tensor, frames: int) -> Tensor:
 
 
 def _streams(predictions: Tensor, rows: Tensor, lead: int) -> tuple[Tensor, Tensor]:
-    """All utterances as one, each behind `lead` frames of zeros: aligned predictions [n, K, C], rows [n, 1 + N].
+    """All utterances as one, each behind `lead` frames of zeros: [n + lead, K, C], and rows [n, 1 + N].
 
     Between utterances are rows of no target, which are left out of what comes of them.
     """
-    batch, frames, steps, dim = predictions.shape
-    padded = F.pad(predictions, (0, 0, 0, 0, lead, 0)).view(-1, steps, dim)  # [B·(lead + T), K, C]
-    size = len(padded) - lead
-    return _diagonals(padded, size), F.pad(rows, (0, 0, 0, lead)).flatten(0, 1)[:size]
+    padded = F.pad(predictions, (0, 0, 0, 0, lead, 0)).flatten(0, 1)
+    return padded, F.pad(rows, (0, 0, 0, lead)).flatten(0, 1)[: len(padded) - lead]
 
 
-def _scores_at_once(predictions: Tensor, flat: Tensor, rows: Tensor, lead: int) -> Tensor:  # [B, T, K, 1 + N]
-    batch, frames, steps, _ = predictions.shape
-    aligned, stream = _streams(predictions, rows, lead)
-    scores = predictions.new_empty(batch * (lead + frames), steps, rows.size(-1))
-    torch.bmm(aligned, F.embedding(stream, flat).transpose(1, 2), out=scores[: len(aligned)])
-    return scores.view(batch, lead + frames, steps, -1)[:, :frames].contiguous()
+def _scores_at_once(padded: Tensor, flat: Tensor, stream: Tensor, lead: int, frames: int) -> Tensor:
+    """[B, T, K, 1 + N] of what `_streams` gives."""
+    size, steps = len(stream), padded.size(1)
+    scores = padded.new_empty(len(padded), steps, stream.size(1))
+    candidates = F.embedding(stream, flat)  # [n, 1 + N, C]
+    torch.bmm(_diagonals(padded, size), candidates.transpose(1, 2), out=scores[:size])
+    return scores.view(-1, lead + frames, steps, stream.size(1))[:, :frames].contiguous()
 
 
 def _gradients_at_once(
-    grad: Tensor, predictions: Tensor, flat: Tensor, rows: Tensor, lead: int
+    grad: Tensor, padded: Tensor, flat: Tensor, stream: Tensor, lead: int
 ) -> tuple[Tensor, Tensor]:
     """Of predictions [B, T, K, C], and of the flattened targets [B·T, C] in fp32."""
-    batch, frames, steps, dim = predictions.shape
-    aligned, stream = _streams(predictions, rows, lead)
-    size = len(aligned)
-    grad = F.pad(grad, (0, 0, 0, 0, 0, lead)).view(-1, *grad.shape[2:])[:size]  # [n, K, 1 + N]
-    padded = predictions.new_zeros(batch * (lead + frames), steps, dim)
-    _diagonals(padded, size).copy_(torch.bmm(grad, F.embedding(stream, flat)))
-    to_candidates = torch.bmm(grad.transpose(1, 2), aligned).flatten(0, 1)  # [n · (1 + N), C]
+    batch, frames = grad.shape[:2]
+    size = len(stream)
+    grad = F.pad(grad, (0, 0, 0, 0, 0, lead)).flatten(0, 1)[:size]  # [n, K, 1 + N]
+    to_padded = torch.zeros_like(padded)
+    _diagonals(to_padded, size).copy_(torch.bmm(grad, F.embedding(stream, flat)))
+    to_candidates = torch.bmm(grad.transpose(1, 2), _diagonals(padded, size)).flatten(0, 1)
     to_flat = torch.zeros_like(flat, dtype=torch.promote_types(flat.dtype, torch.float32))
     to_flat.index_add_(0, stream.flatten(), to_candidates.to(to_flat))
-    return padded.view(batch, lead + frames, steps, dim)[:, lead:], to_flat
+    return to_padded.view(batch, lead + frames, *padded.shape[1:])[:, lead:], to_flat
 
 
 _NO_CLASS = -100
 
 
-@lru_cache(maxsize=8)
-def _classes(valid: Tensor, batch: int) -> Tensor:  # [T, K] → [B·T·K]
+@kept_on_gpus
+def _classes(valid: Tensor, batch: int, device: torch.device) -> Tensor:  # [T, K] → [B·T·K]
     """The positive's number where a prediction counts."""
     return torch.where(valid, 0, _NO_CLASS).expand(batch, *valid.shape).flatten()
 
@@ -182,7 +196,7 @@ def contrastive_loss(scored: Scores, infonce: bool = False, balanced: bool = Fal
     """Summed over predictions: binary cross-entropy as in the paper, or cross-entropy over candidates."""
     scores = scored.scores if scored.scores.dtype == torch.float64 else scored.scores.float()
     if infonce and devices.is_gpu(scores):
-        classes = _classes(scored.valid, len(scores))
+        classes = _classes(scored.valid, len(scores), scores.device)
         return F.cross_entropy(scores.flatten(0, 2), classes, ignore_index=_NO_CLASS, reduction="sum")
     valid = scored.valid.type_as(scores)  # [T, K]
     if infonce:

@@ -61,7 +61,8 @@ class Encoder(nn.Module):
     def forward(self, wav: Tensor) -> Tensor:  # [B, S] → [B, T, C]
         if gpu_training.takes_over(self, wav) and not self.skip_connections:
             self._check_length(wav)
-            log = self.log_compression and self.never_negative
+            # codes see a logarithm's last bit: evaluation has torch's own
+            log = self.training and self.log_compression and self.never_negative
             z = gpu_training.encoder_blocks(wav, self.blocks, log)
             return z if log else self.compress(z)
         return self.compress(self.convolve(wav))

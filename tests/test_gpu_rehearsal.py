@@ -1,0 +1,28 @@
+"""What a GPU is measured by goes from its first row to its last, on a processor and in small."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fairseq")
+from program_runs import ROOT, call
+
+
+@pytest.mark.slow
+def test_every_row_is_measured_and_printed(tmp_path: Path) -> None:
+    script = ROOT / "benchmarks" / "gpu.py"
+    said = call([sys.executable, script, "--cpu-rehearsal", "--threads", "1"], tmp_path)
+    rows = [line for line in said.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) >= 10 and all(row.count("|") == 11 for row in rows)
+    assert "failed" not in said and f"{len(rows)} rows in" in said
+    assert said.count(" × aten::") == 10 * len(rows)
+
+
+@pytest.mark.slow
+def test_a_row_that_fails_stops_no_other(tmp_path: Path) -> None:
+    """Without a GPU none of them can go, and each says so."""
+    code = "import gpu, gpu_sides as s; s.ROWS['clip'] = lambda *_: 1 / 0; print(s.row_names())"
+    script = ROOT / "benchmarks"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(script)!r}); {code}"]
+    assert "clip" in call(command, tmp_path)
