@@ -118,8 +118,8 @@ class VqAudioPretrainingTask(TrainingTask):
         splits = [held for held in self.datasets.values() if isinstance(held, WholeSplit)]
         if not splits:
             raise ValueError(
-                "`fairseq-generate` makes tokens with `--task vq_audio_pretraining`, and with a checkpoint that has "
-                "codes in `--path`; for features there is `vqw2v features`"
+                "`fairseq-generate` makes tokens with `--task vq_audio_pretraining` and a checkpoint with "
+                "codes, in `--path`; for features there is `vqw2v features`"
             )
         return Discretizer(self.cfg, splits[-1].manifest)
 
