@@ -21,7 +21,12 @@ def list_readers(good: Path) -> list[Reader]:
         )
         return command
 
+    def new(word: str, out: str, kind: str) -> list[str]:
+        folder = strange_lists.link_as_train(good, word if "\0" not in word else "nothing", Path(f"{out}m"))
+        return ["vqw2v", "new", out, str(folder)]
+
     return [
+        Reader("new", new, lenient=True),
         Reader("features logmel", lambda word, out, kind: ["vqw2v", "features", "-", word, out, *LOGMEL]),
         Reader(
             "features bert",
@@ -67,6 +72,9 @@ def sound_readers(good: Path) -> list[Reader]:
     def manifest(word: str, out: str, kind: str) -> list[str]:
         return ["vqw2v", "manifest", str(Path(word).parent) if "/in/" in word else word, out]
 
+    def trim(word: str, out: str, kind: str) -> list[str]:
+        return [*manifest(word, out, kind), "--trim", "0.1"]
+
     return [
         Reader("encode", lambda word, out, kind: ["vqw2v", "encode", f"{good}/kmeans.pt", word]),
         Reader("transcribe", lambda word, out, kind: ["vqw2v", "transcribe", f"{good}/ctc.pt", word]),
@@ -81,6 +89,7 @@ def sound_readers(good: Path) -> list[Reader]:
         Reader("features", features),
         Reader("usage", usage, lenient=True),
         Reader("manifest", manifest, lenient=True),
+        Reader("manifest --trim", trim, lenient=True),
     ]
 
 

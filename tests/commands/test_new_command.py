@@ -112,6 +112,17 @@ def test_splits_that_are_missing_are_named(
     assert message in capsys.readouterr().err and not (tmp_path / "run" / "run.sh").exists()
 
 
+def test_a_name_that_a_shell_would_run_is_refused_and_others_are_quoted(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = manifests(table, tmp_path / "a $(b)", "train", "dev")
+    assert main(["new", str(tmp_path / "run"), str(folder)]) == 0
+    assert f"labels '{folder}'/train.tsv" in (tmp_path / "run" / "run.sh").read_text()
+    (folder / "dev.tsv").rename(folder / "test$(touch x).tsv")
+    assert main(["new", str(tmp_path / "other"), str(folder)]) == 2
+    assert "is no name of letters, digits, dots and dashes" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_commands_run_as_they_are_written_and_again(table: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -63,10 +63,11 @@ def memory_bytes(gibibytes: float) -> int:
 
 
 def num_workers(asked: int | None, device: str, rank: Rank) -> int:
-    """All cores for a lone process, one for each of several; a few threads feed a GPU."""
+    """As many as are asked for, or as many as are usual."""
+    from ..jobs.shard_run import usual_workers
+
     check_workers(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return asked or ((cores if rank.total == 1 else 1) if device == "cpu" else min(4, cores))
+    return asked or usual_workers(device, rank)
 
 
 def shared_work(asked: int | None, device: str, rank: Rank) -> dict[str, int]:

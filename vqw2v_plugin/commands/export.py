@@ -33,11 +33,11 @@ def run(args: argparse.Namespace) -> int:
     from ..common.files import write_whole
 
     restored = export_folder(args.checkpoint, args.out, args.force, args.to)
-    print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
     card = Path(args.out) / CARD
     if args.to is None and (args.force or not card.exists()):
         write_whole(card, model_card(restored, Path(args.checkpoint), card.parent))
         print(
             f"{card}: what it was trained on, how it learnt and how to load it; add what else is to be known"
         )
+    print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
     return 0

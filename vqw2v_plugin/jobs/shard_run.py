@@ -63,6 +63,12 @@ class _Todo(NamedTuple):
     again: frozenset[int]
 
 
+def usual_workers(device: str, rank: Rank) -> int:
+    """All cores for a lone process, one for each of several; a few threads feed a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (cores if rank.total == 1 else 1) if device == "cpu" else min(4, cores)
+
+
 def make_shards(
     manifest: Manifest, folder: ShardFolder, spans: Sequence[Span], work: Work, rank: Rank
 ) -> None:

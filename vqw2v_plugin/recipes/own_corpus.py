@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..corpora.sizes import DEFAULT_RATE, probe_rate, sizes_at
 from ..corpora.sources.columns import text_column
 from ..text.normalize import Normalizer
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LISTENED = 100  # utterances whose edges are looked at
 _HELD_OUT = (("valid", "dev"), ("test", "test-clean", "eval"))
 
@@ -114,7 +116,12 @@ def _split_names(folder: Path) -> dict[str, str]:
             f"{folder}: holds train.tsv alone; training chooses its best checkpoint by valid.tsv: list the "
             "corpus anew with `vqw2v manifest … --valid 0.1 --test 0.1`"
         )
-    return {"train": "train", "valid": valid, "test": test or valid}
+    names = {"train": "train", "valid": valid, "test": test or valid}
+    if strange := [name for name in names.values() if not _NAME.fullmatch(name)]:  # a shell reads them
+        raise ValueError(
+            f"{folder}: its split {strange[0]!r} is no name of letters, digits, dots and dashes; rename it"
+        )
+    return names
 
 
 def _split(name: str, manifest: Manifest, column: str) -> SplitLook:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, FrozenSet, Optional, Tuple
+from typing import Any, ClassVar, FrozenSet, List, Optional, Tuple
 
 from fairseq.criterions import FairseqCriterion
 from fairseq.models import BaseFairseqModel
@@ -17,6 +17,7 @@ from ..common.splits import split_there
 from ..corpora.manifest import Manifest, ManifestError
 from ..corpora.sizes import DEFAULT_RATE
 from ..training.datasets.audio import AudioCropDataset
+from ..training.discretizing import Discretizer, WholeSplit
 from ..training.restart import remedy_for
 from ..training.task import TrainingConfig, TrainingTask
 
@@ -76,16 +77,21 @@ class VqAudioPretrainingTask(TrainingTask):
     may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
     _pads: bool = False
     _learns_by: Optional[str] = None
+    _decodes: bool = False  # a checkpoint was loaded, and no criterion built: it is `fairseq-generate`
 
     def load_dataset(
         self, split: str, task_cfg: VqAudioPretrainingConfig | None = None, **kwargs: Any
     ) -> None:
-        """Loads `data`/SPLIT.tsv."""
-        cfg = task_cfg or self.cfg
-        self.datasets[split] = AudioCropDataset(**audio_of(cfg, split), pad=self._pads)
+        """Loads `data`/SPLIT.tsv; to discretize it, of the folder that is named and not of the training's."""
+        if self._decodes:
+            self.datasets[split] = WholeSplit(Manifest(find_manifest(self.cfg.data, split)))
+            return
+        # `task_cfg` is an earlier checkpoint's, and may lack options; `self.cfg` has them, and what was asked
+        self.datasets[split] = AudioCropDataset(**audio_of(self.cfg, split), pad=self._pads)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         model = super().build_model(cfg, from_checkpoint)
+        self._decodes = from_checkpoint
         self._pads, self._learns_by = getattr(model, "pads", False), getattr(model, "criterion", None)
         if self._pads and self.cfg.augment:
             raise ValueError(
@@ -97,7 +103,25 @@ class VqAudioPretrainingTask(TrainingTask):
         wanted, name = self._learns_by, getattr(cfg, "_name", None) or getattr(cfg, "criterion", None)
         if wanted and name in _CRITERIONS and name != wanted:
             raise ValueError(f"`criterion` is {name!r}; expected {wanted!r}, by which this model learns")
+        self._decodes = False
         return super().build_criterion(cfg, from_checkpoint)
+
+    @classmethod
+    def add_args(cls, parser: Any) -> None:
+        """fairseq's scorer for translation wants a dictionary; here nothing is scored."""
+        super().add_args(parser)
+        if parser.get_default("beam") is not None:
+            parser.set_defaults(scoring="vq_error")
+
+    def build_generator(self, models: List[Any], args: Any, *others: Any, **kwargs: Any) -> Discretizer:
+        """What makes tokens in `fairseq-generate`."""
+        splits = [held for held in self.datasets.values() if isinstance(held, WholeSplit)]
+        if not splits:
+            raise ValueError(
+                "`fairseq-generate` makes tokens with `--task vq_audio_pretraining` and a checkpoint with "
+                "codes, in `--path`; for features there is `vqw2v features`"
+            )
+        return Discretizer(self.cfg, splits[-1].manifest)
 
     def check_data(self) -> None:
         """The folder of manifests is to be there."""

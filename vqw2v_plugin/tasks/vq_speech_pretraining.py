@@ -105,7 +105,7 @@ class VqSpeechPretrainingTask(VqAudioPretrainingTask):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Loads `data`/SPLIT.tsv and `tokens`/SPLIT.idx."""
-        cfg = task_cfg or self.cfg
+        cfg = self.cfg
         dataset = SpeechDataset(
             **audio_of(cfg, split),
             tokens=TokenFrames(Path(cfg.tokens), split),

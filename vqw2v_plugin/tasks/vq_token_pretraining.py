@@ -88,7 +88,7 @@ class VqTokenPretrainingTask(TrainingTask):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Loads `data`/SPLIT.idx and .bin."""
-        cfg = task_cfg or self.cfg
+        cfg = self.cfg  # `task_cfg` may be an earlier checkpoint's, which lacks options
         dataset = MaskedTokenDataset(
             TokenStore(cfg.data, split), self.symbols, cfg.tokens_per_sample, self.masking, seed=cfg.seed
         )
