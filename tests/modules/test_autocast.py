@@ -82,8 +82,8 @@ CASES = {
     "_Rotation": rotation,
     "ScaledGradient": scaled_gradient,
 }
-# Those of `kernels/cpu_training.py`, for which autocast has the plain form; and the sum over ranks of what
-# full precision has made (`tests/distributed`).
+# Those of `kernels/cpu_training.py` and of GPUs, for which autocast has the plain form; and the sum over
+# ranks of what full precision has made (`tests/distributed`).
 NOT_REACHED = {"_FirstLayers", "_TiledConv", "_NormAct", "_Sum", "_Blocks", "_Sample"}
 
 

@@ -78,11 +78,13 @@ def bring(all_logs: Sequence[Logs], norm: Tensor) -> Tensor:
 
 
 def bring_logs(all_logs: Sequence[Mapping[str, Any]]) -> List[Logs]:
-    """Logs of which some may still lie on a GPU, on the processor."""
+    """Logs of which some may still lie on a GPU, as those summed over ranks: on the processor, and finite."""
     tensors = [x for logs in all_logs for x in logs.values() if isinstance(x, Tensor) and devices.is_gpu(x)]
     found = iter(to_processor(tensors))
     on_gpu = {id(x) for x in tensors}
-    return [{key: next(found) if id(x) in on_gpu else x for key, x in logs.items()} for logs in all_logs]
+    return [
+        {key: finite(next(found)) if id(x) in on_gpu else x for key, x in logs.items()} for logs in all_logs
+    ]
 
 
 def to_processor(tensors: Sequence[Tensor]) -> List[Tensor]:
