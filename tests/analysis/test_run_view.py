@@ -210,3 +210,14 @@ def test_a_split_that_is_asked_for_is_counted_or_none_is(run: Path) -> None:
     view = RunView(RunFolder(run), PageOptions(split="dev"))  # its utterances have no tokens
     assert view.statistics == []
     assert view.troubles == ["tokens has no codes for dev: is it of another corpus?"]
+
+
+def test_stages_that_others_need_or_the_last_one_lists_are_planned_until_they_begin(run: Path) -> None:
+    mark(run / "words", "vqw2v words", "decode", "letters", "acoustic")
+    mark(run / "tune", "vqw2v tune", "letters", "words")
+    mark(run / "report", "vqw2v report", "tune", "summary", "acoustic")
+    assert RunView(RunFolder(run), PageOptions()).planned == ["letters", "acoustic", "summary"]
+    listed = RunView(RunFolder(run, without=run / "report"), PageOptions())
+    assert listed.planned == ["summary", "acoustic", "letters"]  # in the last one's order
+    mark(run / "letters", "vqw2v letters")
+    assert RunView(RunFolder(run), PageOptions()).planned == ["acoustic", "summary"]

@@ -14,6 +14,8 @@ from sounds import Sound
 from vqw2v_plugin.corpora.collect import CollectOptions, Refusal, collect, count_reasons
 from vqw2v_plugin.corpora.gather import Sources
 from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.rows import Limits
+from vqw2v_plugin.corpora.sources import SourceError
 from vqw2v_plugin.corpora.splits import SplitPlan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,3 +140,19 @@ def test_real_corpora_agree_with_their_own_tables(tmp_path: Path, real_data: Pat
         }
         speakers = [{row.entry.speaker for row in rows} for rows in made.splits.values()]
         assert all(speakers) and not speakers[0] & speakers[1]
+
+
+def test_the_three_most_frequent_reasons_are_in_the_refusal(tmp_path: Path, wav: Sound) -> None:
+    for number, (name, samples) in enumerate((*[("long", 3200)] * 3, *[("short", 80)] * 2, ("good", 800))):
+        wav(f"{name}{number}.wav", samples)
+    (tmp_path / "c" / "empty.wav").touch()
+    (tmp_path / "c" / "again").symlink_to(tmp_path / "c")
+    limits = Limits(0.01, 0.1)
+    with pytest.raises(SourceError) as error:
+        collect(tmp_path / "c", tmp_path / "o", CollectOptions(limits=limits, strict=True))
+    said = str(error.value)
+    assert (
+        f"7 of {tmp_path / 'c'} refused, and `--strict` wants none (3 × is longer than `--max`; 2 × is"
+        in said
+    )
+    assert said.count(" × ") == 3

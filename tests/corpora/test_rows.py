@@ -10,7 +10,7 @@ from sounds import Sound
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.corpora.headers import Answer, Header
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.corpora.rows import Limits, Row, make_rows, tidy
+from vqw2v_plugin.corpora.rows import Limits, Row, make_rows, named_by, path_finder, tidy
 from vqw2v_plugin.corpora.sources import Entry, Refusal
 from vqw2v_plugin.corpora.sources.entry import Timed
 
@@ -123,3 +123,12 @@ def test_limits_are_themselves_allowed_and_a_name_for_half_a_character_is_not() 
         assert isinstance(tidy(Entry("x.wav", "")._replace(**{column: "a\udcff"})), Entry)
     tidied = tidy(Entry("x.wav", "", text=" a\t b\n"))
     assert isinstance(tidied, Entry) and tidied.text == "a b"
+
+
+def test_parts_of_a_path_are_its_folders_and_its_name_without_the_suffix() -> None:
+    named = [
+        named_by("a/b.c/d.e.wav", path_finder(where)) for where in ("1", "2", "3", "4", "-1", "-3", "-4")
+    ]
+    assert named == ["a", "b.c", "d.e", "", "d.e", "a", ""]
+    finders = (r"/(\w)", r"\w\.\w", r"(x)?/b", "none")
+    assert [named_by("a/b.c/d.wav", path_finder(where)) for where in finders] == ["b", "b.c", "", ""]

@@ -107,6 +107,9 @@ def test_a_quotation_that_is_never_closed_costs_its_row_and_says_how_far_it_went
     write("t.csv", 'path,text\na.wav,x\na.wav,"y\na.wav,z\n')
     entries, (refusal,) = read(tmp_path / "c", "table")
     assert [e.text for e in entries] == ["x"] and refusal.path == "t.csv:3" and "line 4" in refusal.reason
+    write("t.csv", 'path,text\na.wav,"y" z\na.wav,x\n')
+    entries, (refusal,) = read(tmp_path / "c", "table")
+    assert [e.text for e in entries] == ["x"] and refusal.path == "t.csv:2" and "line 2" in refusal.reason
 
 
 def test_a_sentence_in_a_table_of_tabs_may_begin_with_a_quotation(tmp_path: Path, write: Write) -> None:
@@ -209,3 +212,14 @@ def test_values_of_json_are_as_a_table_of_text_would_hold_them(tmp_path: Path, w
     write("t.jsonl", lines(row))
     ((entry,), _) = read(tmp_path / "c", "table")
     assert (entry.text, entry.speaker, entry.lang, entry.begin, entry.end) == ("", "12", "ä", 0.5, 1.5)
+
+
+def test_a_file_beside_its_table_goes_before_one_of_the_working_folder(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here/a.wav", "here/b.wav", "c/data/a.wav"):
+        write(f"../{name}")
+    monkeypatch.chdir(tmp_path / "here")
+    write("data/t.csv", "path,text\na.wav,x\nb.wav,y\n")
+    entries, _ = read(tmp_path / "c", "table")
+    assert {e.text: e.path for e in entries} == {"x": "data/a.wav", "y": str(tmp_path / "here" / "b.wav")}

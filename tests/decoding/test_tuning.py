@@ -191,6 +191,15 @@ def test_of_equal_points_the_first_asked_for_is_the_best_whichever_ends_first(
     assert trials.best()[0][0] == at(0)
 
 
+def test_points_that_were_given_up_are_not_like_the_others() -> None:
+    trials = told(lambda point, _: "a" if point.lm_weight < 2 else "b", ["a"] * 9, keep=1)
+    trials.run([at(0), at(1), at(2)], "")
+    best = trials.best()[0][1]
+    assert at(2) in trials.given_up and at(2) not in trials.scores
+    assert not trials.are_alike(best) and trials.are_alike(best, [at(0), at(1)])
+    assert not trials.are_alike(best, [at(1), at(2)])
+
+
 def test_a_point_is_decoded_once_and_parts_are_drawn_by_the_seed() -> None:
     trials = told(lambda point, number: "a", ["a"] * 20)
     trials.run([at(1), at(1)], "")

@@ -1,13 +1,14 @@
 """What is looked at before a run begins: the newest whole checkpoint, and ranks that know of each other."""
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
 import torch
 
 pytest.importorskip("fairseq")
-from vqw2v_plugin.training.restart import check_ranks, mend_last_checkpoint
+from vqw2v_plugin.training.restart import check_ranks, is_whole, mend_last_checkpoint
 
 
 def test_the_newest_whole_checkpoint_is_gone_on_from_whatever_its_name(tmp_path: Path) -> None:
@@ -26,3 +27,12 @@ def test_processes_that_run_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="WORLD_SIZE says that 2 processes"):
         check_ranks()
+
+
+def test_an_archive_whose_table_of_contents_is_elsewhere_is_not_whole(tmp_path: Path) -> None:
+    """As damage may have it: a table on the second of two disks."""
+    torch.save({}, tmp_path / "whole.pt")
+    assert is_whole(tmp_path / "whole.pt")
+    (tmp_path / "a.pt").write_bytes(struct.pack("<4sLQL", b"PK\6\7", 1, 0, 2) + b"PK\5\6" + bytes(18))
+    (tmp_path / "b.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:-30])
+    assert not is_whole(tmp_path / "a.pt") and not is_whole(tmp_path / "b.pt")
