@@ -124,22 +124,16 @@ def test_a_name_that_a_shell_would_run_is_refused_and_others_are_quoted(
 
 
 @pytest.mark.slow
-def test_the_commands_run_as_they_are_written_and_again(table: Path, tmp_path: Path) -> None:
+def test_the_commands_run_as_they_are_written(table: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(["new", str(run), str(table)]) == 0
     yaml = (run / "acoustic.yaml").read_text()
     (run / "acoustic.yaml").write_text(yaml.replace("max_update: 600", "max_update: 120"))
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    for _ in range(2):
-        done = subprocess.run(
-            ["sh", str(run / "run.sh")],
-            env=environ,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    done = subprocess.run(
+        ["sh", str(run / "run.sh")], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     table_of_rates = [line.split() for line in done.stdout.splitlines() if line.startswith("test ")]
     assert min(float(row[2]) for row in table_of_rates if row[1] == "WER") < 10
     assert (run / "report.html").stat().st_size > 10_000
