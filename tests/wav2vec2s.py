@@ -44,13 +44,13 @@ def tiny_wav2vec2(**settings: Any) -> Wav2Vec2:
     return make_wav2vec2(config_of(**settings))
 
 
-def saved(path: Path, normalize: bool = False, **settings: Any) -> Wav2Vec2:
+def saved(path: Path, normalize: bool = False, rate: int = 16_000, **settings: Any) -> Wav2Vec2:
     """A checkpoint of one whose norms and biases are all different."""
     network = tiny_wav2vec2(**settings).eval()
     for name, p in network.named_parameters():
         if "norm" in name or name.endswith("bias"):  # which begin alike
             torch.nn.init.normal_(p, 1.0 if name.endswith("weight") else 0.2, 0.2)
-    header = Header(KIND.model, KIND.settings(network), Audio(16_000, normalize))
+    header = Header(KIND.model, KIND.settings(network), Audio(rate, normalize))
     write_checkpoint(path, header, network.state_dict())
     return network
 

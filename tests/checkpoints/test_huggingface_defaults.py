@@ -105,9 +105,12 @@ def test_weights_under_earlier_versions_names_are_the_same(tmp_path: Path) -> No
 def test_sizes_of_codes_and_of_what_is_compared_are_two(
     sizes: dict[str, int], codes: int, compared: int, tmp_path: Path
 ) -> None:
-    saved(tmp_path / "a.pt", **sizes)
+    saved(tmp_path / "a.pt", rate=8_000, **sizes)
     export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
     said = json.loads((tmp_path / "hf" / "config.json").read_text())
     assert (said["codevector_dim"], said["proj_codevector_dim"]) == (codes, compared)
-    config = import_checkpoint(tmp_path / "hf").network.config
+    heard = json.loads((tmp_path / "hf" / "preprocessor_config.json").read_text())
+    found = import_checkpoint(tmp_path / "hf")
+    assert heard["sampling_rate"] == 8_000 and found.header.audio == Audio(8_000, False)
+    config = found.network.config
     assert (config.latent_dim, config.target_dim) == (codes, compared)

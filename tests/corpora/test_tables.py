@@ -85,6 +85,8 @@ def test_ids_that_are_there_twice_are_no_ids(tmp_path: Path, write: Write) -> No
     write("a.wav"), write("b.wav")
     write("t.csv", "id,path,text\n7,a.wav,x\n7,b.wav,x\n")
     assert [e.utt for e in read(tmp_path / "c", "table")[0]] == ["", ""]
+    write("t.csv", "id,path,text\n7,a.wav,x\n,b.wav,y\n")  # nor where some are missing
+    assert [e.utt for e in read(tmp_path / "c", "table")[0]] == ["", ""]
 
 
 def test_rows_that_cannot_be_read_are_refused_by_their_lines(tmp_path: Path, write: Write) -> None:
@@ -123,6 +125,8 @@ def test_what_this_command_wrote_into_the_corpus_is_no_table_of_it(tmp_path: Pat
     write("lists/refused.tsv", "path\treason\na.wav\tis bad\n")
     write("lists/train.tsv", "utt\tpath\tsamples\nu\ta.wav\t5\n")
     assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+    write("own/t.tsv", "utt\tpath\tlang\nv\t../a.wav\tde\n")  # which lies elsewhere
+    assert [(e.utt, e.lang) for e in read(tmp_path / "c", "table")[0]] == [("v", "de")]
 
 
 def test_tables_of_other_things_beside_audio_leave_it_plain(tmp_path: Path, write: Write) -> None:

@@ -81,6 +81,9 @@ def test_broken_rows_and_names_are_refused(tmp_path: Path) -> None:
         EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, np.zeros((2, 2)))
     with pytest.raises(FeatureError, match="`frame_seconds` is 0"):
         EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0)
+    for wrong in ({"repeats": [1]}, {"repeats": "12"}, {"symbols": ["a", 3]}):
+        with pytest.raises(FeatureError, match=r"its `units` are .*; expected symbols and repeats"):
+            EmissionWriter(tmp_path, "dev", {**UNITS.to_json(), **wrong}, 0.01)
     with pytest.raises(FeatureError, match="its `blank` is True; expected a column"):
         EmissionWriter(tmp_path, "dev", {**UNITS.to_json(), "blank": True}, 0.01)
 

@@ -7,6 +7,7 @@ import torch
 from wav2vec2s import STILL, noise, tiny_wav2vec2
 
 from vqw2v_plugin.modules.quantizers.base import CodeStats
+from vqw2v_plugin.modules.wav2vec2.positions import PositionConv
 from vqw2v_plugin.modules.wav2vec2.targets import _together
 
 
@@ -102,3 +103,12 @@ def test_weights_are_those_of_base_where_none_are_said() -> None:
     said, ones = (network.objective(wav, seeds=[1], weights=pair) for pair in ((0.1, 10.0), (1.0, 1.0)))
     assert plain.loss == said.loss and plain.penalty == said.penalty != ones.penalty
     assert plain.quantizer == said.quantizer != ones.quantizer
+
+
+@torch.no_grad()
+def test_positions_begin_with_the_weights_that_were_drawn() -> None:
+    """As torch's weight norm has it: each tap's norm is at first its own."""
+    conv = PositionConv(24, 8, 4)
+    torch.testing.assert_close(conv.weight, conv.direction)
+    conv.direction[..., 3] *= 5
+    torch.testing.assert_close(torch.linalg.vector_norm(conv.weight, dim=(0, 1)), conv.norm.flatten())
