@@ -220,3 +220,12 @@ def test_a_table_of_something_else_is_left_after_many_broken_lines(
         *(f"x.jsonl:{number}" for number in (1, 2, 3, 5, 6, 7, 7)),
     ]
     assert isinstance(found[-1], Refusal) and "none of JSON objects; the rest is left out" in found[-1].reason
+
+
+@pytest.mark.parametrize("first", ["[1]", "3", "{", ""])
+def test_a_file_of_json_that_begins_with_no_object_is_no_table(
+    tmp_path: Path, write: Write, first: str
+) -> None:
+    write("x.jsonl", f"{first}\n" + lines({"path": "a.wav"}))
+    assert json_lines.tables(open_folder(str(tmp_path / "c"))) == []
+    assert json_lines.first_row(str(tmp_path / "gone.json")) == {}

@@ -76,8 +76,9 @@ def test_the_long_form_in_every_coding(tmp_path: Path, coding: str) -> None:
 
 
 def test_the_short_form_with_a_speaker_s_tier(tmp_path: Path) -> None:
-    (tmp_path / "a.TextGrid").write_text(SHORT)
-    assert read_textgrid(str(tmp_path / "a.TextGrid")) == {"phones": ((0, 0.25, "a"), (0.25, 1.5, "b"))}
+    for quarter in ("0.25", "2.5e-1", ".25", "+25E-2"):
+        (tmp_path / "a.TextGrid").write_text(SHORT.replace("0.25", quarter))
+        assert read_textgrid(str(tmp_path / "a.TextGrid")) == {"phones": ((0, 0.25, "a"), (0.25, 1.5, "b"))}
 
 
 @pytest.mark.parametrize(

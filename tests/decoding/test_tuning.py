@@ -262,3 +262,14 @@ def test_work_that_is_given_up_is_taken_off_what_is_to_be_done(monkeypatch: pyte
     trials = told(lambda point, _: "a" if point == at(0) else "b", ["a"] * 16, keep=1)
     trials.run([at(0), at(1)], "")
     assert trials.given_up == {at(1)} and 16 < shown[0].done < 32 and shown[0].total == shown[0].done
+
+
+def test_emissions_are_those_of_their_own_transcript_where_some_have_none(tmp_path: Path) -> None:
+    with EmissionWriter(tmp_path / "e", "dev", UNITS.to_json(), 0.01) as writer:
+        for number, utt in enumerate("abc"):
+            writer.add(utt, np.full((3, len(UNITS)), number, np.float32))
+    told = Labels(("c", "b"), (("a",), ("a",)), ("third", "second"))
+    write_labels(tmp_path / "l", "letters", {"dev": told}, [("a", 1)], {})
+    dev = join(read_emissions(tmp_path / "e", "dev"), tmp_path / "l", "dev", UNITS, Judge())
+    assert list(dev.references) == ["second", "third"]
+    assert [float(dev.emissions(i)[0, 0]) for i in range(len(dev))] == [1.0, 2.0]
