@@ -27,10 +27,10 @@ class WithSettings(build_py):
 
     def run(self):
         super().run()
-        for yaml in glob.glob(os.path.join(HERE, "examples", "*", "*.yaml")):
-            folder = os.path.join(
-                self.build_lib, "vqw2v_plugin", "settings", os.path.basename(os.path.dirname(yaml))
-            )
+        examples = os.path.join(HERE, "examples")
+        for yaml in glob.glob(os.path.join(examples, "*", "**", "*.yaml"), recursive=True):
+            stage = os.path.relpath(os.path.dirname(yaml), examples)
+            folder = os.path.join(self.build_lib, "vqw2v_plugin", "settings", stage)
             self.mkpath(folder)
             self.copy_file(yaml, folder)
 

@@ -12,13 +12,15 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.commands.path import settings_folders
 
 ROOT = Path(__file__).resolve().parents[1]
+YAML = ("settings/acoustic/tiny.yaml", "settings/wav2vec2/finetuning/base_10m.yaml")
 PARTS = ("vqw2v_plugin", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 def test_path_names_the_yaml_of_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["path", "acoustic"]) == 0
     assert (Path(capsys.readouterr().out.strip()) / "tiny.yaml").is_file()
-    assert {"vq_wav2vec", "bert", "acoustic", "wav2vec2"} <= set(settings_folders())
+    with_yaml = {str(path.parent.relative_to(ROOT / "examples")) for path in ROOT.glob("examples/**/*.yaml")}
+    assert set(settings_folders()) == with_yaml >= {"acoustic", "utterance", "wav2vec2/finetuning"}
     assert main(["path", "nothing"]) == 2
     assert "no yaml is of 'nothing'; expected one of acoustic, bert" in capsys.readouterr().err
 
@@ -40,7 +42,7 @@ def test_a_wheel_works_by_itself(tmp_path: Path) -> None:
     subprocess.run(made, check=True, cwd=tmp_path, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
     held = zipfile.ZipFile(wheel).namelist()
-    for name in ("py.typed", "analysis/report_page/page.css", "settings/acoustic/tiny.yaml"):
+    for name in ("py.typed", "analysis/report_page/page.css", *YAML):
         assert f"vqw2v_plugin/{name}" in held
     assert not [name for name in held if name.startswith(("tests/", "examples/", "benchmarks/"))]
     subprocess.run(

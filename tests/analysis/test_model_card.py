@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from finetuned import save_fine_tuned, tiny_fine_tuned
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.analysis.model_card import _loading
+from vqw2v_plugin.checkpoints.kinds import KINDS
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -20,6 +23,13 @@ code_perplexity 11.5 | num_updates 4
 [2026-01-01 10:00:03,000][valid][INFO] - epoch 002 | valid on 'valid' subset | loss 1.5 | accuracy 0.6 | \
 code_perplexity 12.5 | num_updates 8
 """
+
+TOKENIZERS = {"vq_wav2vec", "vq_clusters"}
+FACES = {
+    "Transcriber": {"vq_wav2letter", "vq_wav2vec2_ctc"},
+    "load_features": {"vq_wav2vec2", "vq_speech_bert", "vq_bert"},
+    "fairseq-generate": {"vq_utterance"},
+}
 
 
 @pytest.fixture
@@ -71,3 +81,26 @@ def test_the_code_that_it_shows_loads_it(
     found: dict[str, object] = {}
     exec(code, found)
     assert found["codes"].shape[1] == 2  # type: ignore[attr-defined]
+
+
+def test_each_kind_of_model_is_loaded_by_what_reads_it() -> None:
+    assert len(KINDS) >= 8
+    for model in KINDS:
+        shown = _loading(model, {"quantizer": "gumbel"})
+        by = next(name for name in (*FACES, "Tokenizer") if name in shown)
+        assert model in FACES.get(by, TOKENIZERS), model
+    assert "Tokenizer" not in _loading("vq_wav2vec", {"quantizer": "none"})
+
+
+def test_the_words_of_a_fine_tuned_model_are_said_by_its_page_s_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tiny_fine_tuned()
+    network.projection.bias.data[2] += 100.0  # `a` it says, whatever it hears
+    card = exported(save_fine_tuned(tmp_path / "a.pt", network), tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    soundfile.write(tmp_path / "speech.flac", np.zeros(8000), 16_000)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, object] = {}
+    exec(code, found)
+    assert found["text"] == "a"

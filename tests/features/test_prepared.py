@@ -26,14 +26,14 @@ LOUD = {"a": 0.02, "b": 0.3}
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two speakers with three clips each, one without a name, and a file that is none."""
+    """Two speakers with three clips each, one without a name, and a third with a file that is none."""
     folder, rng, rows = tmp_path_factory.mktemp("corpus"), np.random.default_rng(0), []
     for i, speaker in enumerate(["a", "b", "a", "b", "a", "b", ""]):
         wav = LOUD.get(speaker, 0.1) * rng.normal(0, 1, 3000 + 500 * i).cumsum() * 0.05
         soundfile.write(folder / f"{i}.wav", wav.clip(-1, 1), 16_000, "FLOAT")
         rows.append({"path": f"{i}.wav", "samples": len(wav), "speaker": speaker})
     (folder / "none.wav").write_text("no audio")
-    rows.append({"path": "none.wav", "samples": 4000, "speaker": "a"})
+    rows.append({"path": "none.wav", "samples": 4000, "speaker": "c"})
     write_manifest(folder / "train.tsv", folder, rows, ("path", "samples", "speaker"))
     return folder
 
@@ -94,8 +94,10 @@ def test_neither_order_nor_workers_nor_shards_change_a_speaker_s_features(
     features = load_features("mfcc:4", bands=20, deltas=2, standardize="speaker")
     features.know(manifest := Manifest(corpus / "train.tsv"))
     store = FeatureStore(tmp_path / "one", "train")
-    for i in (5, 2):  # in another order, alone
-        torch.testing.assert_close(features.of(manifest[i]), torch.from_numpy(store[i].copy()))
+    for i in (5, 2):  # in another order, alone, and where another process has read the audio
+        expected = torch.from_numpy(store[i].copy())
+        torch.testing.assert_close(features.of(manifest[i]), expected)
+        torch.testing.assert_close(features.of_read(read_audio(manifest[i], 16_000), manifest[i]), expected)
 
 
 def test_transcribing_makes_them_again_and_says_whose_speaker_it_does_not_know(

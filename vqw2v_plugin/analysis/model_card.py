@@ -22,14 +22,20 @@ _TOKENIZER = (
 _FEATURES = (
     'from vqw2v_plugin import load_features\n\nframes = load_features("{layer}", "{out}").of("speech.flac")'
 )
+_WORDS = 'from vqw2v_plugin import Transcriber\n\ntext = Transcriber.load("{out}")("speech.flac").text'
 _LOADING = {
-    "vq_wav2letter": "from vqw2v_plugin import Transcriber\n\n"
-    'text = Transcriber.load("{out}")("speech.flac").text',
+    "vq_wav2letter": _WORDS,
+    "vq_wav2vec2_ctc": _WORDS,
     "vq_clusters": _TOKENIZER,
     "vq_wav2vec2": _FEATURES.replace("{layer}", "w2v2:-1"),
     "vq_speech_bert": _FEATURES.replace("{layer}", "speech:-1"),
     "vq_bert": "from vqw2v_plugin import load_features\n\n"
     'states = load_features("bert", "VQ_WAV2VEC.pt", bert="{out}").of("speech.flac")',
+}
+_COMMANDS = {
+    "vq_utterance": "vqw2v import {out} HEAD.pt\n"
+    'fairseq-generate FEATURES --user-dir "$(vqw2v path)" --task vq_utterance \\\n'
+    "    --labels LABELS --path HEAD.pt --gen-subset test --results-path ANSWERS",
 }
 
 
@@ -49,7 +55,7 @@ def model_card(restored: Restored[Any], source: Path, out: Path) -> str:
         *_trained_on(curves),
         *_curve(curves),
         "## How to load it",
-        f"```python\n{_loading(header.model, header.settings).format(out=out.name)}\n```",
+        _loading(header.model, header.settings).format(out=out.name),
         "`config.json` has all settings, `model.safetensors` the weights; nothing in them is run. "
         "Made by `vqw2v export` of vqw2v_plugin.",
     ]
@@ -57,9 +63,13 @@ def model_card(restored: Restored[Any], source: Path, out: Path) -> str:
 
 
 def _loading(model: str, settings: Mapping[str, Any]) -> str:
-    if model == "vq_wav2vec":
-        return _FEATURES.replace("{layer}", "c") if settings.get("quantizer") == "none" else _TOKENIZER
-    return _LOADING.get(model, _TOKENIZER)
+    """A block of Python, or of commands for what Python has no face for."""
+    if model in _COMMANDS:
+        return f"```sh\n{_COMMANDS[model]}\n```"
+    code = _LOADING.get(model, _TOKENIZER)
+    if model == "vq_wav2vec" and settings.get("quantizer") == "none":
+        code = _FEATURES.replace("{layer}", "c")
+    return f"```python\n{code}\n```"
 
 
 def _curves(source: Path) -> Curves:

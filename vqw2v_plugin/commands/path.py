@@ -15,9 +15,13 @@ def plugin_folder() -> Path:
 
 def settings_folders() -> dict[str, Path]:
     """Folders of yaml by the stage that they are for: of a checkout, or in a package that was built."""
-    root = plugin_folder()
-    found = [*(root / "settings").glob("*/*.yaml"), *(root.parent / "examples").glob("*/*.yaml")]
-    return {path.parent.name: path.parent for path in found}
+    package = plugin_folder()
+    roots = (package / "settings", package.parent / "examples")
+    return {
+        path.parent.relative_to(root).as_posix(): path.parent
+        for root in roots
+        for path in root.glob("*/**/*.yaml")
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stage",
         metavar="STAGE",
         nargs="?",
-        help="the folder of its yaml instead, for `--config-dir`: acoustic, bert, vq_wav2vec, wav2vec2, …",
+        help="the folder of its yaml instead, for `--config-dir`: acoustic, bert, vq_wav2vec, wav2vec2, "
+        "wav2vec2/finetuning, …",
     )
 
 

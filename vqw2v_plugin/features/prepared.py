@@ -6,13 +6,13 @@ Shapes: S samples, T frames, D features.
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 
 import torch
 from torch import Tensor, nn
 
 from ..audio.clip import Clip
+from ..audio.reading import Samples
 from ..corpora.manifest import Manifest, Utterance
 from ..modules.layers.slopes import Moments, standardized, with_slopes
 from ..stores.feature_spec import check_preparation
@@ -47,14 +47,14 @@ class PreparedFeatures(Features):
         return self._prepared(self.features(wav), None)
 
     @torch.no_grad()
-    def of(self, source: str | os.PathLike[str] | Clip) -> Tensor:  # [T, D]
-        moments = None
-        if self._speakers is not None and isinstance(source, Utterance):
-            moments = self._speakers.of(source)
+    def of_read(self, wav: Samples, clip: Clip) -> Tensor:  # [S] → [T, D]
+        x, moments = self.features.of_read(wav, clip), None
+        if self._speakers is not None and isinstance(clip, Utterance):
+            moments = self._speakers.of(clip)
         if self.standardize == "speaker" and moments is None:
             with self._lock:
                 self._own += 1
-        return self._prepared(self.features.of(source), moments)
+        return self._prepared(x, moments)
 
     def know(self, manifest: Manifest) -> None:
         if self.standardize == "speaker":
