@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "discretize": ("discretize", "turn a manifest's audio into tokens that fairseq-train reads"),
     "features": ("features", "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"),
     "cluster": ("cluster", "find k-means clusters of any layer's frames: a tokenizer like any other"),
-    "labels": ("labels", "make label files and a dictionary from transcripts"),
+    "labels": ("labels", "make label files and a dictionary from transcripts or classes"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),
     "encode": ("encode", "turn audio files into codes"),
@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("tune", "find the decoder's weights with the fewest errors on a dev set's emissions"),
     "transcribe": ("transcribe", "turn audio files into words with times and confidences"),
     "report": ("report", "make one HTML page of a run: curves, codes, phones, errors, sound"),
-    "results": ("results", "print all error rates of a folder of runs as one table"),
+    "results": ("results", "print all error rates and recalls of a folder of runs as tables"),
     "path": ("path", "print the folder that fairseq's --user-dir wants"),
 }
 

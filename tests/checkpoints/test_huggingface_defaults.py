@@ -10,7 +10,7 @@ import torch
 from wav2vec2s import saved
 
 from vqw2v_plugin.checkpoints.checks import check_settings
-from vqw2v_plugin.checkpoints.huggingface import _Config, _our_settings
+from vqw2v_plugin.checkpoints.huggingface_names import TheirConfig, our_settings
 from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
@@ -47,13 +47,16 @@ THEIRS: dict[str, Any] = {  # what transformers' documents say of their Wav2Vec2
     "contrastive_logits_temperature": 0.1,
     "codevector_dim": 256,
     "proj_codevector_dim": 256,
+    "final_dropout": 0.1,
+    "apply_spec_augment": True,
+    "pad_token_id": 0,
 }
 
 
 def test_what_their_folder_does_not_say_is_their_default() -> None:
-    held = vars(check_settings(_Config, {"architectures": ["Wav2Vec2ForPreTraining"]}))
+    held = vars(check_settings(TheirConfig, {"architectures": ["Wav2Vec2ForPreTraining"]}))
     assert {name: value for name, value in held.items() if name != "architectures"} == THEIRS
-    settings = _our_settings(_Config(["Wav2Vec2ForPreTraining"]))
+    settings = our_settings(TheirConfig(["Wav2Vec2ForPreTraining"]))
     ours = Wav2Vec2Config(**settings)
     assert (ours.extractor_mode, ours.quantizer, ours.feature_grad_mult) == ("default", "gumbel", 1.0)
     assert parse_conv_layers(ours.conv_feature_layers) == parse_conv_layers(

@@ -263,7 +263,7 @@ def test_export_and_import_say_what_they_wrote(tmp_path: Path, capsys: pytest.Ca
     ]:
         folder, out = str(tmp_path / name), str(tmp_path / f"{name}.pt")
         assert main(["export", str(EARLIER / f"{name}.pt"), folder]) == 0
-        page, wrote = capsys.readouterr().out.splitlines()
+        wrote, page = capsys.readouterr().out.splitlines()
         assert page.startswith(f"{folder}/README.md: what it was trained on")
         assert wrote == f"{folder}: model.safetensors, config.json, {says}"
         assert main(["import", folder, out]) == 0

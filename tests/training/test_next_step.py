@@ -80,5 +80,5 @@ def test_each_training_of_a_process_has_its_own_last_lines_once(tmp_path: Path) 
         (tmp_path / name / "checkpoint_last.pt").touch()
         said(settings(folder=str(tmp_path / name)))
         assert said("begin training") == "begin training"
-        assert f"checkpoint: {tmp_path / name}/checkpoint_last.pt" in said("done training in 1 s")
+        assert f"checkpoint: {tmp_path / name}/checkpoint_best.pt" in said("done training in 1 s")
         assert said("done training in 2 s") == "done training in 2 s"

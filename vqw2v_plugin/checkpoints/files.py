@@ -143,11 +143,11 @@ def write_folder(
     config: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     force: bool = False,
-    more: Mapping[str, Mapping[str, Any]] | None = None,
+    more: Mapping[str, Mapping[str, Any] | str] | None = None,
 ) -> None:
     """`model.safetensors` and, when that is there, `config.json`; a killed run is gone on with.
 
-    `more`: other json files, by name, which are there before.
+    `more`: other files, text or json, by name, which are there before.
     """
     from safetensors.torch import save
 
@@ -161,7 +161,7 @@ def write_folder(
     remove(config_path)  # without it there is no checkpoint while its weights are exchanged
     for name, content_of in (more or {}).items():
         with beside(folder / name) as part:
-            part.write_bytes(_text(content_of))
+            part.write_bytes(content_of.encode() if isinstance(content_of, str) else _text(content_of))
     # each tensor with memory of its own, as the format wants it
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
     content = save(alone, metadata={"format": "pt"})  # save_file would make it unreadable for others

@@ -144,8 +144,17 @@ def write_checkpoint(path: Path, header: Header, weights: Mapping[str, Tensor], 
     write_pickle(path, state, force)
 
 
-def write_exported(out: Path, header: Header, weights: Mapping[str, Tensor], force: bool = False) -> None:
-    """The folder that `read_checkpoint` reads, and any program that knows safetensors and json."""
+def write_exported(
+    out: Path,
+    header: Header,
+    weights: Mapping[str, Tensor],
+    force: bool = False,
+    pages: Mapping[str, str] | None = None,
+) -> None:
+    """The folder that `read_checkpoint` reads, and any program that knows safetensors and json.
+
+    `pages`: texts about it, by name.
+    """
     config = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -156,7 +165,7 @@ def write_exported(out: Path, header: Header, weights: Mapping[str, Tensor], for
         "num_updates": header.num_updates,
         "made_from": dict(header.made_from),
     }
-    write_folder(out, config, weights, force)
+    write_folder(out, config, weights, force, pages)
 
 
 def model_name(state: State) -> str | None:

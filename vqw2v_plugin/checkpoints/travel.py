@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,23 @@ from .kinds import KINDS, Header, Restored
 
 
 def export_folder(
-    path: str | Path, out: str | Path, force: bool = False, to: str | None = None
+    path: str | Path,
+    out: str | Path,
+    force: bool = False,
+    to: str | None = None,
+    about: Callable[[Restored[Any]], Mapping[str, str]] | None = None,
 ) -> Restored[Any]:
-    """A checkpoint of ours, whatever it holds, as safetensors + json, ours or `to` somebody else's."""
+    """A checkpoint of ours, whatever it holds, as safetensors + json, ours or `to` somebody else's.
+
+    `about` answers with the texts, by name, that are to lie beside ours.
+    """
     path = Path(path)
     restored = load_any(path)
     if to == "huggingface":
         export_huggingface(restored, Path(out), force)
         return restored
     header = replace(restored.header, made_from=_origin(path, restored.header))
-    write_exported(Path(out), header, restored.weights, force)
+    write_exported(Path(out), header, restored.weights, force, about(restored) if about else None)
     return restored
 
 

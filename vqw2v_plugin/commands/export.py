@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 HELP = "write a checkpoint as safetensors and json"
 
@@ -29,15 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.model_card import CARD, model_card
+    from ..checkpoints.kinds import Restored
     from ..checkpoints.travel import export_folder
-    from ..common.files import write_whole
 
-    restored = export_folder(args.checkpoint, args.out, args.force, args.to)
     card = Path(args.out) / CARD
-    if args.to is None and (args.force or not card.exists()):
-        write_whole(card, model_card(restored, Path(args.checkpoint), card.parent))
+    is_new = args.to is None and (args.force or not card.exists())
+
+    def about(restored: Restored[Any]) -> dict[str, str]:
+        return {CARD: model_card(restored, Path(args.checkpoint), card.parent)} if is_new else {}
+
+    restored = export_folder(args.checkpoint, args.out, args.force, args.to, about)
+    print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
+    if is_new:
         print(
             f"{card}: what it was trained on, how it learnt and how to load it; add what else is to be known"
         )
-    print(f"{args.out}: model.safetensors, config.json, {restored.summary}")
     return 0

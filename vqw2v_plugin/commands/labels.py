@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..jobs.labels import LabelFolder
 
-HELP = "make label files and a dictionary from transcripts, or from a column of classes"
+HELP = "make label files and a dictionary from transcripts or classes"
 _UNITS = ("letters", "phones", "pieces", "class")
 _ONLY_FOR = {
     "lexicon": "phones",

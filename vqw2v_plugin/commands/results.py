@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..analysis.class_results import ClassRates
     from ..analysis.run_results import ErrorRates
 
-HELP = "print all error rates of a folder of runs as one table, and how often heads know classes as another"
+HELP = "print all error rates and recalls of a folder of runs as tables"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

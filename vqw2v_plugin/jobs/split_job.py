@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -28,10 +28,10 @@ class JobOptions:
     """What may be asked of every job."""
 
     workers: int = 1
-    readers: int = 0  # processes that read audio ahead, where what encodes it is told apart; 0: none
     shard_minutes: float = 10.0
     refresh: bool = False
     strict: bool = False
+    readers: int = field(default=0, kw_only=True)  # processes that read audio ahead of whoever encodes it
 
 
 class Refused(NamedTuple):
