@@ -41,12 +41,12 @@ def test_a_corpus_is_collected_as_it_was_asked_for(arrived: Any) -> None:
     assert seen[0] == (["c"], "o", CollectOptions(Sources(columns={})))
     listed = "--kind table --ext .FLAC,wav --column text=said --column utt=who --audio a --times t"
     splits = "--valid 0.1 --test 0.2 --seed 4 --speaker-disjoint --resplit --speaker-from 1 --split-from 2"
-    rest = "--min 0.5 --max 9 --workers 3 --strict"
+    rest = "--min 0.5 --max 9 --workers 3 --strict --trim 0.2"
     assert main(f"manifest c d o {listed} {splits} {rest}".split()) == 2
     columns = {"text": "said", "utt": "who"}
     sources = Sources("table", ("flac", "wav"), columns, "a", "t", speaker_from="1", split_from="2")
     plan = SplitPlan(0.1, 0.2, 4, speaker_disjoint=True, anew=True)
-    assert seen[1] == (["c", "d"], "o", CollectOptions(sources, Limits(0.5, 9), plan, 3, True))
+    assert seen[1] == (["c", "d"], "o", CollectOptions(sources, Limits(0.5, 9), plan, 3, True, 0.2))
     for one in ("--speaker-disjoint", "--resplit"):
         assert main(["manifest", "c", "o", one]) == 2
     assert [options.plan for _, _, options in seen[2:]] == [
@@ -75,7 +75,9 @@ def test_clusters_are_found_as_it_was_asked_for(arrived: Any, tmp_path: Path) ->
     assert asked == FeatureOptions("mfcc:12", bands=20, sample_rate=8000, dtype="bf16", memory=2**29)
     assert config == ClustersConfig(7, 2, 1, "none") and folder == out and features.dim == 12
     assert manifest.path == str(tmp_path / "m.tsv")
-    assert options == ClusterOptions(3, 2.5, True, True, 99, 8, 6)
+    assert options == ClusterOptions(
+        3, shard_minutes=2.5, refresh=True, strict=True, frames=99, passes=8, seed=6
+    )
     for beyond in (-1, 2**63):
         assert main([*begun, "--seed", str(beyond)]) == 2
     assert len(seen) == 1  # which no generator takes

@@ -14,6 +14,7 @@ import pytest
 import soundfile as sf
 
 pytest.importorskip("fairseq")
+from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 import vqw2v_plugin
@@ -135,22 +136,25 @@ def test_a_training_ends_with_its_checkpoint_and_the_next_command(
 
 
 def test_what_later_commands_name_is_there_though_no_validation_chose_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delattr(checkpoint_utils.save_checkpoint, "best", raising=False)
     next_step.announce()
     logger = logging.getLogger(next_step.LOGGER)
     settings = {"_name": "vq_acoustic", "data": "/corpus", "labels": None}
     cfg = OmegaConf.create({"task": settings, "model": {}, "checkpoint": {"save_dir": str(tmp_path)}})
     last, best = tmp_path / "checkpoint_last.pt", tmp_path / "checkpoint_best.pt"
     with caplog.at_level(logging.INFO):
-        for content in (b"", b"first", b"second"):
+        for content in (b"", b"first", b"second", b"third"):  # of a training that goes on
             if content:
                 last.write_bytes(content)
+            if content == b"third":
+                monkeypatch.setattr(checkpoint_utils.save_checkpoint, "best", 1.0, raising=False)
             logger.info(cfg)
             logger.info("done training in 5.0 seconds")
             assert best.exists() == bool(content)
-    assert best.read_bytes() == b"first"  # one that is there stays
-    assert sum("is a copy of checkpoint_last.pt" in record.message for record in caplog.records) == 1
+    assert best.read_bytes() == b"second"  # one that a validation chose stays
+    assert sum("is a copy of checkpoint_last.pt" in record.message for record in caplog.records) == 2
 
 
 def test_a_training_that_saved_nothing_names_no_checkpoint(tmp_path: Path) -> None:
@@ -203,6 +207,7 @@ def test_the_best_checkpoint_is_named_by_paths_that_hold_anywhere_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checkpoint_utils.save_checkpoint, "best", 1.0, raising=False)
     for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
         (tmp_path / name).touch()
     for _ in range(2):

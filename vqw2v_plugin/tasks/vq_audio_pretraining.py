@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, FrozenSet, List, Optional, Tuple
 
+import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
@@ -13,9 +14,14 @@ from omegaconf import MISSING
 
 from ..audio.drawn_changes import DrawnChanges
 from ..audio.pcm_cache import PcmCache
+from ..common.locks import Rank
 from ..common.splits import split_there
 from ..corpora.manifest import Manifest, ManifestError
 from ..corpora.sizes import DEFAULT_RATE
+from ..jobs.discretize import DiscretizeOptions, discretize
+from ..jobs.shard_run import usual_workers
+from ..jobs.split_job import Outcome
+from ..tokenizer import Tokenizer
 from ..training.datasets.audio import AudioCropDataset
 from ..training.discretizing import Discretizer, WholeSplit
 from ..training.restart import remedy_for
@@ -121,7 +127,7 @@ class VqAudioPretrainingTask(TrainingTask):
                 "`fairseq-generate` makes tokens with `--task vq_audio_pretraining` and a checkpoint with "
                 "codes, in `--path`; for features there is `vqw2v features`"
             )
-        return Discretizer(self.cfg, splits[-1].manifest)
+        return Discretizer(self.cfg, splits[-1].manifest, _discretize)
 
     def check_data(self) -> None:
         """The folder of manifests is to be there."""
@@ -175,3 +181,10 @@ def list_manifests(data: str) -> list[str]:
         raise ManifestError(
             f"data={data}: {reason}, expected a folder of SPLIT.tsv files; {remedy}"
         ) from error
+
+
+def _discretize(checkpoint: str, manifest: Manifest, out: str, device: torch.device) -> Outcome:
+    """As `vqw2v discretize` does."""
+    rank = Rank.of(os.environ)
+    options = DiscretizeOptions(workers=usual_workers(device.type, rank))
+    return discretize(Tokenizer.load(checkpoint, str(device)), checkpoint, manifest, out, options, rank)

@@ -6,18 +6,14 @@ fairseq's loop sees one sample, which stands for the split; what it has to print
 import logging
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from ..common.locks import Rank
 from ..common.words import some_of
 from ..corpora.manifest import Manifest
-from ..jobs.discretize import DiscretizeOptions, discretize
-from ..jobs.shard_run import usual_workers
-from ..tokenizer import Tokenizer
 from .resumed import as_mapping
 
 logger = logging.getLogger(__name__)
@@ -64,7 +60,10 @@ class _Unprinted(List[Dict[str, Any]]):
 class Discretizer:
     """What `fairseq-generate` calls for the sample."""
 
-    def __init__(self, cfg: Any, manifest: Manifest) -> None:
+    def __init__(
+        self, cfg: Any, manifest: Manifest, make: Callable[[str, Manifest, str, torch.device], Any]
+    ) -> None:
+        """`make`: of a checkpoint, a manifest, the tokens' folder and a device, what is missing there."""
         whole = as_mapping(cfg)
         named = whole.get("common_eval") or {}
         path, out = named.get("path"), named.get("results_path")
@@ -75,14 +74,12 @@ class Discretizer:
             )
         if os.pathsep in str(path) or not Path(path).exists():
             raise ValueError(f"`--path` is {path!r}; expected one checkpoint")
-        self.path, self.out, self.manifest = str(path), str(out), manifest
+        self.path, self.out, self.manifest, self._make = str(path), str(out), manifest, make
 
     def generate(self, models: Any, sample: Any, **kwargs: Any) -> List[_Unprinted]:
         """Makes what is missing of the split; a killed run goes on with the same command."""
         device = next(models[0].parameters()).device
-        tokenizer, rank = Tokenizer.load(self.path, str(device)), Rank.of(os.environ)
-        options = DiscretizeOptions(workers=usual_workers(device.type, rank))
-        outcome = discretize(tokenizer, self.path, self.manifest, self.out, options, rank)
+        outcome = self._make(self.path, self.manifest, self.out, device)
         split = Path(self.manifest.path).stem
         for each in outcome.refused[:_NAMED]:
             logger.warning(f"missing: {each.utt}: {each.reason}")

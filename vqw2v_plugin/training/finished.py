@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from fairseq import checkpoint_utils
+
 from ..common.files import copy_whole
 
 logger = logging.getLogger(__name__)
@@ -50,9 +52,13 @@ def is_first_rank(cfg: Any) -> bool:
 
 
 def keep_a_best(folder: Path) -> bool:
-    """Where no validation chose a checkpoint, the last one is the best; says whether it was so."""
+    """Where no validation chose a checkpoint, the last one is the best; says whether it was so.
+
+    A best one that is there was chosen if fairseq knows its measure; else it is the last one of before.
+    """
     best, last = (folder / f"checkpoint_{name}.pt" for name in ("best", "last"))
-    if best.exists() or not last.is_file():
+    chosen = hasattr(checkpoint_utils.save_checkpoint, "best")
+    if (best.exists() and chosen) or not last.is_file():
         return False
     copy_whole(last, best)
     return True

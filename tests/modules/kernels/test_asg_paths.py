@@ -51,3 +51,11 @@ def test_a_target_that_no_path_says_counts_for_nothing(monkeypatch: pytest.Monke
     found.sum().backward()
     torch.testing.assert_close(found, expected)
     assert found[1] == found[3] == 0 and not emissions.grad[1].any() and emissions.grad.isfinite().all()
+
+
+def test_more_labels_than_a_block_holds_go_torch_s_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = losses(1.0, asg := ASG(5))
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr(asg_paths, "MOST_LABELS", 4)
+    monkeypatch.setattr(asg_paths, "all_paths", None)
+    torch.testing.assert_close(losses(1.0, asg), expected, rtol=1e-6, atol=1e-6)

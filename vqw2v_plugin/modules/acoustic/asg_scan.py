@@ -54,7 +54,7 @@ def threads_for(emissions: Tensor) -> Iterator[None]:
 
 def all_paths(emissions: Tensor, transitions: Tensor, lengths: Tensor, gradients: bool) -> PathSum:
     """Over every path: emissions [B, T, V] and transitions [V, V] (to, from) as `finite` gives them."""
-    if launching.pays(emissions):
+    if launching.pays(emissions) and emissions.size(2) <= asg_paths.MOST_LABELS:
         return PathSum(*asg_paths.all_paths(emissions, transitions, lengths, gradients))
     by_time = _both_ways(emissions, lengths, gradients)  # [T, D, B, V]
     spread = (by_time.amax(-1) - by_time.amin(-1)).amax()

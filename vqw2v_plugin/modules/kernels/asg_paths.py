@@ -10,13 +10,17 @@ from torch import Tensor
 
 from . import launching
 
+MOST_LABELS = 128  # whose steps [V, V] a block holds; with thousands, as of pieces, it is none that compiles
 _PARTS = 32  # of an utterance, each of which sums what steps are expected
 
 
 def all_paths(
     emissions: Tensor, transitions: Tensor, lengths: Tensor, gradients: bool
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The log sum over every path [B]; how often each label [B, T, V] and each step [B, V, V] is expected."""
+    """The log sum over every path [B]; how often each label [B, T, V] and each step [B, V, V] is expected.
+
+    Of `MOST_LABELS` at most.
+    """
     batch, frames, size = emissions.shape
     emissions, transitions = emissions.contiguous(), transitions.contiguous()
     sums, score = emissions.new_empty(2, *emissions.shape), emissions.new_empty(batch)
