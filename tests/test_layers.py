@@ -12,8 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "vqw2v_plugin"
 HOUSE = [
     {"commands", "models", "tasks", "criterions"},  # the doors: what users type
-    {"training"},
-    {"jobs", "analysis", "toy"},
+    {"training", "jobs", "analysis", "toy"},
     {"tokenizer", "transcriber", "recipes"},
     {"features", "export"},
     {"checkpoints", "decoding"},
