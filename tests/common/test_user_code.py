@@ -79,7 +79,7 @@ def test_a_transcriber_of_features_of_it_takes_it(checkpoint: Path, plugin: Path
     model = save(tmp_path / "a.pt", {**stamp, "checkpoint": {"name": checkpoint.name, "sha256": digest}})
     with pytest.raises(CheckpointError, match="'strange_one'; expected one of"):
         Transcriber.load(model, front=str(checkpoint))
-    assert Transcriber.load(model, front=str(checkpoint), user_dir=str(plugin)).front.dim == 16
+    assert Transcriber.load(model, front=str(checkpoint), user_dir=str(plugin)).ears.front.dim == 16
 
 
 def test_every_command_that_builds_networks_has_the_option() -> None:
