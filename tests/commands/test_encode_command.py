@@ -91,8 +91,10 @@ def test_export_and_encode_from_the_folder(
 ) -> None:
     folder = str(tmp_path / "exported")
     assert main(["export", checkpoint, folder]) == 0
-    assert capsys.readouterr().out.startswith(f"{folder}: model.safetensors, config.json, quantizer kmeans")
-    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+    page, said = capsys.readouterr().out.splitlines()
+    assert page.startswith(f"{folder}/README.md: what it was trained on")
+    assert said.startswith(f"{folder}: model.safetensors, config.json, quantizer kmeans")
+    assert sorted(os.listdir(folder)) == ["README.md", "config.json", "model.safetensors"]
     assert main(["encode", checkpoint, files[0]]) == 0 == main(["encode", folder, files[0]])
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
