@@ -210,7 +210,9 @@ def test_one_quantizer_for_both_where_there_is_one_is_that_one() -> None:
 
 def test_a_dictionary_is_for_another_model(tmp_path: Path) -> None:
     write(tmp_path / "a.pt", "cfg")
-    with pytest.raises(CheckpointError, match=r"`--dict` goes with roberta or wav2vec_ctc; .*a\.pt is a wav2vec2"):
+    with pytest.raises(
+        CheckpointError, match=r"`--dict` goes with roberta or wav2vec_ctc; .*a\.pt is a wav2vec2"
+    ):
         import_checkpoint(tmp_path / "a.pt", tmp_path / "dict.txt")
 
 
