@@ -280,7 +280,7 @@ def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds the model 'vq_bert'; expected stock's 'wav2vec'"):
         import_stock(tmp_path / "bert")
     torch.save({"model": {}, "cfg": {"model": {"_name": "wav2vec"}}}, tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match=r"`--dict` goes with a stock roberta; .*is a wav2vec"):
+    with pytest.raises(CheckpointError, match=r"`--dict` goes with roberta or wav2vec_ctc; .*is a wav2vec"):
         import_checkpoint(tmp_path / "w.pt", tmp_path / "dict.txt")
     torch.save({"model": {}}, tmp_path / "n.pt")
     with pytest.raises(CheckpointError, match="in neither `cfg` nor `args` how its model was made"):

@@ -1,7 +1,6 @@
 """A folder of Hugging Face as others write it: what it leaves out, what was called otherwise earlier."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,7 @@ import pytest
 import torch
 from wav2vec2s import saved
 
-from vqw2v_plugin.checkpoints.checks import check_settings
-from vqw2v_plugin.checkpoints.huggingface_names import TheirConfig, our_settings
+from vqw2v_plugin.checkpoints.huggingface_names import our_settings, what_is_read
 from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
 from vqw2v_plugin.modules.layers.conv_spec import parse_conv_layers
@@ -54,19 +52,16 @@ THEIRS: dict[str, Any] = {  # what transformers' documents say of their Wav2Vec2
 
 
 def test_what_their_folder_does_not_say_is_their_default() -> None:
-    held = vars(check_settings(TheirConfig, {"architectures": ["Wav2Vec2ForPreTraining"]}))
-    assert {name: value for name, value in held.items() if name != "architectures"} == THEIRS
-    settings = our_settings(TheirConfig(["Wav2Vec2ForPreTraining"]))
-    ours = Wav2Vec2Config(**settings)
+    config = what_is_read({"architectures": ["Wav2Vec2ForPreTraining"]})
+    assert {name: value for name, value in vars(config).items() if name != "architectures"} == THEIRS
+    ours = Wav2Vec2Config(**our_settings(config))
     assert (ours.extractor_mode, ours.quantizer, ours.feature_grad_mult) == ("default", "gumbel", 1.0)
     assert parse_conv_layers(ours.conv_feature_layers) == parse_conv_layers(
         Wav2Vec2Config().conv_feature_layers
     )
 
 
-def test_the_defaults_are_transformers_own() -> None:
-    sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]
-    transformers = pytest.importorskip("transformers")
+def test_the_defaults_are_transformers_own(transformers: Any) -> None:
     theirs = transformers.Wav2Vec2Config()
     lists = {name for name, value in THEIRS.items() if isinstance(value, tuple)}
     held = {name: getattr(theirs, name) for name in THEIRS}

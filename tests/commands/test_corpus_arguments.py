@@ -76,7 +76,8 @@ def test_features_are_stored_as_they_were_asked_for(
     assert main(["features", "-", manifest, out, "--layer", "logmel", "--store", "fp32", *MANY]) == 2
     features, listed, folder, options, rank = seen[0]
     assert (listed.path, folder, rank) == (manifest, out, Rank()) and features.dim == 80
-    assert options == FeaturizeOptions(3, 2.5, True, True, "fp32")
+    expected = {"workers": 3, "shard_minutes": 2.5, "refresh": True, "strict": True, "store": "fp32"}
+    assert options == FeaturizeOptions(**expected)
 
 
 @pytest.mark.parametrize("alone", ["run_length", "text", "npy"])

@@ -1,5 +1,6 @@
 """Shards of a run: what goes wrong with one utterance is its own, what goes wrong with all ends the run."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import torch
 
 from vqw2v_plugin import load_features
 from vqw2v_plugin.audio.reading import AudioError
+from vqw2v_plugin.commands.corpus_arguments import shared_work
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions, featurize
-from vqw2v_plugin.jobs.shard_run import DiskError, Work, in_order, make_shards
+from vqw2v_plugin.jobs.shard_run import Ahead, DiskError, Work, in_order, make_shards, read_ahead
 from vqw2v_plugin.jobs.split_job import SplitJob, shard_samples
 from vqw2v_plugin.stores.shards import MissingShardError, Rows, ShardFolder, ShardWriter, plan
 
@@ -239,3 +241,18 @@ def test_audio_that_failed_and_was_mended_is_made_and_not_called_replaced(
     remade, said = again()
     assert remade == ["2"] and "1 utterances are of audio that was replaced" in said
     assert str(tmp_path / "2.wav") in said and again() == ([], "")
+
+
+def test_a_reader_that_dies_is_one_sentence() -> None:
+    ahead = Ahead(1, lambda _: np.zeros(1, np.float32), lambda *_: np.ones((1, 2), np.uint16))
+    how = Work(lambda _: np.ones((1, 2), np.uint16), ahead=ahead)
+    with pytest.raises(OSError, match="a process that reads audio has died"):
+        list(read_ahead(lambda status, pool: pool.submit(os._exit, status).result, [1], how))
+
+
+def test_workers_are_counted_beside_a_gpu_as_without_one() -> None:
+    assert [shared_work(3, device, Rank()) for device in ("cpu", "cuda")] == [{"workers": 3}, {"readers": 3}]
+    assert 1 <= shared_work(None, "cuda", Rank())["readers"] <= 8
+    for device in ("cpu", "cuda"):
+        with pytest.raises(ValueError, match="`--workers` is -1"):
+            shared_work(-1, device, Rank())

@@ -164,7 +164,9 @@ class VqWav2VecKind(Kind[VqWav2Vec]):
         self, state: State, path: Path, dict_path: str | Path | None = None
     ) -> Restored[VqWav2Vec]:
         if dict_path is not None:
-            raise CheckpointError(f"`--dict` goes with a stock roberta; {path} is a wav2vec: leave it out")
+            raise CheckpointError(
+                f"`--dict` goes with roberta or wav2vec_ctc; {path} is a wav2vec: leave it out"
+            )
         stock = read_stock_wav2vec(state, path)
         made_from = {"file": path.name, "sha256": sha256(path), "kind": stock.kind}
         try:

@@ -72,9 +72,8 @@ def num_workers(asked: int | None, device: str, rank: Rank) -> int:
 
 def shared_work(asked: int | None, device: str, rank: Rank) -> dict[str, int]:
     """Options of a job: threads on a processor; beside a GPU one thread, and processes that read for it."""
-    if device == "cpu":
-        return {"workers": num_workers(asked, device, rank)}
-    return {"readers": asked or min(_READERS, 2 * num_workers(None, device, rank))}
+    workers = num_workers(asked, device, rank)
+    return {"workers": workers} if device == "cpu" else {"readers": asked or min(_READERS, 2 * workers)}
 
 
 def device_for(asked: str, rank: Rank) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -197,6 +198,11 @@ def read_ahead(
                 yield ahead.popleft()()
         while ahead:
             yield ahead.popleft()()
+    except BrokenProcessPool:
+        raise OSError(
+            "a process that reads audio has died (killed, or out of memory?); the same command goes on from "
+            "here, with fewer of them by `--workers`"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
