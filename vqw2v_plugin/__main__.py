@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # those that read checkpoints of models, whose quantizers may be a stranger's
 BUILD_NETWORKS: tuple[str, ...] = (
     *("discretize", "features", "cluster", "usage", "abx", "encode"),
-    *("import", "export", "transcribe", "report"),
+    *("import", "export", "transcribe", "report", "new"),
 )
 
 

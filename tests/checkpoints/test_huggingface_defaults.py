@@ -48,6 +48,7 @@ THEIRS: dict[str, Any] = {  # what transformers' documents say of their Wav2Vec2
     "final_dropout": 0.1,
     "apply_spec_augment": True,
     "pad_token_id": 0,
+    "layer_norm_eps": 1e-5,
 }
 
 
@@ -66,6 +67,11 @@ def test_the_defaults_are_transformers_own(transformers: Any) -> None:
     lists = {name for name, value in THEIRS.items() if isinstance(value, tuple)}
     held = {name: getattr(theirs, name) for name in THEIRS}
     assert {name: tuple(v) if name in lists else v for name, v in held.items()} == THEIRS
+
+
+def test_norms_that_ours_has_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="`layer_norm_eps` is 1e-12; expected 1e-05"):
+        our_settings(what_is_read({"architectures": ["Wav2Vec2ForPreTraining"], "layer_norm_eps": 1e-12}))
 
 
 def test_audio_is_as_their_extractor_has_it_where_its_file_says_nothing(tmp_path: Path) -> None:

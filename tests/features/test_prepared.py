@@ -1,6 +1,7 @@
 """Prepared features: slopes beside a layer's frames, mean and scale of an utterance or a speaker."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from transcribing import save
 
 from vqw2v_plugin import Transcriber, load_features
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.audio.reading import read_audio
+from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.features import speakers as speakers_module
@@ -98,6 +99,22 @@ def test_neither_order_nor_workers_nor_shards_change_a_speaker_s_features(
         expected = torch.from_numpy(store[i].copy())
         torch.testing.assert_close(features.of(manifest[i]), expected)
         torch.testing.assert_close(features.of_read(read_audio(manifest[i], 16_000), manifest[i]), expected)
+
+
+def test_files_that_are_none_do_not_stand_for_a_speaker(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speakers_module, "_SECONDS", 0.01)  # the first file is enough
+    manifest, asked = Manifest(corpus / "train.tsv"), list[str]()
+
+    def frames_of(clip: Any) -> torch.Tensor:
+        asked.append(clip.utt)
+        if len(asked) < 3:
+            raise AudioError(f"{clip.utt} is none")
+        return torch.tensor([[1.0], [3.0]])
+
+    moments = speakers_module.Speakers(manifest, 16_000, frames_of).of(manifest[0])
+    assert moments is not None and moments.mean == 2 and sorted(asked) == ["0", "2", "4"]
 
 
 def test_transcribing_makes_them_again_and_says_whose_speaker_it_does_not_know(

@@ -1,14 +1,15 @@
 """A recipe for one's own corpus: sizes that fit utterances, labels and machine, and a yaml that says why."""
 
 import re
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.modules.acoustic.conv_stack import ConvStack, parse_stack
 from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook
-from vqw2v_plugin.recipes.own_files import yaml_text
-from vqw2v_plugin.recipes.own_plan import Plan, plan_for, receptive_frames, spectra
+from vqw2v_plugin.recipes.own_files import Given, script_text, yaml_text
+from vqw2v_plugin.recipes.own_plan import FrontPlan, Plan, plan_for, receptive_frames, spectra
 from vqw2v_plugin.recipes.own_words import advised, expected, told
 
 
@@ -87,6 +88,15 @@ def test_the_yaml_is_what_was_planned_and_says_why(gpus: int) -> None:
     )
     for name in ("conv_layers", "max_tokens", "max_update", "label_fraction", "feature_masks", "dropout"):
         assert re.search(rf"^  {name}: .*  # \S", text, re.MULTILINE), name
+
+
+def test_a_checkpoint_of_a_stranger_s_quantizer_goes_with_its_plugin() -> None:
+    seen = look()
+    plan = plan_for(seen, FrontPlan("c", 8, 0.01, "/a/b c.pt"))
+    given = Given(Path("/m"), user_dir="/their plugin")
+    assert "features '/a/b c.pt' /m/$split.tsv" in (text := script_text(seen, plan, given))
+    assert "--layer c --user-dir '/their plugin'\n" in text
+    assert "--user-dir '" not in script_text(seen, plan, Given(Path("/m")))
 
 
 def test_it_says_what_to_expect_and_what_is_wrong_with_the_data() -> None:

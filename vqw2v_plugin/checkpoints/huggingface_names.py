@@ -116,6 +116,7 @@ class TheirConfig:
     final_dropout: float = 0.1
     apply_spec_augment: bool = True
     pad_token_id: Optional[int] = 0  # of one that was fine-tuned: its blank
+    layer_norm_eps: float = 1e-5
 
 
 def what_is_read(said: Mapping[str, Any]) -> TheirConfig:
@@ -190,6 +191,11 @@ def our_settings(config: TheirConfig) -> dict[str, Any]:
     rows = (config.conv_dim, config.conv_kernel, config.conv_stride)
     if len({len(row) for row in rows}) != 1:
         raise ValueError("`conv_dim`, `conv_kernel` and `conv_stride` have different numbers of layers")
+    if config.layer_norm_eps != 1e-5:
+        raise ValueError(
+            f"`layer_norm_eps` is {config.layer_norm_eps}; expected 1e-05, as our layers have it: "
+            "others would give other numbers"
+        )
     layers = list(zip(*rows, strict=True))
     settings = {ours: getattr(config, theirs) for theirs, ours in _SETTINGS.items()}
     return {

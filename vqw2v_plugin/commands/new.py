@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.layer and not args.checkpoint:
         raise ValueError("`--layer` is of a checkpoint; name it with `--checkpoint`, or leave both out")
     folder = Path(args.out).absolute()
-    given = _given(args, folder)
+    own = str(Path(args.user_dir).absolute()) if args.user_dir else None
+    given = replace(_given(args, folder), user_dir=own)
     look = look_at(given.manifests, args.text)
     front = _front(args) if args.checkpoint else spectra(look)
     plan = plan_for(look, front, args.gpus)

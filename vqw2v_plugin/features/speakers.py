@@ -44,25 +44,28 @@ class Speakers:
             lock = self._locks[speaker]
         with lock:
             if speaker not in self._found:
-                self._found[speaker] = moments_of_all(self._frames(self._drawn(speaker)))
+                self._found[speaker] = moments_of_all(self._frames(speaker))
             return self._found[speaker]
 
-    def _drawn(self, speaker: str) -> list[Utterance]:
-        """All that they say, or five minutes from all over it."""
+    def _said(self, speaker: str) -> list[tuple[Utterance, float]]:
+        """All that they say, and for how long, in an order that is that of no file."""
         said = [(self._manifest[row], float(self._seconds[row])) for row in self._rows[speaker]]
-        said.sort(key=lambda each: (zlib.crc32(each[0].utt.encode("utf-8", "surrogateescape")), each[0].utt))
-        drawn, seconds = [], 0.0
-        for utterance, length in said:
-            drawn.append(utterance)
-            seconds += length
-            if seconds >= _SECONDS:
-                break
-        return drawn
+        return sorted(
+            said, key=lambda each: (zlib.crc32(each[0].utt.encode("utf-8", "surrogateescape")), each[0].utt)
+        )
 
-    def _frames(self, utterances: list[Utterance]) -> Iterator[Tensor]:
-        """What cannot be read is named by whoever makes its features."""
-        for utterance in utterances:
+    def _frames(self, speaker: str) -> Iterator[Tensor]:
+        """Of five minutes from all over what they say, or of all of it.
+
+        What cannot be read is named by whoever makes its features; here others stand in for it.
+        """
+        heard = 0.0
+        for utterance, seconds in self._said(speaker):
             try:
-                yield self._frames_of(utterance)
+                frames = self._frames_of(utterance)
             except (AudioError, OSError):
                 continue
+            yield frames
+            heard += seconds
+            if heard >= _SECONDS:
+                return

@@ -22,6 +22,7 @@ class Given:
     listing: Sequence[str] = ()  # of `vqw2v manifest`, where the manifests are made first: folders, options
     folders: int = 0  # so many of these are folders
     text: str | None = None  # the column, where it was named
+    user_dir: str | None = None  # of whoever wrote the checkpoint's quantizer
 
 
 def files(look: CorpusLook, plan: Plan, given: Given) -> dict[str, str]:
@@ -124,7 +125,7 @@ def script_text(look: CorpusLook, plan: Plan, given: Given) -> str:
         f"# What follows what, {plan.order} words at a time, in the training's texts; more such text helps.",
         f'vqw2v lm "$RUN/labels/train.wrd" "$RUN/lm.arpa" --order {plan.order}',
         "",
-        *_features(plan, manifests, splits),
+        *_features(plan, given, manifests, splits),
         f"# About {_minutes(plan)}. uer should be below 50 after a third of it, and fall on.",
         'fairseq-hydra-train --config-dir "$RUN" --config-name acoustic common.user_dir="$(vqw2v path)" \\',
         '    task.data="$RUN/features" task.labels="$RUN/labels" \\',
@@ -158,7 +159,7 @@ def _listing(given: Given) -> list[str]:
     return [said, " ".join(["vqw2v manifest", *words, *options]), ""]
 
 
-def _features(plan: Plan, manifests: str, splits: str) -> list[str]:
+def _features(plan: Plan, given: Given, manifests: str, splits: str) -> list[str]:
     front = plan.front
     if front.checkpoint is None:
         source, options = "-", f"--bands {front.bands} --sample-rate {front.sample_rate}"
@@ -167,6 +168,8 @@ def _features(plan: Plan, manifests: str, splits: str) -> list[str]:
         said += "; of several speakers also --standardize speaker, with normalize_features: none."
     else:
         source, options = shlex.quote(front.checkpoint), "--device cuda" if plan.gpus else ""
+        options += f" --user-dir {shlex.quote(given.user_dir)}" if given.user_dir else ""
+        options = options.strip()
         said = f"Layer {front.layer} of what was trained before."
     words = f'vqw2v features {source} {manifests}/$split.tsv "$RUN/features" --layer {front.layer} {options}'
     return [f"# {said}", f"for split in {splits}; do", f"    {words.rstrip()}", "done", ""]
