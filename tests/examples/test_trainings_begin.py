@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("fairseq")
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def begun(name: str, data: Path, folder: Path) -> Rows:
     (folder / "train.tsv").write_text(manifest, encoding="utf-8")
     command = [sys.executable, str(ROOT / "benchmarks/reference_curves.py"), str(folder), "--only", name]
     command += ["--bf16", "--updates", str(UPDATES), "--seeds", str(SEED)]
-    command += ["--threads", str(os.cpu_count()), "--runs", str(folder / "runs")]
+    command += ["--threads", str(torch.get_num_threads()), "--runs", str(folder / "runs")]
     out = folder / "curves.md"
     done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stderr[-3000:]
