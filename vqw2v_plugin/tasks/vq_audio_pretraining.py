@@ -22,14 +22,14 @@ from ..jobs.discretize import DiscretizeOptions, discretize
 from ..jobs.shard_run import usual_workers
 from ..jobs.split_job import Outcome
 from ..tokenizer import Tokenizer
+from ..training.begun import BeginningTask, CodesBeginningConfig
 from ..training.datasets.audio import AudioCropDataset
 from ..training.discretizing import Discretizer, WholeSplit
 from ..training.restart import remedy_for
-from ..training.task import TrainingConfig, TrainingTask
 
 
 @dataclass
-class VqAudioPretrainingConfig(TrainingConfig):
+class VqAudioPretrainingConfig(CodesBeginningConfig):
     """Stock's option names where stock has the option."""
 
     data: str = field(default=MISSING, metadata={"help": "folder of the manifests, one SPLIT.tsv a split"})
@@ -75,12 +75,12 @@ _CRITERIONS = ("vq_contrastive", "vq_masked_contrastive")
 
 
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
-class VqAudioPretrainingTask(TrainingTask):
+class VqAudioPretrainingTask(BeginningTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
     trains: ClassVar[Tuple[str, ...]] = ("vq_wav2vec", "vq_wav2vec2")
-    may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
+    may_change: ClassVar[FrozenSet[str]] = BeginningTask.may_change | {"audio_cache"}
     _pads: bool = False
     _learns_by: Optional[str] = None
     _decodes: bool = False  # a checkpoint was loaded, and no criterion built: it is `fairseq-generate`
