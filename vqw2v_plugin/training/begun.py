@@ -63,7 +63,7 @@ class BeginningTask(TrainingTask):
         for name, usual in (("finetune_from_model", None), ("restore_file", LAST)):
             if (said := checkpoint.get(name) or usual) != usual:
                 raise CheckpointError(
-                    f"`task.init_from` and `checkpoint.{name}` ({said}) both name what to begin with; name one"
+                    f"`init_from` and `checkpoint.{name}` ({said}) both name what to begin with; name one"
                 )
         if (own := restored_file(checkpoint)) is not None:
             logger.info(f"going on from {own.name}: `init_from` is not read again")
@@ -85,9 +85,7 @@ class BeginningTask(TrainingTask):
         if how not in ("keep", "reseed"):
             raise ValueError(f"`init_codebook` is {how!r}; expected keep or reseed")
         if how == "reseed" and not path:
-            raise ValueError(
-                "`init_codebook` is 'reseed' without `init_from`; name that, or leave it out"
-            )
+            raise ValueError("`init_codebook` is 'reseed' without `init_from`; name that, or leave it out")
         return how == "reseed", to_absolute_path(path) if path else None
 
     def _kind(self, cfg: Any) -> "Kind[Any]":
@@ -107,8 +105,8 @@ class BeginningTask(TrainingTask):
             network.seed_codes(clips, self.cfg.seed, known)
         except NotImplementedError:
             raise ValueError(
-                f"`init_codebook` is 'reseed', and the codes of {type(coder).__name__} cannot begin with frames; "
-                f"say keep"
+                f"`init_codebook` is 'reseed', and the codes of {type(coder).__name__} cannot begin with "
+                f"frames; say keep"
             ) from None
         rate: Any = getattr(self.cfg, "sample_rate", DEFAULT_RATE)
         seconds = sum(clip.size(1) for clip in clips) / rate
