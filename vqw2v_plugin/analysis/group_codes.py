@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..common.progress import Progress
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.frames import FrameTimes
 from ..tokenizer import Tokenizer
@@ -50,12 +51,13 @@ def map_groups(
     rows = {row.utt: row for found in groups.values() for row in found}
     say(f"{sum(map(len, groups.values())):,} utterances of {len(groups)} groups are encoded")
     codes: dict[str, Mapping[str, Codes]] = {}
-    for name, found in groups.items():
-        parts = encode_each(tokenizer, found, _skipped(say))
-        codes[name] = {utt: part for utt, part in parts.items() if len(part)}
-        if len(codes[name]) < 2:
-            say(f"{name}: left out, as fewer than two of its utterances could be encoded")
-            del codes[name]
+    with Progress("utterances", len(rows)) as progress:
+        for name, found in groups.items():
+            parts = encode_each(tokenizer, _counted(found, progress), _skipped(say))
+            codes[name] = {utt: part for utt, part in parts.items() if len(part)}
+            if len(codes[name]) < 2:
+                say(f"{name}: left out, as fewer than two of its utterances could be encoded")
+                del codes[name]
     made = map_codes(codes, tokenizer.num_codes, options.seed, options.least)
     geometry = tokenizer.geometry
     times = FrameTimes(geometry.stride, geometry.receptive_field, rate)
@@ -145,6 +147,12 @@ def heard_in(
             longest = int((ends - begins).argmax())
             found.append((utt, int(begins[longest]), int(ends[longest] - begins[longest])))
     return sorted(found, key=lambda each: (-each[2], each[0]))[:number]
+
+
+def _counted(rows: Iterable[Utterance], progress: Progress) -> Iterator[Utterance]:
+    for row in rows:
+        yield row
+        progress.advance()
 
 
 def _skipped(say: Say) -> Say:
