@@ -153,19 +153,24 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of the run")
-    add("manifest", type=Path, metavar="MANIFEST", help="what is learnt from, with a column lang")
-    add("corpora", type=Path, metavar="CORPORA", help="folder of the test corpora")
-    add("--yaml", type=Path, default=HERE / "vq_small.yaml", help="settings of all trainings")
-    add("--alone", nargs="*", default=["en"], metavar="LANG", help="languages to train on by themselves")
-    add("--alphas", type=float, nargs="*", default=[1.0, 0.5], metavar="ALPHA", help="of all, mixed")
-    add("--sets", nargs="+", default=list(SETS), metavar="CORPUS/SPLIT")
-    add("--updates", type=int, metavar="N", help="of each training (default: the yaml's)")
-    add("--seed", type=int, default=1)
-    add("--bf16", action="store_true", help="train in bf16")
-    add("--gpu", action="store_true", help="train on a GPU")
-    add("--no-map", action="store_true", help="leave out which languages use which codes")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "manifest", type=Path, metavar="MANIFEST", help="what is learnt from, with a column lang"
+    )
+    parser.add_argument("corpora", type=Path, metavar="CORPORA", help="folder of the test corpora")
+    parser.add_argument("--yaml", type=Path, default=HERE / "vq_small.yaml", help="settings of all trainings")
+    parser.add_argument(
+        "--alone", nargs="*", default=["en"], metavar="LANG", help="languages to train on by themselves"
+    )
+    parser.add_argument(
+        "--alphas", type=float, nargs="*", default=[1.0, 0.5], metavar="ALPHA", help="of all, mixed"
+    )
+    parser.add_argument("--sets", nargs="+", default=list(SETS), metavar="CORPUS/SPLIT")
+    parser.add_argument("--updates", type=int, metavar="N", help="of each training (default: the yaml's)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="train in bf16")
+    parser.add_argument("--gpu", action="store_true", help="train on a GPU")
+    parser.add_argument("--no-map", action="store_true", help="leave out which languages use which codes")
     pipeline.add_jobs(parser)
     parser.set_defaults(jobs=1)
     return parser.parse_args()

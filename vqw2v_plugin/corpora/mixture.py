@@ -116,7 +116,7 @@ def _entry(node: Any, path: str) -> Entry:
     for name in ("data", "tokens"):
         if name in texts:
             texts[name] = os.path.normpath(Path(path).absolute().parent / texts[name])
-    texts.setdefault("name", check_folder_name(texts["data"]))
+    texts.setdefault("name", _folder_name(texts["data"]))
     return Entry(**texts, weight=weight, where=where)
 
 
@@ -130,10 +130,9 @@ def check_name(name: str, where: str, field: str) -> str:
     return name
 
 
-def check_folder_name(data: str) -> str:
+def _folder_name(data: str) -> str:
     """What tables call a corpus that has no name: its folder; of `X/manifests`, X."""
-    parts = Path(data).parts
-    plain = [part for part in parts[-2:] if part not in ("manifests", "data", os.sep)]
+    plain = [part for part in Path(data).parts if part not in ("manifests", "tokens", "data", os.sep)]
     return sentence(shortened((plain or [data])[-1], 40))
 
 
