@@ -115,7 +115,7 @@ def test_a_stock_file_and_an_exported_folder_are_begun_with(tmp_path: Path, save
     other = tiny(**KMEANS)
     take(other, tmp_path / "out")
     assert torch.equal(old.encode(WAV), other.eval().encode(WAV))
-    with pytest.raises(CheckpointError, match="'vq_wav2vec'.*expected 'vq_wav2vec2'"):
+    with pytest.raises(CheckpointError, match=r"'vq_wav2vec'.*expected 'vq_wav2vec2'"):
         load_or_import(tmp_path / "out", wav2vec2.KIND)
 
 

@@ -57,7 +57,10 @@ def test_a_file_gives_classes_too_and_a_given_dictionary_is_kept(corpus: Path) -
     [
         ([], "`--unit class` takes `--column COLUMN`"),
         (["--text", "town"], "`--unit class` takes `--column COLUMN`"),
-        (["--column", "town", "--min-count", 2], "`--text` and `--min-count` are for what is said"),
+        (["--column", "town", "--min-count", 2], "`--min-count` is for what is said"),
+        (["--column", "town", "--case", "upper"], "`--case` is for what is said"),
+        (["--column", "town", "--keep", "-", "--as-is"], "`--keep` is for .*; `--as-is` is for what is said"),
+        (["--column", "town", "--no-boundary"], "`--no-boundary` is for what is said"),
         (["--column", "mood"], "`--column` is 'mood', no column of .*expected the column of the classes"),
         (["--column", "town", "--fold", "39"], "`--fold` belongs to `--unit phones`, not to class"),
         (["--column", "town", "--strict"], "`--strict`, and there are warnings"),

@@ -100,7 +100,10 @@ def test_a_training_that_goes_on_does_not_ask_for_the_file(
     [
         (["--init-codebook", "again"], "`init_codebook` is 'again'; expected keep or reseed"),
         (["--init-codebook", "reseed", "--quantizer", "none"], "this model has no codes"),
-        (["--init-codebook", "reseed", "--quantizer", "fsq", "--vq-vars", "9"], "FsqQuantizer cannot begin with frames"),
+        (
+            ["--init-codebook", "reseed", "--quantizer", "fsq", "--vq-vars", "9"],
+            "FsqQuantizer cannot begin with frames",
+        ),
         (["--finetune-from-model", "a.pt"], r"finetune_from_model` \(a\.pt\) both name what to begin with"),
         (["--restore-file", "a.pt"], r"restore_file` \(a\.pt\) both name|a\.pt is not there"),
         (["--sample-rate", "8000"], "hears audio with `sample_rate` 16000, and `task.sample_rate` is 8000"),

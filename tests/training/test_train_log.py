@@ -53,6 +53,14 @@ def test_settings_and_networks_are_in_the_file_and_the_rest_in_both(
     assert curves.updates == 2 and curves.max_update == 8
 
 
+def test_another_training_of_the_process_has_a_log_of_its_own(screen: io.StringIO, tmp_path: Path) -> None:
+    for run in ("one", "other", "none"):
+        keep_log(config(tmp_path / run, no_save=run == "none"))
+        logging.getLogger(TRAIN).info(f"of {run}")
+    assert "of one" in (one := (tmp_path / "one" / TRAIN_LOG).read_text()) and "of other" not in one
+    assert "of other" in (other := (tmp_path / "other" / TRAIN_LOG).read_text()) and "of none" not in other
+
+
 def test_curves_take_settings_from_whichever_log_has_them() -> None:
     line = "[now][{}][INFO] - {}\n"
     long = line.format("train_inner", "epoch 001: 2 / 4 loss=3, num_updates=9")

@@ -21,6 +21,7 @@ _ONLY_FOR = {
     "model": "pieces",
     "column": "class",
 }
+_OF_TEXT = {"case": "lower", "keep": "'", "as_is": False, "boundary": True, "min_count": 1, "text": None}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,10 +112,13 @@ def _check(args: argparse.Namespace) -> None:
         if getattr(args, one) is not None and getattr(args, other) is not None:
             one, other = one.replace("_", "-"), other.replace("_", "-")
             raise ValueError(f"`--{one}` and `--{other}` exclude each other; take one")
-    if args.unit == "class" and (args.column is None or args.text is not None or args.min_count != 1):
+    of_text = [name for name, usual in _OF_TEXT.items() if getattr(args, name) != usual]
+    if args.unit == "class" and (args.column is None or of_text):
+        named = [("no-" if name == "boundary" else "") + name.replace("_", "-") for name in of_text]
+        more = "".join(f"; `--{name}` is for what is said" for name in named)
         raise ValueError(
-            "`--unit class` takes `--column COLUMN`, the column of the classes, such as speaker or lang; "
-            "`--text` and `--min-count` are for what is said"
+            "`--unit class` takes `--column COLUMN`, the column of the classes as they are, such as speaker "
+            f"or lang{more}"
         )
     if args.min_count < 1:
         raise ValueError(f"`--min-count` is {args.min_count}; expected 1 or more")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(rates: list[ErrorRates]) -> str:
     """A row a decoding, by split and unit, the best first."""
-    from ..common.words import one_line
+    from ..common.words import aligned, one_line
     from ..decoding.scoring import UNITS
 
     rows = [("split", "rate", "%", "sub", "del", "ins", "of", "decoder", "decoded by")]
@@ -63,12 +62,12 @@ def _table(rates: list[ErrorRates]) -> str:
         unit = UNITS.get(each.unit, each.unit)
         texts = (one_line(text) for text in (each.decoder or "-", each.name))
         rows.append((one_line(each.split), one_line(unit), f"{each.rate:.2f}", *counts, *texts))  # type: ignore[arg-type]
-    return _aligned(rows, range(2, 7))
+    return "\n".join(aligned(rows, range(2, 7)))
 
 
 def _class_table(rates: list[ClassRates]) -> str:
     """A row a head, by split, the best recall first."""
-    from ..common.words import one_line
+    from ..common.words import aligned, one_line
 
     rows = [("split", "recall", "by chance", "accuracy", "one answer", "of", "classes", "answered by")]
     for each in sorted(rates, key=lambda each: (each.split, -each.uar, each.name)):
@@ -76,15 +75,4 @@ def _class_table(rates: list[ClassRates]) -> str:
         counts = (f"{each.utterances:,}", f"{each.num_classes:,}")
         shown = (*(f"{percent:.2f}" for percent in percents), *counts)
         rows.append((one_line(each.split), *shown, one_line(each.name)))  # type: ignore[arg-type]
-    return _aligned(rows, range(1, 7))
-
-
-def _aligned(rows: Sequence[Sequence[str]], numbers: Collection[int]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if i in numbers else text.ljust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(aligned(rows, range(1, 7)))

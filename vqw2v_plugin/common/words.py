@@ -1,7 +1,7 @@
 """Phrases that messages about any arrow share."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 _LONGEST = 3000  # characters of a message
@@ -28,6 +28,18 @@ def lines_of(text: str) -> list[str]:
 def one_line(name: str) -> str:
     """A name as a table holds it: `\\t` for a tab, `\\\\` for a backslash, `\\xff` for what is no UTF-8."""
     return _printable(name.replace("\\", "\\\\"))
+
+
+def aligned(rows: Sequence[Sequence[str]], numbers: Collection[int]) -> list[str]:
+    """Rows as lines, their columns under each other; those of `numbers` end at one place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in numbers else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def sentence(message: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..common.words import one_line
+from ..common.words import aligned, one_line
 
 _MOST_COLUMNS = 12  # of a table; with more classes the most frequent confusions are listed
 _LISTED = 12
@@ -86,14 +86,14 @@ class ClassCounts:
         there = np.flatnonzero(self.counts.sum(0) + self.counts.sum(1))
         if len(there) > _MOST_COLUMNS:
             listed = [("class", "taken for", "times"), *self.confusions()[:_LISTED]]
-            return _aligned([[one_line(str(cell)) for cell in row] for row in listed], 2)
+            return aligned([[one_line(str(cell)) for cell in row] for row in listed], {2})
         names = [one_line(self.names[i]) for i in there]
         rows: list[Sequence[object]] = [("class", *names, "recall")]
         for i, name in zip(there, names, strict=True):
             recall = self.recalls.get(self.names[i])
             shown = "-" if recall is None else f"{100 * recall:.1f} %"
             rows.append((name, *self.counts[i, there].tolist(), shown))
-        return _aligned([list(map(str, row)) for row in rows], 1)
+        return aligned([list(map(str, row)) for row in rows], range(1, len(rows[0])))
 
     def summary(self) -> dict[str, Any]:
         """What a file holds, rates in percent."""
@@ -115,14 +115,3 @@ class ClassCounts:
             ],
             "confusions": [list(row) for row in self.confusions()],
         }
-
-
-def _aligned(rows: Sequence[Sequence[str]], num_texts: int) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < num_texts else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

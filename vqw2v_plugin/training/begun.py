@@ -124,12 +124,13 @@ class BeginningTask(TrainingTask):
         return found
 
     def _drawn(self, split: str) -> Iterator[torch.Tensor]:
-        """Clips of a split in an order of the seed's, each once."""
+        """What the first epoch of a split will hear, in an order of the seed's."""
         self.load_dataset(split)
         dataset: Any = self.datasets.pop(split)  # fairseq loads it when it wants it
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(abs(self.cfg.seed)))
+        items = dataset.drawn()
+        order = torch.randperm(len(items), generator=torch.Generator().manual_seed(abs(self.cfg.seed)))
         for index in order.tolist():
-            batch = dataset.collater([dataset[index]])
+            batch = dataset.collater([dataset[items[index]]])
             if batch:
                 yield batch["net_input"]["source"]
 

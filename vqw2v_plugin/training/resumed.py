@@ -70,14 +70,12 @@ class Before:
         let = {"lr_scheduler._name"} if now["checkpoint"].get("reset_lr_scheduler") else set()
         self._judge(list(changes(self.cfg, now, free, let)))
 
-    def check_data(self, split: str, digest: str, trains: bool) -> None:
+    def check_data(self, split: str, digest: str, trains: bool, what: str = "its content") -> None:
         """The same for what is in a split; `trains`: it is trained on."""
         data = self.state.get(DATA)
         was = data.get(split, digest) if isinstance(data, Mapping) else digest
         if was != digest:
-            self._judge(
-                [Change(f"{split} (its content)", was[:12], digest[:12], trains and not self.new_data)]
-            )
+            self._judge([Change(f"{split} ({what})", was[:12], digest[:12], trains and not self.new_data)])
 
     def _judge(self, changed: List[Change]) -> None:
         parting = [str(change) for change in changed if change.parts]

@@ -37,6 +37,10 @@ class NoFirstLines(logging.Filter):
 _NO_FIRST_LINES = NoFirstLines()
 
 
+class _TrainLog(logging.FileHandler):
+    """A file that was begun here, not by hydra or the user."""
+
+
 def shorten_screen() -> None:
     """From here on the root's handlers for screens leave first lines out; safe to call twice."""
     for handler in logging.root.handlers:
@@ -46,15 +50,19 @@ def shorten_screen() -> None:
 
 def keep_log(cfg: Any) -> None:
     """A file for all that is logged from here on, where no handler writes one."""
+    folder = Path(cfg.checkpoint.save_dir)
+    for ours in [each for each in logging.root.handlers if isinstance(each, _TrainLog)]:
+        if Path(ours.baseFilename) != (folder / TRAIN_LOG).absolute():  # of another training of this process
+            logging.root.removeHandler(ours)
+            ours.close()
     handlers = [*logging.root.handlers, *logging.getLogger(TRAIN).handlers]
     if any(isinstance(handler, logging.FileHandler) for handler in handlers) or not is_first_rank(cfg):
         return
     if getattr(cfg.checkpoint, "no_save", False):
         return
-    folder = Path(cfg.checkpoint.save_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / TRAIN_LOG, encoding="utf-8", errors="backslashreplace")
+        handler = _TrainLog(folder / TRAIN_LOG, encoding="utf-8", errors="backslashreplace")
     except OSError:  # fairseq says it when it saves
         return
     handler.setFormatter(logging.Formatter(_FORMAT, _DATES))
