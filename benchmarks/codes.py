@@ -34,6 +34,7 @@ from vqw2v_plugin.analysis.phone_codes import (  # noqa: E402
 )
 from vqw2v_plugin.checkpoints.format import load_any, write_checkpoint  # noqa: E402
 from vqw2v_plugin.checkpoints.kinds import KINDS  # noqa: E402
+from vqw2v_plugin.common.files import write_whole  # noqa: E402
 from vqw2v_plugin.corpora.ctm import read_ctm  # noqa: E402
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest  # noqa: E402
 
@@ -144,6 +145,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/codes", help="where tokens are kept")
     parser.add_argument("--seed", type=int, default=1, help="of fresh weights")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the rows also as json")
     return parser.parse_args()
 
 
@@ -157,6 +159,8 @@ def main() -> int:
             found.append(measure(name, tokenizer(path, args.runs, args.seed), manifest, args.runs, args))
             print("\t".join(found[-1]), flush=True)
     print(table(found))
+    if args.out:
+        write_whole(args.out, json.dumps([dict(zip(HEAD, row, strict=True)) for row in found], indent=1))
     return 0
 
 

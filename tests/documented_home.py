@@ -32,6 +32,8 @@ def make_home(folder: Path) -> None:
         _with_words_and_phones(folder / "corpus" / "speech" / f"{name}.tsv", toy / "flac", utterances)
         _as_table(folder / "corpus" / "tables" / f"{split}.csv", toy / "flac", utterances)
         shutil.copy(toy / f"{split}.phones.ctm", folder / "corpus")
+    mixture = "alpha: 0.5\ncorpora:\n  - {data: manifests, lang: en}\n"
+    (folder / "corpus" / "mixture.yaml").write_text(mixture)
     texts = (folder / "corpus" / "train" / "text").read_text().splitlines()
     sentences = [text.partition(" ")[2] for text in texts]
     (folder / "corpus.txt").write_text("\n".join([*sentences, *sentences[::2], ""]))  # some come twice

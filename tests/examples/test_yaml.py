@@ -41,6 +41,17 @@ FAMILIES: list[tuple[list[str], str]] = [
         "model.latent_temp model.encoder_layerdrop",
     ),
     (
+        ["wav2vec2/large", "multilingual/xlsr53", "multilingual/robust"],
+        "distributed_training.distributed_world_size optimization.* lr_scheduler.*_update*",
+    ),
+    (["wav2vec2/small", "multilingual/small"], "optimization.max_update lr_scheduler.*_update*"),
+    (["vq_wav2vec/gumbel", "multilingual/vq_xlsr"], "distributed_training.distributed_world_size"),
+    (
+        ["vq_wav2vec/kmeans_small", "multilingual/vq_small"],
+        "common.* checkpoint.save_interval_updates task.max_sample_size dataset.* distributed_training* "
+        "optimization.* lr_scheduler.lr_period_updates model.conv_* model.vq_vars",
+    ),
+    (
         ["wav2vec2/finetuning/*"],
         "common.log_interval checkpoint.save_interval checkpoint.best_checkpoint_metric task.unit "
         "dataset.* distributed_training.distributed_world_size optimization.* model.freeze_finetune_updates "

@@ -17,22 +17,30 @@ from ..audio.pcm_cache import PcmCache
 from ..common.locks import Rank
 from ..common.splits import split_there
 from ..corpora.manifest import Manifest, ManifestError
+from ..corpora.mixture import Entry
 from ..corpora.sizes import DEFAULT_RATE
 from ..jobs.discretize import DiscretizeOptions, discretize
 from ..jobs.shard_run import usual_workers
 from ..jobs.split_job import Outcome
 from ..tokenizer import Tokenizer
+from ..training.begun import BeginningTask, CodesBeginningConfig
 from ..training.datasets.audio import AudioCropDataset
+from ..training.datasets.base import BatchDataset
 from ..training.discretizing import Discretizer, WholeSplit
+from ..training.mixing import Mixer, entries_of
 from ..training.restart import remedy_for
-from ..training.task import TrainingConfig, TrainingTask
 
 
 @dataclass
-class VqAudioPretrainingConfig(TrainingConfig):
+class VqAudioPretrainingConfig(CodesBeginningConfig):
     """Stock's option names where stock has the option."""
 
-    data: str = field(default=MISSING, metadata={"help": "folder of the manifests, one SPLIT.tsv a split"})
+    data: str = field(
+        default=MISSING,
+        metadata={
+            "help": "folder of the manifests, one SPLIT.tsv a split; or a yaml that lists such folders"
+        },
+    )
     sample_rate: int = field(
         default=DEFAULT_RATE,
         metadata={"help": "rate in Hz that all audio is resampled to; the sizes below count at it"},
@@ -75,12 +83,12 @@ _CRITERIONS = ("vq_contrastive", "vq_masked_contrastive")
 
 
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
-class VqAudioPretrainingTask(TrainingTask):
+class VqAudioPretrainingTask(BeginningTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
     trains: ClassVar[Tuple[str, ...]] = ("vq_wav2vec", "vq_wav2vec2")
-    may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
+    may_change: ClassVar[FrozenSet[str]] = BeginningTask.may_change | {"audio_cache"}
     _pads: bool = False
     _learns_by: Optional[str] = None
     _decodes: bool = False  # a checkpoint was loaded, and no criterion built: it is `fairseq-generate`
@@ -93,7 +101,12 @@ class VqAudioPretrainingTask(TrainingTask):
             self.datasets[split] = WholeSplit(Manifest(find_manifest(self.cfg.data, split)))
             return
         # `task_cfg` is an earlier checkpoint's, and may lack options; `self.cfg` has them, and what was asked
-        self.datasets[split] = AudioCropDataset(**audio_of(self.cfg, split), pad=self._pads)
+        mixer = Mixer("tsv", self.make_dataset, self.cfg.seed, self.cfg.strict_audio)
+        self.datasets[split] = mixer.load(self.cfg.data, split, self.trains_on(split))
+
+    def make_dataset(self, corpus: Entry, split: str) -> BatchDataset[Any]:
+        """Of one folder."""
+        return AudioCropDataset(**audio_of(self.cfg, corpus.data, split), pad=self._pads)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         model = super().build_model(cfg, from_checkpoint)
@@ -130,8 +143,9 @@ class VqAudioPretrainingTask(TrainingTask):
         return Discretizer(self.cfg, splits[-1].manifest, _discretize)
 
     def check_data(self) -> None:
-        """The folder of manifests is to be there."""
-        list_manifests(self.cfg.data)
+        """The folders of manifests are to be there."""
+        for corpus in entries_of(self.cfg.data):
+            list_manifests(corpus.data)
 
     @property
     def source_dictionary(self) -> None:
@@ -142,13 +156,13 @@ class VqAudioPretrainingTask(TrainingTask):
         """None: there are no labels."""
 
 
-def audio_of(cfg: VqAudioPretrainingConfig, split: str) -> dict[str, Any]:
+def audio_of(cfg: VqAudioPretrainingConfig, data: str, split: str) -> dict[str, Any]:
     """What a data set of crops is told of `data`/SPLIT.tsv."""
     # A relative folder is the user's, also where hydra has changed the working folder.
     cache = PcmCache(to_absolute_path(cfg.audio_cache), cfg.sample_rate) if cfg.audio_cache else None
     changes = DrawnChanges.parse(cfg.augment, cfg.augment_probability) if cfg.augment else None
     return {
-        "manifest": Manifest(find_manifest(cfg.data, split)),
+        "manifest": Manifest(find_manifest(data, split)),
         "sample_rate": cfg.sample_rate,
         "max_sample_size": cfg.max_sample_size,
         "min_sample_size": cfg.min_sample_size,

@@ -11,12 +11,15 @@ from fairseq.tasks import register_task
 from omegaconf import MISSING
 
 from ..common.on_off import is_on
+from ..corpora.mixture import Entry
 from ..modules.bert.config import SpeechBertConfig
 from ..modules.bert.speech import SpeechInput
 from ..modules.layers.masks import expected_share
 from ..stores.frames import TokenFrames, read_code_sizes
 from ..stores.symbols import TokenError
+from ..training.datasets.base import BatchDataset
 from ..training.datasets.speech import Spans, SpeechDataset
+from ..training.mixing import entries_of, need_alike
 from ..training.restart import need_folder
 from .vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask, audio_of
 
@@ -78,8 +81,12 @@ class VqSpeechPretrainingTask(VqAudioPretrainingTask):
         return dict(self.state.codes)
 
     def _read_sizes(self) -> Mapping[str, int]:
-        need_folder("tokens", self.cfg.tokens, "tokens.json, dict.txt and SPLIT.idx", TokenError)
-        groups, codes = read_code_sizes(self.cfg.tokens)
+        corpora = entries_of(self.cfg.data)
+        folders = list(dict.fromkeys(corpus.tokens or self.cfg.tokens for corpus in corpora))
+        for folder in folders:
+            need_folder("tokens", folder, "tokens.json, dict.txt and SPLIT.idx", TokenError)
+        sizes = {folder: read_code_sizes(folder) for folder in folders}
+        groups, codes = need_alike(self.cfg.data, sizes, "the number of codes")
         return {"num_groups": groups, "num_codes": codes}
 
     @property
@@ -103,16 +110,16 @@ class VqSpeechPretrainingTask(VqAudioPretrainingTask):
                 f"checkpoint {theirs}; train on tokens of the model that made those before"
             )
 
-    def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
-        """Loads `data`/SPLIT.tsv and `tokens`/SPLIT.idx."""
+    def make_dataset(self, corpus: Entry, split: str) -> BatchDataset[Any]:
+        """Of one folder of manifests, and one of tokens."""
         cfg = self.cfg
         dataset = SpeechDataset(
-            **audio_of(cfg, split),
-            tokens=TokenFrames(Path(cfg.tokens), split),
+            **audio_of(cfg, corpus.data, split),
+            tokens=TokenFrames(Path(corpus.tokens or cfg.tokens), split),
             heard=SpeechInput(cfg.sample_rate, **self.heard),
             spans=self.spans,
         )
         length = dataset.heard.geometry.frames(int(dataset.sizes.mean()))
         share = expected_share(length, self.spans.start_prob, self.spans.length, self.spans.stdev)
         logger.info(f"{split}: {share:.1%} of the frames will be masked, for {length} frames in a crop")
-        self.datasets[split] = dataset
+        return dataset

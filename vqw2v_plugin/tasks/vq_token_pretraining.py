@@ -11,23 +11,29 @@ from fairseq.data import Dictionary
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
+from ..corpora.mixture import Entry
 from ..modules.bert.vocabulary import MASK, Symbols
 from ..modules.layers.masks import expected_share
 from ..stores.symbols import DICT, TokenError, read_dict
 from ..stores.tokens import TokenStore
+from ..training.begun import BeginningConfig, BeginningTask
+from ..training.datasets.base import BatchDataset
 from ..training.datasets.tokens import MaskedTokenDataset, Masking
+from ..training.mixing import Mixer, entries_of, need_alike
 from ..training.restart import need_folder
-from ..training.task import TrainingConfig, TrainingTask
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class VqTokenPretrainingConfig(TrainingConfig):
+class VqTokenPretrainingConfig(BeginningConfig):
     """The paper's p and M; else stock's option names where stock has the option."""
 
     data: str = field(
-        default=MISSING, metadata={"help": "folder of the tokens: SPLIT.bin, SPLIT.idx and dict.txt"}
+        default=MISSING,
+        metadata={
+            "help": "folder of the tokens: SPLIT.bin, SPLIT.idx and dict.txt; or a yaml that lists folders"
+        },
     )
     tokens_per_sample: int = field(
         default=2048,
@@ -50,7 +56,7 @@ class VqTokenPretrainingConfig(TrainingConfig):
 
 
 @register_task("vq_token_pretraining", dataclass=VqTokenPretrainingConfig)
-class VqTokenPretrainingTask(TrainingTask):
+class VqTokenPretrainingTask(BeginningTask):
     """Batches of masked tokens from the folder `data`."""
 
     cfg: VqTokenPretrainingConfig
@@ -71,8 +77,11 @@ class VqTokenPretrainingTask(TrainingTask):
         return Symbols(tuple(self.state.symbols))
 
     def _read_symbols(self) -> Any:
-        need_folder("data", self.cfg.data, "dict.txt and SPLIT.idx", TokenError)
-        return read_dict(Path(self.cfg.data) / DICT)
+        folders = [corpus.data for corpus in entries_of(self.cfg.data)]
+        for folder in folders:
+            need_folder("data", folder, "dict.txt and SPLIT.idx", TokenError)
+        found = {folder: read_dict(Path(folder) / DICT) for folder in folders}
+        return need_alike(self.cfg.data, found, DICT)
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuses to go on with tokens that mean something else than those before."""
@@ -88,15 +97,19 @@ class VqTokenPretrainingTask(TrainingTask):
 
     def load_dataset(self, split: str, task_cfg: Any = None, **kwargs: Any) -> None:
         """Loads `data`/SPLIT.idx and .bin."""
-        cfg = self.cfg  # `task_cfg` may be an earlier checkpoint's, which lacks options
-        dataset = MaskedTokenDataset(
-            TokenStore(cfg.data, split), self.symbols, cfg.tokens_per_sample, self.masking, seed=cfg.seed
-        )
+        # `task_cfg` may be an earlier checkpoint's, which lacks options
+        mixer = Mixer("idx", self.make_dataset, self.cfg.seed)
+        dataset = mixer.load(self.cfg.data, split, self.trains_on(split))
         length = int(dataset.sizes.mean()) - 2
         how = self.masking
         share = expected_share(length, how.start_prob, how.length, how.stdev)
         logger.info(f"{split}: {share:.1%} of the tokens will be masked, for {length} tokens in a piece")
         self.datasets[split] = dataset
+
+    def make_dataset(self, corpus: Entry, split: str) -> BatchDataset[Any]:
+        """Of one folder."""
+        store, cfg = TokenStore(corpus.data, split), self.cfg
+        return MaskedTokenDataset(store, self.symbols, cfg.tokens_per_sample, self.masking, seed=cfg.seed)
 
     @cached_property
     def source_dictionary(self) -> Dictionary:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from ..common.on_off import is_on
+from ..corpora.mixture import MixtureError
 from .datasets.several import folders_of
 from .finished import is_first_rank, keep_a_best
+from .mixing import entries_of
 from .train_log import keep_log
 
 LOGGER = "fairseq_cli.train"
@@ -65,7 +67,7 @@ def kept_best(cfg: Any) -> List[str]:
 def next_commands(cfg: Any, checkpoint: str) -> List[str]:
     """What a user would type; words in capitals are for them to fill in."""
     task = cfg.task
-    data = shlex.quote(str(Path(task.data).absolute()))
+    data = shlex.quote(str(Path(_first_folder(task.data)).absolute()))
     if task._name == "vq_audio_pretraining" and str(getattr(cfg.model, "_name", "")).startswith(
         "vq_wav2vec2"
     ):
@@ -96,6 +98,14 @@ def next_commands(cfg: Any, checkpoint: str) -> List[str]:
             f"--path {checkpoint} --gen-subset test --results-path RESULTS"
         ]
     return []
+
+
+def _first_folder(data: str) -> str:
+    """Of a mixture, whose file may be gone by now."""
+    try:
+        return entries_of(data)[0].data
+    except MixtureError:
+        return data
 
 
 def _of_wav2vec2(model: Any, checkpoint: str, data: str) -> List[str]:

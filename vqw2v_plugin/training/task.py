@@ -1,5 +1,6 @@
 """How models learn: what the tasks that train on audio, on tokens and on labels share."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +14,17 @@ from omegaconf import II
 from torch import Tensor
 
 from ..checkpoints.bounds import fits_memory
+from .datasets.mixture import MixtureDataset
 from .finished import Patience, end_where_finished
 from .look_first import need_our_model
+from .mixing import look_into_mixtures, told
 from .quick_steps import bring_logs
 from .restart import LAST, check_ranks, mend_last_checkpoint
 from .resumed import DATA, Before, as_mapping, before
 from .update_guard import UpdateGuard
 from .workers import leave_memory_alone
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -56,6 +61,7 @@ class TrainingTask(FairseqTask):
         self.patience = Patience()
         self.before: Optional[Before] = None
         self.trained_on: FrozenSet[str] = frozenset()  # splits; none where nothing is trained
+        self._told: List[Any] = []  # mixtures whose table has been shown
 
     def check_data(self) -> None:
         """Refuses data that is not there when a training begins; fairseq does later, and less clearly."""
@@ -77,6 +83,7 @@ class TrainingTask(FairseqTask):
                 mend_last_checkpoint(self.cfg.save_dir)
             end_where_finished()
             leave_memory_alone()
+            look_into_mixtures()
             self._look_back()
         with fits_memory():
             return super().build_model(cfg, from_checkpoint)
@@ -90,6 +97,10 @@ class TrainingTask(FairseqTask):
             self.before.check_settings(settings, self.may_change)
             self.check_state(self.before.state)
 
+    def trains_on(self, split: str) -> bool:
+        """Whether this split is learnt from, and not only looked at."""
+        return set(split.split(",")) <= self.trained_on
+
     def _note_data(self, dataset: Any) -> None:
         """What is in a split, into every checkpoint; refuses other data than the checkpoint's."""
         split = next((name for name, held in self.datasets.items() if held is dataset), None)
@@ -97,7 +108,7 @@ class TrainingTask(FairseqTask):
         if split is not None and split not in known:
             known[split] = dataset.digest()
             if self.before is not None:
-                self.before.check_data(split, known[split], set(split.split(",")) <= self.trained_on)
+                self.before.check_data(split, known[split], self.trains_on(split), dataset.digested)
 
     def train_step(
         self,
@@ -140,6 +151,9 @@ class TrainingTask(FairseqTask):
         if self.trained_on:
             self._note_data(dataset)
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        if isinstance(dataset, MixtureDataset) and dataset.draws and dataset not in self._told:
+            self._told.append(dataset)
+            logger.info(told(dataset, len(iterator), as_mapping(self.cfg)))
         # Each epoch has an iterator of its own. Persistent workers of one that is garbage-collected miss the
         # message to stop (its queues are finalized first), and five seconds are waited for each of them.
         iterator.persistent_workers = False

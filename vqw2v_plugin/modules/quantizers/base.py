@@ -5,7 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -99,6 +99,10 @@ class Quantizer(nn.Module):
 
     def discard_update(self) -> None:
         """The update was skipped: forgets what `forward` has kept for `end_update`."""
+
+    def seed_codes(self, clips: Sequence[Tensor], seed: int, known: bool) -> None:
+        """Codes begin anew, as frames of these clips [1, T, C]; `known`: z is what the old codes were for."""
+        raise NotImplementedError
 
     def forward(self, z: Tensor) -> Quantized:  # [B, T, C]
         raise NotImplementedError

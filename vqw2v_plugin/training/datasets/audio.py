@@ -7,13 +7,13 @@ padding would change the codes. A model that knows where padding is has its batc
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fairseq.data import FairseqDataset
+from fairseq.data import data_utils
 
 from ...audio.clip import Crop
 from ...audio.drawn_changes import DrawnChanges
@@ -23,7 +23,8 @@ from ...common.bounds import LONGEST, check_between
 from ...common.words import sentence
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
-from .base import BatchDataset, BatchLimits, Ints, Item, pad_batch
+from .base import BatchDataset, Item, pad_batch
+from .cuts import BatchLimits, Ints
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class LoadedClip:
     position: float
     begin: int = 0  # of the crop in its utterance, in samples
     changed: torch.Tensor | None = None  # the same, as a context is to hear it
+    seed: int = 0  # of its masks
 
 
 class CropDataset(BatchDataset[Item]):
@@ -109,6 +111,14 @@ class CropDataset(BatchDataset[Item]):
     def digest(self) -> str:
         return self.manifest.rows_digest
 
+    def hours(self, items: Ints) -> tuple[float, float]:
+        an_hour = 3600 * self.sample_rate
+        return float(self._whole[items].sum() / an_hour), float(self.sizes[items].sum() / an_hour)
+
+    def column(self, name: str) -> list[str]:
+        values = self.manifest.column(name)
+        return [values[row] for row in self._rows]
+
     def _select(self) -> tuple[Ints, Ints]:
         """The rows that are long enough, and their sizes at the target rate."""
         manifest = self.manifest
@@ -155,7 +165,8 @@ class AudioCropDataset(CropDataset[LoadedClip]):
         self.pad = pad
 
     def load(self, index: int) -> LoadedClip:
-        return self.crop(index)
+        clip = self.crop(index)
+        return replace(clip, seed=self.draw_seed(index)) if self.pad else clip
 
     def collate(self, items: Sequence[LoadedClip], num_skipped: int) -> dict[str, Any]:
         return {
@@ -181,13 +192,12 @@ class AudioCropDataset(CropDataset[LoadedClip]):
         return {
             "source": pad_batch(sources).values,  # [B, S]
             "lengths": [len(source) for source in sources],  # numbers: nobody waits for a device
-            "seeds": [self.draw_seed(clip.index) for clip in clips],
+            "seeds": [clip.seed for clip in clips],
         }
 
-    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
+    def cut_sized(self, indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
         """fairseq's batches, and what it leaves over."""
-        found: Any = FairseqDataset.batch_by_size(self, indices, *limits)
-        batches = list(found)
+        batches: list[Ints] = list(data_utils.batch_by_size(indices, None, sizes, *limits))
         rest = indices[sum(map(len, batches)) :]
         if len(rest):  # a last batch below `required_batch_size_multiple`, which fairseq silently drops
             batches.append(rest)

@@ -4,11 +4,12 @@ B batch, S samples, T frames, D features. An item is drawn by (seed, epoch, inde
 that draws it; items that cannot be read are named, counted and skipped.
 """
 
+import copy
 import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,10 @@ from torch import Tensor
 from ...audio.reading import AudioError
 from ...common.words import sentence
 from ...modules.layers.padding import padding
+from .cuts import BatchLimits, Ints, cut_padded
 
 logger = logging.getLogger(__name__)
 
-Ints = npt.NDArray[np.int64]
 Item = TypeVar("Item")
 
 
@@ -34,14 +35,6 @@ class Unreadable:
     reason: str
 
 
-class BatchLimits(NamedTuple):
-    """What fairseq's options say of batches."""
-
-    max_tokens: int | None = None
-    max_sentences: int | None = None
-    multiple: int = 1  # `required_batch_size_multiple`
-
-
 class BatchDataset(FairseqDataset, Generic[Item]):
     """A split of items by number, each of a size.
 
@@ -50,6 +43,7 @@ class BatchDataset(FairseqDataset, Generic[Item]):
     """
 
     unit = "utterance"  # what an item is called
+    digested = "its content"  # what its digest is of
 
     def __init__(
         self, name: str, sizes: Ints, seed: int = 1, shuffle: bool = True, strict: bool = False
@@ -72,12 +66,28 @@ class BatchDataset(FairseqDataset, Generic[Item]):
         raise NotImplementedError
 
     def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
-        """Batches of neighbours, as many in each as fit; padding counts."""
-        return cut_padded(indices, self.sizes[indices], limits)
+        """Batches of neighbours, as many in each as fit."""
+        return self.cut_sized(indices, self.num_tokens_vec(indices), limits)
 
-    def order(self) -> npt.NDArray[Any]:
+    def cut_sized(self, indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
+        """The same, where the sizes are known; padding counts."""
+        return cut_padded(indices, sizes, limits)
+
+    def drawn(self) -> Ints:
+        """What an epoch consists of: each item once."""
+        return np.arange(len(self))
+
+    def order(self, indices: Ints) -> npt.NDArray[Any]:
         """What items are sorted by, the largest first; equal ones come in random order."""
-        return self.sizes
+        return self.num_tokens_vec(indices)
+
+    def hours(self, items: Ints) -> tuple[float, float]:
+        """Of audio that so many items are of, and as much of it as is heard in a pass."""
+        raise NotImplementedError
+
+    def column(self, name: str) -> list[str]:
+        """What the manifest says of each item."""
+        raise ValueError(f"{self.name}: has no manifest, so no column {name!r}")
 
     def too_long(self, index: int) -> str:
         """Behind the size of the longest item, where it is above `max_tokens`: of what, and the remedy."""
@@ -113,6 +123,12 @@ class BatchDataset(FairseqDataset, Generic[Item]):
         self.report_skipped()
         self._epoch[0] = epoch
 
+    def in_epoch(self, epoch: int) -> "BatchDataset[Item]":
+        """The same items, as that epoch draws them."""
+        seen = copy.copy(self)
+        seen._epoch = torch.tensor([epoch])
+        return seen
+
     def draw_key(self, index: int) -> list[int]:
         """What an item's draws depend on."""
         return [abs(self.seed), int(self._epoch), index]
@@ -137,10 +153,11 @@ class BatchDataset(FairseqDataset, Generic[Item]):
 
     def ordered_indices(self) -> Ints:
         """The largest first, equal ones in random order (fairseq seeds numpy around this call)."""
+        indices = self.drawn()
         if not self.shuffle:
-            return np.arange(len(self))
-        ties = np.random.permutation(len(self))  # noqa: NPY002 (the generator that fairseq seeds)
-        return np.lexsort((ties, self.order()))[::-1]
+            return indices
+        ties = np.random.permutation(len(indices))  # noqa: NPY002 (the generator that fairseq seeds)
+        return indices[np.lexsort((ties, self.order(indices)))[::-1]]
 
     def filter_indices_by_size(self, indices: Any, max_sizes: Any) -> tuple[Any, list[int]]:
         """All of them: what does not fit has been cut or left out, by name."""
@@ -164,11 +181,12 @@ class BatchDataset(FairseqDataset, Generic[Item]):
 
     def check_fits(self, indices: Ints, max_tokens: int) -> None:
         """Refuses an item that is longer than a batch may be."""
-        longest = int(indices[self.sizes[indices].argmax()])
-        if self.sizes[longest] > max_tokens:
+        sizes = self.num_tokens_vec(indices)
+        longest = int(sizes.argmax())
+        if sizes[longest] > max_tokens:
             raise ValueError(
                 f"max_tokens ({max_tokens}) must be at least the longest {self.unit}'s "
-                f"{self.sizes[longest]} {self.too_long(longest)}"
+                f"{sizes[longest]} {self.too_long(int(indices[longest]))}"
             )
 
     @property
@@ -234,32 +252,6 @@ def pad_batch(sequences: Sequence[Tensor], value: float = 0) -> Padded:
     """Sequences [S] or [T, D], with `value` behind their ends."""
     values = torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True, padding_value=value)
     return Padded(values, torch.tensor([len(sequence) for sequence in sequences]))
-
-
-def cut_padded(indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
-    """Neighbours as long as (number × longest) fits; what is too long by itself is a batch of its own."""
-    batches, begin, longest = [], 0, 0
-    for end, size in enumerate(sizes.tolist()):
-        longest, count = max(longest, size), end - begin + 1
-        is_over = bool(limits.max_tokens and count * longest > limits.max_tokens)
-        if end > begin and (is_over or (limits.max_sentences and count > limits.max_sentences)):
-            batches.append(indices[begin:end])
-            begin, longest = end, size
-    return [*batches, indices[begin:]] if len(indices) else []
-
-
-def cut_packed(indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
-    """Batches filled up to `max_tokens`, where nothing is padded."""
-    ends = sizes.cumsum()
-    bounds = [0]
-    while bounds[-1] < len(indices):
-        begin = bounds[-1]
-        end = min(len(indices), begin + limits.max_sentences) if limits.max_sentences else len(indices)
-        if limits.max_tokens:
-            before = ends[begin - 1] if begin else 0
-            end = min(end, int(np.searchsorted(ends, before + limits.max_tokens, side="right")))
-        bounds.append(end)
-    return np.split(indices, bounds[1:-1])
 
 
 def _shared(tensor: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
 from ...stores.feature_spec import FeatureSpec, read_spec
 from ...stores.features import FEATURES, FeatureError, FeatureStore
-from .base import BatchDataset, BatchLimits, Ints, cut_padded, digest_of, pad_batch
+from .base import BatchDataset, digest_of, pad_batch
+from .cuts import BatchLimits, Ints, cut_padded
 from .label_join import Columns, UnequalRows
 
 _SPREAD = 1.04  # utterances of lengths within this ratio change places from epoch to epoch
@@ -174,9 +175,10 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
         said = () if self.columns is None else (self.columns.ends, self.columns.values)
         return digest_of(self.source.digest(), self.rows, *said)
 
-    def order(self) -> npt.NDArray[Any]:
+    def order(self, indices: Ints) -> npt.NDArray[Any]:
         """By length, nearly equal ones as if they were equal."""
-        steps: npt.NDArray[np.float64] = np.floor(np.log(np.maximum(self.sizes, 1)) / np.log(_SPREAD))
+        sizes = np.maximum(self.sizes[indices], 1)
+        steps: npt.NDArray[np.float64] = np.floor(np.log(sizes) / np.log(_SPREAD))
         return steps
 
     def check_fits(self, indices: Ints, max_tokens: int) -> None:

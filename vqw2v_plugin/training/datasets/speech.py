@@ -23,7 +23,8 @@ from ...stores.folder import text_lines
 from ...stores.frames import FrameTimes, TokenFrames, read_code_sizes
 from ...stores.symbols import TokenError
 from .audio import CropDataset
-from .base import BatchLimits, Ints, cut_packed, digest_of
+from .base import digest_of
+from .cuts import BatchLimits, Ints, cut_packed
 from .tokens import digest_of_tokens
 
 logger = logging.getLogger(__name__)
@@ -47,13 +48,17 @@ class Spans:
 
 @dataclass(frozen=True)
 class HeardCrop:
-    """What is heard [T, B], the codes of it [T, H], and which of it is masked [T]."""
+    """What is heard [T, B], the codes of it [T, H], and which of it is masked [T].
+
+    `common`: how many of its masked codes are those that a blind guess would name.
+    """
 
     index: int
     utt: str
     frames: torch.Tensor
     codes: torch.Tensor
     mask: torch.Tensor
+    common: int
 
 
 class SpeechDataset(CropDataset[HeardCrop]):
@@ -127,7 +132,8 @@ class SpeechDataset(CropDataset[HeardCrop]):
         codes = torch.from_numpy(self._codes_at(crop.utt, crop.begin, len(frames)))
         spans = self.spans
         mask = span_mask(len(frames), spans.start_prob, spans.length, spans.stdev, self.generator(index))
-        return HeardCrop(index, crop.utt, frames, codes, mask)
+        common = int((codes[mask] == torch.from_numpy(self.common)).sum())
+        return HeardCrop(index, crop.utt, frames, codes, mask, common)
 
     def _codes_at(self, utt: str, begin: int, num_frames: int) -> npt.NDArray[np.int64]:  # [T, H]
         """Of a crop that begins at a sample of its utterance."""
@@ -152,15 +158,15 @@ class SpeechDataset(CropDataset[HeardCrop]):
             },
             "target": target,
             "scored": int((target != NO_CODE).sum()),
-            "common": int((target == torch.from_numpy(self.common)).sum()),
+            "common": sum(item.common for item in items),
             "ntokens": int((codes != NO_CODE).sum()),
             "nsentences": len(items),
             "utts": [item.utt for item in items],
             "skipped": num_skipped,
         }
 
-    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
-        return cut_packed(indices, self.sizes[indices], limits)
+    def cut_sized(self, indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
+        return cut_packed(indices, sizes, limits)
 
     def digest(self) -> str:
         return digest_of(super().digest(), digest_of_tokens(self.tokens.store))

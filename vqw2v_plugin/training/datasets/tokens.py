@@ -15,13 +15,15 @@ import torch
 from ...common.bounds import LONGEST, check_between
 from ...modules.bert.vocabulary import BOS, EOS, Symbols
 from ...modules.layers.masks import check_spans, corrupt, span_mask
-from ...stores.symbols import TokenError
+from ...stores.symbols import TOKENS, TokenError
 from ...stores.tokens import TokenStore
-from .base import BatchDataset, BatchLimits, Ints, cut_packed, digest_of
+from .base import BatchDataset, digest_of
+from .cuts import BatchLimits, Ints, cut_packed
 
 logger = logging.getLogger(__name__)
 
 _DIGESTED = 1000  # utterances whose ids a digest is made of
+_A_SECOND = 100  # tokens, of the paper's models
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,14 @@ class MaskedTokenDataset(BatchDataset[Piece]):
             "ntokens": sum(lengths),
         }
 
-    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
+    def cut_sized(self, indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
         """Nothing is padded, so nothing but tokens counts."""
-        return cut_packed(indices, self.sizes[indices], limits)
+        return cut_packed(indices, sizes, limits)
+
+    def hours(self, items: Ints) -> tuple[float, float]:
+        """By the number of tokens, where all of them are of so many hours."""
+        share = float((self._ends - self._begins)[items].sum() / self.store.sizes.sum())
+        return (share * hours_of(self.store),) * 2
 
     def digest(self) -> str:
         return digest_of_tokens(self.store)
@@ -128,6 +135,15 @@ def digest_of_tokens(store: TokenStore) -> str:
     """Of the utterances' sizes and of the ids of some, evenly spread: all of them may be gigabytes."""
     step = max(1, -(-len(store) // _DIGESTED))
     return digest_of(store.sizes, *(store[i] for i in range(0, len(store), step)))
+
+
+def hours_of(store: TokenStore) -> float:
+    """Of the audio that tokens are of; where the folder does not tell, as if there were 100 a second."""
+    about = TOKENS.read_about(store.folder)
+    stride, rate = (about.get(name) for name in ("stride", "sample_rate"))
+    if not (isinstance(stride, int) and isinstance(rate, int) and stride > 0 and rate > 0):
+        return float(store.sizes.sum() / _A_SECOND / 3600)
+    return sum(frames for _, frames in store.rows) * stride / rate / 3600
 
 
 def _wrap(tokens: torch.Tensor) -> torch.Tensor:
