@@ -29,7 +29,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: UnpairedConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.stride = config, config.generator_stride
         size = config.input_dim
         if config.generator_batch_norm:
             self.norm = nn.BatchNorm1d(size)
@@ -40,7 +40,7 @@ class Generator(nn.Module):
             size,
             config.num_columns,
             config.generator_kernel,
-            config.generator_stride,
+            self.stride,
             config.padding,
             config.generator_dilation,
             bias=config.generator_bias,
@@ -49,7 +49,13 @@ class Generator(nn.Module):
     def frames(self, frames: int) -> int:
         """Frames of scores that so many frames of features give."""
         config = self.config
-        return max(0, (frames + 2 * config.padding - config.reach) // config.generator_stride + 1)
+        return max(0, (frames + 2 * config.padding - config.reach) // self.stride + 1)
+
+    def stride_by(self, frames: int) -> None:
+        """From here on there is one frame of scores to so many of features."""
+        if frames < 1:
+            raise ValueError(f"`decode_stride` is {frames}; expected 1 or more")
+        self.stride, self.conv.stride = frames, (frames,)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Generated:  # [B, T, D], [B]
         config, behind = self.config, padding(lengths, x.size(1))
@@ -62,9 +68,7 @@ class Generator(nn.Module):
             x = x + inter
         x = self._dropped(x).masked_fill(behind.unsqueeze(2), 0.0)
         logits = self.conv(x.transpose(1, 2)).transpose(1, 2)  # [B, T', V]
-        lengths = (lengths + (2 * config.padding - config.reach)).div(
-            config.generator_stride, rounding_mode="floor"
-        )
+        lengths = (lengths + (2 * config.padding - config.reach)).div(self.stride, rounding_mode="floor")
         return Generated(logits, (lengths + 1).clamp_min(0), inter)
 
     def _normed(self, x: Tensor, valid: Tensor) -> Tensor:

@@ -63,13 +63,16 @@ class UnpairedNetwork(nn.Module):
     @property
     def stride(self) -> int:
         """Frames of features to a frame of scores, before runs are joined."""
-        return self.config.chunk * self.config.generator_stride
+        return self.config.chunk * self.generator.stride
 
     def frames(self, frames: int) -> int:
         """Frames of scores that so many frames of features give, before runs are joined."""
         return self.generator.frames(-(-frames // self.config.chunk))
 
-    def forward(self, features: Tensor, lengths: Tensor) -> UnpairedOutput:  # [B, T, D], [B]
+    def forward(
+        self, features: Tensor, lengths: Tensor, joined: bool = True
+    ) -> UnpairedOutput:  # [B, T, D], [B]
+        """Not `joined`: runs stay as long as they are, where the settings would join them."""
         config = self.config
         if features.dim() != 3 or features.size(2) != config.input_dim or not features.size(1):
             raise ValueError(
@@ -82,7 +85,7 @@ class UnpairedNetwork(nn.Module):
             x, lengths = chunks(x, lengths, config.chunk, at_random, self.draws)
         made = self.generator(x, lengths)
         logits, lengths = made.logits, made.lengths
-        if config.segments.endswith("join"):
+        if joined and config.segments.endswith("join"):
             at_random = self.training and not config.mean_pool_join
             logits, lengths = join(logits, lengths, at_random, self.draws)
         return UnpairedOutput(logits, lengths, made.inter)
