@@ -56,7 +56,7 @@ def test_states_come_back_and_options_rule() -> None:
     other, _ = made(discriminator_lr=0.6)
     other.load_state_dict(one.state_dict())
     assert [group["lr"] for group in other.param_groups] == [0.1, 0.6]
-    states = [list(each.adams["discriminator"].state.values())[0] for each in (one, other)]
+    states = [next(iter(each.adams["discriminator"].state.values())) for each in (one, other)]
     assert torch.equal(states[0]["exp_avg"], states[1]["exp_avg"])
     forget_steps(other, "discriminator")
     assert not other.adams["discriminator"].state and other.adams["generator"].state
