@@ -142,7 +142,7 @@ UNPAIRED: dict[str, list[Any]] = {
     "subsample_rate": [0, NAN, 2],
     "discriminator_dim": [0, 7, BIG],
     "discriminator_depth": [0, 3, BIG],
-    "discriminator_causal": ["no", 3, None],
+    "discriminator_causal": ["maybe", 3, None],
     "gradient_penalty": [-1, INF, "1"],
     "mmi_weight": [1, NAN],
     "x": [1],

@@ -119,14 +119,17 @@ def test_a_text_without_order_is_said_to_tell_nothing(
     folders: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     told = text_model(folders[1], None)
-    assert told.tells and told.of_text < 0.8 * told.of_shuffled and "come near the first" in told.describe()
+    assert told.tells and told.of_text < 0.8 * told.of_phones and "come near the first" in told.describe()
+    assert told.is_text(1.1 * told.of_text) and not told.is_text(0.9 * told.of_phones)
     rng = np.random.default_rng(0)
     (tmp_path / "dict.phn.txt").write_text("".join(f"{phone} 1\n" for phone in PHONES))
     for split in ("train", "valid"):
         lines = [" ".join(rng.choice(PHONES, 8)) for _ in range(300)]
         (tmp_path / f"{split}.phn").write_text("\n".join(lines) + "\n")
     flat = text_model(tmp_path, None)
-    assert not flat.tells and "neither an adversary nor the score" in flat.describe()
+    assert (
+        not flat.tells and not flat.is_text(1.0) and "neither an adversary nor the score" in flat.describe()
+    )
     (tmp_path / "valid.phn").write_text("a z\n")
     with pytest.raises(PhoneTextError, match=r"valid\.phn:1: the phone 'z' is not in dict\.phn\.txt"):
         text_model(tmp_path, None)
@@ -182,6 +185,8 @@ def test_a_training_that_has_ended_to_learn_is_told_once(caplog: pytest.LogCaptu
         updates(450, 1.0, 30.0)
         assert caplog.text.count("the adversary tells 100.0% of text and output apart") == 1
         updates(500, 0.8, 30.0)
+        updates(550, 0.8, 30.0)
         assert "learn from each other again by update" in caplog.text
-        updates(550, 0.8, 3.0)
+        updates(600, 0.8, 3.0)
+        updates(650, 0.8, 3.0)
         assert "the generator says 3.0 of 40 phones: raise `model.code_penalty`" in caplog.text
