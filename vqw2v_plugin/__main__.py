@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("features", "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"),
     "cluster": ("cluster", "find k-means clusters of any layer's frames: a tokenizer like any other"),
     "labels": ("labels", "make label files and a dictionary from transcripts or classes"),
+    "phones": ("phones", "turn a text into phones with silence, for recognition without labels"),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),
     "encode": ("encode", "turn audio files into codes"),
