@@ -67,6 +67,10 @@ class PreparedFeatures(Features):
         x = with_slopes(x.float(), self.deltas)
         return x if self.standardize == "none" else standardized(x, moments)
 
+    @property
+    def varies(self) -> bool:
+        return self.features.varies
+
     def let_learn(self) -> list[nn.Module]:
         return self.features.let_learn()
 
