@@ -20,7 +20,7 @@ HOUSE = [
     {"audio", "common"},
     {"modules", "quantizers"},  # the mathematics, which stands apart
 ]
-ARROWS = {"wav2vec", "wav2vec2", "bert", "acoustic", "utterance"}
+ARROWS = {"wav2vec", "wav2vec2", "bert", "acoustic", "utterance", "unpaired"}
 MATHEMATICS = [{"finetuned"}, ARROWS, {"quantizers"}, {"layers"}, {"kernels"}]
 WITHOUT_MATHEMATICS = {"text", "corpora", "audio", "common", "recipes"}
 EVERYWHERE = {"stack", "common"}  # the standard library alone

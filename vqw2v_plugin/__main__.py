@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "labels": ("labels", "make label files and a dictionary from transcripts or classes"),
     "segment": ("segment", "turn a manifest's audio into segments, for recognition without labels"),
     "phones": ("phones", "turn a text into phones with silence, for recognition without labels"),
+    "decipher": (
+        "decipher",
+        "turn segments into phones by EM on a text's bigrams: what an adversary should beat",
+    ),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),
     "encode": ("encode", "turn audio files into codes"),
