@@ -1,5 +1,6 @@
 """`vqw2v segment`: rows are those of plain loops over a layer's frames, whatever is killed or comes first."""
 
+import itertools
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from vqw2v_plugin.audio.silence import without_silence
 from vqw2v_plugin.checkpoints.files import CheckpointError, sha256
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.features.principal import PrincipalError, read_principal
-from vqw2v_plugin.features.segments import SegmentFeatures, SegmentOptions
+from vqw2v_plugin.features.segments import SegmentFeatures, SpokenFeatures
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import read_spec
 from vqw2v_plugin.stores.features import FeatureError, FeatureStore
@@ -116,8 +117,8 @@ def test_rows_are_pairs_of_runs_in_components_of_what_is_said(corpus: Path, tmp_
 def test_features_from_python_are_those_of_the_command(corpus: Path, tmp_path: Path) -> None:
     options = [*MFCC, "--clusters", corpus / "mfcc", "--no-pairs", "--silence", "keep"]
     assert segment(corpus, tmp_path / "o", *options) == 0
-    wanted = SegmentOptions("keep", str(corpus / "mfcc"), pairs=False)
-    features = SegmentFeatures(load_features("mfcc:4"), wanted)
+    spoken = SpokenFeatures(load_features("mfcc:4"), "keep")
+    features = SegmentFeatures(spoken, str(corpus / "mfcc"), pairs=False)
     assert features.varies and not load_features("mfcc:4").varies
     wav = torch.from_numpy(read_audio(corpus / "train2.flac", RATE))
     rows = rows_of(tmp_path / "o")["train2"]
@@ -125,6 +126,29 @@ def test_features_from_python_are_those_of_the_command(corpus: Path, tmp_path: P
     assert len(rows) <= features.frames(len(wav))
     about = json.loads((tmp_path / "o" / "features.json").read_text())
     assert "silence" not in about and "pooled" not in about and features.spec.segments == "runs"
+
+
+def test_rows_are_of_prepared_frames_and_clusters_of_the_layer_s_own(corpus: Path, tmp_path: Path) -> None:
+    """Mean and scale are those of what is said."""
+    options = [
+        *MFCC,
+        "--clusters",
+        corpus / "mfcc",
+        "--no-pairs",
+        "--deltas",
+        1,
+        "--standardize",
+        "utterance",
+    ]
+    assert segment(corpus, tmp_path / "o", *options) == 0
+    wav = torch.from_numpy(said(corpus, "train4"))
+    codes = Tokenizer.load(corpus / "mfcc").encode(wav.numpy(), RATE).flatten().tolist()
+    x = load_features("mfcc:4", deltas=1, standardize="utterance")(wav)
+    changes = [0, *(t for t in range(1, len(codes)) if codes[t] != codes[t - 1]), len(codes)]
+    expected = torch.stack([x[a:b].mean(0) for a, b in itertools.pairwise(changes)])
+    torch.testing.assert_close(rows_of(tmp_path / "o")["train4"], expected, atol=1e-5, rtol=1e-5)
+    spec = read_spec(tmp_path / "o")
+    assert (spec.dim, spec.deltas, spec.standardize, spec.silence) == (8, 1, "utterance", "energy")
 
 
 def test_given_spans_are_rows_of_their_own(

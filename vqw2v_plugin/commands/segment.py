@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.bounds import check_between
 from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
-from .layer_arguments import add_layer_arguments, feature_options
+from .layer_arguments import add_layer_arguments, add_preparation, feature_options
 
 if TYPE_CHECKING:
     from ..common.locks import Rank
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write these clusters of the same audio, one beside each frame, as tokens in OUT/targets "
         "(wav2vec-U 2.0)",
     )
+    add_preparation(parser)
     add("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
     add_run_arguments(parser)
 
@@ -67,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
     from ..features.base import usable_device
+    from ..features.prepared import PreparedFeatures
     from ..features.registry import make_features
-    from ..features.segments import SegmentFeatures, SegmentOptions
+    from ..features.segments import SegmentFeatures, SpokenFeatures
     from ..jobs.featurize import FeaturizeOptions
     from ..jobs.segment import segment
     from ..jobs.split_job import split_name
@@ -77,19 +79,23 @@ def run(args: argparse.Namespace) -> int:
     rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
     spans, span_file = _spans(args.spans)
     silence = args.silence or ("keep" if spans is not None else "energy")
-    wanted = SegmentOptions(silence, args.clusters, not args.no_pairs)
     asked = feature_options(args, memory_bytes(args.memory))
     device = usable_device(device_for(args.device, rank))
     layer = make_features(asked).to(device)
     layer.take_notes()
-    SegmentFeatures(layer, wanted, None, spans)  # refuses what does not fit, before components are found
-    principal = _principal(args, layer, silence, manifest, rank)
-    features = SegmentFeatures(layer, wanted, principal, spans).to(device)
+    spoken = SpokenFeatures(layer, silence)
+    frames: SpokenFeatures | PreparedFeatures = spoken
+    if args.deltas or args.standardize != "none":
+        frames = PreparedFeatures(spoken, args.deltas, args.standardize)
+    wanted = (args.clusters, not args.no_pairs, spans)
+    SegmentFeatures(frames, *wanted)  # refuses what does not fit, before components are found
+    principal = _principal(args, frames, manifest, rank)
+    features = SegmentFeatures(frames, *wanted, principal).to(device)
     shared = shared_work(args.workers, device.type, rank)
     work = {"shard_minutes": args.shard_minutes, "refresh": args.refresh, "strict": args.strict, **shared}
     failed = False
     if args.targets is not None:
-        failed = _targets(args, features, asked, manifest, work, rank)
+        failed = _targets(args, spoken, asked, manifest, work, rank)
     outcome = segment(
         features, manifest, args.out, FeaturizeOptions(store=args.store, **work), rank, span_file
     )
@@ -122,10 +128,9 @@ def _spans(path: str | None) -> tuple[dict[str, Segments] | None, SpanFile | Non
 
 
 def _principal(
-    args: argparse.Namespace, layer: Features, silence: str, manifest: Manifest, rank: Rank
+    args: argparse.Namespace, frames: Features, manifest: Manifest, rank: Rank
 ) -> FilePrincipal | None:
     from ..features.principal import read_principal
-    from ..features.segments import SpokenFeatures
     from ..jobs.drawn_frames import DrawOptions
     from ..jobs.segment import find_principal
     from .corpus_arguments import num_workers
@@ -135,14 +140,14 @@ def _principal(
     if not (args.pca.isascii() and args.pca.isdecimal()):
         return read_principal(Path(args.pca))
     options = DrawOptions(
-        num_workers(args.workers, layer.device.type, rank),
+        num_workers(args.workers, frames.device.type, rank),
         shard_minutes=args.shard_minutes,
         strict=args.strict,
         frames=args.frames,
         seed=args.seed,
     )
-    spoken = SpokenFeatures(layer, silence)
-    return find_principal(spoken, int(args.pca), manifest, Path(args.out), options, rank)
+    frames.know(manifest)
+    return find_principal(frames, int(args.pca), manifest, Path(args.out), options, rank)
 
 
 def _targets(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +23,22 @@ from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..checkpoints.kinds import Restored
 from ..corpora.ctm import Segments
 from ..corpora.manifest import Manifest, Utterance
-from ..modules.layers.principal import Principal
 from ..modules.layers.segments import means_of, pair_means, run_places, span_means
 from ..modules.quantizers.clusters import Clusters
 from ..stores.feature_spec import FeatureSpec, FileId
 from .base import Features, need_a_frame
+from .prepared import PreparedFeatures
 from .principal import FilePrincipal
 
 _SAME = ("layer", "checkpoint", "bert", "pieces", "run_length", "bands", "sample_rate", "dim", "normalize")
 Spans = Mapping[str, Segments]  # of each utterance
 
 
-@dataclass(frozen=True)
-class SegmentOptions:
-    """What is made of a layer's frames; without clusters and spans they stay frames."""
-
-    silence: str = "energy"
-    clusters: str | None = None
-    pairs: bool = True  # of runs: each two neighbours become their mean
-
-    def __post_init__(self) -> None:
-        check_detector(self.silence)
-
-
 class SpokenFeatures(Features):
     """A layer's frames of what is said in a clip: what segments and components are made of."""
 
     def __init__(self, features: Features, silence: str) -> None:
+        check_detector(silence)
         nn.Module.__init__(self)  # all that a layer says of itself is taken over
         self.features, self.silence = features, silence
         self.sample_rate, self.geometry, self.dim = features.sample_rate, features.geometry, features.dim
@@ -92,65 +80,67 @@ class SpokenFeatures(Features):
 
 
 class SegmentFeatures(SpokenFeatures):
-    """One row for each run of frames of one cluster, for each given span, or for each frame."""
+    """One row for each run of frames of one cluster, for each given span, or for each frame.
+
+    It stands on what is said, perhaps prepared; clusters are of the layer's own frames.
+    """
 
     def __init__(
         self,
-        features: Features,
-        options: SegmentOptions,
-        principal: FilePrincipal | None = None,
+        features: SpokenFeatures | PreparedFeatures,
+        clusters: str | None = None,
+        pairs: bool = True,
         spans: Spans | None = None,
+        principal: FilePrincipal | None = None,
     ) -> None:
-        super().__init__(features, options.silence)
-        if spans is not None and (options.clusters is not None or options.silence != "keep"):
+        super().__init__(features, "keep")  # the silence is gone
+        self.prepared = features if isinstance(features, PreparedFeatures) else None
+        self.plain = features.features if isinstance(features, PreparedFeatures) else features
+        self.spans, self.pairs = spans, clusters is not None and pairs
+        self.clusters = None if clusters is None else _clusters(clusters, self.plain.spec)
+        if spans is not None and (clusters is not None or not features.spec.has_times):
             raise ValueError(
                 "`--spans` are times of the whole audio, and rows of their own: with them `--silence` is "
                 "keep, and there are no `--clusters`"
             )
-        self.spans = spans
-        self.clusters: Clusters | None = None
-        self.pairs = options.clusters is not None and options.pairs
-        if options.clusters is not None:
-            self.clusters = _clusters(options.clusters, features.spec)
-        self.principal: Principal | None = None
-        described: dict[str, Any] = {}
+        described: dict[str, Any] = {"silence": features.spec.silence}
         if principal is not None:
-            principal.check(self.spec)
-            self.principal = principal.network
+            principal.check(features.spec)
             described["pca"] = principal.file
-        if options.clusters is not None:
-            path = Path(options.clusters)
-            described["clusters"] = FileId(path.name, checkpoint_hash(path))
-        if spans is not None or options.clusters is not None:
+        self.principal = None if principal is None else principal.network
+        if clusters is not None:
+            described["clusters"] = FileId(Path(clusters).name, checkpoint_hash(clusters))
+        if spans is not None or clusters is not None:
             described["segments"] = "runs" if spans is None else "spans"
-        if self.principal is not None:
-            self.dim = len(self.principal.axes)
+        self.dim = self.dim if principal is None else len(principal.network.axes)
         self.spec = dataclasses.replace(
             self.spec, **described, dim=self.dim, pooled=2 if self.pairs else None
         )
 
     @property
     def varies(self) -> bool:
-        return self.spec.segments is not None or super().varies
+        return self.spec.segments is not None or self.features.varies
 
     @torch.no_grad()
     def of_read(self, wav: Samples, clip: Clip) -> Tensor:  # [S] → [N, D]
-        return self._rows(super().of_read(wav, clip), clip)
+        frames = self.plain.of_read(wav, clip)
+        x = frames if self.prepared is None else self.prepared.prepare(frames, clip)
+        return self._rows(frames.float(), x.float(), clip)
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [N, D]
-        return self._rows(super().forward(wav), None)
+        clip = Clip("the audio")
+        return self.of_read(wav.cpu().numpy(), clip)
 
-    def _rows(self, x: Tensor, clip: Clip | None) -> Tensor:  # [T, F] → [N, D]
-        x = x.float()
+    def _rows(self, frames: Tensor, x: Tensor, clip: Clip) -> Tensor:  # [T, F], [T, F'] → [N, D]
         if self.spans is not None:
             x = span_means(x, *self._frames_of(clip))
         elif self.clusters is not None:
-            x = means_of(x, run_places(self.clusters.encode(x)))
+            x = means_of(x, run_places(self.clusters.encode(frames)))
         if self.principal is not None:
             x = self.principal(x)  # of the means: it is linear
         return pair_means(x) if self.pairs else x
 
-    def _frames_of(self, clip: Clip | None) -> tuple[Tensor, Tensor]:
+    def _frames_of(self, clip: Clip) -> tuple[Tensor, Tensor]:
         """The frames whose centres lie in each span: first and end of each."""
         utt = clip.utt if isinstance(clip, Utterance) else None
         found = None if utt is None or self.spans is None else self.spans.get(utt)

@@ -16,6 +16,7 @@ import torch
 from ..audio.reading import Samples, read_audio
 from ..common.locks import Rank, check_folder, claimed
 from ..corpora.manifest import Manifest, Utterance
+from ..features.base import Features
 from ..features.principal import NAME, FilePrincipal, PrincipalError, read_principal, write_principal
 from ..features.segments import SegmentFeatures, SpokenFeatures
 from ..modules.layers.principal import principal_of
@@ -39,7 +40,7 @@ class SpanFile:
 
 
 def find_principal(
-    features: SpokenFeatures, dim: int, manifest: Manifest, out: Path, options: DrawOptions, rank: Rank
+    features: Features, dim: int, manifest: Manifest, out: Path, options: DrawOptions, rank: Rank
 ) -> FilePrincipal:
     """Those in the folder, or those of frames drawn from this manifest, which the next split will use too."""
     path = out / NAME
@@ -62,7 +63,7 @@ def find_principal(
     return found
 
 
-def _find(features: SpokenFeatures, dim: int, manifest: Manifest, path: Path, options: DrawOptions) -> None:
+def _find(features: Features, dim: int, manifest: Manifest, path: Path, options: DrawOptions) -> None:
     if not 1 <= dim <= features.dim:
         raise ValueError(f"`--pca` is {dim}; expected 1 to {features.dim:,}, the size of a frame, or a file")
     drawn = DrawnFrames(features, features.of, features.dim, manifest, path.parent / ".pca", options)
