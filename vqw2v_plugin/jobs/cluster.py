@@ -33,8 +33,9 @@ from ..features.base import FeatureOptions, Features
 from ..modules.quantizers.clusters import Clusters, ClustersConfig
 from ..modules.quantizers.lloyd import Cells, cells_of, first_centres, total
 from ..stores.shards import ShardFolder, plan
-from .shard_run import Work, complete, in_order, make_shards
+from .shard_run import complete, make_shards
 from .split_job import JobOptions, Refused, one_thread, refused_of, shard_samples
+from .work import Work, in_order
 
 _BATCH = 1 << 14  # frames
 _SAMPLE = 20_000  # frames at least that the first centres are drawn from
