@@ -15,10 +15,11 @@ from torch.nn.utils.rnn import pad_sequence
 from ..modules.layers.ranks import is_one_of_many
 from ..stores.feature_spec import FeatureSpec
 from .base import Features
+from .together import batches
 
 
 class AudioFront(nn.Module):
-    """Each utterance goes through alone, so its features depend on nothing else in the batch.
+    """Each utterance is heard alone, so its features depend on nothing else in the batch.
 
     It stays in float32 when the model is halved, so the features are those that `vqw2v features` writes. Its
     weights are in the model's state only if they learn.
@@ -69,20 +70,28 @@ class AudioFront(nn.Module):
             raise ValueError(
                 f"the audio is {list(wav.shape)} of {wav.dtype}; expected [batch, samples] in [-1, 1]"
             )
-        rows = []
-        with torch.autocast(wav.device.type, enabled=False):
-            for i, samples in enumerate(lengths.tolist()):
-                if self.frames(samples) < 1:
-                    raise ValueError(
-                        f"utterance {i} of the batch has {samples} samples, fewer than a frame sees "
-                        f"({self.features.receptive_field}); leave such clips out"
-                    )
-                with torch.set_grad_enabled(torch.is_grad_enabled() and self._active):
-                    rows.append(self.features(wav[i, :samples].float()))
+        sizes = lengths.tolist()
+        for i, samples in enumerate(sizes):
+            if self.frames(samples) < 1:
+                raise ValueError(
+                    f"utterance {i} of the batch has {samples} samples, fewer than a frame sees "
+                    f"({self.features.receptive_field}); leave such clips out"
+                )
+        clips = [row[:samples].float() for row, samples in zip(wav, sizes, strict=True)]
+        with (
+            torch.autocast(wav.device.type, enabled=False),
+            torch.set_grad_enabled(torch.is_grad_enabled() and self._active),
+        ):
+            rows = [x for some in batches(clips, len, self.features.fits) for x in self._features_of(some)]
         x = pad_sequence(rows, batch_first=True)
         if self.learns and torch.is_grad_enabled() and is_one_of_many():
             x = x + self._nothing()
         return x, torch.tensor([len(row) for row in rows], device=wav.device)
+
+    def _features_of(self, clips: list[Tensor]) -> list[Tensor]:
+        if self.features.fits([len(clip) for clip in clips]):
+            return self.features.together(clips)
+        return [self.features(clip) for clip in clips]
 
     def _nothing(self) -> Tensor:
         """0, and no gradient but 0: DDP waits for every parameter, also for those that do not learn yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +54,29 @@ class PreparedFeatures(Features):
     @torch.no_grad()
     def prepare(self, x: Tensor, clip: Clip) -> Tensor:  # [T, F] → [T, D]
         """The layer's own frames of a clip, by what is known of who speaks it."""
+        return self._prepared(x, self._speaker_of(clip))
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self.features.fits(samples)
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return [self._prepared(x, None) for x in self.features.together(clips)]
+
+    @torch.no_grad()
+    def of_many(self, heard: Sequence[tuple[Samples, Clip]]) -> list[Tensor]:
+        found = self.features.of_many(heard)
+        return [self.prepare(x, clip) for x, (_, clip) in zip(found, heard, strict=True)]
+
+    def _speaker_of(self, clip: Clip) -> Moments | None:
+        """None: the clip goes by its own."""
         moments = None
         if self._speakers is not None and isinstance(clip, Utterance):
             moments = self._speakers.of(clip)
         if self.standardize == "speaker" and moments is None:
             with self._lock:
                 self._own += 1
-        return self._prepared(x, moments)
+        return moments
 
     def know(self, manifest: Manifest) -> None:
         if self.standardize == "speaker":
