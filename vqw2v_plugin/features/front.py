@@ -5,13 +5,14 @@ Shapes: B batch, S samples, T frames, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ..audio.clip import Clip
 from ..modules.layers.ranks import is_one_of_many
 from ..stores.feature_spec import FeatureSpec
 from .base import Features
@@ -64,7 +65,14 @@ class AudioFront(nn.Module):
             part.train(mode)
         return self
 
-    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # [B, S] → [B, T, D], [B]
+    @property
+    def goes_by_speaker(self) -> bool:
+        """Then it wants to know which clips it hears."""
+        return self.spec.standardize == "speaker"
+
+    def forward(
+        self, wav: Tensor, lengths: Tensor, clips: Sequence[Clip] | None = None
+    ) -> tuple[Tensor, Tensor]:  # [B, S] → [B, T, D], [B]
         if wav.dim() != 2 or not wav.is_floating_point():
             raise ValueError(
                 f"the audio is {list(wav.shape)} of {wav.dtype}; expected [batch, samples] in [-1, 1]"
@@ -77,6 +85,9 @@ class AudioFront(nn.Module):
                         f"utterance {i} of the batch has {samples} samples, fewer than a frame sees "
                         f"({self.features.receptive_field}); leave such clips out"
                     )
+                if clips is not None:
+                    rows.append(self.features.of_read(wav[i, :samples].float().cpu().numpy(), clips[i]))
+                    continue
                 with torch.set_grad_enabled(torch.is_grad_enabled() and self._active):
                     rows.append(self.features(wav[i, :samples].float()))
         x = pad_sequence(rows, batch_first=True)

@@ -14,6 +14,7 @@ from ..audio.reading import AudioError, Samples
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
 from ..features.base import Features
+from ..features.speakers import ManifestVoices
 from ..stores.features import FEATURES, gather_features
 from ..stores.shards import Rows
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
@@ -49,7 +50,7 @@ class FeaturizeJob(SplitJob):
 
     def __init__(self, features: Features, manifest: Manifest, out: Path, options: FeaturizeOptions) -> None:
         self._features, self._kind = features, STORES[options.store]
-        features.know(manifest)
+        features.know(ManifestVoices(manifest))
         spec = dataclasses.replace(features.spec, device=features.device.type, store=options.store)
         encoder = Encoder(self._kind, features.dim, features.sample_rate, features.device)
         of_split = {"manifest_sha256": manifest.digest}
