@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--speaker",
         metavar="WHO",
         default="each",
-        help="of features that go by speaker: each file is a speaker, all are one, or a manifest whose column "
-        "`speaker` says who speaks in them (default: %(default)s)",
+        help="of features that go by speaker: each file is a speaker, all are one, or a manifest whose "
+        "column `speaker` says who speaks in them (default: %(default)s)",
     )
     parser.add_argument(
         "--limit",
@@ -98,8 +98,8 @@ def _tell_speakers(args: argparse.Namespace, transcriber: Transcriber) -> None:
         return
     if not transcriber.ears.goes_by_speaker:
         raise ValueError(
-            f"`--speaker` is {args.speaker}, but the features of {args.checkpoint} do not go by speaker; leave "
-            "it out"
+            f"`--speaker` is {args.speaker}, but the features of {args.checkpoint} do not go by speaker; "
+            "leave it out"
         )
     if args.speaker == "all":
         transcriber.know(args.files)
