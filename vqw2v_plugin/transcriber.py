@@ -62,7 +62,8 @@ class Transcriber:
         use_user_dir(user_dir)
         ears = load_ears(path, front, bert, pieces)
         steps = None if ears.transitions is None else ears.transitions.detach().float().numpy()
-        decoder = make_decoder(settings or DecoderSettings(), ears.units, steps)
+        chosen = settings or DecoderSettings()
+        decoder = make_decoder(chosen, ears.units, steps, ears.frame_seconds)
         return cls(ears, decoder, device, limit)
 
     def __call__(self, path: str | os.PathLike[str]) -> Hypothesis:
