@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ..audio.clip import Clip
 from ..audio.reading import AudioError, Samples, read_audio
-from ..corpora.manifest import Manifest
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.feature_spec import FeatureSpec
 from ..stores.layers import LAYERS
+from .speakers import Voices
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DEFAULT_BANDS = 80
@@ -135,8 +135,8 @@ class Features(nn.Module):
         """As `of_read`, of clips that fit."""
         return self.together([torch.from_numpy(wav) for wav, _ in heard])
 
-    def know(self, manifest: Manifest) -> None:
-        """Whose utterances will be asked for; only what goes by speaker has a use for it."""
+    def know(self, voices: Voices) -> None:
+        """Who speaks in what will be asked for; only what goes by speaker has a use for it."""
 
     def let_learn(self) -> list[nn.Module]:
         """From now on gradients pass to the networks that are answered; ValueError where there are none."""

@@ -14,18 +14,17 @@ from torch import Tensor, nn
 
 from ..audio.clip import Clip
 from ..audio.reading import Samples
-from ..corpora.manifest import Manifest, Utterance
 from ..modules.layers.slopes import Moments, standardized, with_slopes
 from ..stores.feature_spec import check_preparation
 from .base import Features
-from .speakers import Speakers
+from .speakers import Speakers, Voices
 
 
 class PreparedFeatures(Features):
     """Another layer's frames with their slopes, at mean 0 and variance 1 of an utterance or of a speaker.
 
-    A speaker is known by the manifest. Audio of which nobody says who speaks goes by its own mean and scale,
-    and `notes` counts it.
+    `know` is told who speaks. Audio of which nobody says it goes by its own mean and scale, and `notes`
+    counts it.
     """
 
     def __init__(self, features: Features, deltas: int, standardize: str) -> None:
@@ -70,17 +69,15 @@ class PreparedFeatures(Features):
 
     def _speaker_of(self, clip: Clip) -> Moments | None:
         """None: the clip goes by its own."""
-        moments = None
-        if self._speakers is not None and isinstance(clip, Utterance):
-            moments = self._speakers.of(clip)
+        moments = None if self._speakers is None else self._speakers.of(clip)
         if self.standardize == "speaker" and moments is None:
             with self._lock:
                 self._own += 1
         return moments
 
-    def know(self, manifest: Manifest) -> None:
+    def know(self, voices: Voices) -> None:
         if self.standardize == "speaker":
-            self._speakers = Speakers(manifest, self.sample_rate, self._sloped)
+            self._speakers = Speakers(voices, self._sloped)
 
     def _sloped(self, clip: Clip) -> Tensor:
         return with_slopes(self.features.of(clip).float(), self.deltas)

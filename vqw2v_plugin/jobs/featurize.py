@@ -15,6 +15,7 @@ from ..audio.reading import AudioError, Samples
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
 from ..features.base import Features, need_a_frame
+from ..features.speakers import ManifestVoices
 from ..features.together import to_processor
 from ..stores.features import FEATURES, gather_features
 from ..stores.shards import Rows
@@ -60,7 +61,7 @@ class FeaturizeJob(SplitJob):
         if options.store not in STORES:
             raise ValueError(f"`--store` is {options.store!r}; expected {' or '.join(STORES)}")
         self._features, self._kind = features, STORES[options.store]
-        features.know(manifest)
+        features.know(ManifestVoices(manifest))
         spec = dataclasses.replace(features.spec, device=features.device.type, store=options.store)
         encoder = Encoder(self._kind, features.dim, features.sample_rate, features.device)
         of_split = {"manifest_sha256": manifest.digest, **(of_split or {})}
