@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from ..common.inputs import parse_json, read_json, read_text
 from ..common.words import lines_of
 from ..recipes.folder import RunError, RunFolder, StageFolder, words_of
+from .code_map import CodeMap, OwnCode
+from .code_map_files import read_map
 
 # what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
 KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}
@@ -86,6 +88,17 @@ class UsageRow:
         return {name: number for name, number in numbers.items() if number is not None}
 
 
+@dataclass(frozen=True)
+class MapRow:
+    """One map of `vqw2v usage --by`."""
+
+    stage: StageFolder
+    by: str
+    made: CodeMap
+    own: Mapping[str, Sequence[OwnCode]]
+    files: Mapping[str, Mapping[str, Any]]  # of the utterances to hear
+
+
 def read_errors(run: RunFolder, troubles: list[str]) -> list[ErrorRates]:
     """Every errors-SPLIT.json of the run."""
     found = []
@@ -148,8 +161,26 @@ def read_usage(run: RunFolder, troubles: list[str]) -> list[UsageRow]:
         for row in about if isinstance(about, list) else [about] if about is not None else []:
             if isinstance(row, Mapping) and isinstance(row.get("usage"), Mapping):
                 found.append(UsageRow(stage, row))
+            elif isinstance(row, Mapping) and "by" in row:
+                continue  # a map, which is read as such
             else:
                 troubles.append(f"{run.short(str(path))} is not what `vqw2v usage --out` writes")
+    return found
+
+
+def read_maps(run: RunFolder, troubles: list[str]) -> list[MapRow]:
+    """Every map of groups and their codes."""
+    found = []
+    for stage, path in [*run.find("map*.json"), *run.find("usage*.json")]:
+        about = _json(path, run, troubles)
+        if not isinstance(about, Mapping) or "by" not in about:
+            continue
+        try:
+            made, own = read_map(about)
+            files = about["files"] if isinstance(about.get("files"), Mapping) else {}
+            found.append(MapRow(stage, str(about["by"]), made, own, files))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            troubles.append(f"{run.short(str(path))} is not what `vqw2v usage --by` writes: {error!r}")
     return found
 
 

@@ -24,10 +24,12 @@ from .phone_codes import Bitrate, Codes, CodeUsage, PhoneCodeTable, code_usage, 
 from .run_results import (
     Abx,
     ErrorRates,
+    MapRow,
     UsageRow,
     read_abx,
     read_errors,
     read_hypotheses,
+    read_maps,
     read_usage,
 )
 
@@ -114,6 +116,10 @@ class RunView:
     @cached_property
     def usage(self) -> list[UsageRow]:
         return read_usage(self.run, self.troubles)
+
+    @cached_property
+    def maps(self) -> list[MapRow]:
+        return read_maps(self.run, self.troubles)
 
     @cached_property
     def abx(self) -> list[Abx]:

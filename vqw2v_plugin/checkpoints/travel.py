@@ -6,13 +6,26 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import nn
 
 from .checks import shown
 from .files import WEIGHTS_NAME, CheckpointError, checkpoint_hash, read_pickle, sha256
-from .format import is_exported, load_any, model_name, model_options, read_checkpoint, write_exported
+from .format import (
+    is_exported,
+    load,
+    load_any,
+    model_name,
+    model_options,
+    read_checkpoint,
+    read_state,
+    write_exported,
+)
 from .huggingface import export_huggingface, import_huggingface, is_huggingface
-from .kinds import KINDS, Header, Restored
+from .kinds import KINDS, Header, Kind, Restored
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def export_folder(
@@ -65,6 +78,25 @@ def import_checkpoint(path: str | Path, dict_path: str | Path | None = None) -> 
         f"{path} holds the model {shown(name)}; expected stock's 'wav2vec', 'wav2vec2', 'wav2vec_ctc' or "
         f"'roberta', or a folder of `vqw2v export` or of Hugging Face's wav2vec2"
     )
+
+
+def load_or_import(path: str | Path, wanted: Kind[N]) -> Restored[N]:
+    """A network of one kind, whoever wrote it: fairseq's trainer, ours or stock's, or an export."""
+    path = Path(path)
+    if is_exported(path):
+        found = import_checkpoint(path) if is_huggingface(path) else load(path, wanted)
+    else:
+        state = read_pickle(path, admitted=[Namespace])
+        name, weights = model_name(state), state["model"]
+        if wanted.is_stock(name, weights) and not wanted.is_of(name, weights):
+            return wanted.from_stock(state, path, None)
+        header, weights = read_state(state, path, wanted)
+        return wanted.restore(header, weights, str(path))
+    if found.header.model != wanted.model:
+        raise CheckpointError(
+            f"{path} holds the model {shown(found.header.model)}; expected {wanted.expected}"
+        )
+    return found
 
 
 def comes_from(path: str | Path, digest: str) -> bool:

@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from .usage_by import add_group_arguments, check_group_arguments, map_groups_of
+
 if TYPE_CHECKING:
     from ..checkpoints.kinds import Restored
     from ..corpora.manifest import Manifest
@@ -22,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "manifest",
         metavar="MANIFEST",
-        nargs="?",
-        help="manifest (tsv) of the audio to encode; without it, only what training kept",
+        nargs="*",
+        help="manifest (tsv) of the audio to encode; without it, only what training kept; several with --by",
     )
     parser.add_argument(
         "--phones", metavar="CTM", help="phone times: also print what the codes say about phones"
@@ -46,13 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also how many tokens of N clips change under noise, reverberation, another pitch and tempo",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--out", metavar="FILE", help="also as json, which `vqw2v report` shows")
+    parser.add_argument(
+        "--out", metavar="FILE", help="also as json, which `vqw2v report` shows; with --by, FILE.tsv: counts"
+    )
     parser.add_argument(
         "--seed",
         type=int,
         default=1,
-        help="seed of fresh weights, clusters and noise (default: %(default)s)",
+        help="seed of fresh weights, clusters and noise, and of what --by counts (default: %(default)s)",
     )
+    add_group_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,33 +78,36 @@ def run(args: argparse.Namespace) -> int:
 
     check_between("--robust", args.robust, 0, _MOST_CLIPS)
     check_between("--seed", args.seed, 0, 2**63 - 1)
+    check_group_arguments(args)
     if args.out:
         check_output(Path(args.out))
     trained = load_any(Path(args.checkpoint), *CODERS)
     device = usable_device(args.device)
     rows = {"trained": Tokenizer(coder_of(trained), device)}
     print(f"{args.checkpoint}: {_health(trained)}")
-    if args.manifest is None:
+    if args.by:
+        return map_groups_of(args, rows["trained"])
+    if not args.manifest:
         return 0
-    manifest = Manifest(args.manifest)
+    manifest = Manifest(args.manifest[0])
     if args.untrained:
         rows["untrained"] = Tokenizer(coder_of(_untrained(trained, args.seed)), device)
     if args.mfcc:
         rows["MFCC k-means"] = _mfcc_clusters(rows["trained"], manifest, args.seed)
-    print(f"{args.manifest}: {len(manifest)} utterances")
+    print(f"{manifest.path}: {len(manifest)} utterances")
     utterances, found = [manifest[i] for i in range(len(manifest))], []
     asked = Asked(read_ctm(args.phones) if args.phones else None, args.robust, args.seed)
     for name, tokenizer in rows.items():
         codes = encode_each(tokenizer, utterances, lambda reason: print(f"skipped: {sentence(reason)}"))
         if not codes:
-            raise ValueError(f"{args.manifest}: none of its {len(manifest)} utterances gave a code")
+            raise ValueError(f"{manifest.path}: none of its {len(manifest)} utterances gave a code")
         try:
             found.append(report_codes(name, tokenizer, codes, utterances, asked))
         except PhonesError as error:
             raise ValueError(f"{args.phones} {error}") from None
         print("\n".join(found[-1].lines()))
     if args.out:
-        about = {"checkpoint": Path(args.checkpoint).name, "split": Path(args.manifest).stem}
+        about = {"checkpoint": Path(args.checkpoint).name, "split": Path(manifest.path).stem}
         rows_of = [{**about, **each.to_json()} for each in found]
         write_whole(Path(args.out), json.dumps(rows_of, indent=1, ensure_ascii=False) + "\n")
     return 0

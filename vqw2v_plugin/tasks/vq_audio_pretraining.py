@@ -20,19 +20,19 @@ from ..corpora.manifest import Manifest, ManifestError
 from ..corpora.mixture import Entry
 from ..corpora.sizes import DEFAULT_RATE
 from ..jobs.discretize import DiscretizeOptions, discretize
-from ..jobs.shard_run import usual_workers
 from ..jobs.split_job import Outcome
+from ..jobs.work import usual_work
 from ..tokenizer import Tokenizer
+from ..training.begun import BeginningTask, CodesBeginningConfig
 from ..training.datasets.audio import AudioCropDataset
 from ..training.datasets.base import BatchDataset
 from ..training.discretizing import Discretizer, WholeSplit
 from ..training.mixing import Mixer, entries_of
 from ..training.restart import remedy_for
-from ..training.task import TrainingConfig, TrainingTask
 
 
 @dataclass
-class VqAudioPretrainingConfig(TrainingConfig):
+class VqAudioPretrainingConfig(CodesBeginningConfig):
     """Stock's option names where stock has the option."""
 
     data: str = field(
@@ -83,12 +83,12 @@ _CRITERIONS = ("vq_contrastive", "vq_masked_contrastive")
 
 
 @register_task("vq_audio_pretraining", dataclass=VqAudioPretrainingConfig)
-class VqAudioPretrainingTask(TrainingTask):
+class VqAudioPretrainingTask(BeginningTask):
     """Batches of raw audio from the manifests in `data`."""
 
     cfg: VqAudioPretrainingConfig
     trains: ClassVar[Tuple[str, ...]] = ("vq_wav2vec", "vq_wav2vec2")
-    may_change: ClassVar[FrozenSet[str]] = TrainingTask.may_change | {"audio_cache"}
+    may_change: ClassVar[FrozenSet[str]] = BeginningTask.may_change | {"audio_cache"}
     _pads: bool = False
     _learns_by: Optional[str] = None
     _decodes: bool = False  # a checkpoint was loaded, and no criterion built: it is `fairseq-generate`
@@ -200,5 +200,6 @@ def list_manifests(data: str) -> list[str]:
 def _discretize(checkpoint: str, manifest: Manifest, out: str, device: torch.device) -> Outcome:
     """As `vqw2v discretize` does."""
     rank = Rank.of(os.environ)
-    options = DiscretizeOptions(workers=usual_workers(device.type, rank))
+    work = usual_work(None, device.type, rank)
+    options = DiscretizeOptions(workers=work.get("workers", 1), readers=work.get("readers", 0))
     return discretize(Tokenizer.load(checkpoint, str(device)), checkpoint, manifest, out, options, rank)

@@ -16,17 +16,17 @@ from ..modules.bert.vocabulary import MASK, Symbols
 from ..modules.layers.masks import expected_share
 from ..stores.symbols import DICT, TokenError, read_dict
 from ..stores.tokens import TokenStore
+from ..training.begun import BeginningConfig, BeginningTask
 from ..training.datasets.base import BatchDataset
 from ..training.datasets.tokens import MaskedTokenDataset, Masking
 from ..training.mixing import Mixer, entries_of, need_alike
 from ..training.restart import need_folder
-from ..training.task import TrainingConfig, TrainingTask
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class VqTokenPretrainingConfig(TrainingConfig):
+class VqTokenPretrainingConfig(BeginningConfig):
     """The paper's p and M; else stock's option names where stock has the option."""
 
     data: str = field(
@@ -56,7 +56,7 @@ class VqTokenPretrainingConfig(TrainingConfig):
 
 
 @register_task("vq_token_pretraining", dataclass=VqTokenPretrainingConfig)
-class VqTokenPretrainingTask(TrainingTask):
+class VqTokenPretrainingTask(BeginningTask):
     """Batches of masked tokens from the folder `data`."""
 
     cfg: VqTokenPretrainingConfig

@@ -33,6 +33,7 @@ _TOLD = {
     *(f"model.{name}" for name in ("dropout", "dropout_features", "dropout_agg")),
     *(f"model.{name}" for name in ("attention_dropout", "activation_dropout")),
     *("model.front", "model.front_bert", "model.front_pieces"),  # their weights are in the checkpoint
+    *("task.init_from", "task.init_codebook"),  # of which it began: they are in the checkpoint too
 }
 _FREE = {
     *(f"model.{name}" for name in ("max_update", "compile", "collapse_share", "stop_on_collapse")),
@@ -89,8 +90,9 @@ class Before:
 
 def before(now: Mapping[str, Any], may_change: bool) -> Optional[Before]:
     """Of the checkpoint that fairseq will restore with its optimizer; None where a training begins."""
-    path = _restored(now.get("checkpoint") or {})
-    if path is None:
+    checkpoint = now.get("checkpoint") or {}
+    path = restored_file(checkpoint)
+    if path is None or checkpoint.get("reset_optimizer"):  # who forgets its optimizer begins another training
         return None
     state = read_pickle(path)
     cfg, task = (state.get(name) for name in ("cfg", "task_state"))
@@ -98,8 +100,8 @@ def before(now: Mapping[str, Any], may_change: bool) -> Optional[Before]:
     return Before(path, cfg, task, may_change, bool(now["checkpoint"].get("reset_dataloader")))
 
 
-def _restored(checkpoint: Mapping[str, Any]) -> Optional[Path]:
-    """As fairseq's `load_checkpoint` finds it; whoever forgets its optimizer begins another training."""
+def restored_file(checkpoint: Mapping[str, Any]) -> Optional[Path]:
+    """Whose weights fairseq's `load_checkpoint` will take; None: there is no such file yet."""
     if not checkpoint:
         return None
     suffix, named = checkpoint.get("checkpoint_suffix") or "", str(checkpoint["restore_file"])
@@ -110,7 +112,7 @@ def _restored(checkpoint: Mapping[str, Any]) -> Optional[Path]:
             path = Path(checkpoint["continue_once"])
     elif not path.exists() and path.parent.resolve() != own.resolve():  # fairseq would begin without a word
         raise CheckpointError(f"checkpoint.restore_file: {path} is not there; expected a checkpoint")
-    return path if path.is_file() and not checkpoint.get("reset_optimizer") else None
+    return path if path.is_file() else None
 
 
 def changes(

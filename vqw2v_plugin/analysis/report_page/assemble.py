@@ -10,6 +10,7 @@ from ...recipes.folder import StageFolder
 from ..run_view import RunView
 from .beside import beside_section
 from .codes import codebook_section, phones_section
+from .groups import groups_section
 from .page import Section, missing, render_page, table, tile
 from .results import abx_section, errors_section
 from .settings import seeds_section, settings_section
@@ -22,6 +23,7 @@ _SECTIONS: tuple[Callable[[RunView], Section], ...] = (
     codebook_section,
     phones_section,
     beside_section,
+    groups_section,
     abx_section,
     speech_section,
     errors_section,
@@ -104,6 +106,7 @@ def _made(view: RunView, stage: StageFolder) -> str:
         ("errors-*.json", "hypotheses and error rates"),
         ("abx*.json", "ABX errors"),
         ("usage*.json", "what codes tell"),
+        ("map*.json", "which codes groups share"),
         ("tokens.json", "tokens"),
         ("features.json", "features"),
         ("labels.json", "labels"),

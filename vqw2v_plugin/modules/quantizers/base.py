@@ -5,7 +5,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -100,6 +100,10 @@ class Quantizer(nn.Module):
     def discard_update(self) -> None:
         """The update was skipped: forgets what `forward` has kept for `end_update`."""
 
+    def seed_codes(self, clips: Sequence[Tensor], seed: int, known: bool) -> None:
+        """Codes begin anew, as frames of these clips [1, T, C]; `known`: z is what the old codes were for."""
+        raise NotImplementedError
+
     def forward(self, z: Tensor) -> Quantized:  # [B, T, C]
         raise NotImplementedError
 
@@ -122,8 +126,8 @@ def check_divides(out_dim: int, config: CodebookConfig) -> None:
 
 
 def check_codes(codes: Tensor, num_codes: int) -> None:
-    """Looks at every code, which on a GPU is waited for."""
-    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    """Looks at every code, which on a GPU is waited for, once."""
+    low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
     if low < 0 or high >= num_codes:
         raise ValueError(f"codes run from {low} to {high}; expected 0 to {num_codes - 1}")
 

@@ -6,7 +6,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from ..kernels.gumbel_sample import sample
 from ..layers.norm import make_activation
 from ..layers.ranks import num_ranks, sum_over_ranks
 from .base import CodebookConfig, CodeStats, ProductCodebook, Quantized, Quantizer, code_counts, perplexity
-from .seeding import scale_outputs
+from .seeding import draw_rows, scale_outputs
 
 _DEEPEST = 100  # linear layers; many more take minutes to be built
 _MOST_DIMENSIONS = 1 << 12  # of a space; of more, points are drawn for minutes
@@ -106,6 +106,29 @@ class GumbelQuantizer(Quantizer):
 
     def set_num_updates(self, num_updates: int) -> None:
         self.temperature = temperature_at(num_updates, self.config)
+
+    @torch.no_grad()
+    def seed_codes(self, clips: Sequence[Tensor], seed: int, known: bool) -> None:
+        """Each code is the nearest to a frame, as the head's last layer hears it.
+
+        Where z is `known`, its entry is what the old codes made of that frame: a context that has learnt to
+        read these can read the new ones.
+        """
+        z = torch.cat([clip.flatten(0, 1) for clip in clips])  # [N, C]
+        last: Any = self.head[-1]
+        heard = self.head[:-1](z)  # [N, H]
+        heard = heard - heard.mean(1, keepdim=True)  # as `centred` wants the weights
+        drawn = torch.Generator().manual_seed(seed)
+        rows = torch.stack([draw_rows(len(z), self.num_codes, drawn) for _ in range(self.num_groups)])
+        if known and len(self.codebook.entries) == self.num_groups:
+            old = self.codebook.lookup(self.encode(z[None]))[0]  # [N, G·D]
+            parts = old.view(len(z), self.num_groups, -1).transpose(0, 1)  # [G, N, D]
+            self.codebook.entries.copy_(torch.stack([p[at] for p, at in zip(parts, rows, strict=True)]))
+        points = heard[rows.flatten()]  # [G·V, H]
+        logits = F.linear(heard, points, -points.square().sum(1) / 2)  # [N, G·V]: −½ ‖h − e‖² + ½ ‖h‖²
+        scale = self.config.start_logits / (logits - logits.mean(0)).std().clamp_min(1e-8)
+        last.weight.copy_(scale * points)
+        last.bias.copy_(-scale * points.square().sum(1) / 2)
 
     def logits(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, G, V]
         logits: Tensor = self.head(z)

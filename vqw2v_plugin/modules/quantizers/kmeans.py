@@ -6,7 +6,7 @@ Shapes: B batch, T frames, C channels, G groups, V codes a group, D entry size.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -81,6 +81,17 @@ class KmeansQuantizer(Quantizer):
     def discard_update(self) -> None:
         if self.upkeep is not None:
             self.upkeep.discard()
+
+    @torch.no_grad()
+    def seed_codes(self, clips: Sequence[Tensor], seed: int, known: bool) -> None:
+        """Entries are frames, each as likely as any other."""
+        projected = torch.cat([self.project(z).flatten(0, 1) for z in clips])  # [N, G·D]
+        frames = projected.view(-1, self.num_groups, self.codebook.entry_dim)  # [N, G, D]
+        at = _drawn(frames, self.codebook, seed)
+        if self.upkeep is None:
+            self.codebook.entries.copy_(at)
+        else:
+            self.upkeep.begin_at(at, self.codebook)
 
     def project(self, z: Tensor) -> Tensor:  # [B, T, C] → [B, T, G·D]
         projected: Tensor = self.norm(self.projection(z.transpose(1, 2)))  # [B, G·D, T]
@@ -160,15 +171,23 @@ class CodebookUpkeep(FullPrecision):
         self._begun = bool(self.begun)  # waits for the device; once
         if self._begun:
             return
-        books, num_codes, _ = codebook.entries.shape
-        of_book = z.flatten(0, 1)[None] if books == 1 else z.transpose(0, 1)  # [K, N, D]
-        gathered = [gather_frames(frames, num_codes) for frames in of_book]
+        num_codes = codebook.num_codes
+        gathered = [gather_frames(frames, num_codes) for frames in _of_books(z, codebook)]
         if not all(map(len, gathered)):
             return  # no frame is finite: the update will be skipped
         at = torch.stack([draw_entries(frames, num_codes, book) for book, frames in enumerate(gathered)])
         self._put(torch.ones(at.shape[:2], dtype=torch.bool, device=at.device), at, codebook)
         self._begun = True
         self.begun.fill_(True)
+
+    def begin_at(self, at: Tensor, codebook: ProductCodebook) -> None:  # [K, V, D]
+        """All codes begin anew at these places, before a training."""
+        self._begun = True
+        for kept in (self.begun, getattr(self, "idle", None)):
+            if kept is not None:
+                kept.fill_(kept is self.begun)
+        codebook.entries.copy_(at)
+        self._put(torch.ones(at.shape[:2], dtype=torch.bool, device=at.device), at, codebook)
 
     @torch.no_grad()
     def add(self, z: Tensor, codes: Tensor, codebook: ProductCodebook) -> None:  # [N, G, D], [N, G]
@@ -232,6 +251,20 @@ class CodebookUpkeep(FullPrecision):
             codebook.entries.copy_(torch.where(which, at, codebook.entries))
         elif codebook.moved is not None:
             codebook.moved.copy_(torch.where(which, at - codebook.entries, codebook.moved))
+
+
+def _of_books(z: Tensor, codebook: ProductCodebook) -> Tensor:  # [N, G, D] → [K, ·, D]
+    """The frames that each codebook is for."""
+    return z.flatten(0, 1)[None] if len(codebook.entries) == 1 else z.transpose(0, 1)
+
+
+def _drawn(z: Tensor, codebook: ProductCodebook, seed: int) -> Tensor:  # [N, G, D] → [K, V, D]
+    """Frames for the entries of each codebook."""
+    tables = [
+        draw_entries(frames, codebook.num_codes, seed + book)
+        for book, frames in enumerate(_of_books(z, codebook))
+    ]
+    return torch.stack(tables)
 
 
 def _signs(num_updates: int, like: Tensor) -> Tensor:  # [D]

@@ -27,16 +27,22 @@ def gather_frames(frames: Tensor, num_codes: int) -> Tensor:  # [n, D] of a rank
     return rows[rows[:, -1] > 0, :-1]
 
 
+def draw_rows(num_frames: int, num_codes: int, generator: torch.Generator) -> Tensor:  # [V]
+    """Numbers of frames, each once; where there are fewer frames than codes, the rest are drawn once more."""
+    once = torch.randperm(num_frames, generator=generator)[:num_codes]
+    return torch.cat([once, torch.randint(num_frames, (num_codes - len(once),), generator=generator)])
+
+
 def draw_entries(frames: Tensor, num_codes: int, seed: int) -> Tensor:  # [N, D] → [V, D]
     """Different frames, each as likely as any other: many where many are, and so evenly used.
 
     Where there are fewer frames than codes, the rest are drawn once more, and lie a little beside.
     """
     generator = torch.Generator().manual_seed(seed)  # the processor's, so that a GPU draws the same
-    once = torch.randperm(len(frames), generator=generator)[:num_codes]
-    again = torch.randint(len(frames), (num_codes - len(once),), generator=generator)
+    rows = draw_rows(len(frames), num_codes, generator).to(frames.device)
+    once, again = rows[: len(frames)], rows[len(frames) :]
     beside = 0.01 * frames.std() * torch.randn(len(again), frames.size(1), generator=generator).to(frames)
-    return torch.cat([frames[once.to(frames.device)], frames[again.to(frames.device)] + beside])
+    return torch.cat([frames[once], frames[again] + beside])
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ Shapes: B batch, S samples, T frames, C channels, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..layers.apart import Apart, counts_of
 from ..layers.centred import centre, centre_layers
 from ..layers.conv_spec import parse_conv_layers
+from ..layers.evaluating import evaluating
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
 from ..quantizers.signs import LearningSigns
@@ -158,6 +159,12 @@ class VqWav2Vec(nn.Module):
         self.health.discard()
         self.signs.discard()
         self.quantizer.discard_update()
+
+    def seed_codes(self, clips: Iterable[Tensor], seed: int, known: bool) -> None:  # [1, S] each
+        """The quantizer's codes begin anew, from audio; `known`: this encoder is the one they had."""
+        with evaluating(self):
+            frames = [self.quantizer_input(self.encoder(wav)) for wav in clips]
+            self.quantizer.seed_codes(frames, seed, known)
 
     def features(self, wav: Tensor, changed: Tensor | None = None) -> States:  # [B, S] each
         """`changed` is the same audio as the context is to hear it; evaluation is without it."""

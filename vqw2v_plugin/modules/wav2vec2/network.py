@@ -6,7 +6,7 @@ these; C channels of z, D model, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..kernels.dropout import dropout
 from ..layers.apart import Apart, counts_of, owners, sums_of
 from ..layers.conv_spec import parse_conv_layers
+from ..layers.evaluating import evaluating
 from ..layers.packed import pack
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
@@ -131,6 +132,14 @@ class Wav2Vec2(nn.Module):
         self.quantizer.discard_update()
         if self.input_quantizer is not None:
             self.input_quantizer.discard_update()
+
+    def seed_codes(self, clips: Iterable[Tensor], seed: int, known: bool) -> None:  # [1, S] each
+        """All quantizers' codes begin anew, from audio; `known`: this encoder is the one they had."""
+        with evaluating(self):
+            frames = [self.hear(wav).z[None] for wav in clips]  # [1, T, C] each
+            for quantizer in (self.quantizer, self.input_quantizer):
+                if quantizer is not None and quantizer.num_groups:
+                    quantizer.seed_codes(frames, seed, known)
 
     def hear(self, wav: Tensor, lengths: Sequence[int] | None = None) -> Heard:  # [B, S]
         """`lengths`: the samples of each utterance; what is behind them changes nothing."""

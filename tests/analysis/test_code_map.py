@@ -1,0 +1,160 @@
+"""Which codes groups share: shares and distances of equally many frames, with chance's floor beside them."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.analysis.code_map import CodeMap, js_distances, map_codes
+from vqw2v_plugin.analysis.code_map_files import read_map, to_json, to_table, told
+from vqw2v_plugin.analysis.group_codes import heard_in
+from vqw2v_plugin.analysis.phone_codes import Codes
+
+V = 12
+
+
+def utterances(p: np.ndarray, count: int, seed: int, groups: int = 2) -> dict[str, Codes]:
+    """Clips of frames drawn from one distribution."""
+    rng = np.random.default_rng(seed)
+    return {f"{seed}-{i}": rng.choice(V, size=(rng.integers(20, 60), groups), p=p) for i in range(count)}
+
+
+def spread(*codes: int) -> np.ndarray:
+    p = np.zeros(V)
+    p[list(codes)] = 1 / len(codes)
+    return p
+
+
+@pytest.fixture(scope="module")
+def groups() -> Mapping[str, Mapping[str, Codes]]:
+    """`a` and `b` are alike, `c` shares half of their codes; code 11 is nobody's."""
+    return {
+        "a": utterances(spread(0, 1, 2, 3), 40, 1),
+        "b": utterances(spread(0, 1, 2, 3), 90, 2),
+        "c": utterances(spread(2, 3, 4, 5), 20, 3),
+    }
+
+
+@pytest.fixture(scope="module")
+def made(groups: Mapping[str, Mapping[str, Codes]]) -> CodeMap:
+    return map_codes(groups, V)
+
+
+def test_a_distance_is_scipy_s_symmetric_and_none_of_what_is_alike() -> None:
+    spatial = pytest.importorskip("scipy.spatial.distance")
+    rng = np.random.default_rng(0)
+    rows = rng.dirichlet(np.ones(9), size=5)
+    rows[0, :4] = 0
+    rows[0] /= rows[0].sum()
+    for p in rows:
+        found = js_distances(p, rows)
+        assert np.allclose(found, [spatial.jensenshannon(p, q, 2) for q in rows], atol=1e-7)
+    assert np.allclose(
+        [js_distances(p, rows) for p in rows], np.transpose([js_distances(p, rows) for p in rows])
+    )
+    assert js_distances(rows[1], rows[1:2])[0] == pytest.approx(0, abs=1e-7)
+    assert js_distances(np.array([1.0, 0]), np.array([[0, 1.0]]))[0] == 1
+
+
+def test_all_groups_are_counted_over_equally_many_frames(made: CodeMap, groups: Mapping[str, object]) -> None:
+    assert made.halves.sum(axis=2).tolist() == [[made.frames // 2 * 2] * 2] * 3
+    assert made.frames <= min(made.given) and made.names == tuple(groups)
+    assert np.allclose(made.shares.sum(axis=1), 1)
+
+
+def test_a_seed_s_count_is_its_own(groups: Mapping[str, Mapping[str, Codes]], made: CodeMap) -> None:
+    assert np.array_equal(map_codes(groups, V).halves, made.halves)
+    assert not np.array_equal(map_codes(groups, V, seed=2).halves, made.halves)
+
+
+def test_shares_of_codes_by_how_many_use_them_are_all(made: CodeMap) -> None:
+    assert sum(made.spread.values()) == pytest.approx(1)
+    assert made.spread == pytest.approx({"all": 2 / 12, "some": 2 / 12, "one": 2 / 12, "none": 6 / 12})
+
+
+def test_rare_codes_are_used_only_from_the_threshold_on(groups: Mapping[str, Mapping[str, Codes]]) -> None:
+    with_one = {**groups, "a": {**groups["a"], "odd": np.full((3, 2), 11)}}
+    for least, used in ((1, True), (None, False)):
+        found = [map_codes(with_one, V, seed, least).used[0].reshape(2, V)[:, 11].any() for seed in range(4)]
+        assert any(found) == used
+
+
+def test_what_is_alike_is_no_further_than_halves_of_one(made: CodeMap) -> None:
+    a, b, c = range(3)
+    between = made.distances
+    assert np.allclose(between, between.T) and (made.between.diagonal() == 0).all()
+    assert between[a, b] < 2 * made.floors.max() < between[a, c] / 3
+    assert between[b, c] == pytest.approx(between[a, c], rel=0.2)
+    assert made.tree[0, :2].tolist() == [a, b]
+
+
+def test_halves_of_one_group_as_groups_lie_at_the_floor() -> None:
+    whole = utterances(np.random.default_rng(0).dirichlet(np.ones(V)), 200, 5)
+    parts = {"x": dict(list(whole.items())[:100]), "y": dict(list(whole.items())[100:])}
+    found = map_codes(parts, V)
+    assert found.distances[0, 1] == pytest.approx(found.floors.mean(), rel=0.5)
+
+
+def test_a_group_s_own_codes_are_those_that_only_it_uses(made: CodeMap) -> None:
+    own = made.own_codes(2, 4)
+    assert {each.code % V for each in own} == {4, 5} and {each.code // V for each in own} == {0, 1}
+    for each in own:
+        assert each.share == pytest.approx(0.25, abs=0.08) and each.elsewhere == 0
+    assert {made.title(each.code) for each in own} == {"0:4", "0:5", "1:4", "1:5"}
+
+
+def test_a_code_is_heard_where_its_longest_runs_are() -> None:
+    codes = {
+        "u": np.array([[1, 0], [1, 0], [2, 0], [1, 3]]),
+        "v": np.array([[0, 0], [1, 1], [1, 0], [1, 0]]),
+        "w": np.array([[0, 1]]),
+    }
+    assert heard_in(codes, 1, V) == [("v", 1, 3), ("u", 0, 2)]
+    assert heard_in(codes, V + 1, V, 1) == [("v", 1, 1)] and heard_in(codes, 2 * V - 1, V) == []
+
+
+def test_one_group_or_one_utterance_is_refused(groups: Mapping[str, Mapping[str, Codes]]) -> None:
+    with pytest.raises(ValueError, match="1 group has codes; expected two or more"):
+        map_codes({"a": groups["a"]}, V)
+    with pytest.raises(ValueError, match="few: has fewer than two utterances"):
+        map_codes({"a": groups["a"], "few": {"u": np.zeros((9, 2), np.int64)}}, V)
+
+
+def test_json_holds_all_of_it_and_lies_of_others_are_refused(made: CodeMap) -> None:
+    own = {name: made.own_codes(i) for i, name in enumerate(made.names)}
+    about = json.loads(json.dumps(to_json(made, "lang", own)))
+    again, read = read_map(about)
+    assert (
+        np.array_equal(again.halves, made.halves) and again.names == made.names and again.least == made.least
+    )
+    assert read == own and np.allclose(again.distances, about["distances"])
+    for name, value in (
+        ("names", ["a"]),
+        ("names", "abc"),
+        ("groups", 3),
+        ("codes", 1 << 40),
+        ("halves", [[[1] * 24] * 2] * 2 + [[[2] * 24] * 2]),
+        ("halves", [[[-1] * 24] * 2] * 3),
+        ("halves", "x"),
+        ("frames_given", [1.5]),
+        ("least", None),
+        ("own", {"a": [{"code": 1}]}),
+    ):
+        with pytest.raises((ValueError, LookupError, TypeError)):
+            read_map({**about, name: value})
+
+
+def test_the_table_has_a_row_of_each_group_and_code(made: CodeMap) -> None:
+    head, *rows = (line.split("\t") for line in to_table(made, "lang").splitlines())
+    assert head == ["lang", "group", "code", "frames", "share"] and len(rows) == 3 * 2 * V
+    counts = [int(row[3]) for row in rows]
+    assert np.array_equal(np.reshape(counts, (3, -1)), made.counts)
+    assert sum(float(row[4]) for row in rows) == pytest.approx(6, abs=1e-3)
+
+
+def test_lines_say_shares_distances_and_the_floor(made: CodeMap) -> None:
+    text = "\n".join(told(made, "lang"))
+    assert f"3 groups by lang, {made.frames:,} frames of each, 2 × 12 codes" in text
+    assert "all groups use: 16.7%; some: 16.7%; one alone: 16.7%; none: 50.0%" in text
+    assert "the nearest joined first: (c (a b))" in text and f"floor {made.floors[2]:.3f}" in text
