@@ -68,7 +68,11 @@ def _factors(size: int, device: torch.device) -> Tensor:
 
 def contrastive_loss(scores: Tensor) -> Tensor:  # [K, 1 + D]
     """Cross-entropy over a frame's candidates, summed."""
-    return (scores.logsumexp(-1) - scores[:, 0]).sum()
+    return losses(scores).sum()
+
+
+def losses(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K]
+    return scores.logsumexp(-1) - scores[:, 0]
 
 
 def num_correct(scores: Tensor) -> Tensor:
@@ -76,6 +80,10 @@ def num_correct(scores: Tensor) -> Tensor:
 
     Stock counts a frame whose distractors all equal its target as right.
     """
+    return right(scores).sum()
+
+
+def right(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K] bool
     scores = scores.detach()
     best = scores[:, 1:].max(-1).values  # [K]
-    return ((scores[:, 0] > best) & best.isfinite()).sum()
+    return (scores[:, 0] > best) & best.isfinite()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.dropout import dropout
+from ..layers.apart import Apart, counts_of, owners, sums_of
 from ..layers.conv_spec import parse_conv_layers
 from ..layers.evaluating import evaluating
 from ..layers.packed import pack
@@ -22,7 +23,7 @@ from ..quantizers.health import CodebookHealth
 from ..quantizers.none import NoConfig, NoQuantizer
 from ..quantizers.signs import LearningSigns, packed_power
 from .config import Wav2Vec2Config
-from .contrastive import contrastive_loss, names_of, num_correct, similarities
+from .contrastive import contrastive_loss, losses, names_of, num_correct, right, similarities
 from .draws import Draws, draw
 from .encoder import ConvEncoder
 from .targets import quantize
@@ -53,6 +54,7 @@ class Objective:
     num_correct: Tensor
     num_frames: int
     quantized: Quantized  # of the quantizer whose health is looked at
+    apart: Apart | None = None  # what of it is each utterance's, if it was asked for
 
 
 class Wav2Vec2(nn.Module):
@@ -217,6 +219,7 @@ class Wav2Vec2(nn.Module):
         seeds: Sequence[int] | None = None,
         weights: tuple[float | None, float] = (None, PENALTY),
         draws: Draws | None = None,
+        apart: bool = False,
     ) -> Objective:
         """The contrastive loss, the quantizer's own and the penalty of z's power, with their weights.
 
@@ -238,7 +241,8 @@ class Wav2Vec2(nn.Module):
             self.health.add(quantized.stats.counts)
             powers = packed_power(heard.z, heard.frames) + packed_power(states, draws.masked.counts)
             self.signs.add_powers(correct, made, powers)
-        return Objective(loss, contrastive, own, penalty, made, correct, len(heard.z), quantized)
+        told = _apart(scores, draws, quantized, heard.frames) if apart else None
+        return Objective(loss, contrastive, own, penalty, made, correct, len(heard.z), quantized, told)
 
     def _own_loss(
         self, targets: Quantized, heard: Quantized | None, weight: float | None, made: int
@@ -254,6 +258,14 @@ class Wav2Vec2(nn.Module):
                 term = own * made * quantized.loss
                 total = term if total is None else total + term
         return total
+
+
+def _apart(scores: Tensor, draws: Draws, quantized: Quantized, frames: Sequence[int]) -> Apart:
+    counts, codes = draws.masked.counts, quantized.codes.flatten(0, -2)  # [K, G], or [N, G] of the input
+    rows = owners(counts, scores.device)
+    sums = sums_of(losses(scores.detach()), right(scores), torch.ones_like(scores[:, 0]), rows, len(counts))
+    rows = rows if len(codes) == len(rows) else owners(frames, scores.device)
+    return Apart(sums, counts_of(codes, rows, len(counts), quantized.stats.counts.size(-1)))
 
 
 def _penalty(heard: Heard, draws: Draws) -> Tensor:
