@@ -66,6 +66,7 @@ setup(
         "decode": ["flashlight-text", "kenlm"],
         "report": report,
         "demo": demo,
+        "vad": ["silero-vad"],
         # the interpreter that tests of a GPU's kernels want, where torch is a CPU's and brings none
         "triton": ["triton"],
         # ruff and mypy judge differently from one release to the next; these are the ones `make lint` means.

@@ -24,6 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("features", "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"),
     "cluster": ("cluster", "find k-means clusters of any layer's frames: a tokenizer like any other"),
     "labels": ("labels", "make label files and a dictionary from transcripts or classes"),
+    "segment": ("segment", "turn a manifest's audio into segments, for recognition without labels"),
+    "phones": ("phones", "turn a text into phones with silence, for recognition without labels"),
+    "decipher": (
+        "decipher",
+        "turn segments into phones by EM on a text's bigrams: what an adversary should beat",
+    ),
     "usage": ("usage", "show how a checkpoint's codes are used"),
     "abx": ("abx", "tell how well features or tokens tell phones apart (ABX)"),
     "encode": ("encode", "turn audio files into codes"),
@@ -40,7 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 # those that read checkpoints of models, whose quantizers may be a stranger's
 BUILD_NETWORKS: tuple[str, ...] = (
-    *("discretize", "features", "cluster", "usage", "abx", "encode"),
+    *("discretize", "features", "cluster", "segment", "usage", "abx", "encode"),
     *("import", "export", "transcribe", "report", "new"),
 )
 

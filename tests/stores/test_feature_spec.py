@@ -28,6 +28,11 @@ WHOLE = FeatureSpec(
     normalize=True,
     deltas=1,
     standardize="speaker",
+    silence="energy",
+    segments="runs",
+    clusters=FileId("clusters", "ee" * 32),
+    pca=FileId("pca.safetensors", "ff" * 32),
+    pooled=2,
     store="fp16",
     device="cuda",
 )
@@ -44,6 +49,11 @@ OTHER: dict[str, Any] = {
     "normalize": False,
     "deltas": 2,
     "standardize": None,
+    "silence": None,
+    "segments": "spans",
+    "clusters": FileId("clusters", "dd" * 32),
+    "pca": None,
+    "pooled": None,
 }
 
 
@@ -130,6 +140,13 @@ def test_a_frame_s_length_is_known_or_asked_for() -> None:
         _ = replace(WHOLE, stride=None).frame_seconds
     with pytest.raises(ValueError, match=r"`stride` 160 and `sample_rate` None; expected samples from frame"):
         _ = replace(WHOLE, sample_rate=None).frame_seconds
+
+
+def test_rows_of_segments_and_of_audio_without_silence_have_no_even_times() -> None:
+    assert FeatureSpec("z").has_times and FeatureSpec("z", silence="keep").has_times
+    assert (
+        not FeatureSpec("z", silence="energy").has_times and not FeatureSpec("z", segments="runs").has_times
+    )
 
 
 def test_every_layer_has_a_builder_and_a_usual_number_if_any() -> None:

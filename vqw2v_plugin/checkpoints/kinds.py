@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..audio.clip import HIGHEST_RATE
 from ..common.words import shortened
 from .bounds import WithoutMemory, no_larger_than
 from .checks import check_finite, load_weights, shown
@@ -20,9 +21,6 @@ from .files import CheckpointError
 N = TypeVar("N", bound=nn.Module)
 Weights = dict[str, Tensor]
 State = Mapping[str, Any]  # what the trainer's file holds
-
-
-HIGHEST_RATE = 10_000_000  # Hz; more is a mistake, and would be resampled to
 
 
 @dataclasses.dataclass(frozen=True)

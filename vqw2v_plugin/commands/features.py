@@ -7,7 +7,7 @@ import dataclasses
 import os
 
 from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
-from .layer_arguments import add_layer_arguments, feature_options
+from .layer_arguments import add_layer_arguments, add_preparation, feature_options
 
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
@@ -19,19 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="for a BERT of pieces: the tokens that it was trained on; states are repeated to frames",
     )
-    parser.add_argument(
-        "--deltas",
-        type=int,
-        default=0,
-        metavar="N",
-        help="put slopes over five frames beside the features, once or twice (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--standardize",
-        default="none",
-        help="whose mean and scale are taken away: speaker (up to five minutes of each, by the manifest), "
-        "utterance or none (default: %(default)s)",
-    )
+    add_preparation(parser)
     parser.add_argument("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
     add_run_arguments(parser)
 

@@ -49,6 +49,23 @@ def add_layer_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     )
 
 
+def add_preparation(parser: argparse.ArgumentParser) -> None:
+    """What is done with a layer's frames where there is little data."""
+    parser.add_argument(
+        "--deltas",
+        type=int,
+        default=0,
+        metavar="N",
+        help="put slopes over five frames beside the features, once or twice (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--standardize",
+        default="none",
+        help="whose mean and scale are taken away: speaker (up to five minutes of each, by the manifest), "
+        "utterance or none (default: %(default)s)",
+    )
+
+
 def feature_options(args: argparse.Namespace, memory: int, pieces: str | None = None) -> FeatureOptions:
     from ..features.base import FeatureOptions
 

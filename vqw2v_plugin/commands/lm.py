@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave <s>, </s> and <unk> out of the text (default: an error)",
     )
+    parser.add_argument(
+        "--leave-out",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="leave these out of the text, such as the silence of `vqw2v phones`",
+    )
     add_share_arguments(parser)
     parser.add_argument(
         "--binary", action="store_true", help="also write OUT.binary with KenLM's build_binary"
@@ -77,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "--lmplz: takes all of TEXT; leave it out, or `--label-fraction` and `--label-hours`"
         )
+    if args.lmplz and args.leave_out:
+        raise ValueError("--lmplz: takes TEXT as it is; leave out --lmplz, or `--leave-out`")
     if args.lmplz:
         lmplz = find_program("lmplz", "--lmplz", "without --lmplz the same model is trained in memory")
         run_lmplz(lmplz, args.text, out, args.order, args.prune, args.skip_symbols)
@@ -101,11 +110,11 @@ def _read(args: argparse.Namespace, share: Share) -> Text:
     from ..text.ngram_counts import number_words, read_text
 
     if share.is_all:
-        return read_text(args.text, args.skip_symbols)
+        return read_text(args.text, args.skip_symbols, args.leave_out)
     drawn = draw(read_words(args.text), share, args.text)
     print(f"{args.text}: {drawn.told()}", file=sys.stderr)
     lines = (f"{line}\n".encode("utf-8", "surrogateescape") for line in drawn.only().words or ())
-    return number_words(lines, args.text, args.skip_symbols)
+    return number_words(lines, args.text, args.skip_symbols, args.leave_out)
 
 
 def _warn(text: Text, model: NGramModel) -> None:

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..common.files import write_whole
 from ..decoding.scoring import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
 from ..text.phones import FOLDS
-from ..text.units import BOUNDARY, PIECE_BEGIN
+from ..text.units import BOUNDARY, PIECE_BEGIN, UNSPOKEN
 from ..training.resumed import as_mapping
 
 
@@ -73,7 +73,8 @@ class VqErrorScorer(BaseScorer):
         """Where to look, and what a user would type next; words in capitals are for them to fill in."""
         whole = as_mapping(self.cfg)
         task, path = whole.get("task") or {}, (whole.get("common_eval") or {}).get("path")
-        labels, decoder, emissions = (task.get(name) for name in ("labels", "decoder", "emissions"))
+        decoder, emissions = (task.get(name) for name in ("decoder", "emissions"))
+        labels = task.get("labels") or task.get("measure")
         said = [
             f"{folder}: errors-{split}.json (what is confused), hypotheses-{split}.jsonl and .ctm (times)"
         ]
@@ -89,11 +90,13 @@ class VqErrorScorer(BaseScorer):
             said.append(
                 "next: `--emissions FOLDER` on a dev set saves what `vqw2v tune` finds the weights by"
             )
-        return [*said, f"next: vqw2v transcribe {quote(path)} FILE"] if path and decoder else said
+        if path and decoder and task.get("_name") == "vq_acoustic":
+            said.append(f"next: vqw2v transcribe {quote(path)} FILE")
+        return said
 
     def _items(self, ref: str, pred: str) -> List[List[str]]:
         if self.unit == "phones":
-            return [self.fold(p for p in side.split() if p != BOUNDARY) for side in (ref, pred)]
+            return [self.fold(p for p in side.split() if p not in UNSPOKEN) for side in (ref, pred)]
         texts = [_joined(side, f"{ref} {pred}") for side in (ref, pred)]
         return [characters(text) if self.unit == "characters" else text.split() for text in texts]
 

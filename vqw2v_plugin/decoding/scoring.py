@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..text.phones import FOLDS
-from ..text.units import BOUNDARY, Units
+from ..text.units import UNSPOKEN, Units
 from .hypothesis import Hypothesis
 
 Item = TypeVar("Item", bound=Hashable)
@@ -237,4 +237,4 @@ class Judge:
         return ErrorScore(count_errors(reference.split(), hypothesis.text.split()), letters)
 
     def _phones(self, labels: Sequence[str]) -> str:
-        return " ".join(FOLDS[self.fold](label for label in labels if label != BOUNDARY))
+        return " ".join(FOLDS[self.fold](label for label in labels if label not in UNSPOKEN))

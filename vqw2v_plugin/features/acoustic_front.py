@@ -92,6 +92,11 @@ def _check_layer(spec: FeatureSpec, given: dict[str, str | None]) -> None:
             f"expected a layer and a rate, as features.json of `vqw2v features` has them: make its features "
             f"and decode these"
         )
+    if not spec.has_times or spec.pca is not None:
+        raise CheckpointError(
+            "the acoustic model's features are segments, or without the audio's silence, as `vqw2v segment` "
+            "makes them: make them of this audio and decode these with fairseq-generate"
+        )
     if not LAYERS[parse_layer(str(spec.layer)).name].needs and any(given.values()):
         raise CheckpointError(
             f"the acoustic model's features are of the layer {spec.layer}; leave out the checkpoints"

@@ -99,7 +99,13 @@ class Features(nn.Module):
         return self.geometry.receptive_field
 
     def frames(self, num_samples: int) -> int:
+        """Of a clip; where `varies` is true the most that there can be, as what is said in it decides."""
         return self.geometry.frames(num_samples)
+
+    @property
+    def varies(self) -> bool:
+        """Whether clips of one length may have different numbers of frames."""
+        return False
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         raise NotImplementedError

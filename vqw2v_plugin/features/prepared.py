@@ -48,7 +48,12 @@ class PreparedFeatures(Features):
 
     @torch.no_grad()
     def of_read(self, wav: Samples, clip: Clip) -> Tensor:  # [S] → [T, D]
-        x, moments = self.features.of_read(wav, clip), None
+        return self.prepare(self.features.of_read(wav, clip), clip)
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor, clip: Clip) -> Tensor:  # [T, F] → [T, D]
+        """The layer's own frames of a clip, by what is known of who speaks it."""
+        moments = None
         if self._speakers is not None and isinstance(clip, Utterance):
             moments = self._speakers.of(clip)
         if self.standardize == "speaker" and moments is None:
@@ -66,6 +71,10 @@ class PreparedFeatures(Features):
     def _prepared(self, x: Tensor, moments: Moments | None) -> Tensor:
         x = with_slopes(x.float(), self.deltas)
         return x if self.standardize == "none" else standardized(x, moments)
+
+    @property
+    def varies(self) -> bool:
+        return self.features.varies
 
     def let_learn(self) -> list[nn.Module]:
         return self.features.let_learn()

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,27 +26,23 @@ from ..common.files import write_whole
 from ..common.locks import Rank, check_folder, claimed
 from ..common.progress import Progress
 from ..corpora.manifest import Manifest, Utterance
-from ..corpora.sizes import sizes_at
 from ..features.base import FeatureOptions, Features
 from ..modules.quantizers.clusters import Clusters, ClustersConfig
 from ..modules.quantizers.lloyd import Cells, cells_of, first_centres, total
-from ..stores.shards import ShardFolder, plan
-from .shard_run import Work, complete, in_order, make_shards
-from .split_job import JobOptions, Refused, one_thread, refused_of, shard_samples
+from .drawn_frames import DrawnFrames, DrawOptions, batches_of
+from .shard_run import Work, in_order
+from .split_job import Refused, one_thread
 
-_BATCH = 1 << 14  # frames
 _SAMPLE = 20_000  # frames at least that the first centres are drawn from
 _A_CODE = 64  # frames of the sample for each code
 _ENOUGH = 1e-4  # of the distance: a pass that gains less is the last
 
 
 @dataclass(frozen=True)
-class ClusterOptions(JobOptions):
+class ClusterOptions(DrawOptions):
     """What may be asked for beside the layer, the manifest and the folder."""
 
-    frames: int = 500_000  # that are drawn at most
-    passes: int = 100  # over them at most
-    seed: int = 1
+    passes: int = 100  # over the frames at most
 
 
 @dataclass(frozen=True)
@@ -85,13 +79,9 @@ class ClusterJob:
         self.features, self.asked, self.options = features, asked, options
         self.manifest, self.out = manifest, out
         self.clusters = Clusters(features.dim, config)
-        self.shards = ShardFolder(out / ".frames", np.float32, self.clusters.out_dim, gathers=False)
-        samples = shard_samples(manifest, options.shard_minutes, features.sample_rate)
-        self.spans = plan(manifest.sizes, samples)
-        wanted = sum(map(features.frames, sizes_at(manifest, features.sample_rate).tolist()))
-        self._share = min(1.0, options.frames / max(1, wanted))
-        prepare = one_thread if features.device.type == "cpu" else lambda: None
-        self._work = Work(self.draw, options.workers, prepare)
+        self.drawn = DrawnFrames(
+            features, self.frames_of, self.clusters.out_dim, manifest, out / ".frames", options
+        )
         self.made_from = {
             "manifest": Path(manifest.path).name,
             "manifest_sha256": manifest.digest,
@@ -108,33 +98,22 @@ class ClusterJob:
             raise ValueError(f"{self.manifest.path}: has no utterances, expected at least one; make it anew")
         with claimed(self.out, Rank()):
             if self.options.refresh:
-                self.shards.remove()
+                self.drawn.remove()
             elif (there := self._published()) is not None:
-                self.shards.remove()  # what a killed removal left
+                self.drawn.remove()  # what a killed removal left
                 return ClusterOutcome("there", there)
             parts = self._parts()  # what cannot go with the centres says so before they are looked for
-            self.shards.open({**self.made_from, "clusters": dataclasses.asdict(self.clusters.config)})
-            make_shards(self.manifest, self.shards, self.spans, self._work, Rank())
-            if not complete(self.shards, self.spans):
-                raise ValueError(f"{self.out}: shards are missing; run the same command again")
-            refused = refused_of(self.shards, self.spans, self.manifest)
-            if refused and self.options.strict:
-                raise ValueError(
-                    f"{len(refused)} of {len(self.manifest)} utterances of {self.manifest.path} gave nothing "
-                    f"and `--strict` wants all of them: {refused[0].reason}; mend them and run this again"
-                )
+            refused = self.drawn.make(
+                {**self.made_from, "clusters": dataclasses.asdict(self.clusters.config)}
+            )
             found = self._fit(parts)
             write_exported(self.out, found.header, found.weights, force=True)
-            self.shards.remove()
+            self.drawn.remove()
         return ClusterOutcome("published", found, tuple(refused))
 
-    def draw(self, utterance: Utterance) -> npt.NDArray[np.float32]:  # [n, D]
-        """An utterance's frames, prepared, those that its name and the seed draw."""
-        frames = self.clusters.prepare(self.features.of(utterance).cpu())
-        seed = [self.options.seed, zlib.crc32(utterance.utt.encode("utf-8", "surrogateescape"))]
-        kept = np.random.default_rng(seed).random(len(frames)) < self._share
-        rows: npt.NDArray[np.float32] = frames.numpy()[kept]
-        return rows
+    def frames_of(self, utterance: Utterance) -> Tensor:  # [T, D]
+        """An utterance's frames, prepared."""
+        return self.clusters.prepare(self.features.of(utterance).cpu())
 
     def _published(self) -> Restored[ClusterNetwork] | None:
         """What lies in the folder, if it was made of the same."""
@@ -152,8 +131,7 @@ class ClusterJob:
 
     def _rows(self) -> list[npt.NDArray[np.float32]]:
         """The frames of each shard, mapped."""
-        found = [self.shards.rows(span.index, self.shards.whole(span.index)) for span in self.spans]
-        found = [rows for rows in found if len(rows)]
+        found = self.drawn.rows()
         held, wanted = sum(map(len, found)), self.clusters.num_codes
         if held < wanted:
             raise ValueError(
@@ -167,8 +145,7 @@ class ClusterJob:
         one_thread()
         if clusters.config.standardize == "corpus":
             clusters.mean, clusters.scale = _moments(rows)
-        state = self.shards.folder / "centres"
-        frames = [self.shards.whole(span.index).checksum for span in self.spans]
+        state, frames = self.drawn.folder / "centres", self.drawn.checksums()
         fit = _read(state, frames) or self._begin(rows)
         with Progress("passes", self.options.passes) as progress:
             progress.advance(fit.passes)
@@ -198,7 +175,9 @@ class ClusterJob:
         def cells(batch: npt.NDArray[np.float32]) -> Cells:
             return cells_of(self.clusters.scaled(torch.from_numpy(np.array(batch))), fit.entries)
 
-        found = total(in_order(cells, _batches(rows), Work(self.draw, self.options.workers, one_thread)))
+        found = total(
+            in_order(cells, batches_of(rows), Work(self.drawn.draw, self.options.workers, one_thread))
+        )
         distance = float(found.distance.sum()) / sum(map(len, rows))
         enough = distance >= fit.distance * (1 - _ENOUGH)
         passes = fit.passes + 1
@@ -230,17 +209,11 @@ class ClusterJob:
         return Restored(header, network.eval())
 
 
-def _batches(rows: list[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
-    for part in rows:
-        for start in range(0, len(part), _BATCH):
-            yield part[start : start + _BATCH]
-
-
 def _moments(rows: list[npt.NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each feature over all frames."""
     count = sum(map(len, rows))
-    mean = sum(batch.sum(0, dtype=np.float64) for batch in _batches(rows)) / count
-    squares = sum(np.square(batch - mean).sum(0) for batch in _batches(rows)) / count
+    mean = sum(batch.sum(0, dtype=np.float64) for batch in batches_of(rows)) / count
+    squares = sum(np.square(batch - mean).sum(0) for batch in batches_of(rows)) / count
     deviation = np.sqrt(np.maximum(squares, 1e-10))
     return torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(deviation))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,6 @@ def featurize(
     rank: Rank,
 ) -> Outcome:
     """Makes OUT/SPLIT.npy, .ends.npy and .ids and features.json, which says what they are."""
-    if options.store not in STORES:
-        raise ValueError(f"`--store` is {options.store!r}; expected {' or '.join(STORES)}")
     return FeaturizeJob(features, manifest, Path(out), options).run(rank)
 
 
@@ -47,12 +46,22 @@ class FeaturizeJob(SplitJob):
     format = FEATURES
     gathers = True
 
-    def __init__(self, features: Features, manifest: Manifest, out: Path, options: FeaturizeOptions) -> None:
+    def __init__(
+        self,
+        features: Features,
+        manifest: Manifest,
+        out: Path,
+        options: FeaturizeOptions,
+        of_split: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`of_split`: what the json says of this split besides."""
+        if options.store not in STORES:
+            raise ValueError(f"`--store` is {options.store!r}; expected {' or '.join(STORES)}")
         self._features, self._kind = features, STORES[options.store]
         features.know(manifest)
         spec = dataclasses.replace(features.spec, device=features.device.type, store=options.store)
         encoder = Encoder(self._kind, features.dim, features.sample_rate, features.device)
-        of_split = {"manifest_sha256": manifest.digest}
+        of_split = {"manifest_sha256": manifest.digest, **(of_split or {})}
         super().__init__(out, manifest, options, encoder, spec.to_json(), of_split)
 
     def encode(self, utterance: Utterance) -> Rows:  # [T, D]

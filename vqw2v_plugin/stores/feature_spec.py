@@ -22,6 +22,8 @@ _THEN = {  # where not written
     "fine_tuned": False,
     "deltas": 0,
     "standardize": "none",
+    "silence": "keep",
+    "pooled": 1,
 }
 MOST_DELTAS = 2
 STANDARDIZE = ("none", "utterance", "speaker")  # whose mean and scale are taken away
@@ -60,6 +62,11 @@ class FeatureSpec:
     normalize: bool | None = None  # each clip at zero mean and unit variance first
     deltas: int | None = None  # how often the slope over five frames is put beside the layer's own
     standardize: str | None = None  # whose mean and scale each feature has lost
+    silence: str | None = None  # what found the silence that was left out of the audio
+    segments: str | None = None  # whose mean a row is: runs (of one cluster) or spans (that were given)
+    clusters: FileId | None = None  # of these runs
+    pca: FileId | None = None  # the components that rows are given in
+    pooled: int | None = None  # how many neighbouring segments each row is the mean of
     store: str | None = None  # fp32, or fp16: rounded on the disk, which is not compared
     fine_tuned: bool | None = None  # the network that makes them has learnt since
     device: str | None = None  # rounding alone depends on it, so it is not compared
@@ -75,6 +82,11 @@ class FeatureSpec:
         """What is not None, under the names of the fields."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: v.to_json() if isinstance(v, FileId) else v for k, v in held.items() if v is not None}
+
+    @property
+    def has_times(self) -> bool:
+        """Whether rows come at even times: segments do not, nor do frames of audio without its silence."""
+        return self.segments is None and self.meaning("silence") == "keep"
 
     @property
     def frame_seconds(self) -> float:

@@ -91,7 +91,13 @@ class FeatureFrames(FrameSource):
         self.store = FeatureStore(folder, split)
         places = {utt: i for i, (utt, _) in enumerate(self.store.rows)}
         super().__init__(folder, split, FEATURES.read_about(folder), places)
-        self.layer = read_spec(folder).layer or "features"
+        spec = read_spec(folder)
+        self.layer = spec.layer or "features"
+        if not spec.has_times:
+            raise FeatureError(
+                f"{folder}: holds segments, or frames of audio without its silence, which have no even "
+                f"times; expected frames as `vqw2v features` writes them"
+            )
 
     def __getitem__(self, utt: str) -> npt.NDArray[Any]:
         return self.store[self.places[utt]]

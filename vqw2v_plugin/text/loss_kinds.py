@@ -58,6 +58,18 @@ LOSS_KINDS = {
             search="ASG",
             frames_needed=_one_a_column,
         ),
+        # learnt without labels: a run of frames is a phone
+        LossKind(
+            name="wav2vec_u",
+            title="wav2vec-U",
+            criterion="vq_adversarial",
+            has_blank=False,
+            has_transitions=False,
+            has_repeats=False,
+            starts_with_boundary=False,
+            search="ASG",
+            frames_needed=_one_a_column,
+        ),
     )
 }
 

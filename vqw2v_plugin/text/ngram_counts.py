@@ -14,7 +14,7 @@ import sys
 import zlib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,20 +81,26 @@ def _is_open_pipe(path: str) -> bool:
     return path.startswith("/dev/fd/") and stat.S_ISFIFO(os.stat(path).st_mode)
 
 
-def read_text(path: str, skip_symbols: bool = False) -> Text:
+def read_text(path: str, skip_symbols: bool = False, left_out: Collection[str] = ()) -> Text:
     """One sentence a line, words between blanks; `skip_symbols` drops `<s>`, `</s>` and `<unk>`."""
     name = "standard input" if path == "-" else path
     try:
         with open_text(path) as file:
-            return number_words(lines_of(file, name), name, skip_symbols)
+            return number_words(lines_of(file, name), name, skip_symbols, left_out)
     except (EOFError, zlib.error) as error:
         raise ValueError(f"{name}: is no whole gzipped text ({error}); pack it anew") from None
     except OSError as error:
         raise ValueError(f"{name}: {error.strerror or error}, expected a text; name another") from None
 
 
-def number_words(lines: Iterable[bytes], name: str = "text", skip_symbols: bool = False) -> Text:
-    """Ids for words; an empty line is an empty sentence, as it is for KenLM."""
+def number_words(
+    lines: Iterable[bytes],
+    name: str = "text",
+    skip_symbols: bool = False,
+    left_out: Collection[str] = (),
+) -> Text:
+    """Ids for words but those left out; an empty line is an empty sentence, as it is for KenLM."""
+    skipped = {*(SPECIAL if skip_symbols else ()), *(word.encode() for word in left_out)}
     numbers: defaultdict[bytes, int] = defaultdict(None, {word: i for i, word in enumerate(SPECIAL)})
     numbers.default_factory = numbers.__len__
     ids, lengths = array("i"), array("q")
@@ -102,8 +108,8 @@ def number_words(lines: Iterable[bytes], name: str = "text", skip_symbols: bool 
         if not lengths:
             line = line.removeprefix(UTF8_MARK)
         words = line.replace(b"\0", b" ").split()
-        if skip_symbols:
-            words = [word for word in words if word not in SPECIAL]
+        if skipped:
+            words = [word for word in words if word not in skipped]
         ids.extend(map(numbers.__getitem__, words))
         lengths.append(len(words))
         if len(ids) > MAX_TOKENS or len(lengths) > MAX_TOKENS:

@@ -20,7 +20,9 @@ BOUNDARY = "|"  # ends a word of letters or phones, and stands for the silence b
 PIECE_BEGIN = "▁"  # begins a word of pieces
 UNKNOWN = "<unk>"
 BLANK = "<blank>"
-SILENCES = (BOUNDARY, "sil", "SIL")
+SILENCE = "<SIL>"  # in text that nobody has spoken: between words, and at the ends of lines
+UNSPOKEN = (BOUNDARY, SILENCE)  # no phones
+SILENCES = (BOUNDARY, SILENCE, "sil", "SIL")
 DEFAULT_REPEATS, MOST_REPEATS = 2, 100  # the papers': `1` and `2`
 
 
@@ -132,7 +134,7 @@ class Units:
     def groups(self, labels: Sequence[str]) -> list[list[int]]:
         """The positions in `labels` of each word's own labels."""
         if self.kind == "phones":
-            return [[i] for i, label in enumerate(labels) if label != BOUNDARY]
+            return [[i] for i, label in enumerate(labels) if label not in UNSPOKEN]
         groups: list[list[int]] = [[]]
         for i, label in enumerate(labels):
             if label == BOUNDARY and self.kind == "letters":

@@ -100,7 +100,12 @@ _COLUMNS = {
 def log_mean(name: str, value: Any, weight: Any = 1, digits: int = 3) -> None:
     """As `metrics.log_scalar`; the meter itself has an underscore before its name, so it is not printed."""
     metrics.log_scalar(f"_{name}", value, weight)
-    log_rounded(name, lambda meters: torch.as_tensor(meters[f"_{name}"].avg), digits)
+
+    def mean(meters: Any) -> Tensor:
+        found = meters[f"_{name}"].avg
+        return torch.as_tensor(math.nan if found is None else found)  # of no update since the last line
+
+    log_rounded(name, mean, digits)
 
 
 def log_rounded(name: str, derive: Callable[[Any], Tensor], digits: int = 3) -> None:

@@ -90,6 +90,11 @@ def next_commands(cfg: Any, checkpoint: str) -> List[str]:
             f"--path {checkpoint} --gen-subset test --results-path RESULTS",
             f"vqw2v transcribe {checkpoint} FILE",
         ]
+    if task._name == "vq_unpaired":
+        return [
+            f"fairseq-generate {data} --user-dir $(vqw2v path) --task vq_unpaired --path {checkpoint} "
+            f"--gen-subset valid --results-path RESULTS"
+        ]
     if task._name == "vq_utterance":
         labels = shlex.quote(str(Path(task.labels or task.data).absolute()))
         folders = shlex.quote(":".join(str(Path(folder).absolute()) for folder in folders_of(task.data)))

@@ -139,12 +139,16 @@ class TrainingTask(FairseqTask):
             optimizer.zero_grad()
             _discard(model)
         else:
-            super().optimizer_step(optimizer, model, update_num)
+            self.take_step(optimizer, model, update_num)
             if self.guard.overflowed():  # of AMP, whose scaler took no step; fairseq counts none
                 _discard(model)
                 return
         # fairseq would say so with the next batch, after the checkpoint: too late for a codebook's upkeep
         model.set_num_updates(update_num + 1)
+
+    def take_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """fairseq's own."""
+        super().optimizer_step(optimizer, model, update_num)
 
     def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> EpochBatchIterator:
         """fairseq's iterator, whose worker processes end with their epoch."""

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from .alignment import SequenceLoss
 from .asg import ASG
 from .ctc import CTC
+from .runs import Runs
 
 # of the number of columns and the blank's column
 MODULES: dict[str, Callable[[int, int | None], SequenceLoss]] = {
     "ctc": lambda num_columns, blank: CTC(blank or 0),
     "asg": lambda num_columns, blank: ASG(num_columns),
+    "wav2vec_u": lambda num_columns, blank: Runs(),
 }
 
 

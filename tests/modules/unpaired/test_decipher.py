@@ -1,0 +1,124 @@
+"""Decipherment by EM: a permuted language is solved, a flat one is not and its gain says so."""
+
+import itertools
+
+import pytest
+import torch
+
+from vqw2v_plugin.modules.unpaired import decipher as module
+from vqw2v_plugin.modules.unpaired.decipher import Effort, by_frequency, decipher, read_out
+
+PHONES = 6
+EFFORT = Effort(restarts=48, passes=15, refined=2, passes_after=4)
+
+
+def sentences(moves: torch.Tensor, count: int, seed: int) -> list[torch.Tensor]:
+    """Of a Markov language, 10 phones each; the first phone is any."""
+    rng = torch.Generator().manual_seed(seed)
+    now = torch.randint(len(moves), (count,), generator=rng)
+    said = [now]
+    for _ in range(9):
+        now = torch.multinomial(moves[now], 1, generator=rng)[:, 0]
+        said.append(now)
+    return list(torch.stack(said, 1))
+
+
+def enciphered(spoken: list[torch.Tensor], seed: int) -> list[torch.Tensor]:
+    """Two clusters a phone in a hidden order, each phone once or twice."""
+    rng = torch.Generator().manual_seed(seed)
+    hidden = torch.randperm(2 * PHONES, generator=rng)
+    found = []
+    for line in spoken:
+        phones = line.repeat_interleave(torch.randint(1, 3, line.shape, generator=rng))
+        found.append(hidden[2 * phones + torch.randint(2, phones.shape, generator=rng)])
+    return found
+
+
+def error(is_flat: bool) -> tuple[float, float]:
+    """(share of sentences that are read wrong, gain)."""
+    rng = torch.Generator().manual_seed(0)
+    moves = torch.rand(PHONES, PHONES, generator=rng) ** 4 + 1e-3
+    moves.fill_diagonal_(0)
+    moves = torch.ones(PHONES, PHONES) - torch.eye(PHONES) if is_flat else moves
+    moves = moves / moves.sum(1, keepdim=True)
+    text, spoken = sentences(moves, 300, 1), sentences(moves, 300, 2)
+    clusters = enciphered(spoken, 3)
+    solution = decipher(clusters, 2 * PHONES, text, PHONES, EFFORT)
+    read = [read_out(line, solution, text, PHONES) for line in clusters[:60]]
+    wrong = sum(phones != line.tolist() for phones, line in zip(read, spoken, strict=False))
+    return wrong / 60, solution.gain
+
+
+def test_a_permuted_language_is_solved_and_a_flat_one_is_not_and_says_so() -> None:
+    wrong, gain = error(is_flat=False)
+    assert wrong < 0.15 and gain > 0.2
+    wrong, gain = error(is_flat=True)
+    assert wrong > 0.9 and abs(gain) < 0.05
+
+
+def small() -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Clusters of three kinds, emissions of two phones, and the counts of a language."""
+    clusters = [torch.tensor([0, 2, 1]), torch.tensor([1]), torch.tensor([2, 2, 0, 1])]
+    emissions = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]], dtype=torch.float64)
+    return clusters, emissions, torch.tensor([[1.0, 4, 2], [3, 2, 5], [6, 1, 0.5]], dtype=torch.float64)
+
+
+def test_expected_counts_and_likelihood_are_those_of_all_paths() -> None:
+    clusters, emissions, language = small()
+    stay = 0.3
+    inside, start, end = module._transitions(language, stay)
+    likelihood, counts = 0.0, torch.zeros_like(emissions)
+    for codes in clusters:
+        whole, parts = 0.0, torch.zeros_like(emissions)
+        for path in itertools.product(range(2), repeat=len(codes)):
+            p = float(start[path[0]] * end[path[-1]])
+            for before, phone in itertools.pairwise(path):
+                p *= float(inside[before, phone])
+            for phone, code in zip(path, codes.tolist(), strict=True):
+                p *= float(emissions[phone, code])
+            whole += p
+            for phone, code in zip(path, codes.tolist(), strict=True):
+                parts[phone, code] += p
+        likelihood += float(torch.log(torch.tensor(whole, dtype=torch.float64)))
+        counts += parts / whole
+    expected, stayed, steps, found = module._expect(module._padded(clusters), emissions, stay, language)
+    assert found == pytest.approx(likelihood) and steps == 8 and 0 < stayed < 5
+    torch.testing.assert_close(expected, counts)
+
+
+def test_each_pass_explains_more() -> None:
+    clusters, emissions, language = small()
+    counts = module.bigram_counts(clusters, 3)
+    many, stay = emissions[None], torch.tensor([0.3], dtype=torch.float64)
+    before = -1e9
+    for _ in range(8):
+        many, stay, likelihood = module._count_pass(counts, language, many, stay)
+        assert float(likelihood) > before - 1e-6
+        before = float(likelihood)
+    found = [module._refined(clusters, emissions, 0.3, language, passes)[0] for passes in range(6)]
+    assert all(b > a - 1e-6 for a, b in itertools.pairwise(found))
+
+
+def test_a_phone_is_read_once_however_long_it_lasts_and_twice_where_it_comes_twice() -> None:
+    text = [torch.tensor([0, 0, 1])] * 20
+    solution = module.Solution(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), 0.01, 1.0)
+    assert read_out(torch.tensor([0, 0, 1]), solution, text, 2) == [0, 0, 1]
+    lasting = module.Solution(solution.emissions, 0.6, 1.0)
+    assert read_out(torch.tensor([0, 0, 0, 0, 0, 1, 1]), lasting, text, 2) in ([0, 1], [0, 0, 1])
+    assert read_out(torch.tensor([], dtype=torch.long), solution, text, 2) == []
+
+
+def test_frequent_clusters_are_guessed_as_frequent_phones() -> None:
+    guess = by_frequency(torch.tensor([10, 50, 25, 15]), torch.tensor([30, 60, 10]))
+    assert guess.tolist() == [2, 1, 0, 1] or guess.tolist() == [1, 1, 0, 2]
+
+
+def test_nothing_to_decipher_is_said() -> None:
+    for clusters, text in (
+        ([], [torch.tensor([0])]),
+        ([torch.tensor([0])], [torch.tensor([], dtype=torch.long)]),
+    ):
+        with pytest.raises(ValueError, match="no clusters or no phones to decipher"):
+            decipher(clusters, 1, text, 1, EFFORT)
+    with pytest.raises(ValueError, match="`restarts` is 0; expected 1 to 100,000"):
+        Effort(restarts=0)

@@ -1,0 +1,244 @@
+"""Generator, segments, adversary and losses: against plain loops and finite differences."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vqw2v_plugin.modules.unpaired import losses
+from vqw2v_plugin.modules.unpaired.config import UnpairedConfig
+from vqw2v_plugin.modules.unpaired.network import UnpairedNetwork, one_hot
+from vqw2v_plugin.modules.unpaired.segments import chunks, join
+
+V, D = 5, 4
+PLAIN = UnpairedConfig(
+    D, V, generator_dropout=0.0, discriminator_dim=6, discriminator_kernel=3, mean_pool_join=True,
+    gradient_penalty=0.0,
+)  # fmt: skip
+KINDS = [
+    PLAIN,
+    replace(PLAIN, generator_kernel=9, generator_stride=3, generator_batch_norm=30.0, generator_residual=True,
+            mmi_weight=0.5, target_dim=3),
+    replace(PLAIN, segments="none", discriminator_causal=False, discriminator_depth=3),
+    replace(PLAIN, segments="uniform_join", subsample_rate=0.5, generator_residual=True),
+    replace(PLAIN, segments="uniform", subsample_rate=0.3, discriminator_max_pool=True, generator_bias=True),
+]  # fmt: skip
+
+
+def network(config: UnpairedConfig) -> UnpairedNetwork:
+    torch.manual_seed(0)
+    made = UnpairedNetwork(config).double()
+    with torch.no_grad():
+        for p in made.parameters():
+            p.add_(torch.randn_like(p) * 0.5)
+    return made
+
+
+def joined_by_hand(row: Tensor, length: int) -> list[Tensor]:
+    """The frames of each run."""
+    runs: list[list[Tensor]] = []
+    before = -1
+    for frame in row[:length]:
+        best = int(frame.argmax())
+        if best != before:
+            runs.append([])
+        runs[-1].append(frame)
+        before = best
+    return [torch.stack(run) for run in runs]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    more=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_runs_are_joined_as_by_a_loop(lengths: list[int], more: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    size = max(1, max(lengths) + more)
+    steps = torch.randint(3, (len(lengths), size), generator=generator)
+    logits = torch.nn.functional.one_hot(steps, 3).double() * 9 + torch.rand(
+        len(lengths), size, 3, generator=generator
+    )
+    means, counts = join(logits, torch.tensor(lengths), False)
+    drawn, same = join(logits, torch.tensor(lengths), True, generator)
+    assert torch.equal(counts, same) and means.shape == drawn.shape
+    for row, length, mean, draw, count in zip(logits, lengths, means, drawn, counts.tolist(), strict=True):
+        runs = joined_by_hand(row, length)
+        assert count == len(runs) and not mean[count:].any() and not draw[count:].any()
+        for run, of_mean, of_draw in zip(runs, mean, draw, strict=False):
+            torch.testing.assert_close(of_mean, run.mean(0))
+            assert any(torch.equal(of_draw, frame) for frame in run)
+
+
+def test_each_frame_of_a_run_is_drawn_as_often() -> None:
+    logits = torch.zeros(3000, 4, 2)
+    logits[..., 0] = torch.arange(1, 5)
+    drawn, counts = join(logits, torch.full((3000,), 3), True, torch.Generator().manual_seed(1))
+    assert {*counts.tolist()} == {1} and {*drawn[:, 0, 0].tolist()} == {1, 2, 3}
+    assert all(abs(float((drawn[:, 0, 0] == n).float().mean()) - 1 / 3) < 0.04 for n in (1, 2, 3))
+
+
+def test_chunks_are_means_of_frames_or_one_of_them() -> None:
+    x = torch.arange(1.0, 11).view(2, 5, 1)
+    means, counts = chunks(x, torch.tensor([5, 3]), 2, False)
+    assert means.squeeze(2).tolist() == [[1.5, 3.5, 5.0], [6.5, 8.0, 0.0]] and counts.tolist() == [3, 2]
+    drawn, _ = chunks(x, torch.tensor([5, 3]), 2, True, torch.Generator().manual_seed(0))
+    assert drawn[0, 2] == 5 and drawn[1, 1] == 8 and drawn[0, 0] in (1, 2) and drawn[1, 0] in (6, 7)
+
+
+@pytest.mark.parametrize("number", range(len(KINDS)))
+@pytest.mark.parametrize("garbage", [1e6, torch.nan])
+def test_padding_changes_no_score_and_no_loss(garbage: float, number: int) -> None:
+    """Nor gradients; what stands behind an end may be anything."""
+    made = network(replace(KINDS[number], gradient_penalty=0.7)).train()
+    lengths, more = [2, 9, 5], 3
+    sizes = torch.tensor(lengths)
+    found: list[tuple[Tensor, ...]] = []
+    for extra, value in ((0, 0.0), (more, garbage)):
+        torch.manual_seed(3)
+        x = torch.full((len(lengths), max(lengths) + extra, D), value, dtype=torch.float64)
+        text = torch.full((len(lengths), max(lengths) + extra), 7)
+        codes = torch.full(text.shape, -1)
+        for i, length in enumerate(lengths):
+            x[i, :length] = torch.randn(length, D, dtype=torch.float64)
+            text[i, :length] = torch.randint(V, (length,))
+            codes[i, :length] = torch.randint(3, (length,))
+        targets = codes if made.config.mmi_weight else None
+        loss = (
+            made.generator_step(x, sizes, targets).loss + made.discriminator_step(x, sizes, text, sizes).loss
+        )
+        found.append((loss, *torch.autograd.grad(loss, list(made.parameters()), materialize_grads=True)))
+    for once, again in zip(*found, strict=True):
+        torch.testing.assert_close(once, again)
+
+
+@pytest.mark.parametrize("number", range(len(KINDS)))
+def test_in_a_batch_as_alone(number: int) -> None:
+    made = network(KINDS[number]).eval()
+    x, lengths = torch.randn(3, 9, D, dtype=torch.float64), torch.tensor([9, 4, 6])
+    out = made(x, lengths)
+    text = one_hot(torch.randint(V, (3, 9)), lengths, V, torch.float64)
+    scores = made.discriminator(text, lengths)
+    for i, length in enumerate(lengths.tolist()):
+        alone = made(x[i : i + 1, :length], lengths[i : i + 1])
+        assert int(out.lengths[i]) == int(alone.lengths) and alone.emissions.size(1) >= int(alone.lengths)
+        torch.testing.assert_close(out.emissions[i, : alone.lengths], alone.emissions[0, : alone.lengths])
+        torch.testing.assert_close(made.discriminator(text[i : i + 1, :length])[0], scores[i])
+        if made.config.segments in ("none", "uniform"):
+            assert made.frames(length) == int(alone.lengths)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_gradients_are_those_of_finite_differences(number: int) -> None:
+    """Of what each of the two learns by, and the penalty's, which is a gradient's gradient."""
+    made = network(replace(KINDS[number], gradient_penalty=1.5, smoothing=0.1)).train()
+    x, lengths = torch.randn(2, 7, D, dtype=torch.float64), torch.tensor([7, 5])
+    text, sizes = torch.randint(V, (2, 6)), torch.tensor([6, 4])
+    codes = torch.randint(3, (2, 7)) if made.config.mmi_weight else None
+
+    def loss_of(learns: str) -> Tensor:
+        torch.manual_seed(4)
+        if learns == "generator":
+            return made.generator_step(x, lengths, codes).loss
+        return made.discriminator_step(x, lengths, text, sizes).loss
+
+    for learns in ("generator", "discriminator"):
+        chosen = [p for name, p in made.named_parameters() if name.startswith(learns)]
+        grads = torch.autograd.grad(loss_of(learns), chosen)
+        for p, grad in zip(chosen, grads, strict=True):
+            place, step = int(grad.abs().argmax()), 1e-6
+            with torch.no_grad():
+                p.view(-1)[place] += step
+                above = float(loss_of(learns))
+                p.view(-1)[place] -= 2 * step
+                below = float(loss_of(learns))
+                p.view(-1)[place] += step
+            assert (above - below) / (2 * step) == pytest.approx(
+                float(grad.reshape(-1)[place]), rel=1e-4, abs=1e-6
+            )
+
+
+def test_only_one_of_the_two_has_gradients() -> None:
+    made = network(replace(PLAIN, gradient_penalty=1.0)).train()
+    x, lengths = torch.randn(2, 7, D, dtype=torch.float64), torch.tensor([7, 5])
+    for learns, step in (
+        ("generator", lambda: made.generator_step(x, lengths)),
+        ("discriminator", lambda: made.discriminator_step(x, lengths, torch.randint(V, (2, 6)), lengths - 1)),
+    ):
+        made.zero_grad()
+        step().loss.backward()  # type: ignore[no-untyped-call]
+        assert {name.partition(".")[0] for name, p in made.named_parameters() if p.grad is not None} == {
+            learns
+        }
+
+
+def test_the_penalty_of_a_linear_adversary_is_known() -> None:
+    """Its gradient is w/T in each frame, whatever is mixed: of norm |w|/√T in each column."""
+    weight = torch.tensor([3.0, 0.5], dtype=torch.float64)
+
+    def judge(x: Tensor, lengths: Tensor | None) -> Tensor:
+        return (x @ weight).mean(1)
+
+    text, made = torch.rand(3, 4, 2, dtype=torch.float64), torch.rand(3, 4, 2, dtype=torch.float64)
+    found = losses.gradient_penalty(judge, text, made, torch.rand(3, dtype=torch.float64))
+    assert float(found) == pytest.approx(3 * (0.5**2 + 0.75**2))
+
+
+def test_diversity_and_smoothness_by_hand() -> None:
+    even = torch.full((6, V), 1 / V, dtype=torch.float64)
+    assert float(losses.diversity(even)) == pytest.approx(0, abs=1e-5)
+    assert float(losses.diversity(torch.eye(V, dtype=torch.float64)[[2, 2]])) == pytest.approx(
+        1 - 1 / V, abs=1e-5
+    )
+    steps = torch.tensor([[[0.0], [2.0], [3.0]], [[1.0], [4.0], [9.0]]])
+    lengths = torch.tensor([3, 2])
+    assert float(losses.smoothness(steps, lengths)) == pytest.approx((4 + 1 + 9) / 3)
+    assert float(losses.smoothness(steps, lengths, True)) == pytest.approx((4 + 1 + 9) / 4)
+    assert float(losses.smoothness(steps[:, :1], lengths)) == 0
+
+
+def test_a_discriminator_begins_anew_as_another_one_did() -> None:
+    made = network(PLAIN).discriminator
+    before = {name: p.clone() for name, p in made.named_parameters()}
+    draws = torch.get_rng_state()
+    made.begin_anew(3)
+    first = {name: p.clone() for name, p in made.named_parameters()}
+    made.begin_anew(4)
+    made.begin_anew(3)
+    assert torch.equal(draws, torch.get_rng_state())
+    for name, p in made.named_parameters():
+        assert torch.equal(p, first[name]) and not torch.equal(p, before[name])
+        fan_in = dict(made.named_parameters())[f"{name.rpartition('.')[0]}.weight"][0].numel()
+        assert float(p.detach().abs().max()) <= fan_in**-0.5
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("segments", "words", "`segments` is 'words'; expected none or uniform or join"),
+        ("generator_kernel", 0, "`generator_kernel` is 0; expected at least 1"),
+        ("discriminator_dim", 1 << 40, "expected 1,048,576 at most"),
+        ("generator_pad", 0, "`generator_pad` is 0, so that the kernel of 4 frames loses"),
+        ("generator_dropout", 1.0, "`generator_dropout` is 1.0; expected a probability"),
+        ("gradient_penalty", -1.0, "`gradient_penalty` is -1.0; expected 0 or more"),
+        ("code_penalty", float("nan"), "`code_penalty` is nan"),
+        ("subsample_rate", 0.0, "`subsample_rate` is 0.0; expected a share"),
+        ("smoothing", 0.5, "`smoothing` is 0.5; expected 0 or more, less than 0.5"),
+        ("mmi_weight", 1.0, "`mmi_weight` needs the residual branch"),
+        ("stock_padding", "false", "`stock_padding` is 'false'; expected true or false"),
+    ],
+)
+def test_settings_are_checked_by_name(field: str, value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said.replace("(", r"\(")):
+        replace(PLAIN, **{field: value})  # type: ignore[arg-type]
+
+
+def test_features_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`features` are \[1, 3, 9\]; expected \[batch, frames, 4\]"):
+        network(PLAIN)(torch.zeros(1, 3, 9), torch.tensor([3]))
+    with pytest.raises(ValueError, match="clusters are of frames"):
+        replace(KINDS[3], mmi_weight=1.0)

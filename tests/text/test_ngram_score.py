@@ -1,0 +1,67 @@
+"""Our reader of ARPA scores sentences as KenLM does."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqw2v_plugin.text.ngram import train_ngram, write_arpa
+from vqw2v_plugin.text.ngram_counts import number_words
+from vqw2v_plugin.text.ngram_score import NGramTable, perplexity, score_by_text, score_of
+
+
+def lines(seed: int, count: int = 60) -> list[list[str]]:
+    rng = np.random.default_rng(seed)
+    return [[str(s) for s in rng.choice(list("abcde"), rng.integers(1, 8))] for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def arpa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lm") / "phones.arpa"
+    write_arpa(train_ngram(number_words(" ".join(line).encode() for line in lines(0)), 3), path)
+    return path
+
+
+def test_sentences_score_as_kenlm_scores_them(arpa: Path, tmp_path: Path) -> None:
+    kenlm = pytest.importorskip("kenlm")
+    ours, theirs = score_of(arpa), kenlm.Model(str(arpa))
+    packed = tmp_path / "phones.arpa.gz"
+    packed.write_bytes(gzip.compress(arpa.read_bytes()))
+    again = score_of(packed)
+    for line in [*lines(1, 20), [], ["a", "z", "a"]]:
+        assert ours(line) == pytest.approx(theirs.score(" ".join(line)), abs=1e-4)
+        assert again(line) == ours(line)
+
+
+def test_a_model_of_a_text_is_the_one_that_its_file_holds(arpa: Path) -> None:
+    made = score_by_text(lines(0), 3)
+    assert [made(line) for line in lines(1, 5)] == pytest.approx(
+        [score_of(arpa)(line) for line in lines(1, 5)]
+    )
+    assert isinstance(made, NGramTable) and "a" in made and "z" not in made and made.order == 3
+
+
+def test_probabilities_of_what_may_follow_sum_to_one(arpa: Path) -> None:
+    table = score_by_text(lines(0), 3)
+    assert isinstance(table, NGramTable)
+    for context in (("<s>",), ("a", "b"), ("e", "e")):
+        total = sum(10 ** table._step(context, word) for word in (*"abcde", "</s>", "<unk>"))
+        assert total == pytest.approx(1, abs=1e-4)
+
+
+def test_perplexity_of_an_even_coin_is_its_sides() -> None:
+    half = float(np.log10(0.5))
+    assert perplexity(lambda words: half * (len(words) + 1), [["a", "b"], []]) == pytest.approx(2)
+
+
+def test_what_is_no_model_is_said(tmp_path: Path, arpa: Path) -> None:
+    with pytest.raises(ValueError, match="no such file, expected an n-gram model"):
+        score_of(tmp_path / "none.arpa")
+    broken = tmp_path / "broken.arpa"
+    broken.write_text(arpa.read_text().replace("\\2-grams:\n", "\\2-grams:\nmuch a b\n"))
+    with pytest.raises(ValueError, match=r"broken\.arpa:\d+: 'much a b' is no row of ARPA"):
+        score_of(broken)
+    broken.write_bytes(arpa.read_bytes().replace(b"\ta\t", b"\t\xff\t"))
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        score_of(broken)
