@@ -27,7 +27,7 @@ def add_group_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--least-seconds",
         type=float,
-        default=20.0,
+        default=10.0,
         metavar="S",
         help="leave out groups with less (default: %(default)s)",
     )
