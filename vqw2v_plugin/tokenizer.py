@@ -5,7 +5,7 @@ Shapes: B batch, S samples, T frames, C channels, G groups, V codes a group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import gcd
 from pathlib import Path
 from typing import Any, overload
@@ -23,6 +23,7 @@ from .common.user_code import use_user_dir
 from .features.base import need_a_frame, usable_device
 from .features.clusters import load_coder
 from .features.coder import Coder, NetworkCoder
+from .features.together import batches, to_processor
 
 Audio = Tensor | npt.NDArray[Any]
 
@@ -30,9 +31,8 @@ Audio = Tensor | npt.NDArray[Any]
 class Tokenizer:
     """A checkpoint's codes, or those of clusters, for audio in memory or in files.
 
-    Clips are encoded one at a time: group norm runs over time, and convolutions of a batch may differ from
-    those of one clip in the last bit, so a clip's codes depend on nothing but the clip. They are those of
-    `network.encode` but for ties that fp32 cannot tell apart.
+    A clip's codes depend on nothing but the clip: on a processor each goes alone, on a GPU many in one row
+    in which none sees another. They are those of `network.encode` but for ties that fp32 cannot tell apart.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Tokenizer:
         """
         rate = _rate(sample_rate)
         if isinstance(wav, (list, tuple)):
-            return [self._encode_clip(_array(clip), rate, f"clip {i}") for i, clip in enumerate(wav)]
+            return self._encode_clips([(_array(clip), f"clip {i}") for i, clip in enumerate(wav)], rate)
         array = _array(wav)  # type: ignore[arg-type]
         if array.ndim == 1:
             return self._encode_clip(array, rate, "the clip")
@@ -98,7 +98,7 @@ class Tokenizer:
                 f"audio has the shape {list(array.shape)}; expected [samples] or [clips, samples]"
             )
         batch = f"of [clips, samples] {list(array.shape)}"  # so that who gave channels sees it
-        rows = [self._encode_clip(row, rate, f"clip {i} {batch}") for i, row in enumerate(array)]
+        rows = self._encode_clips([(row, f"clip {i} {batch}") for i, row in enumerate(array)], rate)
         frames = self.geometry.frames(size_at(array.shape[1], rate, self.sample_rate))
         return torch.stack(rows) if rows else torch.zeros(0, frames, self.num_groups, dtype=torch.int64)
 
@@ -117,6 +117,17 @@ class Tokenizer:
     def encode_read(self, wav: Samples, clip: Clip) -> Tensor:  # [S] → [T, G]
         """Of what `read_audio` gave of a clip at the tokenizer's rate, perhaps in another process."""
         return self._encode_clip(wav, self.sample_rate, clip.path)
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        """Whether clips of so many samples are best given to `begin` together, as on a GPU."""
+        return self.coder.fits(samples)
+
+    def begin(self, heard: Sequence[tuple[Samples, Clip]]) -> Callable[[], list[Tensor]]:
+        """As `encode_read`, of clips that fit; the device is at work until what this returns is called."""
+        for wav, clip in heard:
+            need_a_frame(len(wav), self.sample_rate, self.geometry, clip.path)
+        codes = self.coder.codes_of([torch.from_numpy(wav) for wav, _ in heard])
+        return lambda: to_processor(codes)
 
     @property
     def layer(self) -> str:
@@ -168,9 +179,22 @@ class Tokenizer:
         return self._checked_codes(torch.tensor(frames))
 
     def _encode_clip(self, clip: npt.NDArray[Any], rate: int, name: str) -> Tensor:  # [S] → [T, G]
+        return self.coder.codes(self._at_own_rate(clip, rate, name).to(self.device)).cpu()
+
+    def _encode_clips(self, clips: Sequence[tuple[npt.NDArray[Any], str]], rate: int) -> list[Tensor]:
+        found: list[Tensor] = []
+        wavs = (self._at_own_rate(clip, rate, name) for clip, name in clips)
+        for some in batches(wavs, len, self.fits):
+            if self.fits([len(wav) for wav in some]):
+                found += to_processor(self.coder.codes_of(some))
+            else:  # one
+                found.append(self.coder.codes(some[0].to(self.device)).cpu())
+        return found
+
+    def _at_own_rate(self, clip: npt.NDArray[Any], rate: int, name: str) -> Tensor:  # [S] → [S']
         wav = _resample(_mono(clip, name), rate, self.sample_rate)
         need_a_frame(len(wav), self.sample_rate, self.geometry, name)
-        return self.coder.codes(torch.from_numpy(wav).to(self.device)).cpu()
+        return torch.from_numpy(wav)
 
     def _checked_codes(self, codes: Tensor) -> Tensor:
         codes = torch.as_tensor(codes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from .audio.clip import Clip
 from .audio.cuts import Part, check_limit, parts_of
 from .audio.reading import AudioError
 from .common.user_code import use_user_dir
+from .corpora.manifest import Manifest
 from .decoding.decoder import make_decoder
 from .decoding.hypothesis import Decoder, Emissions, Hypothesis, TimedText
 from .decoding.settings import PART_SECONDS, DecoderSettings
 from .features.base import usable_device
 from .features.ears import Ears, load_ears
+from .features.speakers import FileVoices, ManifestVoices
 
 
 class Transcriber:
@@ -38,6 +41,7 @@ class Transcriber:
         self.device = usable_device(device)
         self.ears, self.decoder, self.limit = ears.to(self.device).eval(), decoder, limit
         self.frame_seconds, self.units = ears.frame_seconds, ears.units
+        self.know()
 
     @classmethod
     def load(
@@ -58,7 +62,8 @@ class Transcriber:
         use_user_dir(user_dir)
         ears = load_ears(path, front, bert, pieces)
         steps = None if ears.transitions is None else ears.transitions.detach().float().numpy()
-        decoder = make_decoder(settings or DecoderSettings(), ears.units, steps)
+        chosen = settings or DecoderSettings()
+        decoder = make_decoder(chosen, ears.units, steps, ears.frame_seconds)
         return cls(ears, decoder, device, limit)
 
     def __call__(self, path: str | os.PathLike[str]) -> Hypothesis:
@@ -72,6 +77,16 @@ class Transcriber:
                 raise AudioError(f"{os.fspath(path)}: {error}") from error
             found.append(_later(best, part.tick))
         return _joined(found)
+
+    def know(self, who: Manifest | Sequence[str | os.PathLike[str]] = ()) -> None:
+        """Who speaks, for features that go by speaker: these files are one person's, or a manifest says it.
+
+        Without either a file is a speaker.
+        """
+        if isinstance(who, Manifest):
+            self.ears.know(ManifestVoices(who))
+        else:
+            self.ears.know(FileVoices(self.limit, self.frame_seconds, [os.fspath(path) for path in who]))
 
     def emissions(self, path: str | os.PathLike[str], part: Part) -> Emissions:  # [T', V]
         """What the model says of a part of a file."""

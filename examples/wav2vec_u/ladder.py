@@ -5,8 +5,8 @@
 On each rung several seeds are trained with `toy.yaml`, and the one is chosen whose `weighted_lm_ppl` is the
 least: no label is read for it. What it got wrong stands beside it, as for the others. The language `flat`, in
 which any phone follows any other, cannot be learnt, and the score says so: text whose order hardly matters
-tells nothing, and what is recognised is called text where its score is nearer to the text's own perplexity than to
-that of phones one by one.
+tells nothing, and what is recognised is called text where its score is nearer to the text's own perplexity
+than to that of phones one by one.
 """
 
 import argparse

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from vqw2v_plugin.analysis import dtw_on_gpu
 from vqw2v_plugin.analysis.abx_choices import DISTANCES
 from vqw2v_plugin.analysis.dtw import RESOLUTION, dtw, frame_distances, pair_distances, prepare_frames
 
@@ -96,6 +98,30 @@ def test_pairs_do_not_depend_on_their_order_or_the_chunks(distance: str) -> None
     for (i, j), each in zip(pairs[:20], found, strict=False):
         x, y = (frames[None, starts[k] : starts[k] + sizes[k]] for k in (i, j))
         assert each == pytest.approx(plain_dtw(frame_distances(x, y, distance)[0]), abs=2 * RESOLUTION)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_a_gpu_s_way_is_the_same(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 7, 15)
+    starts = np.cumsum(sizes) - sizes
+    frames = prepare_frames(rng.integers(-1, 3, (sizes.sum(), 4)) + (distance != "codes"), distance)
+    pairs = np.stack([rng.integers(0, 15, 300), rng.integers(0, 15, 300)], 1)
+    plain = pair_distances(frames, starts, sizes, pairs, distance)
+    for size in (1 << 28, 500):
+        monkeypatch.setattr(dtw_on_gpu, "_BYTES", size)
+        found = dtw_on_gpu.pair_distances(frames, starts, sizes, pairs, distance, torch.device("cpu"))
+        assert found == pytest.approx(plain, abs=2 * RESOLUTION)
+    assert (
+        dtw_on_gpu.pair_distances(frames, starts, sizes, pairs[:0], distance, torch.device("cpu")).size == 0
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (3, 3), (4, 9)])
+def test_a_gpu_s_paths_are_a_plain_loop_s(shape: tuple[int, int]) -> None:
+    costs = np.random.default_rng(0).random((20, *shape))
+    costs[10:] = costs[10:].round(1)
+    assert np.array_equal(dtw_on_gpu.dtw(torch.from_numpy(costs)).numpy(), dtw(costs))
 
 
 def test_another_distance_is_refused() -> None:

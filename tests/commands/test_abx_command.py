@@ -123,6 +123,17 @@ def test_without_contexts_more_is_compared(corpus: Corpus, capsys: pytest.Captur
     assert found["within"] == 0 and found["across"] is None and found["triples_across"] == 0
 
 
+def test_another_device_finds_the_same(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, found = corpus.features(noise=3.0), []
+    for device in ("cpu", "cpu:0"):  # the latter by torch
+        asked = ["--manifest", corpus.manifest, "--context", "none", "--device", device]
+        assert abx(folder, "--phones", corpus.phones, *asked) == 0
+        found.append(result(folder))
+    assert found[0] == found[1] and 0 < found[0]["within"] < 1
+    assert abx(folder, "--phones", corpus.phones, "--device", "abacus") == 2
+    assert "device 'abacus' cannot be used" in capsys.readouterr().err
+
+
 def test_no_more_is_drawn_than_was_asked_for_and_by_the_seed(corpus: Corpus) -> None:
     folder, many = corpus.features(noise=3.0), ["--manifest", corpus.manifest, "--context", "none"]
     arguments = ["--phones", corpus.phones, *many]

@@ -15,6 +15,7 @@ import torch
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.modules.kernels import devices, launching
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,19 @@ def test_encode_prints_a_line_a_file(
         assert torch.equal(tokenizer.parse(line.split("\t")[1]), tokenizer.encode_file(path))
     wav, rate = sf.read(files[4], dtype="float32")
     assert lines[1].split("\t")[1] == tokenizer.tokens(tokenizer.encode(wav.mean(1), rate))
+
+
+def test_encode_prints_the_same_beside_a_gpu(
+    checkpoint: str, files: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files go together; torch's forms stand in for the kernels."""
+    said = []
+    for on_gpu in (False, True):
+        monkeypatch.setattr(devices, "is_gpu", lambda x, on_gpu=on_gpu: on_gpu)
+        monkeypatch.setattr(launching, "have_triton", lambda: False)
+        assert main(["encode", checkpoint, *files, "--times"]) == 1
+        said.append(capsys.readouterr())
+    assert said[0] == said[1] and said[0].out.count("\n") == 2
 
 
 def test_encode_names_what_it_cannot_read_and_goes_on(

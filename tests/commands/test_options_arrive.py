@@ -86,7 +86,7 @@ def test_clusters_are_found_as_it_was_asked_for(arrived: Any, tmp_path: Path) ->
 def test_phones_are_compared_as_it_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Plan] = []
 
-    def caught(items: object, distance: str, plan: Plan) -> None:
+    def caught(items: object, distance: str, plan: Plan, far: object) -> None:
         seen.append(plan)
         raise ValueError(distance)
 

@@ -11,15 +11,19 @@ from transcribing import save
 
 from vqw2v_plugin import Transcriber, load_features
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.audio.clip import Clip
+from vqw2v_plugin.audio.cuts import parts_of
 from vqw2v_plugin.audio.reading import AudioError, read_audio
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.features import speakers as speakers_module
 from vqw2v_plugin.features.acoustic_front import make_front
 from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.features.speakers import ManifestVoices
 from vqw2v_plugin.modules.layers.slopes import slopes
 from vqw2v_plugin.stores.feature_spec import FeatureSpec, read_spec
 from vqw2v_plugin.stores.features import FeatureStore
+from vqw2v_plugin.training.datasets.labelled import AudioSource
 
 PREPARED = ["--layer", "mfcc:4", "--bands", "20", "--deltas", "2", "--standardize"]
 LOUD = {"a": 0.02, "b": 0.3}
@@ -93,7 +97,7 @@ def test_neither_order_nor_workers_nor_shards_change_a_speaker_s_features(
     one, many = ((tmp_path / name / "train.npy").read_bytes() for name in ("one", "many"))
     assert one == many
     features = load_features("mfcc:4", bands=20, deltas=2, standardize="speaker")
-    features.know(manifest := Manifest(corpus / "train.tsv"))
+    features.know(ManifestVoices(manifest := Manifest(corpus / "train.tsv")))
     store = FeatureStore(tmp_path / "one", "train")
     for i in (5, 2):  # in another order, alone, and where another process has read the audio
         expected = torch.from_numpy(store[i].copy())
@@ -113,7 +117,7 @@ def test_files_that_are_none_do_not_stand_for_a_speaker(
             raise AudioError(f"{clip.utt} is none")
         return torch.tensor([[1.0], [3.0]])
 
-    moments = speakers_module.Speakers(manifest, 16_000, frames_of).of(manifest[0])
+    moments = speakers_module.Speakers(ManifestVoices(manifest), frames_of).of(manifest[0])
     assert moments is not None and moments.mean == 2 and sorted(asked) == ["0", "2", "4"]
 
 
@@ -128,10 +132,78 @@ def test_transcribing_makes_them_again_and_says_whose_speaker_it_does_not_know(
         front = Transcriber.load(model).ears.front
         assert front.spec == FeatureSpec.from_json(stamp)
         own = load_features("mfcc:4", bands=20, deltas=1, standardize="utterance").of(path)
-        assert torch.equal(front.features.of(path), own)
+        torch.testing.assert_close(front.features.of(path), own)
         assert main(["transcribe", model, path]) == 0
         said = capsys.readouterr().err
-        assert ("1 utterances went by their own mean and scale" in said) == (how == "speaker")
+        assert ("nobody says who speaks in 1 files: each went by its own" in said) == (how == "speaker")
+    assert main(["transcribe", str(tmp_path / "utterance.pt"), path, "--speaker", "all"]) == 2
+    assert "`--speaker` is all, but the features of" in capsys.readouterr().err
+
+
+@pytest.fixture
+def transcriber(tmp_path: Path) -> Transcriber:
+    features = load_features("mfcc:4", bands=20, deltas=2, standardize="speaker")
+    return Transcriber.load(
+        save(tmp_path / "model.pt", {**features.spec.to_json(), "store": "fp32"}), limit=1
+    )
+
+
+def heard(transcriber: Transcriber, path: Path) -> torch.Tensor:
+    return transcriber.ears.front.features.of(str(path))
+
+
+def test_files_of_a_speaker_have_the_folder_s_features(
+    corpus: Path, tmp_path: Path, transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in (300.0, 0.4):  # all of it, and two of three clips
+        monkeypatch.setattr(speakers_module, "_SECONDS", seconds)
+        folder = made(corpus, tmp_path / f"{seconds}", "speaker")
+        for who in ([corpus / f"{i}.wav" for i in (4, 2, 0)], Manifest(corpus / "train.tsv")):
+            transcriber.know(who)
+            for utt in "024":
+                torch.testing.assert_close(heard(transcriber, corpus / f"{utt}.wav"), folder[utt])
+
+
+def test_a_file_alone_is_a_speaker_however_it_is_cut(corpus: Path, transcriber: Transcriber) -> None:
+    wav = np.concatenate([soundfile.read(corpus / f"{i}.wav")[0] for i in (0, 1, 2, 3, 4, 5)])
+    soundfile.write(path := corpus / "long.wav", wav, 16_000, "FLOAT")
+    parts = list(parts_of(path, transcriber.limit, transcriber.frame_seconds))
+    features = transcriber.ears.front.features
+    rows = [features.of(Clip(str(path), part.samples, part.start)) for part in parts]
+    assert len(rows) > 1 and all(part.mean(0).abs().max() > 0.05 for part in rows)
+    whole = torch.cat(rows)
+    torch.testing.assert_close(whole.mean(0), torch.zeros(12), atol=1e-4, rtol=0)
+    torch.testing.assert_close(whole.std(0, correction=0), torch.ones(12), atol=1e-4, rtol=0)
+    (corpus / "long.wav").unlink()
+
+
+def test_a_manifest_that_says_who_speaks_is_asked_for(
+    corpus: Path, tmp_path: Path, transcriber: Transcriber, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, path = str(tmp_path / "model.pt"), str(corpus / "0.wav")
+    assert main(["transcribe", model, path, "--speaker", str(corpus / "train.tsv")]) == 0
+    assert "went by" not in capsys.readouterr().err
+    assert main(["transcribe", model, str(corpus / "6.wav"), "--speaker", str(corpus / "train.tsv")]) == 0
+    assert "1 utterances went by their own mean and scale" in capsys.readouterr().err
+    write_manifest(tmp_path / "mere.tsv", corpus, [{"path": "0.wav", "samples": 3000}], ("path", "samples"))
+    assert main(["transcribe", model, path, "--speaker", str(tmp_path / "mere.tsv")]) == 2
+    assert "mere.tsv: has no column speaker (path, samples); name another" in capsys.readouterr().err
+
+
+def test_a_front_that_goes_by_speaker_gives_the_folder_s_features(corpus: Path, tmp_path: Path) -> None:
+    folder = made(corpus, tmp_path / "out", "speaker")
+    front = make_front(FeatureOptions("mfcc:4", bands=20, deltas=2, standardize="speaker"))
+    assert front.goes_by_speaker and front.spec.standardize == "speaker"
+    source = AudioSource(Manifest(corpus / "train.tsv"), 16_000)
+    for rows in ([3, 0], [6, 2]):
+        wavs = [torch.from_numpy(source.read(row)) for row in rows]
+        lengths = torch.tensor([len(wav) for wav in wavs])
+        padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+        found, frames = front(padded, lengths, [source.clip(row) for row in rows])
+        for row, features, size in zip(rows, found, frames.tolist(), strict=True):
+            torch.testing.assert_close(features[:size], folder[str(row)])
+    with pytest.raises(ValueError, match="`front_standardize` is speaker and `freeze_updates` 10: the mean"):
+        make_front(FeatureOptions("mfcc", standardize="speaker"), 10)
 
 
 def test_a_front_prepares_each_utterance_alone(corpus: Path) -> None:
@@ -142,8 +214,6 @@ def test_a_front_prepares_each_utterance_alone(corpus: Path) -> None:
     together, frames = front(torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True), lengths)
     for rows, size, wav in zip(together, frames.tolist(), wavs, strict=True):
         assert torch.equal(rows[:size], front.features(wav))
-    with pytest.raises(ValueError, match="`front_standardize` is speaker, and a batch of audio does not say"):
-        make_front(FeatureOptions("mfcc", standardize="speaker"))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from vqw2v_plugin.commands.corpus_arguments import shared_work
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions, featurize
-from vqw2v_plugin.jobs.shard_run import Ahead, DiskError, Work, in_order, make_shards, read_ahead
+from vqw2v_plugin.jobs.shard_run import DiskError, make_shards
 from vqw2v_plugin.jobs.split_job import SplitJob, shard_samples
+from vqw2v_plugin.jobs.work import Ahead, Work, in_order, read_ahead
 from vqw2v_plugin.stores.shards import MissingShardError, Rows, ShardFolder, ShardWriter, plan
 
 Fail = Callable[[], object]

@@ -15,7 +15,8 @@ from fake_speech import SYMBOLS, generate, spell, train, write_features, write_s
 from omegaconf import OmegaConf
 
 import vqw2v_plugin
-from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin import Transcriber
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
@@ -210,11 +211,15 @@ def test_audio_goes_in_where_the_model_has_a_front(tmp_path: Path) -> None:
         names = [f"{split}{i}" for i in range(4)]
         for name in names:
             soundfile.write(folder / f"{name}.flac", rng.normal(0, 0.1, rng.integers(6000, 12000)), 16_000)
-        rows = [{"path": f"{n}.flac", "samples": soundfile.info(folder / f"{n}.flac").frames} for n in names]
-        write_manifest(tmp_path / f"{split}.tsv", folder, rows)
+        sizes = [soundfile.info(folder / f"{name}.flac").frames for name in names]
+        rows = [
+            {"path": f"{name}.flac", "samples": size, "speaker": f"{i % 2}"}
+            for i, (name, size) in enumerate(zip(names, sizes, strict=True))
+        ]
+        write_manifest(tmp_path / f"{split}.tsv", folder, rows, ("path", "samples", "speaker"))
         made[split] = Labels(tuple(names), (spell("ab"), spell("ba"), spell("d"), spell("c d")))
     write_labels(tmp_path / "labels", "letters", made, [(s, 1) for s in SYMBOLS], {})
-    few = ["--max-update", "1", "--max-tokens", "40000"]
+    few = ["--max-update", "1", "--max-tokens", "40000", "--front-standardize", "speaker"]
     checkpoint = train(tmp_path, tmp_path / "labels", tmp_path / "ck", "vq_ctc", *few)
     text = generate(tmp_path, tmp_path / "labels", checkpoint, tmp_path / "out", "--batch-size", "2")
     assert "of 4 utterances wrong" in text
@@ -222,6 +227,11 @@ def test_audio_goes_in_where_the_model_has_a_front(tmp_path: Path) -> None:
         json.loads(line) for line in (tmp_path / "out" / "hypotheses-test.jsonl").read_text().splitlines()
     ]
     assert [line["utt"] for line in lines] == list(made["test"].utts)
+    transcriber = Transcriber.load(checkpoint)
+    transcriber.know(Manifest(tmp_path / "test.tsv"))
+    assert [transcriber(folder / f"{line['utt']}.flac").text for line in lines] == [
+        line["text"] for line in lines
+    ]
 
 
 def test_several_models_are_refused(

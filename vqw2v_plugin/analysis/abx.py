@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -89,8 +89,13 @@ class _Cell(NamedTuple):
     within: bool
 
 
-def abx(items: Items, distance: str, plan: Plan) -> tuple[AbxScore | None, AbxScore | None]:
-    """(within, across); None where no triple can be made, as across with one speaker."""
+def abx(
+    items: Items, distance: str, plan: Plan, far: Callable[..., Floats] = pair_distances
+) -> tuple[AbxScore | None, AbxScore | None]:
+    """(within, across); None where no triple can be made, as across with one speaker.
+
+    `far` stands in for `pair_distances`, as on a GPU.
+    """
     items = _sampled(items, plan)
     cells = list(_cells(items, plan))
     if not cells:
@@ -99,7 +104,7 @@ def abx(items: Items, distance: str, plan: Plan) -> tuple[AbxScore | None, AbxSc
     keys, inverse = np.unique(np.concatenate(pairs), return_inverse=True)
     unique = np.stack(np.divmod(keys, len(items)), 1)  # [P, 2]
     frames = prepare_frames(items.frames, distance)
-    distances = pair_distances(frames, items.starts, items.sizes, unique, distance)[inverse]
+    distances = far(frames, items.starts, items.sizes, unique, distance)[inverse]
     tables: dict[bool, _Table] = {True: _Table(), False: _Table()}
     place = 0
     for cell, own in zip(cells, pairs, strict=True):

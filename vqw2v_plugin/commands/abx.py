@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=",".join(SILENCES),
         metavar="NAMES",
         help="labels that are not phones (default: %(default)s)",
+    )
+    add(
+        "--device",
+        default="cpu",
+        help="where stretches are compared: cpu, cuda or cuda:N (default: %(default)s)",
     )
     add("--out", metavar="FILE", help=f"where the figures go (default: {RESULT} in the folder)")
     _add_draws(parser)
@@ -89,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     found = find_items(source, read_ctm(args.phones), speakers, args.context, quiet)
     if args.checkpoint:
         found = with_vectors(found, source, args.checkpoint)
-    within, across = abx(found.items, distance, plan)
+    within, across = abx(found.items, distance, plan, _measure(args.device))
     if within is None and across is None:
         raise ValueError(
             f"{args.phones}: no two phones stand {_between(args.context)} in one speaker's utterances and a "
@@ -103,6 +110,18 @@ def run(args: argparse.Namespace) -> int:
         _report(args, source, found, (within, across), result)
         print(f"  {out}")
     return 0
+
+
+def _measure(device: str) -> Callable[..., Any]:
+    """What tells how far stretches are apart: on a processor without torch."""
+    from ..analysis.dtw import pair_distances
+
+    if device == "cpu":
+        return pair_distances
+    from ..analysis import dtw_on_gpu
+    from ..features.base import usable_device
+
+    return partial(dtw_on_gpu.pair_distances, device=usable_device(device))
 
 
 def _compared(args: argparse.Namespace, source: FrameSource) -> tuple[str, str]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..jobs.split_job import Outcome, Refused
 
 _MOST_MEMORY = 2.0**20  # GiB
-_READERS = 8  # for one GPU
 _NAMED = 10  # at most so many of the missing utterances
 
 
@@ -39,7 +38,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="GIB",
-        help="for a layer's outputs, each worker: beyond it they are computed twice (default: %(default)s)",
+        help="for a layer's outputs, each worker: beyond it they are computed twice; on a GPU of all "
+        "utterances that go through it together (default: %(default)s)",
     )
     parser.add_argument(
         "--shard-minutes",
@@ -64,16 +64,18 @@ def memory_bytes(gibibytes: float) -> int:
 
 def num_workers(asked: int | None, device: str, rank: Rank) -> int:
     """As many as are asked for, or as many as are usual."""
-    from ..jobs.shard_run import usual_workers
+    from ..jobs.work import usual_workers
 
     check_workers(asked)
     return asked or usual_workers(device, rank)
 
 
 def shared_work(asked: int | None, device: str, rank: Rank) -> dict[str, int]:
-    """Options of a job: threads on a processor; beside a GPU one thread, and processes that read for it."""
-    workers = num_workers(asked, device, rank)
-    return {"workers": workers} if device == "cpu" else {"readers": asked or min(_READERS, 2 * workers)}
+    """Options of a job, of those who work at it."""
+    from ..jobs.work import usual_work
+
+    check_workers(asked)
+    return usual_work(asked, device, rank)
 
 
 def device_for(asked: str, rank: Rank) -> str:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..tokenizer import Tokenizer
 
 HELP = "turn audio files into codes"
 
@@ -30,22 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
     from ..common.words import one_line, sentence
-    from ..features.failures import FILE_ERRORS, reason_of
     from ..tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(args.checkpoint, args.device, args.dtype)
     failed = 0
-    for path in args.files:
-        try:
-            codes = tokenizer.encode_file(path)
-        except FILE_ERRORS as error:
-            reason = reason_of(error, path)
-            if reason is None:
-                raise
+    for path, codes in _encoded(tokenizer, args.files):
+        if isinstance(codes, str):
             if args.strict:
-                raise AudioError(reason) from error
+                raise AudioError(codes)
             failed += 1
-            print(f"vqw2v: skipped: {sentence(reason)}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(codes)}", file=sys.stderr)
             continue
         columns = [one_line(path), tokenizer.tokens(codes)]
         if args.times:
@@ -54,3 +55,28 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(f"vqw2v: {failed} of {len(args.files)} files gave no codes", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _encoded(tokenizer: Tokenizer, paths: list[str]) -> Iterator[tuple[str, Tensor | str]]:
+    """Each file's codes, or why there are none; on a GPU of many files at once."""
+    import torch
+
+    from ..audio.reading import Samples, read_audio
+    from ..corpora.manifest import Utterance
+    from ..jobs.work import Ahead, Heard, Read, Together, attempted, encoded
+    from ..stores.shards import Rows
+
+    def read(file: Utterance) -> Samples:
+        return read_audio(file, tokenizer.sample_rate)
+
+    def encode(file: Utterance, audio: Samples) -> Rows:
+        return tokenizer.encode_read(audio, file).numpy()
+
+    def begin(heard: Heard) -> Callable[[], list[Rows]]:
+        found = tokenizer.begin([(audio, file) for file, audio in heard])
+        return lambda: [codes.numpy() for codes in found()]
+
+    files = (Utterance(path, None) for path in paths)  # type: ignore[arg-type]
+    ahead = Ahead(0, read, encode, Together(tokenizer.fits, begin))
+    for codes, path in encoded((Read(0, attempted(read, file), file.path, file) for file in files), ahead):
+        yield path, codes if isinstance(codes, str) else torch.from_numpy(codes)

@@ -131,6 +131,7 @@ def _principal(
     args: argparse.Namespace, frames: Features, manifest: Manifest, rank: Rank
 ) -> FilePrincipal | None:
     from ..features.principal import read_principal
+    from ..features.speakers import ManifestVoices
     from ..jobs.drawn_frames import DrawOptions
     from ..jobs.segment import find_principal
     from .corpus_arguments import num_workers
@@ -146,7 +147,7 @@ def _principal(
         frames=args.frames,
         seed=args.seed,
     )
-    frames.know(manifest)
+    frames.know(ManifestVoices(manifest))
     return find_principal(frames, int(args.pca), manifest, Path(args.out), options, rank)
 
 

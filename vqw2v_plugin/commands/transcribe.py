@@ -11,6 +11,7 @@ from .decoder_arguments import add_decoder_arguments, add_weights, decoder_setti
 
 if TYPE_CHECKING:
     from ..decoding.hypothesis import Hypothesis
+    from ..transcriber import Transcriber
 
 HELP = "turn audio files into words with times and confidences"
 
@@ -38,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pieces", metavar="FOLDER", help="the same of a BERT of pieces: the tokens that it was trained on"
     )
     parser.add_argument(
+        "--speaker",
+        metavar="WHO",
+        default="each",
+        help="of features that go by speaker: each file is a speaker, all are one, or a manifest whose "
+        "column `speaker` says who speaks in them (default: %(default)s)",
+    )
+    parser.add_argument(
         "--limit",
         type=float,
         default=PART_SECONDS,
@@ -60,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     transcriber = Transcriber.load(
         args.checkpoint, settings, args.front, args.bert, args.device, args.limit, args.pieces
     )
+    _tell_speakers(args, transcriber)
     failed = 0
     for path in args.files:
         try:
@@ -75,11 +84,42 @@ def run(args: argparse.Namespace) -> int:
             continue
         for line in _lines(args, path, best, transcriber.frame_seconds):
             print(line, flush=True)
-    for note in transcriber.ears.notes():
+    for note in transcriber.ears.notes() + _unknown_speakers(args, transcriber, len(args.files) - failed):
         print(f"vqw2v: {note}", file=sys.stderr)
     if failed:
         print(f"vqw2v: {failed} of {len(args.files)} files gave no words", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _tell_speakers(args: argparse.Namespace, transcriber: Transcriber) -> None:
+    from ..corpora.manifest import Manifest, ManifestError
+
+    if args.speaker == "each":
+        return
+    if not transcriber.ears.goes_by_speaker:
+        raise ValueError(
+            f"`--speaker` is {args.speaker}, but the features of {args.checkpoint} do not go by speaker; "
+            "leave it out"
+        )
+    if args.speaker == "all":
+        transcriber.know(args.files)
+        return
+    manifest = Manifest(args.speaker)
+    if "speaker" not in manifest.columns:
+        raise ManifestError(
+            f"{args.speaker}: has no column speaker ({', '.join(manifest.columns)}); name another, or "
+            "say `--speaker all` or `each`"
+        )
+    transcriber.know(manifest)
+
+
+def _unknown_speakers(args: argparse.Namespace, transcriber: Transcriber, heard: int) -> list[str]:
+    if args.speaker != "each" or not transcriber.ears.goes_by_speaker or not heard:
+        return []
+    return [
+        f"the features go by speaker, and nobody says who speaks in {heard:,} files: each went by its own "
+        "mean and scale; `--speaker all` if one person speaks in all, or `--speaker MANIFEST`"
+    ]
 
 
 def _lines(args: argparse.Namespace, path: str, best: Hypothesis, seconds: float) -> list[str]:

@@ -26,7 +26,7 @@ from .language_model import (
 )
 from .paths import Probabilities, frame_probabilities, log_softmax, spell_path, words_ending, words_of
 from .settings import BeamSettings
-from .word_times import as_heard
+from .word_times import heard_words
 
 Beam = TypeVar("Beam", bound="_BeamDecoder")
 
@@ -34,8 +34,14 @@ Beam = TypeVar("Beam", bound="_BeamDecoder")
 class _BeamDecoder:
     """What both searches share: emissions in, paths out."""
 
-    def __init__(self, units: Units, transitions: Transitions | None, settings: BeamSettings) -> None:
-        self.units, self.settings = units, settings
+    def __init__(
+        self,
+        units: Units,
+        transitions: Transitions | None,
+        settings: BeamSettings,
+        frame_seconds: float | None = None,
+    ) -> None:
+        self.units, self.settings, self.frame_seconds = units, settings, frame_seconds
         self.transitions = check_transitions(transitions, len(units), units.loss)
         self._has_endings = False
         self._search: Any = None
@@ -126,8 +132,7 @@ class _BeamDecoder:
         path = endings.without_endings(path, len(self.units)) if self._has_endings else path
         labels = spell_path(path, self.units, probabilities)
         words = self._words(labels, result.words[1 : frames + 2])
-        if self.units.loss.has_blank:
-            words = as_heard(words, labels)
+        words = heard_words(words, labels, self.units, frames, self.frame_seconds)
         scores = (result.score, result.emittingModelScore, result.lmScore)
         return Hypothesis(tuple(labels), tuple(words), *scores)
 
@@ -145,8 +150,9 @@ class LexiconDecoder(_BeamDecoder):
         lm: str | None = None,
         transitions: Transitions | None = None,
         settings: BeamSettings | None = None,
+        frame_seconds: float | None = None,
     ) -> None:
-        super().__init__(units, transitions, settings or BeamSettings())
+        super().__init__(units, transitions, settings or BeamSettings(), frame_seconds)
         self._vocabulary = list(spellings)
         self._has_boundary = units.boundary is not None and units.kind != "pieces"
         self._has_endings = not self._has_boundary
@@ -189,8 +195,9 @@ class FreeDecoder(_BeamDecoder):
         lm: str | None = None,
         transitions: Transitions | None = None,
         settings: BeamSettings | None = None,
+        frame_seconds: float | None = None,
     ) -> None:
-        super().__init__(units, transitions, settings or BeamSettings())
+        super().__init__(units, transitions, settings or BeamSettings(), frame_seconds)
         self._lm = load_language_model(lm, units.symbols)
         if lm is not None:
             check_knows_labels(lm, [s for column, s in enumerate(units.symbols) if column != units.blank])

@@ -15,6 +15,7 @@ from ..stores.pieces import MODEL
 from .base import DEFAULT_BANDS, FeatureOptions, parse_layer
 from .front import AudioFront
 from .registry import FILES, OptionNames, build_features, make_features
+from .speakers import RowVoices
 
 NAMES = OptionNames(
     "front_layer", "front", "front_bert", "front_pieces", "dtype", nothing=None, overrides=True
@@ -25,13 +26,14 @@ _SAME = ("sample_rate", "stride", "receptive_field", "dim", "normalize")  # what
 
 def make_front(options: FeatureOptions, freeze_updates: int = -1) -> AudioFront:
     """For audio of `options.sample_rate`; it says in its spec where its files lie."""
-    if options.standardize == "speaker":
+    fine_tuned = freeze_updates >= 0
+    if options.standardize == "speaker" and fine_tuned:
         raise ValueError(
-            "`front_standardize` is speaker, and a batch of audio does not say who speaks; take utterance or "
-            "make a feature folder with `vqw2v features … --standardize speaker`"
+            f"`front_standardize` is speaker and `freeze_updates` {freeze_updates}: the mean and scale of "
+            "all that a speaker says are of features that stay; take utterance, or leave `freeze_updates` out"
         )
     features = make_features(options, NAMES, places=True)
-    fine_tuned = freeze_updates >= 0
+    features.know(RowVoices())
     layer = whole_name(str(features.spec.layer))
     features.spec = dataclasses.replace(  # on no disk
         features.spec, layer=layer, store="fp32", fine_tuned=fine_tuned

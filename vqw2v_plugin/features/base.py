@@ -6,7 +6,7 @@ Shapes: S samples, T frames, D features.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ..audio.clip import Clip
 from ..audio.reading import AudioError, Samples, read_audio
-from ..corpora.manifest import Manifest
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from ..stores.feature_spec import FeatureSpec
 from ..stores.layers import LAYERS
+from .speakers import Voices
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DEFAULT_BANDS = 80
@@ -70,7 +70,7 @@ class FeatureOptions:
 
 
 class Features(nn.Module):
-    """One clip [S] → its features [T, D]. It is heard alone, so they depend on nothing beside it."""
+    """One clip [S] → its features [T, D]. They depend on nothing beside it, also where many go together."""
 
     def __init__(
         self, layer: Layer, sample_rate: int, geometry: ConvGeometry, dim: int, **described: Any
@@ -122,8 +122,21 @@ class Features(nn.Module):
         need_a_frame(len(wav), self.sample_rate, self.geometry, clip.path)
         return self(torch.from_numpy(wav).to(self.device))  # type: ignore[no-any-return]
 
-    def know(self, manifest: Manifest) -> None:
-        """Whose utterances will be asked for; only what goes by speaker has a use for it."""
+    def fits(self, samples: Sequence[int]) -> bool:
+        """Whether clips of so many samples are best given to `together`; one by itself may not be."""
+        return False
+
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, D] each
+        """Of clips that fit, wherever these lie: nothing waits for the device."""
+        return [self(clip.to(self.device, non_blocking=True)) for clip in clips]
+
+    @torch.no_grad()
+    def of_many(self, heard: Sequence[tuple[Samples, Clip]]) -> list[Tensor]:
+        """As `of_read`, of clips that fit."""
+        return self.together([torch.from_numpy(wav) for wav, _ in heard])
+
+    def know(self, voices: Voices) -> None:
+        """Who speaks in what will be asked for; only what goes by speaker has a use for it."""
 
     def let_learn(self) -> list[nn.Module]:
         """From now on gradients pass to the networks that are answered; ValueError where there are none."""

@@ -5,6 +5,8 @@ Shapes: S samples, T frames, G groups, N tokens, M pieces of several tokens, D f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -51,10 +53,20 @@ class BertFeatures(CoderFeatures):
         self._unknown: UnknownCodes | None = None
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
-        ids, frames = self._tokens(self.coder.codes(wav))
-        with self.coder.precision(ids):
-            states = bert_features(self.bert, [ids], self.number)[0].float()  # [N or M, D]
-        return states if frames is None else states.repeat_interleave(frames, 0)
+        return self._states([self.coder.codes(wav)])[0]
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return self._states(self.coder.codes_of(clips))
+
+    def _states(self, codes: Sequence[Tensor]) -> list[Tensor]:  # [T, G] → [T, D] each
+        read = [self._tokens(each) for each in codes]
+        with self.coder.precision(codes[0]):
+            states = bert_features(self.bert, [ids for ids, _ in read], self.number)  # [N or M, D] each
+        return [
+            x.float() if frames is None else x.float().repeat_interleave(frames, 0)
+            for x, (_, frames) in zip(states, read, strict=True)
+        ]
 
     def take_notes(self) -> None:
         self._unknown = UnknownCodes()

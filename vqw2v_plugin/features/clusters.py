@@ -5,6 +5,7 @@ Shapes: S samples, T frames, D features, G groups.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ class ClusterCoder(Coder):
     @torch.no_grad()
     def codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
         return self.clusters.encode(self.features(wav))
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self.features.fits(samples)
+
+    @torch.no_grad()
+    def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        found = [self.clusters.prepare(x) for x in self.features.together(clips)]
+        codes = self.clusters.nearest(self.clusters.scaled(torch.cat(found)))
+        return list(torch.split(codes, [len(x) for x in found]))
 
     @torch.no_grad()
     def quantizes(self, wav: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,11 +21,11 @@ from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.wav2vec.long_clips import MEMORY
 from ..modules.wav2vec2.network import Wav2Vec2
 from .base import FeatureOptions, Features, Layer
-from .codes import ClipEncoder, precision, quantizer_of
+from .codes import ClipEncoder, precision, quantizer_of, vectors_of
 
 
 class Coder(ABC):
-    """One clip at a time."""
+    """One clip at a time, or as many as fit together."""
 
     sample_rate: int  # Hz
     normalize: bool  # each clip at zero mean and unit variance first
@@ -40,6 +41,14 @@ class Coder(ABC):
     @abstractmethod
     def codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
         """Without gradient."""
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        """Whether clips of so many samples are best given to `codes_of` together."""
+        return False
+
+    def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, G] each
+        """Of clips that fit, wherever these lie: nothing waits for the device."""
+        raise NotImplementedError
 
     @abstractmethod
     def vectors(self, codes: Tensor) -> Tensor:  # [B, T, G] → [B, T, C]
@@ -65,6 +74,10 @@ class Coder(ABC):
     def quantized(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         return self.vectors(self.codes(wav)[None])[0]
 
+    @torch.no_grad()
+    def quantized_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, C] each
+        return vectors_of(self.codes_of(clips), self.vectors)
+
 
 class NetworkCoder(Coder):
     """A vq_wav2vec with a quantizer."""
@@ -88,6 +101,12 @@ class NetworkCoder(Coder):
 
     def codes(self, wav: Tensor) -> Tensor:
         return self.clips.codes(wav)
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self.clips.fits(samples)
+
+    def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return self.clips.codes_of(clips)
 
     def vectors(self, codes: Tensor) -> Tensor:
         return self.quantizer.decode(codes)
@@ -118,6 +137,9 @@ class CoderFeatures(Features):
     def allow(self, memory: int) -> None:
         self.coder.allow(memory)
 
+    def fits(self, samples: Sequence[int]) -> bool:
+        return not self.coder.learns and self.coder.fits(samples)
+
 
 class QuantizedFeatures(CoderFeatures):
     """q, the vectors that the codes stand for."""
@@ -127,6 +149,10 @@ class QuantizedFeatures(CoderFeatures):
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         return self.coder.quantized(wav)
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return self.coder.quantized_of(clips)
 
     def let_learn(self) -> list[nn.Module]:
         raise ValueError("layer `q` is a table of vectors: leave `freeze_updates` at -1, or take z or c")

@@ -1,4 +1,4 @@
-"""wav ──encoder──▶ z ──quantizer──▶ tokens of one clip: the one path for tokenizer, features and fronts.
+"""wav ──encoder──▶ z ──quantizer──▶ tokens of clips: the one path for tokenizer, features and fronts.
 
 Shapes: S samples, T frames, C channels, G groups.
 """
@@ -6,6 +6,7 @@ Shapes: S samples, T frames, C channels, G groups.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import torch
@@ -13,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoints.wav2vec import Loaded
+from ..modules.kernels import devices
 from ..modules.quantizers.base import Quantizer
 from ..modules.wav2vec.long_clips import MEMORY, PieceEncoder
+from ..modules.wav2vec.many_clips import RowEncoder
 from ..modules.wav2vec.network import VqWav2Vec
 from .base import DTYPES, number_format
 
@@ -30,8 +33,13 @@ def quantizer_of(network: VqWav2Vec, wanted: str = "codes", remedy: str = "") ->
     return network.quantizer
 
 
+def vectors_of(codes: Sequence[Tensor], decode: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """[T, G] → [T, C] each, in one call of what takes [B, T, G]."""
+    return list(torch.split(decode(torch.cat(list(codes))[None])[0], [len(each) for each in codes]))
+
+
 class ClipEncoder:
-    """A trained network over one clip at a time; the network itself is left as it is.
+    """A trained network over one clip, or on a GPU over many; the network itself is left as it is.
 
     The encoder goes in pieces, however long the clip, unless the network has skip connections over the whole
     clip, a quantizer behind the context network, or an encoder that learns. fp32 means fp32, on a GPU too. In
@@ -43,6 +51,40 @@ class ClipEncoder:
         self.dtype, self.memory = DTYPES[number_format(dtype)], memory
         self.learning: tuple[nn.Module, ...] = ()  # parts whose gradients the caller wants
         self._pieces: PieceEncoder | None = None
+        self._rows: RowEncoder | None = None
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        """Whether clips of so many samples go through at once: where that is quicker, without gradients."""
+        rows = self._in_rows()
+        return rows is not None and sum(map(rows.takes, samples)) <= rows.room
+
+    @torch.no_grad()
+    def z_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, C] each
+        """Of clips that fit, and nothing waits for the device."""
+        rows = self._in_rows()
+        assert rows is not None
+        with exact(rows.device):
+            return rows.z([self._normalized(clip) for clip in clips])
+
+    @torch.no_grad()
+    def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, G] each
+        """The same."""
+        rows, quantizer = self._in_rows(), quantizer_of(self.network)
+        assert rows is not None
+        split = None if self.network.quantize_context else quantizer.split_encode()
+        with exact(rows.device):
+            if split is not None:
+                return rows.codes([self._normalized(clip) for clip in clips], split)
+        found = self.z_of(clips)
+        if self.network.quantize_context:
+            found = [self.context(z) for z in found]
+        with exact(rows.device):
+            return [quantizer.encode(x[None])[0] for x in found]
+
+    @torch.no_grad()
+    def quantized_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, C] each
+        """The vectors that their codes stand for."""
+        return vectors_of(self.codes_of(clips), quantizer_of(self.network).decode)
 
     def z(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         wav = self._normalized(wav)
@@ -73,7 +115,17 @@ class ClipEncoder:
 
     def refresh(self) -> None:
         """The encoder's weights, or their device, are others now."""
-        self._pieces = None
+        self._pieces = self._rows = None
+
+    def _in_rows(self) -> RowEncoder | None:
+        """None: clips go one at a time, as on a processor, whose cache holds a piece of one."""
+        encoder = self.network.encoder
+        if encoder.skip_connections or self.learning or not devices.is_gpu(encoder.blocks[0].conv.weight):
+            return None
+        rows = self._rows
+        if rows is None or rows.memory != self.memory:
+            rows = self._rows = RowEncoder(encoder, self.dtype, self.memory)
+        return rows
 
     def _normalized(self, wav: Tensor) -> Tensor:
         return F.layer_norm(wav, wav.shape) if self.normalize else wav

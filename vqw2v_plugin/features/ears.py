@@ -27,6 +27,7 @@ from ..text.units import Units
 from .acoustic_front import rebuild_front
 from .base import need_a_frame
 from .front import AudioFront
+from .speakers import Voices
 
 
 class Ears(nn.Module):
@@ -39,6 +40,14 @@ class Ears(nn.Module):
     @abstractmethod
     def hear(self, clip: Clip) -> AcousticOutput:
         """What the model says of it."""
+
+    @property
+    def goes_by_speaker(self) -> bool:
+        """What it hears depends on who speaks."""
+        return False
+
+    def know(self, voices: Voices) -> None:
+        """Who speaks in the clips that it will hear."""
 
     def notes(self) -> list[str]:
         """What its user is to know of the clips that it heard."""
@@ -62,6 +71,13 @@ class FrontEars(Ears):
         self.units, self.frame_seconds = acoustic.units, acoustic.frame_seconds
         self.transitions = acoustic.transitions
         self.is_half = acoustic.spec.store == "fp16"  # then training saw features rounded so
+
+    @property
+    def goes_by_speaker(self) -> bool:
+        return self.front.spec.standardize == "speaker"
+
+    def know(self, voices: Voices) -> None:
+        self.front.features.know(voices)
 
     def notes(self) -> list[str]:
         return self.front.features.notes()

@@ -5,20 +5,22 @@ Shapes: B batch, S samples, T frames, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ..audio.clip import Clip
 from ..modules.layers.ranks import is_one_of_many
 from ..stores.feature_spec import FeatureSpec
 from .base import Features
+from .together import batches
 
 
 class AudioFront(nn.Module):
-    """Each utterance goes through alone, so its features depend on nothing else in the batch.
+    """Each utterance is heard alone, so its features depend on nothing else in the batch.
 
     It stays in float32 when the model is halved, so the features are those that `vqw2v features` writes. Its
     weights are in the model's state only if they learn.
@@ -64,25 +66,47 @@ class AudioFront(nn.Module):
             part.train(mode)
         return self
 
-    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # [B, S] → [B, T, D], [B]
+    @property
+    def goes_by_speaker(self) -> bool:
+        """Then it wants to know which clips it hears."""
+        return self.spec.standardize == "speaker"
+
+    def forward(
+        self, wav: Tensor, lengths: Tensor, clips: Sequence[Clip] | None = None
+    ) -> tuple[Tensor, Tensor]:  # [B, S] → [B, T, D], [B]
         if wav.dim() != 2 or not wav.is_floating_point():
             raise ValueError(
                 f"the audio is {list(wav.shape)} of {wav.dtype}; expected [batch, samples] in [-1, 1]"
             )
-        rows = []
-        with torch.autocast(wav.device.type, enabled=False):
-            for i, samples in enumerate(lengths.tolist()):
-                if self.frames(samples) < 1:
-                    raise ValueError(
-                        f"utterance {i} of the batch has {samples} samples, fewer than a frame sees "
-                        f"({self.features.receptive_field}); leave such clips out"
-                    )
-                with torch.set_grad_enabled(torch.is_grad_enabled() and self._active):
-                    rows.append(self.features(wav[i, :samples].float()))
+        sizes = lengths.tolist()
+        for i, samples in enumerate(sizes):
+            if self.frames(samples) < 1:
+                raise ValueError(
+                    f"utterance {i} of the batch has {samples} samples, fewer than a frame sees "
+                    f"({self.features.receptive_field}); leave such clips out"
+                )
+        heard = [row[:samples].float() for row, samples in zip(wav, sizes, strict=True)]
+        with (
+            torch.autocast(wav.device.type, enabled=False),
+            torch.set_grad_enabled(torch.is_grad_enabled() and self._active),
+        ):
+            rows = self._rows_of(heard, clips)
         x = pad_sequence(rows, batch_first=True)
         if self.learns and torch.is_grad_enabled() and is_one_of_many():
             x = x + self._nothing()
         return x, torch.tensor([len(row) for row in rows], device=wav.device)
+
+    def _rows_of(self, heard: list[Tensor], clips: Sequence[Clip] | None) -> list[Tensor]:
+        """Each utterance's frames; what goes by speaker is told whose they are."""
+        if clips is not None:
+            pairs = zip(heard, clips, strict=True)
+            return [self.features.of_read(wav.cpu().numpy(), clip) for wav, clip in pairs]
+        return [x for some in batches(heard, len, self.features.fits) for x in self._together(some)]
+
+    def _together(self, heard: list[Tensor]) -> list[Tensor]:
+        if self.features.fits([len(wav) for wav in heard]):
+            return self.features.together(heard)
+        return [self.features(wav) for wav in heard]
 
     def _nothing(self) -> Tensor:
         """0, and no gradient but 0: DDP waits for every parameter, also for those that do not learn yet."""

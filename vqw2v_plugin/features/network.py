@@ -5,8 +5,10 @@ Shapes: S samples, T frames, C channels, D features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..checkpoints.wav2vec import Loaded
@@ -40,6 +42,9 @@ class NetworkFeatures(Features):
     def allow(self, memory: int) -> None:
         self.clips.memory = memory
 
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self.clips.fits(samples)
+
     def let_learn(self) -> list[nn.Module]:
         self.clips.learning = tuple(self._learners())
         return list(self.clips.learning)
@@ -57,6 +62,9 @@ class EncoderFeatures(NetworkFeatures):
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         return self.clips.z(wav)
 
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return self.clips.z_of(clips)
+
     def _learners(self) -> list[nn.Module]:
         return [self.network.encoder]
 
@@ -71,6 +79,12 @@ class ContextFeatures(NetworkFeatures):
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         return self.clips.context(self.clips.quantized(wav) if self.from_codes else self.clips.z(wav))
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """The context network, whose norms see all of a clip, hears them one after the other."""
+        found = self.clips.quantized_of(clips) if self.from_codes else self.clips.z_of(clips)
+        return [self.clips.context(x) for x in found]
 
     def _learners(self) -> list[nn.Module]:
         context = self.network.context

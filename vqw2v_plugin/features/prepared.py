@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..audio.clip import Clip
 from ..audio.reading import Samples
-from ..corpora.manifest import Manifest, Utterance
 from ..modules.layers.slopes import Moments, standardized, with_slopes
 from ..stores.feature_spec import check_preparation
 from .base import Features
-from .speakers import Speakers
+from .speakers import Speakers, Voices
 
 
 class PreparedFeatures(Features):
     """Another layer's frames with their slopes, at mean 0 and variance 1 of an utterance or of a speaker.
 
-    A speaker is known by the manifest. Audio of which nobody says who speaks goes by its own mean and scale,
-    and `notes` counts it.
+    `know` is told who speaks. Audio of which nobody says it goes by its own mean and scale, and `notes`
+    counts it.
     """
 
     def __init__(self, features: Features, deltas: int, standardize: str) -> None:
@@ -53,17 +53,31 @@ class PreparedFeatures(Features):
     @torch.no_grad()
     def prepare(self, x: Tensor, clip: Clip) -> Tensor:  # [T, F] → [T, D]
         """The layer's own frames of a clip, by what is known of who speaks it."""
-        moments = None
-        if self._speakers is not None and isinstance(clip, Utterance):
-            moments = self._speakers.of(clip)
+        return self._prepared(x, self._speaker_of(clip))
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self.features.fits(samples)
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return [self._prepared(x, None) for x in self.features.together(clips)]
+
+    @torch.no_grad()
+    def of_many(self, heard: Sequence[tuple[Samples, Clip]]) -> list[Tensor]:
+        found = self.features.of_many(heard)
+        return [self.prepare(x, clip) for x, (_, clip) in zip(found, heard, strict=True)]
+
+    def _speaker_of(self, clip: Clip) -> Moments | None:
+        """None: the clip goes by its own."""
+        moments = None if self._speakers is None else self._speakers.of(clip)
         if self.standardize == "speaker" and moments is None:
             with self._lock:
                 self._own += 1
-        return self._prepared(x, moments)
+        return moments
 
-    def know(self, manifest: Manifest) -> None:
+    def know(self, voices: Voices) -> None:
         if self.standardize == "speaker":
-            self._speakers = Speakers(manifest, self.sample_rate, self._sloped)
+            self._speakers = Speakers(voices, self._sloped)
 
     def _sloped(self, clip: Clip) -> Tensor:
         return with_slopes(self.features.of(clip).float(), self.deltas)

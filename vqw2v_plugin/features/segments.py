@@ -22,13 +22,14 @@ from ..checkpoints.clusters import ClusterNetwork, load_clusters
 from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..checkpoints.kinds import Restored
 from ..corpora.ctm import Segments
-from ..corpora.manifest import Manifest, Utterance
+from ..corpora.manifest import Utterance
 from ..modules.layers.segments import means_of, pair_means, run_places, span_means
 from ..modules.quantizers.clusters import Clusters
 from ..stores.feature_spec import FeatureSpec, FileId
 from .base import Features, need_a_frame
 from .prepared import PreparedFeatures
 from .principal import FilePrincipal
+from .speakers import Voices
 
 _SAME = ("layer", "checkpoint", "bert", "pieces", "run_length", "bands", "sample_rate", "dim", "normalize")
 Spans = Mapping[str, Segments]  # of each utterance
@@ -63,8 +64,8 @@ class SpokenFeatures(Features):
         said = self.said(wav.cpu().numpy(), "the audio")
         return self.features(torch.from_numpy(said).to(wav.device))  # type: ignore[no-any-return]
 
-    def know(self, manifest: Manifest) -> None:
-        self.features.know(manifest)
+    def know(self, voices: Voices) -> None:
+        self.features.know(voices)
 
     def refresh(self) -> None:
         self.features.refresh()

@@ -5,14 +5,18 @@ Shapes: S samples, T frames, D bands or cepstra.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
+from ..modules.kernels import devices
 from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.layers.spectrum import LogMel
 from .base import DEFAULT_BANDS, FeatureOptions, Features, Layer
 from .coder import Parts
+from .together import SAMPLES
 
 
 class SpectralFeatures(Features):
@@ -29,6 +33,10 @@ class SpectralFeatures(Features):
         if wav.device not in self._made:
             self._made[wav.device] = self._make(device=wav.device)
         return self._made[wav.device](wav)
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        """One after the other, with one wait for all."""
+        return devices.is_gpu(torch.empty(0, device=self.device)) and sum(samples) <= SAMPLES
 
     def let_learn(self) -> list[nn.Module]:
         raise ValueError("log-mels and cepstra have nothing to learn; leave `freeze_updates` at -1")

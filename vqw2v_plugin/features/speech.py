@@ -5,14 +5,19 @@ Shapes: S samples, T joined frames, D features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoints.kinds import Audio, Restored
 from ..modules.bert.speech import SpeechBert, SpeechInput
+from ..modules.kernels import devices
 from .base import DTYPES, FeatureOptions, Features, Layer, number_format
 from .coder import Parts
 from .codes import precision
+from .together import SAMPLES
 
 
 class SpeechFeatures(Features):
@@ -40,11 +45,24 @@ class SpeechFeatures(Features):
         self.dtype, self._heard = DTYPES[number_format(dtype)], heard
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
+        return self._states([wav])[0]
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        on_gpu = devices.is_gpu(torch.empty(0, device=self.device))
+        return on_gpu and not self.learns and sum(samples) <= SAMPLES
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return self._states([clip.to(self.device, non_blocking=True) for clip in clips])
+
+    def _states(self, clips: Sequence[Tensor]) -> list[Tensor]:
         if self.normalize:
-            wav = F.layer_norm(wav, wav.shape)
-        frames = self._heard(wav)  # [T, B]
-        with precision(wav.device, self.dtype, self.learns):
-            return self.network.states(frames, [len(frames)])[self.number].float()
+            clips = [F.layer_norm(wav, wav.shape) for wav in clips]
+        frames = [self._heard(wav) for wav in clips]  # [T, B] each
+        sizes = [len(each) for each in frames]
+        with precision(frames[0].device, self.dtype, self.learns):
+            states = self.network.states(torch.cat(frames), sizes)[self.number].float()
+        return list(torch.split(states, sizes))
 
     def let_learn(self) -> list[nn.Module]:
         self.learns = True

@@ -5,15 +5,21 @@ Shapes: S samples, T frames, C channels, D features, G groups.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.kinds import Audio, Restored
+from ..modules.kernels import devices
 from ..modules.wav2vec2.network import Wav2Vec2
+from ..modules.wav2vec2.targets import quantize
 from .base import DTYPES, FeatureOptions, Features, Layer, number_format
 from .coder import Coder, Parts
 from .codes import NoCodesError, exact, precision
+from .together import SAMPLES
 
 
 class Wav2Vec2Features(Features):
@@ -43,6 +49,16 @@ class Wav2Vec2Features(Features):
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
         with precision(wav.device, self.dtype, self.learns):
             return self.network.states(wav[None], depth=self.number)[0][-1].float()
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return not self.learns and _fit(self.network, samples)
+
+    @torch.no_grad()
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        wav, lengths = _side_by_side(clips, self.normalize, self.device)
+        with precision(wav.device, self.dtype, False):
+            states, frames = self.network.states(wav, lengths, self.number)
+        return list(torch.split(states[-1].float(), list(frames)))
 
     def let_learn(self) -> list[nn.Module]:
         self.learns = True
@@ -81,6 +97,18 @@ class Wav2Vec2Coder(Coder):
         with exact(wav.device):  # close codes are no ties
             return self.network.coder.encode(z[None])[0]
 
+    def fits(self, samples: Sequence[int]) -> bool:
+        return _fit(self.network, samples)
+
+    @torch.no_grad()
+    def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        wav, lengths = _side_by_side(clips, self.normalize, self.network.mask.device)
+        with precision(wav.device, self.dtype, False):
+            heard = self.network.hear(wav, lengths)
+        with exact(wav.device):
+            codes = quantize(self.network.coder, heard.z.float(), heard.frames).codes[0]
+        return list(torch.split(codes, list(heard.frames)))
+
     def vectors(self, codes: Tensor) -> Tensor:
         return self.network.coder.decode(codes)
 
@@ -95,6 +123,20 @@ class Wav2Vec2Coder(Coder):
 
     def allow(self, memory: int) -> None:
         """A clip goes through whole."""
+
+
+def _fit(network: Wav2Vec2, samples: Sequence[int]) -> bool:
+    """They are padded to the longest."""
+    return devices.is_gpu(network.mask) and len(samples) * max(samples) <= SAMPLES
+
+
+def _side_by_side(
+    clips: Sequence[Tensor], normalize: bool, device: torch.device
+) -> tuple[Tensor, list[int]]:  # [S] each → [B, S], and S
+    wav = pad_sequence([F.layer_norm(x, x.shape) if normalize else x for x in clips], batch_first=True)
+    if device.type == "cuda" and wav.device.type == "cpu":
+        wav = wav.pin_memory()
+    return wav.to(device, non_blocking=True), [len(clip) for clip in clips]
 
 
 def wav2vec2_features(layer: Layer, options: FeatureOptions, parts: Parts) -> Wav2Vec2Features:

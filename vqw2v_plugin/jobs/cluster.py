@@ -30,8 +30,8 @@ from ..features.base import FeatureOptions, Features
 from ..modules.quantizers.clusters import Clusters, ClustersConfig
 from ..modules.quantizers.lloyd import Cells, cells_of, first_centres, total
 from .drawn_frames import DrawnFrames, DrawOptions, batches_of
-from .shard_run import Work, in_order
 from .split_job import Refused, one_thread
+from .work import Work, in_order
 
 _SAMPLE = 20_000  # frames at least that the first centres are drawn from
 _A_CODE = 64  # frames of the sample for each code

@@ -1,14 +1,15 @@
 """wav → tokens for whole manifests: what `vqw2v discretize` does.
 
-Each utterance is encoded alone, in one thread, so its codes depend neither on its neighbours nor on how many
-threads, processes or machines share the work. Shapes: T frames, G groups, N tokens.
+Each utterance is encoded alone, in one thread, or on a GPU beside others that change nothing in it, so its
+codes depend neither on its neighbours nor on how many threads, processes or machines share the work.
+Shapes: T frames, G groups, N tokens.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from ..stores.token_extras import TokenExtras, check_code_files
 from ..stores.tokens import TokenWriter
 from ..tokenizer import Tokenizer
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
+from .work import Heard
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,13 @@ class DiscretizeJob(SplitJob):
 
     def encode_read(self, utterance: Utterance, audio: Samples) -> Codes:
         return self._tokenizer.encode_read(audio, utterance).numpy().astype(self._kind)
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self._tokenizer.fits(samples)
+
+    def begin(self, heard: Heard) -> Callable[[], list[Codes]]:
+        found = self._tokenizer.begin([(audio, utterance) for utterance, audio in heard])
+        return lambda: [codes.numpy().astype(self._kind) for codes in found()]
 
     def check(self, rank: Rank) -> None:
         """All splits of a folder are of one dictionary, too."""

@@ -21,8 +21,9 @@ from ..corpora.manifest import Manifest, Utterance
 from ..corpora.sizes import sizes_at
 from ..features.base import Features
 from ..stores.shards import ShardFolder, plan
-from .shard_run import Work, complete, make_shards
+from .shard_run import complete, make_shards
 from .split_job import JobOptions, Refused, one_thread, refused_of, shard_samples
+from .work import Work
 
 _BATCH = 1 << 14  # frames
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from torch import Tensor
 from ..audio.reading import AudioError, Samples
 from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
-from ..features.base import Features
+from ..features.base import Features, need_a_frame
+from ..features.speakers import ManifestVoices
+from ..features.together import to_processor
 from ..stores.features import FEATURES, gather_features
 from ..stores.shards import Rows
 from .split_job import Encoder, JobOptions, Outcome, SplitJob
+from .work import Heard
 
 STORES: dict[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
 
@@ -58,7 +61,7 @@ class FeaturizeJob(SplitJob):
         if options.store not in STORES:
             raise ValueError(f"`--store` is {options.store!r}; expected {' or '.join(STORES)}")
         self._features, self._kind = features, STORES[options.store]
-        features.know(manifest)
+        features.know(ManifestVoices(manifest))
         spec = dataclasses.replace(features.spec, device=features.device.type, store=options.store)
         encoder = Encoder(self._kind, features.dim, features.sample_rate, features.device)
         of_split = {"manifest_sha256": manifest.digest, **(of_split or {})}
@@ -69,6 +72,16 @@ class FeaturizeJob(SplitJob):
 
     def encode_read(self, utterance: Utterance, audio: Samples) -> Rows:
         return self._stored(self._features.of_read(audio, utterance), utterance)
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self._features.fits(samples)
+
+    def begin(self, heard: Heard) -> Callable[[], list[Rows]]:
+        for utterance, audio in heard:
+            need_a_frame(len(audio), self._features.sample_rate, self._features.geometry, utterance.path)
+        found = self._features.of_many([(audio, utterance) for utterance, audio in heard])
+        utterances = [utterance for utterance, _ in heard]
+        return lambda: [self._stored(x, u) for x, u in zip(to_processor(found), utterances, strict=True)]
 
     def _stored(self, found: Tensor, utterance: Utterance) -> Rows:
         with np.errstate(over="ignore"):

@@ -9,51 +9,25 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
-from typing import NamedTuple, TypeVar, Union
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ..audio.reading import Samples
 from ..common.locks import Rank
 from ..common.progress import Progress
 from ..common.words import sentence, some_of
-from ..corpora.manifest import Manifest, Utterance
-from ..features.failures import FILE_ERRORS, reason_of
+from ..corpora.manifest import Manifest
 from ..stores.shards import Rows, Shard, ShardFolder, Span
+from .work import Found, Read, Work, attempted, encoded, in_order, read_ahead
 
-Encode = Callable[[Utterance], Rows]  # [T, D]
 _PATIENCE = 3  # shards in a row that cannot be written
-_Found = tuple[Union[Rows, str, None], str]  # frames, or why there are none, or as they are; what the file is
-_In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
 class DiskError(OSError):
     """Shards could not be written; what was is kept."""
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """Processes that read audio, and what is made here of what they have read."""
-
-    readers: int
-    read: Callable[[Utterance], Samples]
-    encode: Callable[[Utterance, Samples], Rows]
-
-
-@dataclass(frozen=True)
-class Work:
-    """How the encoding is shared out."""
-
-    encode: Encode
-    workers: int = 1
-    prepare: Callable[[], None] = lambda: None  # what each thread calls first
-    ahead: Ahead | None = None  # audio that other processes read, as a GPU wants it
 
 
 class _Todo(NamedTuple):
@@ -64,12 +38,6 @@ class _Todo(NamedTuple):
     again: frozenset[int]
 
 
-def usual_workers(device: str, rank: Rank) -> int:
-    """All cores for a lone process, one for each of several; a few threads feed a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return (cores if rank.total == 1 else 1) if device == "cpu" else min(4, cores)
-
-
 def make_shards(
     manifest: Manifest, folder: ShardFolder, spans: Sequence[Span], work: Work, rank: Rank
 ) -> None:
@@ -77,29 +45,30 @@ def make_shards(
     todo = _to_do(manifest, folder, spans[rank.number :: rank.total])
     rows = ((job, i) for job in todo for i in range(job.span.first, job.span.stop))
 
-    def kept(item: tuple[_Todo, int]) -> _Found | None:
+    def kept(item: tuple[_Todo, int]) -> Found | None:
         job, i = item
         if job.old is not None and folder.has_rows(job.span.index) and i - job.span.first not in job.again:
             return None, job.old.audio[i - job.span.first]
         return None
 
-    def attempt(item: tuple[_Todo, int]) -> _Found:
+    def attempt(item: tuple[_Todo, int]) -> Found:
         if (there := kept(item)) is not None:
             return there
         utterance = manifest[item[1]]
         audio = _known_by(utterance.path)  # before it is read: what replaces it then is noticed later
-        return _try(work.encode, utterance), audio
+        return attempted(work.encode, utterance), audio
 
-    def begin(item: tuple[_Todo, int], pool: ProcessPoolExecutor) -> Callable[[], _Found]:
+    def begin(item: tuple[_Todo, int], pool: ProcessPoolExecutor) -> Callable[[], Read]:
+        shard = item[0].span.index
         if (there := kept(item)) is not None:
-            return lambda: there
+            return lambda: Read(shard, *there)
         utterance, ahead = manifest[item[1]], work.ahead
         assert ahead is not None
         audio, reading = _known_by(utterance.path), pool.submit(ahead.read, utterance)
-        return lambda: (_try(lambda u: ahead.encode(u, reading.result()), utterance), audio)
+        return lambda: Read(shard, attempted(lambda _: reading.result(), utterance), audio, utterance)
 
     if work.ahead is not None:
-        results = read_ahead(begin, rows, work)
+        results = encoded(read_ahead(begin, rows, work), work.ahead)
     else:
         results = in_order(attempt, rows, work)
     lost = in_a_row = 0
@@ -160,65 +129,9 @@ def complete(folder: ShardFolder, spans: Sequence[Span]) -> bool:
     return all(folder.read(span.index) is not None for span in spans)
 
 
-def in_order(work: Callable[[_In], _Out], items: Iterable[_In], how: Work) -> Iterator[_Out]:
-    """`work` of each item by some threads, the results in the items' order and never many ahead."""
-    if how.workers == 1:
-        how.prepare()
-        yield from map(work, items)
-        return
-    ahead: deque[Future[_Out]] = deque()
-    with ThreadPoolExecutor(how.workers, initializer=how.prepare) as pool:
-        try:
-            for item in items:
-                ahead.append(pool.submit(work, item))
-                if len(ahead) > 2 * how.workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-def read_ahead(
-    begin: Callable[[_In, ProcessPoolExecutor], Callable[[], _Out]], items: Iterable[_In], how: Work
-) -> Iterator[_Out]:
-    """Each item begun in another process, a few ahead, and ended here in the items' order.
-
-    The processes are fresh: a fork would inherit what this one has on its GPU.
-    """
-    how.prepare()
-    ahead: deque[Callable[[], _Out]] = deque()
-    readers = how.ahead.readers if how.ahead is not None else 1
-    pool = ProcessPoolExecutor(readers, get_context("spawn"))
-    try:
-        for item in items:
-            ahead.append(begin(item, pool))
-            if len(ahead) > 2 * readers:
-                yield ahead.popleft()()
-        while ahead:
-            yield ahead.popleft()()
-    except BrokenProcessPool:
-        raise OSError(
-            "a process that reads audio has died (killed, or out of memory?); the same command goes on from "
-            "here, with fewer of them by `--workers`"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _try(encode: Encode, utterance: Utterance) -> Rows | str:
-    try:
-        return encode(utterance)
-    except FILE_ERRORS as error:
-        if (reason := reason_of(error, utterance.path)) is None:
-            raise
-        return reason
-
-
-def _write(folder: ShardFolder, span: Span, old: Shard | None, found: Iterator[_Found]) -> None:
+def _write(folder: ShardFolder, span: Span, old: Shard | None, found: Iterator[Found]) -> None:
     """Writes the shard if anything of it is new; what was there already comes from the old one."""
-    results: Iterable[_Found] = found
+    results: Iterable[Found] = found
     if old is not None:
         results = list(found)
         texts = (_text(result) for result, _ in results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from ..common.words import sentence
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.folder import SplitFormat
 from ..stores.shards import MissingShardError, Rows, ShardFolder, Span, plan
-from .shard_run import Ahead, Work, complete, make_shards
+from .shard_run import complete, make_shards
+from .work import Ahead, Heard, Together, Work
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class SplitJob(ABC):
         self.spans = plan(manifest.sizes, shard_samples(manifest, options.shard_minutes, encoder.sample_rate))
         prepare = one_thread if encoder.device.type == "cpu" else lambda: None
         read = partial(read_audio, sample_rate=encoder.sample_rate)
-        ahead = Ahead(options.readers, read, self.encode_read) if options.readers else None
+        together = Together(self.fits, self.begin)
+        ahead = Ahead(options.readers, read, self.encode_read, together) if options.readers else None
         self._work = Work(self.encode, options.workers, prepare, ahead)
 
     @abstractmethod
@@ -97,6 +99,14 @@ class SplitJob(ABC):
     @abstractmethod
     def encode_read(self, utterance: Utterance, audio: Samples) -> Rows:  # [T, width]
         """The same of its audio, which another process has read."""
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        """Whether utterances of so many samples are best given to `begin` together."""
+        return False
+
+    def begin(self, heard: Heard) -> Callable[[], list[Rows]]:
+        """As `encode_read`, of utterances that fit; the device works until what this returns is called."""
+        raise NotImplementedError
 
     @abstractmethod
     def merge(self) -> None:

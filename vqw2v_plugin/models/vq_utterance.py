@@ -10,6 +10,7 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
+from ..audio.clip import Clip
 from ..checkpoints.utterance import NAME, about_of
 from ..features.front import AudioFront
 from ..modules.utterance.network import NORMALIZE, UtteranceConfig, UtteranceNetwork, UtteranceOutput
@@ -81,17 +82,28 @@ class VqUtteranceModel(BaseFairseqModel):
         if self.front is not None:
             self.front.set_num_updates(num_updates)
 
-    def heard(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of whatever the input is."""
-        return (source, lengths) if self.front is None else self.front(source, lengths)
+    @property
+    def wants_clips(self) -> bool:
+        """Which clips it hears, beside their samples."""
+        return self.front is not None and self.front.goes_by_speaker
 
-    def forward(self, source: Tensor, lengths: Tensor) -> UtteranceOutput:  # [B, T, L · D] or [B, S], [B]
-        out: UtteranceOutput = self.network(*self.heard(source, lengths))
+    def heard(
+        self, source: Tensor, lengths: Tensor, clips: Optional[Sequence[Clip]] = None
+    ) -> tuple[Tensor, Tensor]:
+        """Features of whatever the input is."""
+        return (source, lengths) if self.front is None else self.front(source, lengths, clips)
+
+    def forward(
+        self, source: Tensor, lengths: Tensor, clips: Optional[Sequence[Clip]] = None
+    ) -> UtteranceOutput:  # [B, T, L · D] or [B, S], [B]
+        out: UtteranceOutput = self.network(*self.heard(source, lengths, clips))
         return out
 
     @torch.no_grad()
-    def probabilities(self, source: Tensor, lengths: Tensor) -> Tensor:  # [B, N]
-        return self(source, lengths).logits.float().softmax(1)  # type: ignore[no-any-return]
+    def probabilities(
+        self, source: Tensor, lengths: Tensor, clips: Optional[Sequence[Clip]] = None
+    ) -> Tensor:  # [B, N]
+        return self(source, lengths, clips).logits.float().softmax(1)  # type: ignore[no-any-return]
 
     def frames(self, size: int) -> int:
         """Frames of features that so many samples give, or without a front themselves."""

@@ -3,11 +3,12 @@
 import logging
 import sys
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
+from ..audio.clip import Clip
 from ..checkpoints.about import About, describe
 from ..checkpoints.acoustic import make_network
 from ..features.front import AudioFront
@@ -87,9 +88,16 @@ class VqWav2LetterModel(BaseFairseqModel):
         if self.front is not None:
             self.front.set_num_updates(num_updates)
 
-    def forward(self, source: Tensor, lengths: Tensor) -> AcousticOutput:  # [B, T, D] or [B, S], [B]
+    @property
+    def wants_clips(self) -> bool:
+        """Which clips it hears, beside their samples."""
+        return self.front is not None and self.front.goes_by_speaker
+
+    def forward(
+        self, source: Tensor, lengths: Tensor, clips: Optional[Sequence[Clip]] = None
+    ) -> AcousticOutput:  # [B, T, D] or [B, S], [B]
         if self.front is not None:
-            source, lengths = self.front(source, lengths)
+            source, lengths = self.front(source, lengths, clips)
         out: AcousticOutput = self.network(source, lengths)
         return out
 

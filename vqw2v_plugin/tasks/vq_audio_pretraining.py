@@ -20,8 +20,8 @@ from ..corpora.manifest import Manifest, ManifestError
 from ..corpora.mixture import Entry
 from ..corpora.sizes import DEFAULT_RATE
 from ..jobs.discretize import DiscretizeOptions, discretize
-from ..jobs.shard_run import usual_workers
 from ..jobs.split_job import Outcome
+from ..jobs.work import usual_work
 from ..tokenizer import Tokenizer
 from ..training.begun import BeginningTask, CodesBeginningConfig
 from ..training.datasets.audio import AudioCropDataset
@@ -200,5 +200,6 @@ def list_manifests(data: str) -> list[str]:
 def _discretize(checkpoint: str, manifest: Manifest, out: str, device: torch.device) -> Outcome:
     """As `vqw2v discretize` does."""
     rank = Rank.of(os.environ)
-    options = DiscretizeOptions(workers=usual_workers(device.type, rank))
+    work = usual_work(None, device.type, rank)
+    options = DiscretizeOptions(workers=work.get("workers", 1), readers=work.get("readers", 0))
     return discretize(Tokenizer.load(checkpoint, str(device)), checkpoint, manifest, out, options, rank)

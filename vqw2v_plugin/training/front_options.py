@@ -38,7 +38,10 @@ class FrontConfig(FairseqDataclass):
     )
     front_standardize: str = field(
         default="none",
-        metadata={"help": "for audio: each feature at mean 0 and variance 1, utterance or none"},
+        metadata={
+            "help": "for audio: each feature at mean 0 and variance 1 over an utterance, over all that a "
+            "speaker of the manifest says (speaker), or none"
+        },
     )
     freeze_updates: int = field(
         default=-1,

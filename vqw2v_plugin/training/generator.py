@@ -148,7 +148,7 @@ class AcousticGenerator:
         steps = None if transitions is None else transitions.detach().float().cpu().numpy()
         settings = decoder_settings(cfg, generation)
         logger.info(f"{settings}")
-        decoder = make_decoder(settings, units, steps)
+        decoder = make_decoder(settings, units, steps, self.model.frame_seconds)
         self._left = num_utterances
         self._files: Optional[ResultFiles] = None
         self._writer: Optional[EmissionWriter] = None

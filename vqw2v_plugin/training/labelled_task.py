@@ -1,5 +1,6 @@
 """states ──…──▶ what is said of an utterance: what the tasks that learn from labels share."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, FrozenSet, List, Optional
@@ -10,10 +11,12 @@ from omegaconf import II, MISSING
 from ..corpora.sizes import DEFAULT_RATE
 from .acoustic_data import Learning
 from .answering import Answering
-from .datasets.labelled import LabelledDataset, Source, open_source
+from .datasets.labelled import LabelledDataset, Source, open_source, unknown_speakers
 from .datasets.several import joined
 from .restart import need_folder
 from .task import TrainingConfig, TrainingTask
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -113,6 +116,10 @@ class LabelledTask(TrainingTask):
             self.datasets[split] = self.learning.dataset(split, source)
         else:
             self.datasets[split] = self.answering.dataset(split, source, self.kind)
+        if getattr(self.model, "wants_clips", False):
+            self.datasets[split].tells_clips = True
+            if unknown := unknown_speakers(source):
+                logger.warning(unknown)
 
     def get_batch_iterator(
         self, dataset: LabelledDataset, *args: Any, num_shards: int = 1, shard_id: int = 0, **kwargs: Any

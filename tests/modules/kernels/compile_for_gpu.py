@@ -27,6 +27,10 @@ POINTERS = {  # what is not of the network's own type
     },
     "gumbel": {"codes": "*i64", "rows": "*i64", "probs": "*fp32", "counts": "*fp32", "drawn": "*fp32"},
     "asg": {"lengths": "*i64", "last": "*i64"},
+    "rows": {
+        **dict.fromkeys(("moments", "weight", "shift", "scale", "scales", "shifts"), "*fp32"),
+        **dict.fromkeys(("valid", "clip"), "*i64"),
+    },
 }
 SCALARS = {
     "T",
@@ -59,6 +63,10 @@ KERNELS: list[tuple[str, dict[str, Any]]] = [
     ("norm.lay_out", {"CENTRE": True, "C2": 512, "K2": 16}),
     ("gumbel.sample", {"V2": 512, "D2": 256}),
     ("gumbel.sample_backward", {"V2": 512}),
+    ("rows.norm", {"AFFINE": True, "C2": 512, "P2": 1024}),
+    ("rows.norm", {"AFFINE": False, "C2": 512, "P2": 1024}),
+    ("rows.finish", {"RELU": True, "F": 8, "C2": 512}),
+    ("rows.finish", {"RELU": False, "F": 8, "C2": 512}),
     ("asg.all_paths", {"V2": 32}),
     ("asg.expected", {"V2": 32}),
     ("asg.target_paths", {"L2": 128}),
@@ -85,7 +93,7 @@ def compiled(name: str, constants: dict[str, Any]) -> int:
             "i32"
             if argument in SCALARS
             else "fp32"
-            if argument in FLOATS
+            if argument in FLOATS and argument not in POINTERS[file]
             else POINTERS[file].get(argument, own)
         )
         if argument in constants or argument in absent:

@@ -40,22 +40,24 @@ class _Cut:
     batch: int
     frames: int
     dim: int
+    into: int
 
     @classmethod
-    def of(cls, y: Tensor) -> _Cut:
-        return cls(*y.shape)
+    def of(cls, y: Tensor, parts: int | None = None) -> _Cut:
+        batch, frames, dim = y.shape
+        return cls(batch, frames, dim, parts or PARTS)
 
     @property
     def rows(self) -> int:
-        return -(-self.frames // PARTS)
+        return -(-self.frames // self.into)
 
     @property
     def grid(self) -> tuple[int, int]:
-        return PARTS, self.batch
+        return self.into, self.batch
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        return self.frames, self.dim, PARTS, self.rows
+        return self.frames, self.dim, self.into, self.rows
 
     @property
     def block(self) -> dict[str, int]:
@@ -64,16 +66,18 @@ class _Cut:
 
     @property
     def parts(self) -> dict[str, int]:
-        return {**self.block, "P2": launching.power_of_two(PARTS)}
+        return {**self.block, "P2": launching.power_of_two(self.into)}
 
 
-def moments(y: Tensor, bias: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+def moments(
+    y: Tensor, bias: Tensor | None = None, lengths: Tensor | None = None, parts: int | None = None
+) -> Tensor:
     """Of each part of [B, T, C]: its mean and the sum of squared distances from that, [B, P, 2]."""
-    cut = _Cut.of(y)
-    parts = y.new_empty(cut.batch, PARTS, 2, dtype=torch.float32)
+    cut = _Cut.of(y, parts)
+    found = y.new_empty(cut.batch, cut.into, 2, dtype=torch.float32)
     given = {"BIAS": bias is not None, "SOME": lengths is not None}
-    launching.launch("norm.moments", cut.grid, y, bias, lengths, parts, *cut.sizes, **given, **cut.block)
-    return parts
+    launching.launch("norm.moments", cut.grid, y, bias, lengths, found, *cut.sizes, **given, **cut.block)
+    return found
 
 
 def normed(

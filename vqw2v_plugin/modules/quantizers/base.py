@@ -126,8 +126,8 @@ def check_divides(out_dim: int, config: CodebookConfig) -> None:
 
 
 def check_codes(codes: Tensor, num_codes: int) -> None:
-    """Looks at every code, which on a GPU is waited for."""
-    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    """Looks at every code, which on a GPU is waited for, once."""
+    low, high = torch.stack(codes.aminmax()).tolist() if codes.numel() else (0, 0)
     if low < 0 or high >= num_codes:
         raise ValueError(f"codes run from {low} to {high}; expected 0 to {num_codes - 1}")
 

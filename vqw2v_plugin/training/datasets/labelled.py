@@ -19,6 +19,7 @@ from ...audio.reading import AudioError, read_audio
 from ...common.splits import split_there
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
+from ...features.speakers import RowClip
 from ...stores.feature_spec import FeatureSpec, read_spec
 from ...stores.features import FEATURES, FeatureError, FeatureStore
 from .base import BatchDataset, digest_of, pad_batch
@@ -39,6 +40,11 @@ class Source(Protocol):
 
     def read(self, index: int) -> Input: ...
 
+    @property
+    def says_who(self) -> bool: ...  # speaks
+
+    def clip(self, index: int) -> RowClip: ...  # of audio
+
     def digest(self) -> str: ...
 
 
@@ -53,6 +59,13 @@ class FeatureSource:
 
     def read(self, index: int) -> Input:
         return np.array(self.store[index], np.float32)  # [T, D], a copy that may be written to
+
+    @property
+    def says_who(self) -> bool:
+        return False
+
+    def clip(self, index: int) -> RowClip:
+        raise TypeError(f"{self.name} holds features; which clips they are of is not known")
 
     def digest(self) -> str:
         """By how they were made: of the same audio the last bits may differ with the machine."""
@@ -72,6 +85,15 @@ class AudioSource:
     def read(self, index: int) -> Input:
         return read_audio(self.manifest[index], self.sample_rate)
 
+    @property
+    def says_who(self) -> bool:
+        return "speaker" in self.manifest.columns
+
+    def clip(self, index: int) -> RowClip:
+        """Known by its place."""
+        it = self.manifest[index]
+        return RowClip(it.path, it.samples, it.start, it.rate, os.path.abspath(self.name), index)
+
     def digest(self) -> str:
         return self.manifest.rows_digest
 
@@ -88,6 +110,16 @@ def open_source(folder: str | os.PathLike[str], split: str, sample_rate: int) ->
             "one of these splits, or make features with `vqw2v features`, or a manifest with `vqw2v manifest`"
         )
     return AudioSource(Manifest(path), sample_rate)
+
+
+def unknown_speakers(source: Source) -> str | None:
+    """Of audio that goes by speaker: a sentence where nobody says who speaks."""
+    if source.says_who:
+        return None
+    return (
+        f"{source.name}: has no column speaker, so each utterance goes by its own mean and scale; list the "
+        "corpus with its speakers, or set `front_standardize` to utterance"
+    )
 
 
 def input_dim(folder: str | os.PathLike[str]) -> int:
@@ -129,6 +161,7 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
         seed = 1 if mask_seed is None else mask_seed
         super().__init__(source.name, source.sizes[rows], seed, strict=strict_audio)
         self.draws = mask_seed is not None
+        self.tells_clips = False  # for a model that goes by who speaks
         self.source, self.rows, self.columns, self.printed, self.pad = source, rows, columns, printed, pad
 
     def utt(self, index: int) -> str:
@@ -166,6 +199,8 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
             said = pad_batch(columns)
             batch |= {"targets": said.values, "target_lengths": said.lengths}  # [B, L], [B]
             batch["ntokens"] = int(said.lengths.sum())
+        if self.tells_clips:
+            batch["net_input"]["clips"] = [self.source.clip(int(self.rows[item.index])) for item in items]
         if self.draws:
             batch["net_input"]["seeds"] = [self.draw_seed(item.index) for item in items]
         return batch

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...features.speakers import RowClip
 from ...stores.feature_spec import FeatureSpec
 from ...stores.features import FEATURES, FeatureError
 from .base import digest_of
@@ -38,6 +39,13 @@ class SeveralSources:
     def read(self, index: int) -> Input:  # [T, L · D]
         return np.concatenate([source.read(index) for source in self.sources], axis=1)
 
+    @property
+    def says_who(self) -> bool:
+        return False
+
+    def clip(self, index: int) -> RowClip:
+        return self.sources[0].clip(index)
+
     def digest(self) -> str:
         return digest_of(*(source.digest() for source in self.sources))
 
@@ -53,8 +61,20 @@ class JoinedSplits:
         self._begins = np.cumsum([0, *(len(source.utts) for source in sources)])
 
     def read(self, index: int) -> Input:
+        source, row = self._place(index)
+        return source.read(row)
+
+    @property
+    def says_who(self) -> bool:
+        return all(source.says_who for source in self.sources)
+
+    def clip(self, index: int) -> RowClip:
+        source, row = self._place(index)
+        return source.clip(row)
+
+    def _place(self, index: int) -> tuple[Source, int]:
         number = int(np.searchsorted(self._begins, index, side="right")) - 1
-        return self.sources[number].read(index - int(self._begins[number]))
+        return self.sources[number], index - int(self._begins[number])
 
     def digest(self) -> str:
         return digest_of(*(source.digest() for source in self.sources))

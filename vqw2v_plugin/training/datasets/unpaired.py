@@ -15,7 +15,8 @@ from torch import Tensor
 from ...common.words import some_of
 from ...stores.frames import TokenFrames
 from ...stores.symbols import TokenError
-from .base import BatchDataset, BatchLimits, Ints, cut_padded, digest_of, pad_batch
+from .base import BatchDataset, digest_of, pad_batch
+from .cuts import BatchLimits, Ints, cut_padded
 from .label_join import UnequalRows
 from .labelled import Source
 
@@ -122,9 +123,9 @@ class UnpairedDataset(BatchDataset[UnpairedUtterance]):
             "net_input": inputs,
         }
 
-    def order(self) -> npt.NDArray[Any]:
+    def order(self, indices: Ints) -> npt.NDArray[Any]:
         """Any: a batch is to hold utterances of all lengths, as it holds lines of all."""
-        return np.zeros(len(self), np.int64)
+        return np.zeros(len(indices), np.int64)
 
     def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
         return cut_padded(indices, self.sizes[indices], limits)

@@ -1,0 +1,139 @@
+"""Many clips at once, as a GPU wants them: of every layer what each clip has alone, and one wait for all."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from speech_bert import restored as restored_speech
+from torch import Tensor
+from wav2vec2s import tiny_wav2vec2
+
+from vqw2v_plugin import Tokenizer
+from vqw2v_plugin.audio.clip import Clip
+from vqw2v_plugin.audio.reading import AudioError
+from vqw2v_plugin.checkpoints.bert import build_bert
+from vqw2v_plugin.checkpoints.kinds import Audio, Header, Restored
+from vqw2v_plugin.checkpoints.wav2vec import Loaded
+from vqw2v_plugin.checkpoints.wav2vec2 import KIND as WAV2VEC2
+from vqw2v_plugin.features import spectral, speech, wav2vec2
+from vqw2v_plugin.features.base import Features, Layer
+from vqw2v_plugin.features.bert import BertFeatures
+from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
+from vqw2v_plugin.features.front import AudioFront
+from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures
+from vqw2v_plugin.features.prepared import PreparedFeatures
+from vqw2v_plugin.features.spectral import SpectralFeatures
+from vqw2v_plugin.features.speech import SpeechFeatures
+from vqw2v_plugin.features.together import batches, to_processor
+from vqw2v_plugin.features.wav2vec2 import Wav2Vec2Coder, Wav2Vec2Features
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
+from vqw2v_plugin.modules.kernels import devices, launching
+from vqw2v_plugin.modules.wav2vec import many_clips
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+Tiny = Callable[..., VqWav2Vec]
+SIZES = (4000, 1500, 2777, 900)
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch's forms of its kernels, and little room."""
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr(launching, "have_triton", lambda: False)
+    monkeypatch.setattr(many_clips, "_SAMPLES", 16_000)
+    for each in (spectral, speech, wav2vec2):
+        monkeypatch.setattr(each, "SAMPLES", 16_000)
+
+
+def clips() -> list[Tensor]:
+    drawn = torch.Generator().manual_seed(0)
+    return [0.1 * torch.randn(n, generator=drawn) for n in SIZES]
+
+
+def loaded(tiny: Tiny, normalize: bool = False, **settings: object) -> Loaded:
+    return Loaded(tiny(**{"quantizer": "kmeans", **settings}).eval(), 16_000, normalize)
+
+
+def restored_wav2vec2() -> Restored[object]:
+    network = tiny_wav2vec2().eval()
+    return Restored(Header(WAV2VEC2.model, WAV2VEC2.settings(network), Audio(16_000, True)), network)
+
+
+def bert_over(tiny: Tiny, run_length: bool) -> BertFeatures:
+    symbols = Symbols(tuple(f"{i}-{j}" for i in range(8) for j in range(8)))
+    sizes = {"encoder_layers": 1, "encoder_embed_dim": 16, "encoder_attention_heads": 2}
+    return BertFeatures(NetworkCoder(loaded(tiny)), build_bert(sizes, symbols), Layer("bert"), run_length)
+
+
+MADE: dict[str, Callable[[Tiny], Features]] = {
+    "z": lambda tiny: EncoderFeatures(loaded(tiny, normalize=True)),
+    "z in bf16": lambda tiny: EncoderFeatures(loaded(tiny), "bf16"),
+    "c": lambda tiny: ContextFeatures(loaded(tiny)),
+    "c of 1.0": lambda tiny: ContextFeatures(loaded(tiny, quantizer="none")),
+    "q": lambda tiny: QuantizedFeatures(NetworkCoder(loaded(tiny))),
+    "q of c": lambda tiny: QuantizedFeatures(NetworkCoder(loaded(tiny, quantizer_position="context"))),
+    "bert": lambda tiny: bert_over(tiny, False),
+    "bert of runs": lambda tiny: bert_over(tiny, True),
+    "speech": lambda tiny: SpeechFeatures(restored_speech(), Layer("speech", 1)),
+    "w2v2": lambda tiny: Wav2Vec2Features(restored_wav2vec2(), Layer("w2v2", 1)),  # type: ignore[arg-type]
+    "logmel": lambda tiny: SpectralFeatures(Layer("logmel"), 16_000, 20),
+    "prepared": lambda tiny: PreparedFeatures(EncoderFeatures(loaded(tiny)), 1, "utterance"),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_each_clip_has_the_features_that_it_has_alone(tiny: Tiny, name: str) -> None:
+    features, heard = MADE[name](tiny).eval(), clips()
+    assert features.fits(SIZES) and not features.fits([*SIZES, 16_000])
+    found = features.of_many([(wav.numpy(), Clip("x.wav")) for wav in heard])
+    tolerance = 0.05 if "bf16" in name else 1e-4
+    for wav, together in zip(heard, found, strict=True):
+        with torch.no_grad():
+            alone = features(wav)
+        torch.testing.assert_close(together, alone, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+def test_a_tokenizer_s_codes_are_those_alone(tiny: Tiny, quantizer: str) -> None:
+    tokenizer, heard = Tokenizer(loaded(tiny, quantizer=quantizer)), [*clips(), torch.randn(17_000)]
+    found = tokenizer.encode([wav.numpy() for wav in heard], 16_000)
+    square = tokenizer.encode(torch.stack([heard[0], heard[0].flip(0)]), 16_000)
+    alone = [tokenizer.coder.codes(wav) for wav in heard]
+    assert all(torch.equal(a, b) for a, b in zip(found, alone, strict=True))
+    assert torch.equal(square[0], alone[0])
+    with pytest.raises(AudioError, match="clip 1: 50 samples"):
+        tokenizer.encode([heard[0], heard[0][:50]], 16_000)
+
+
+def test_codes_of_a_wav2vec2_are_those_alone() -> None:
+    coder = Wav2Vec2Coder(restored_wav2vec2())  # type: ignore[arg-type]
+    assert coder.fits(SIZES) and not coder.fits([*SIZES, 900])  # which pads
+    for wav, codes in zip(clips(), coder.codes_of(clips()), strict=True):
+        assert torch.equal(codes, coder.codes(wav))
+
+
+def test_a_frozen_front_hears_a_batch_at_once_and_one_that_learns_each_alone(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = EncoderFeatures(loaded(tiny))
+    frozen, wav = AudioFront(features), torch.nn.utils.rnn.pad_sequence(clips(), batch_first=True)
+    together: list[int] = []
+    make = features.together
+    monkeypatch.setattr(features, "together", lambda clips: together.append(len(clips)) or make(clips))
+    x, lengths = frozen(wav, torch.tensor(SIZES))
+    assert together == [4]
+    for i, clip in enumerate(clips()):
+        torch.testing.assert_close(x[i, : lengths[i]], features(clip), rtol=1e-4, atol=1e-5)
+    learning = AudioFront(features, freeze_updates=0).train()
+    assert learning(wav, torch.tensor(SIZES))[0].requires_grad and together == [4]
+
+
+def test_batches_are_as_large_as_fits_and_what_does_not_fit_is_by_itself() -> None:
+    found = list(batches([3, 4, 9, 1, 2, 3, 20, 1], int, lambda sizes: sum(sizes) <= 7))
+    assert found == [[3, 4], [9], [1, 2, 3], [20], [1]]
+    assert list(batches([], int, lambda sizes: True)) == []
+
+
+def test_all_come_to_the_processor_as_they_were() -> None:
+    parts = [torch.arange(n * 2).view(n, 2) for n in (3, 1, 5)]
+    assert all(torch.equal(a, b) for a, b in zip(to_processor(parts), parts, strict=True))
