@@ -115,12 +115,12 @@ def test_without_matplotlib_the_extra_is_named(
 
 
 def test_the_page_shows_shares_figures_and_codes_to_hear(by: Callable[..., str], tmp_path: Path) -> None:
-    assert groups_section(RunView(RunFolder(_run(tmp_path)), PageOptions())).lacks
+    assert groups_section(RunView(RunFolder(_run(tmp_path)), PageOptions())) is None
     by("--by", "lang", *SMALL, "--out", str(tmp_path / "run/map/map.json"))
     about = json.loads((tmp_path / "run/map/map.json").read_text())
     view = RunView(RunFolder(tmp_path / "run"), PageOptions())
     section = groups_section(view)
-    assert not section.lacks and not view.troubles and not view.usage
+    assert section is not None and not view.troubles and not view.usage
     (shares,) = table_of(section.body, 0)
     assert shares["by one alone"] == f"{100 * about['spread']['one']:.1f}{NARROW}"
     assert [row[""] for row in table_of(section.body, 1)] == ["hi", "lo", "mi"]
@@ -135,10 +135,11 @@ def test_the_page_shows_shares_figures_and_codes_to_hear(by: Callable[..., str],
     about["files"].popitem()
     (tmp_path / "run/map/map.json").write_text(json.dumps(about))
     view = RunView(RunFolder(tmp_path / "run"), PageOptions())
-    assert "<audio" not in groups_section(view).body
+    section = groups_section(view)
+    assert section is not None and "<audio" not in section.body
     (tmp_path / "run/map/map.json").write_text(json.dumps({**about, "halves": [1, 2]}))
     view = RunView(RunFolder(tmp_path / "run"), PageOptions())
-    assert groups_section(view).lacks and "is not what `vqw2v usage --by` writes" in view.troubles[0]
+    assert groups_section(view) is None and "is not what `vqw2v usage --by` writes" in view.troubles[0]
 
 
 def _run(folder: Path) -> Path:
