@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import wav2vec2s
 from report_tables import NARROW, table_of
 from small_run import mark
 
@@ -66,6 +67,12 @@ def test_groups_of_several_manifests_are_laid_side_by_side(by: Callable[..., str
     assert found is not None and "the nearest joined first: (hi (lo mi))" in shown
     again = by("--by", "domain", *SMALL, manifests=("one",))
     assert "4 groups by domain" in again
+
+
+def test_a_wav2vec_2_s_codes_have_a_map_too(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wav2vec2s.saved(corpus / "w.pt")
+    assert main(["usage", str(corpus / "w.pt"), str(corpus / "one.tsv"), "--by", "speaker", *SMALL]) == 0
+    assert "2 groups by speaker" in capsys.readouterr().out
 
 
 def test_each_utterance_of_several_manifests_has_a_name(corpus: Path) -> None:
