@@ -15,7 +15,7 @@ from ..code_map import CodeMap, Heard, OwnCode
 from ..run_results import MapRow
 from ..run_view import RunView
 from .clips import RATE
-from .group_figures import plane_figure, tree_figure
+from .group_figures import group_figure
 from .page import Section, figure, heading, paragraph, table
 from .png import data_url
 from .svg import percent
@@ -48,10 +48,7 @@ def _part(row: MapRow) -> str:
     head = [f"codes used by all {len(made.names)}", "by some", "by one alone", "by none", "frames of each"]
     body = heading(f"{row.stage.name}: by {row.by}")
     body += table(head, [[*shares, f"{made.frames:,}"]], range(5))
-    places, shown = made.places
-    body += '<div class="small-figures">'
-    body += figure(tree_figure(made.names, made.tree, made.floors), "The nearest joined first")
-    body += figure(plane_figure(made.names, places, shown), "Near lie near") + "</div>"
+    body += figure(group_figure(made), "The nearest joined first; the near lie near", kind="full")
     body += _distances(made)
     return body + _own_codes(made, row.own, row.files)
 
