@@ -5,8 +5,8 @@
 On each rung several seeds are trained with `toy.yaml`, and the one is chosen whose `weighted_lm_ppl` is the
 least: no label is read for it. What it got wrong stands beside it, as for the others. The language `flat`, in
 which any phone follows any other, cannot be learnt, and the score says so: text whose order hardly matters
-tells nothing, and what is recognised is called text where its score is nearer to the text's own perplexity than to
-that of phones one by one.
+tells nothing, and what is recognised is called text where its score is nearer to the text's own perplexity
+than to that of phones one by one.
 """
 
 import argparse
@@ -135,9 +135,13 @@ def main() -> int:
         "--utterances", type=int, default=SIZES["train"], help="to learn from (default: %(default)s)"
     )
     parser.add_argument(
-        "settings", nargs="*", metavar="SECTION.NAME=VALUE", help="of toy.yaml, for all trainings"
+        "--settings",
+        nargs="+",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help="of toy.yaml, for all trainings",
     )
-    args = parser.parse_intermixed_args()
+    args = parser.parse_args()
     if min(args.seeds, args.jobs, args.utterances) < 1 or args.language < 0:
         print(
             "ladder.py: error: `--seeds`, `--jobs` and `--utterances` are numbers from 1 up", file=sys.stderr
