@@ -48,7 +48,7 @@ def network(config: UnpairedConfig) -> UnpairedNetwork:
     return made
 
 
-LENGTHS, TEXT_LENGTHS = torch.tensor([12, 9, 12]), torch.tensor([8, 8, 8])
+LENGTHS, TEXT_LENGTHS = torch.tensor([12, 9, 11]), torch.tensor([8, 8, 8])
 FEATURES = waves((3, 12, D), 1.7, 2.0).masked_fill(padding(LENGTHS, 12).unsqueeze(2), 0.0)
 TEXT = (torch.arange(24) * 5 % (V - 1)).view(3, 8)
 CODES = (torch.arange(36) % 4).view(3, 12).masked_fill(padding(LENGTHS, 12), -1)
