@@ -2,10 +2,10 @@
 
     python benchmarks/wav2vec_u.py
 
-The other side is stock's `wav2vec_u` told again in plain words: runs are joined row by row on the processor,
-both networks have gradients in every update and are clipped together, and one of them steps. Ours joins all rows at
-once and computes what steps alone. Both have the sizes of w2vu.yaml, the same weights and batches; the losses of
-the first two updates must agree, or it stops.
+The other side is stock's `wav2vec_u` told again in plain words: runs are joined row by row on the
+processor, both networks have gradients in every update and are clipped together, and one of them steps.
+Ours joins all rows at once and computes what steps alone. Both have the sizes of w2vu.yaml, the same
+weights and batches; the losses of the first two updates must agree, or it stops.
 """
 
 from __future__ import annotations
