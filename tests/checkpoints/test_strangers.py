@@ -24,7 +24,19 @@ from vqw2v_plugin.checkpoints.wav2vec import load_network
 from vqw2v_plugin.features.acoustic_front import rebuild_front
 
 EARLIER = Path(__file__).parent / "earlier"
-NAMES = ("gumbel", "kmeans", "fsq", "none", "bert", "speech", "asg", "ctc", "utterance", "finetuned")
+NAMES = (
+    "gumbel",
+    "kmeans",
+    "fsq",
+    "none",
+    "bert",
+    "speech",
+    "asg",
+    "ctc",
+    "utterance",
+    "finetuned",
+    "wav2vec_u",
+)
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "bert": load_bert,
     "speech": load_any,
@@ -32,6 +44,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "asg": load_acoustic,
     "ctc": load_acoustic,
     "utterance": load_any,
+    "wav2vec_u": load_any,
 }
 NAN, INF, BIG, HUGE = math.nan, math.inf, 10**9, 10**30
 Said = dict[str, Any]
@@ -118,6 +131,22 @@ UTTERANCE: dict[str, list[Any]] = {
     "normalize": ["x", [], None, 3],
     "dropout": [1, NAN, -1, INF, "0", None],
 }
+UNPAIRED: dict[str, list[Any]] = {
+    "input_dim": [0, -1, 19, BIG, HUGE, "20", None],
+    "num_columns": [0, -1, 4, BIG, HUGE, True],
+    "generator_kernel": [0, 5, BIG, HUGE, "3"],
+    "generator_pad": [-2, 0, HUGE, None],
+    "generator_stride": [0, HUGE],
+    "generator_batch_norm": [NAN, -1, 30, "0"],
+    "segments": ["x", None, []],
+    "subsample_rate": [0, NAN, 2],
+    "discriminator_dim": [0, 7, BIG],
+    "discriminator_depth": [0, 3, BIG],
+    "discriminator_causal": ["maybe", 3, None],
+    "gradient_penalty": [-1, INF, "1"],
+    "mmi_weight": [1, NAN],
+    "x": [1],
+}
 WAV2VEC2: dict[str, list[Any]] = {
     "conv_feature_layers": LAYERS,
     "extractor_mode": ["x", None],
@@ -141,6 +170,7 @@ for _name, _tables in {
     "asg": (ACOUSTIC,),
     "ctc": (ACOUSTIC,),
     "utterance": (UTTERANCE,),
+    "wav2vec_u": (UNPAIRED,),
 }.items():
     SETTINGS[_name] = [(key, value) for table in _tables for key, values in table.items() for value in values]
 

@@ -27,6 +27,7 @@ from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio, Header, Kind, Restored, State
 from vqw2v_plugin.checkpoints.speech import KIND as SPEECH
 from vqw2v_plugin.checkpoints.travel import comes_from, export_folder, import_checkpoint
+from vqw2v_plugin.checkpoints.unpaired import KIND as UNPAIRED
 from vqw2v_plugin.checkpoints.utterance import KIND as UTTERANCE
 from vqw2v_plugin.checkpoints.wav2vec import import_stock, load_network
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND as WAV2VEC2
@@ -47,6 +48,7 @@ TRAINED = (
     "ctc",
     "asg",
     "utterance",
+    "wav2vec_u",
 )  # files of fairseq's trainer
 ONE_OF_EACH = {
     "vq_wav2vec": "gumbel",
@@ -57,6 +59,7 @@ ONE_OF_EACH = {
     "vq_clusters": "clusters",
     "vq_speech_bert": "speech",
     "vq_utterance": "utterance",
+    "vq_wav2vec_u": "wav2vec_u",
 }
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_wav2vec": load_network,
@@ -67,6 +70,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "vq_clusters": load_clusters,
     "vq_speech_bert": lambda path: load(path, SPEECH),
     "vq_utterance": lambda path: load(path, UTTERANCE),
+    "vq_wav2vec_u": lambda path: load(path, UNPAIRED),
 }
 
 

@@ -86,7 +86,7 @@ def stock_roberta(lines: list[str]) -> dict[str, object]:
 
 def exported(out: Path) -> None:
     """With the weights' sum and without, so that what is wrong behind it shows too."""
-    for name in ("gumbel", "kmeans", "bert", "speech", "asg", "finetuned", "utterance"):
+    for name in ("gumbel", "kmeans", "bert", "speech", "asg", "finetuned", "utterance", "wav2vec_u"):
         for said in (True, False):
             folder = out / f"{name}-{said}" / "x"
             folder.parent.mkdir(parents=True)

@@ -59,7 +59,8 @@ def test_a_training_tells_its_terms_its_score_and_the_error_beside_it(
     for name in ("loss_grad_pen", "accuracy_token", "code_ppl", "weighted_lm_ppl", "vocab_seen_pct", "uer"):
         assert f"| {name} " in caplog.text
     assert (
-        "on valid.phn and" in caplog.text and "what is recognised should come near the first" in caplog.text
+        "on lines of text that it has not seen, and" in caplog.text
+        and "what is recognised should come near the first" in caplog.text
     )
     best = torch.load(tmp_path / "checkpoint_best.pt", weights_only=True)
     assert best["extra_state"]["val_loss"] == best["extra_state"]["best"] > 1  # of the score

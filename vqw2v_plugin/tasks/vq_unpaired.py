@@ -13,6 +13,7 @@ from omegaconf import MISSING
 from ..checkpoints.about import units_of
 from ..checkpoints.unpaired import NAME
 from ..stores.feature_spec import FeatureSpec
+from ..text.ngram_score import TextModel
 from ..text.units import Units
 from ..training.datasets.labelled import FeatureSource, Source, input_dim, input_spec
 from ..training.datasets.several import joined
@@ -24,7 +25,6 @@ from ..training.unpaired_alarm import UnpairedAlarm
 from ..training.unpaired_data import (
     STATE,
     Measured,
-    TextModel,
     Unpaired,
     UnpairedAnswers,
     check_same_text,

@@ -6,10 +6,12 @@ For models of phones, whose n-grams fit into a table. ARPA is read; KenLM's bina
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from ..common.inputs import UTF8_MARK, lines_of
 from ..stack import StackError
@@ -19,6 +21,8 @@ from .ngram_counts import number_words
 
 Score = Callable[[Sequence[str]], float]  # log10 of a sentence's probability, its end included
 _SECTION = re.compile(r"\\(\d+)-grams:")
+ORDER = 4  # of a model that is made of a text
+_WORTH = 0.1
 _NOTHING = -99.0  # log10 of no probability, in ARPA
 
 
@@ -106,6 +110,44 @@ def perplexity(score: Score, lines: Iterable[Sequence[str]]) -> float:
     for line in lines:
         total, count = total + score(line), count + len(line) + 1
     return float(10 ** (-total / max(1, count)))
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """How probable a text of phones is; no label is needed to ask it."""
+
+    score: Score
+    of_text: float  # perplexity of lines that were not learnt from
+    of_phones: float  # the same by how frequent each phone is, whatever stands before it
+
+    @property
+    def tells(self) -> bool:
+        """Whether the order of phones is worth a tenth of what is to be told."""
+        return math.log(self.of_text) < (1 - _WORTH) * math.log(self.of_phones)
+
+    def is_text(self, score: float) -> bool:
+        """Whether a perplexity is nearer to the text's own than to that of phones in any order."""
+        return self.tells and math.log(score) < (math.log(self.of_text) + math.log(self.of_phones)) / 2
+
+    def describe(self) -> str:
+        told = (
+            f"the phone model's perplexity is {self.of_text:.2f} on lines of text that it has not seen, and "
+            f"{self.of_phones:.2f} where it sees no phone before"
+        )
+        if self.tells:
+            return f"{told}; what is recognised should come near the first"
+        return (
+            f"{told}: one order of phones is hardly likelier than another, so that neither an adversary nor "
+            "the score `weighted_lm_ppl` can tell which phone is which; take more text, or another model"
+        )
+
+
+def model_of_text(
+    learnt: Sequence[Sequence[str]], unseen: Sequence[Sequence[str]], lm: str | None = None
+) -> TextModel:
+    """Of a file, or of lines to learn from."""
+    score = score_by_text(learnt, ORDER) if lm is None else score_of(lm)
+    return TextModel(score, perplexity(score, unseen), perplexity(score_by_text(learnt, 1), unseen))
 
 
 def _by_kenlm(path: str | os.PathLike[str]) -> Score:

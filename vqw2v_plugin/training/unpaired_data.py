@@ -4,9 +4,7 @@ No file of labels is opened, but for those of a folder that is named for measuri
 """
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 from ..stores.frames import TokenFrames
 from ..stores.labels import LabelError, extension, read_labels, read_symbol_file
 from ..stores.phone_text import DICTIONARY, PhoneTextError, read_phone_lines
-from ..text.ngram_score import Score, perplexity, score_by_text, score_of
+from ..text.ngram_score import TextModel, model_of_text
 from ..text.units import UNSPOKEN, Units
 from .acoustic_data import Decoding, counted_unit
 from .answering import Printed
@@ -29,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 KIND = "phones"
 STATE = "acoustic"  # of the task's state, as acoustic models have it
-_ORDER = 4  # of a model that is made of the text, where none is given
-_NO_ORDER = 0.9  # of the perplexity of shuffled lines: above it there is nothing to tell words by
 
 
 def describe_text(text: Path) -> dict[str, Any]:
@@ -57,42 +53,12 @@ def spoken(phones: Sequence[str]) -> list[str]:
     return [phone for phone in phones if phone not in UNSPOKEN]
 
 
-@dataclass(frozen=True)
-class TextModel:
-    """How probable a text of phones is; no label is needed to ask it."""
-
-    score: Score
-    of_text: float  # perplexity of lines that were not learnt from
-    of_shuffled: float  # the same phones of each, in any order
-
-    @property
-    def tells(self) -> bool:
-        """Whether the order of phones matters to it."""
-        return self.of_text < _NO_ORDER * self.of_shuffled
-
-    def describe(self) -> str:
-        told = (
-            f"the phone model's perplexity is {self.of_text:.2f} on valid.phn and {self.of_shuffled:.2f} "
-            "on its lines shuffled"
-        )
-        if self.tells:
-            return f"{told}; what is recognised should come near the first"
-        return (
-            f"{told}: one order of phones is hardly likelier than another, so that neither an adversary nor "
-            "the score `weighted_lm_ppl` can tell which phone is which; take more text, or a higher order"
-        )
-
-
-def text_model(text: Path, lm: str | None, seed: int = 0) -> TextModel:
+def text_model(text: Path, lm: str | None) -> TextModel:
     """Of a file, or made of train.phn."""
-    if lm is None:
-        score = score_by_text(map(spoken, read_phone_lines(text, "train")), _ORDER)
-    else:
-        score = score_of(lm)
-    lines = [line for line in map(spoken, read_phone_lines(text, "valid")) if line]
-    rng = np.random.default_rng(seed)
-    shuffled = [[line[i] for i in rng.permutation(len(line))] for line in lines]
-    return TextModel(score, perplexity(score, lines), perplexity(score, shuffled))
+    learnt, unseen = (
+        [line for line in map(spoken, read_phone_lines(text, split)) if line] for split in ("train", "valid")
+    )
+    return model_of_text(learnt, unseen, lm)
 
 
 class Unpaired:
@@ -170,9 +136,3 @@ class UnpairedAnswers(Decoding):
         self.answers.choose(labels, kind, counted_unit(self.cfg))
         texts = labels.words if self.answers.words and labels.words is not None else labels.labels
         return [self.answers.target(text if isinstance(text, str) else spoken(text)) for text in texts]
-
-
-def score_of_lines(model: TextModel, lines: Sequence[Sequence[str]]) -> tuple[float, int]:
-    """log10 probability of what was recognised, and how many phones that are."""
-    total = math.fsum(model.score(line) for line in lines)
-    return total, sum(map(len, lines))

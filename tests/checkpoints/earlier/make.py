@@ -55,6 +55,9 @@ MODELS = {  # name: what fairseq-train is told
     "--front gumbel.pt --front-layer z --freeze-updates 150 --max-tokens 40000 --lr 5e-3 --max-update 200",
     "utterance": "mel:mel --task vq_utterance --labels classes --arch vq_utterance --criterion vq_utterance "
     "--hidden-dim 6 --pooling attention --class-weights balanced --batch-size 8 --lr 1e-2 --max-update 20",
+    "wav2vec_u": "mel --task vq_unpaired --text text --arch vq_wav2vec_u --criterion vq_adversarial "
+    "--discriminator-dim 6 --discriminator-kernel 3 --generator-kernel 3 --batch-size 8 --lr 4e-4 "
+    "--max-update 6",
 }
 LAYERS = {
     "vq_wav2vec": [
@@ -63,6 +66,7 @@ LAYERS = {
     ],
     "vq_wav2vec2_small": ["--conv-feature-layers", CONV],
     "vq_wav2letter_tiny": ["--conv-layers", "[(12, 5, 2), (12, 3)]"],
+    "vq_wav2vec_u": ["--optimizer", "two_adams"],
 }
 ASKED = {  # what each was asked, of the clip; codes and words are to be the same, numbers nearly
     "gumbel": "encode gumbel.pt clip.wav",
@@ -133,6 +137,7 @@ def main(checkout: Path, out: Path) -> None:
         *("vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "classes", "--unit", "class"),
         *("--column", "data/first.txt"),
     )
+    write_text(out / "text")
     for name in MODELS:
         if name == "bert":
             for split in ("train", "valid"):
@@ -166,6 +171,16 @@ def write_corpus(folder: Path) -> None:
             first.append(f"{split}{i}\t{words[0][0]}\n")
         (folder / f"{split}.tsv").write_text("".join([f"{folder}\n# path\tsamples\ttext\n", *rows]))
     (folder / "first.txt").write_text("".join(first))
+
+
+def write_text(folder: Path) -> None:
+    """Lines of letters, as phones, that nobody says."""
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for split in ("train", "valid"):
+        lines = [" ".join(rng.choice(list("abc"), int(rng.integers(4, 9)))) for _ in range(20)]
+        (folder / f"{split}.phn").write_text("".join(f"{line}\n" for line in lines))
+    (folder / "dict.phn.txt").write_text("a 1\nb 1\nc 1\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,192 @@
+"""What generator and adversary are fed: draws that come again, clusters that stay with their utterance, text
+that tells something; and what is said of both.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+from fairseq.logging import metrics
+from fake_languages import PHONES, write_language
+from omegaconf import OmegaConf
+
+from vqw2v_plugin.modules.unpaired.network import Step
+from vqw2v_plugin.stores.phone_text import PhoneTextError
+from vqw2v_plugin.stores.symbols import TokenError
+from vqw2v_plugin.tasks.vq_unpaired import VqUnpairedConfig
+from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
+from vqw2v_plugin.text.units import make_units
+from vqw2v_plugin.training.datasets.labelled import FeatureSource
+from vqw2v_plugin.training.unpaired_alarm import UnpairedAlarm
+from vqw2v_plugin.training.unpaired_data import Unpaired, text_model
+from vqw2v_plugin.training.unpaired_metrics import log_recognised, recognised_logs, reduce_logs, step_logs
+
+UNITS = make_units(LOSS_KINDS["wav2vec_u"], [*PHONES, "<SIL>"], "phones")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_language(tmp_path_factory.mktemp("language"), {"train": 12, "valid": 4}, silence=True)
+
+
+def unpaired(folders: tuple[Path, Path, Path], clusters: int = 3, **given: Any) -> Unpaired:
+    said = {
+        "data": str(folders[0]),
+        "text": str(folders[1]),
+        "seed": 5,
+        "gen_subset": "",
+        "results_path": None,
+    }
+    cfg = OmegaConf.structured(VqUnpairedConfig(**{**said, "save_dir": "", "restore_file": "", **given}))
+    return Unpaired(cfg, UNITS, clusters)
+
+
+def test_lines_are_drawn_by_seed_epoch_and_utterance(folders: tuple[Path, Path, Path]) -> None:
+    source = FeatureSource(folders[0], "train")
+
+    def drawn(epoch: int, seed: int = 5) -> list[tuple[int, ...]]:
+        dataset = unpaired(folders, seed=seed).dataset("train", source, True)
+        dataset.set_epoch(epoch)
+        backwards = [dataset.load(index).text for index in reversed(range(12))]
+        return [tuple(text.tolist()) for text in reversed(backwards) if text is not None]
+
+    once = drawn(1)
+    assert drawn(1) == once and drawn(2) != once and drawn(1, seed=6) != once and len(set(once)) > 6
+    assert all(line[0] == line[-1] == 5 for line in once)  # silence
+
+
+def test_a_batch_has_as_many_lines_as_utterances_and_none_of_them_matches(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    dataset = unpaired(folders).dataset("train", FeatureSource(folders[0], "train"), True)
+    batch = dataset.collater([dataset[i] for i in range(5)])
+    inputs = batch["net_input"]
+    assert inputs["source"].shape[0] == inputs["text"].shape[0] == len(batch["utts"]) == 5
+    assert inputs["lengths"].tolist() == [int(n) for n in dataset.sizes[:5]]
+    assert int(inputs["text_lengths"].max()) == inputs["text"].size(1) and "targets" not in inputs
+    valid = unpaired(folders).dataset("valid", FeatureSource(folders[0], "valid"), False)
+    assert "text" not in valid.collater([valid[0]])["net_input"]
+
+
+def test_clusters_stay_with_their_utterance_where_others_are_left_out(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FeatureSource(folders[0], "train")
+    held = {
+        utt: np.full(2 * size, i % 3)
+        for i, (utt, size) in enumerate(zip(source.utts, source.sizes, strict=True))
+    }
+
+    class Held:
+        folder, split, places = tmp_path, "train", {utt: i for i, utt in enumerate(held)}
+
+        def __init__(self, *_: Any) -> None: ...
+
+        def check_codes(self, groups: int, codes: int) -> None:
+            assert (groups, codes) == (1, 3)
+
+        def __getitem__(self, utt: str) -> Any:
+            return held[utt][:, None]
+
+    monkeypatch.setattr("vqw2v_plugin.training.unpaired_data.TokenFrames", Held)
+    middle = int(np.median(source.sizes))
+    dataset = unpaired(folders, aux="there", min_frames=middle).dataset("train", source, True)
+    assert 0 < len(dataset) < 12
+    for index in range(len(dataset)):
+        item = dataset.load(index)
+        assert item.clusters is not None and len(item.clusters) == len(item.source)
+        assert {*item.clusters.tolist()} == {source.utts.index(item.utt) % 3}
+    batch = dataset.collater([dataset[i] for i in range(len(dataset))])["net_input"]
+    assert (batch["targets"] == -1).sum() == batch["targets"].numel() - int(batch["lengths"].sum())
+    with pytest.raises(TokenError, match="`target_downsample_rate` 1; expected as many"):
+        unpaired(folders, aux="there", target_downsample_rate=1).dataset("train", source, True).load(0)
+    del Held.places["train3"]
+    with pytest.raises(TokenError, match=r"has no clusters of 1 of the 12 utterances in .* \(train3\)"):
+        unpaired(folders, aux="there").dataset("train", source, True)
+
+
+def test_what_is_left_by_length_is_told_and_none_is_refused(folders: tuple[Path, Path, Path]) -> None:
+    with pytest.raises(ValueError, match="no utterance is left; change `min_frames`"):
+        unpaired(folders, min_frames=10_000).dataset("train", FeatureSource(folders[0], "train"), True)
+
+
+def test_a_text_without_order_is_said_to_tell_nothing(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    told = text_model(folders[1], None)
+    assert told.tells and told.of_text < 0.8 * told.of_phones and "come near the first" in told.describe()
+    assert told.is_text(1.1 * told.of_text) and not told.is_text(0.9 * told.of_phones)
+    rng = np.random.default_rng(0)
+    (tmp_path / "dict.phn.txt").write_text("".join(f"{phone} 1\n" for phone in PHONES))
+    for split in ("train", "valid"):
+        lines = [" ".join(rng.choice(PHONES, 8)) for _ in range(300)]
+        (tmp_path / f"{split}.phn").write_text("\n".join(lines) + "\n")
+    flat = text_model(tmp_path, None)
+    assert (
+        not flat.tells and not flat.is_text(1.0) and "neither an adversary nor the score" in flat.describe()
+    )
+    (tmp_path / "valid.phn").write_text("a z\n")
+    with pytest.raises(PhoneTextError, match=r"valid\.phn:1: the phone 'z' is not in dict\.phn\.txt"):
+        text_model(tmp_path, None)
+
+
+def test_the_score_is_perplexity_by_use_of_phones_and_the_error_stands_beside_it() -> None:
+    """10^(−Σ log10 P / (N + sentences)) / (share of phones seen)², over two batches."""
+    tenth = lambda words: -(len(words) + 1.0)  # noqa: E731 (a perplexity of 10)
+    batches = [[["a", "b"], ["a"]], [["a", "c", "b"]]]
+    logs = [recognised_logs(said, tenth, UNITS, said[::-1]) for said in batches]
+    with metrics.aggregate("valid") as aggregate:
+        for log in logs:
+            reduce_logs([log])
+            log_recognised([log], UNITS, 2.0)
+    shown = aggregate.get_smoothed_values()
+    assert float(shown["lm_ppl"]) == pytest.approx(10)
+    assert float(shown["vocab_seen_pct"]) == pytest.approx(0.6)  # silence is no phone
+    assert float(shown["weighted_lm_ppl"]) == pytest.approx(10 / 0.36, abs=1e-3)
+    assert float(shown["phones_an_utterance"]) == 2 and float(shown["loss"]) == pytest.approx(
+        math.log2(10), abs=1e-3
+    )
+    assert float(shown["uer"]) == pytest.approx(100 * 2 / 6, abs=0.01)
+    nothing = recognised_logs([[]], tenth, UNITS, None)
+    with metrics.aggregate("none") as aggregate:
+        log_recognised([nothing], UNITS, 2.0)
+    values = aggregate.get_smoothed_values()
+    assert float(values["weighted_lm_ppl"]) == math.inf and "uer" not in values
+
+
+def test_steps_are_logged_by_their_terms() -> None:
+    terms = {"dense_d": torch.tensor(4.0), "token_d": torch.tensor(2.0), "idle": torch.tensor(0.0)}
+    log = step_logs(Step(terms, {"accuracy_dense": torch.tensor(0.5)}), 2, 9)
+    with metrics.aggregate("train") as aggregate:
+        reduce_logs([log])
+    shown = aggregate.get_smoothed_values()
+    assert (float(shown["loss"]), float(shown["loss_dense_d"]), float(shown["accuracy_dense"])) == (3, 2, 0.5)
+    assert "loss_idle" not in shown
+
+
+def test_a_training_that_has_ended_to_learn_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = UnpairedAlarm(40)
+
+    def updates(first: int, dense: float, used: float) -> None:
+        for number in range(first, first + 50):
+            alarm.add({"accuracy_dense": dense, "accuracy_token": 1.0} if number % 2 else {"code_ppl": used})
+            alarm.look(number)
+
+    with caplog.at_level("INFO"):
+        updates(1, 1.0, 1.0)
+        assert not caplog.records  # at first this means nothing
+        updates(350, 0.8, 30.0)
+        updates(400, 1.0, 30.0)
+        updates(450, 1.0, 30.0)
+        assert caplog.text.count("the adversary tells 100.0% of text and output apart") == 1
+        updates(500, 0.8, 30.0)
+        updates(550, 0.8, 30.0)
+        assert "learn from each other again by update" in caplog.text
+        updates(600, 0.8, 3.0)
+        updates(650, 0.8, 3.0)
+        assert "the generator says 3.0 of 40 phones: raise `model.code_penalty`" in caplog.text
