@@ -135,9 +135,13 @@ def main() -> int:
         "--utterances", type=int, default=SIZES["train"], help="to learn from (default: %(default)s)"
     )
     parser.add_argument(
-        "settings", nargs="*", metavar="SECTION.NAME=VALUE", help="of toy.yaml, for all trainings"
+        "--settings",
+        nargs="+",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help="of toy.yaml, for all trainings",
     )
-    args = parser.parse_intermixed_args()
+    args = parser.parse_args()
     if min(args.seeds, args.jobs, args.utterances) < 1 or args.language < 0:
         print(
             "ladder.py: error: `--seeds`, `--jobs` and `--utterances` are numbers from 1 up", file=sys.stderr
