@@ -27,6 +27,7 @@ TRANSFORMER = (
 )
 BERT = "--task vq_token_pretraining --arch vq_bert_base --criterion vq_masked_tokens"
 SYMBOLS = 64
+WAV2VEC2 = "--task vq_audio_pretraining --arch vq_wav2vec2_base --criterion vq_masked_contrastive"
 
 
 def deep_trainer(quantizer: str, bf16: bool) -> Trainer:
@@ -38,6 +39,14 @@ def deep_bert_trainer(folder: Path, bf16: bool) -> Trainer:
     """Of the folder's dictionary, which it writes."""
     write_dict(folder / "dict.txt", [(f"{i // 8}-{i % 8}", 1) for i in range(SYMBOLS)])
     return _trainer([str(folder), *BERT.split(), *TRANSFORMER.split()], bf16)
+
+
+def deep_wav2vec2_trainer(bf16: bool, *options: str) -> Trainer:
+    """Of BASE's layers, of which none is left out."""
+    sizes = ["--final-dim", "16", "--latent-vars", "8", "--encoder-layerdrop", "0"]
+    layers = str([(CHANNELS, 10, 5), *[(CHANNELS, 3, 2)] * 4, *[(CHANNELS, 2, 2)] * 2])
+    own = [*sizes, "--conv-feature-layers", layers, *options]
+    return _trainer(["no-data", *WAV2VEC2.split(), *TRANSFORMER.split(), *own], bf16)
 
 
 def _trainer(line: list[str], bf16: bool) -> Trainer:

@@ -11,10 +11,11 @@ pytest.importorskip("fairseq")
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from launches import Launches, count_by_part, on_a_gpu
-from small_trainers import deep_bert_trainer, deep_trainer
+from small_trainers import deep_bert_trainer, deep_trainer, deep_wav2vec2_trainer
 
 # with the 33 M model's layers; before, in bf16: 1,632 and 1,749 calls, and 3 waits
 MOST = {("gumbel", True): 250, ("kmeans", True): 310, ("gumbel", False): 245}
+MOST_OF_WAV2VEC2 = 700  # with BASE's; before, five utterances of unlike lengths made 903
 MOST_OF_BERT = {True: 460, False: 480}  # with BERT base's twelve layers
 
 Sample = dict[str, Any]
@@ -24,6 +25,7 @@ def steps(
     trainer: Trainer, sample: Callable[[int], Sample], batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> list[Launches]:
     """One after the other, each counted for itself; the first makes what stays."""
+    metrics.reset()  # of trainings before, whose codes were others
     trainer._model.to("meta")
     trainer.device = torch.device("meta")
     trainer.begin_epoch(1)
@@ -82,6 +84,34 @@ def test_a_step_of_bert_makes_few_calls_and_waits_once(
     bf16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = deep_bert_trainer(tmp_path, bf16)
-    few, many = steps(trainer, tokens, [2, 2, 9, 9], monkeypatch)[::2]
+    few, many = steps(trainer, tokens, [2, 2, 4], monkeypatch)
     check(few, MOST_OF_BERT[bf16])
+    assert many.total <= few.total + 2  # where utterances end is copied once
+
+
+def crops(lengths: list[int], dtype: torch.dtype) -> Sample:
+    source = torch.empty(len(lengths), max(lengths), device="meta", dtype=dtype)
+    net_input = {"source": source, "lengths": lengths, "seeds": list(range(len(lengths)))}
+    return {"id": torch.arange(len(lengths)), "net_input": net_input}
+
+
+def test_a_step_of_wav2vec2_makes_few_calls_and_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alike(size: int) -> Sample:
+        return crops([16_000] * size, torch.bfloat16)
+
+    few, many = steps(deep_wav2vec2_trainer(True), alike, [2, 2, 4, 4], monkeypatch)[::2]
+    check(few, MOST_OF_WAV2VEC2)
     assert many.calls == few.calls
+
+
+def test_of_a_padded_batch_only_the_first_norm_goes_by_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BASE's; LARGE has none over time."""
+
+    def unlike(size: int) -> Sample:
+        return crops([16_000 - 700 * i for i in range(size)], torch.bfloat16)
+
+    large = ("--extractor-mode", "layer_norm", "--layer-norm-first", "--conv-bias")
+    for options, each in (((), 10), (large, 0)):
+        trainer = deep_wav2vec2_trainer(True, "--encoder-layers", "2", *options)
+        few, many = steps(trainer, unlike, [2, 2, 4, 4], monkeypatch)[::2]
+        assert many.total - few.total <= 2 * each

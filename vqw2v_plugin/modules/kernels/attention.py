@@ -42,7 +42,7 @@ def packed_attention(
         q, counts = q[rows.index], rows.counts
     q, k, v = (x.transpose(0, 1).contiguous() for x in (q, k, v))  # [H, R or N, d]
     if dropout:
-        out = _DroppedAttention.apply(q, k, v, counts, lengths, dropout)  # type: ignore[no-untyped-call]
+        out: Tensor = _DroppedAttention.apply(q, k, v, counts, lengths, dropout)  # type: ignore[no-untyped-call]
     else:
         sizes = (list(counts), list(lengths), list(lengths))
         pieces = zip(
@@ -63,7 +63,7 @@ def _on_gpu(
     """
     kernel, counts = kernel_for(q, k, v, dropout), lengths
     if kernel == "neither":
-        out = _jagged(q, k, v, lengths, dropout)
+        out: Tensor = _jagged(q, k, v, lengths, dropout)
         return out if rows is None else out[rows.index]
     some = rows is not None and all(rows.counts)  # a kernel is not given an utterance that asks nothing
     if rows is not None and some:
@@ -80,7 +80,8 @@ def _on_gpu(
 
 def kernel_for(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> str:
     """Which of torch's kernels is for them: flash (16 bit), efficient, or neither."""
-    params = SDPAParams(*(x[None].transpose(1, 2) for x in (q, k, v)), None, dropout, False, False)
+    q, k, v = (x[None].transpose(1, 2) for x in (q, k, v))  # [1, H, N, d]
+    params = SDPAParams(q, k, v, None, dropout, False, False)
     if can_use_flash_attention(params) and q.size(-1) % 8 == 0:
         return "flash"
     return "efficient" if can_use_efficient_attention(params) else "neither"
