@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import devices
+
+_BLOCK = 16  # frames: a ninth of the products are with zeros, where there are 128 taps
 _STRETCH = 256  # frames, of which k − 1 are also the next one's
 _FEWEST_FRAMES = 600  # of a batch, for which the spectrum of the weights is made no quicker than the products
 
@@ -19,6 +22,29 @@ def pays(x: Tensor, weight: Tensor) -> bool:
     """Where the spectra are quicker than the products, on a CPU; elsewhere nobody has measured it yet."""
     enough = x.size(0) * x.size(1) >= _FEWEST_FRAMES and 32 <= weight.size(2) <= _STRETCH // 2
     return x.device.type == "cpu" and enough
+
+
+def in_blocks_pays(x: Tensor, weight: Tensor) -> bool:
+    """On a GPU, whose library has no quick kernel for so many taps of few channels."""
+    return devices.is_gpu(x) and weight.size(2) >= 2 * _BLOCK
+
+
+def block_conv(x: Tensor, weight: Tensor, groups: int) -> Tensor:  # [B, T, C], [C, d, k] → [B, T, C]
+    """The same sums as one product of matrices a group: blocks of frames, times all that a block sees."""
+    batch, frames, dim = x.shape
+    taps, size = weight.size(2), dim // groups
+    blocks, seen, left = -(-frames // _BLOCK), _BLOCK + taps - 1, taps // 2
+    padded = F.pad(x, (0, 0, left, blocks * _BLOCK + taps - 1 - frames - left))
+    heard = padded.view(batch, -1, groups, size).unfold(1, seen, _BLOCK)  # [B, n, G, d, seen]
+    heard = heard.permute(2, 0, 1, 3, 4).reshape(groups, batch * blocks, size * seen)
+    # windows of the taps between zeros: in the first one they stand last, as a block's last frame has them
+    wide = weight.to(torch.promote_types(weight.dtype, torch.float32))  # whose gradients are summed so
+    filters = F.pad(wide, (_BLOCK - 1, _BLOCK - 1)).unfold(2, seen, 1)  # [C, d, block, seen]
+    filters = filters.view(groups, size, size, _BLOCK, seen).permute(0, 2, 4, 3, 1)
+    filters = filters.to(x.dtype).contiguous()  # [G, d, seen, block, d out]
+    y = torch.bmm(heard, filters.view(groups, size * seen, _BLOCK * size))  # [G, B·n, block·d]
+    y = y.view(groups, batch, blocks, _BLOCK, size).flip(3)
+    return y.permute(1, 2, 3, 0, 4).reshape(batch, blocks * _BLOCK, dim)[:, :frames]
 
 
 def spectral_conv(x: Tensor, weight: Tensor, groups: int) -> Tensor:  # [B, T, C], [C, d, k] → [B, T, C]

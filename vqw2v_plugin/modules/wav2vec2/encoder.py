@@ -74,9 +74,13 @@ def _of_each(norm: nn.GroupNorm, x: Tensor, frames: Sequence[int] | None) -> Ten
     """Moments of an utterance's own frames."""
     if frames is None:
         return norm(x)  # type: ignore[no-any-return]
-    size = x.size(2)
-    rows = [F.pad(norm(row[None, :, :n]), (0, size - n)) for row, n in zip(x, frames, strict=True)]
-    return torch.cat(rows)
+    size, wide = x.size(2), torch.promote_types(x.dtype, torch.float32)
+    weight, bias = norm.weight.to(wide), norm.bias.to(wide)
+    rows = []
+    for row, n in zip(x.to(wide), frames, strict=True):  # widened at once: each row by itself costs calls
+        normed = F.group_norm(row[None, :, :n], norm.num_groups, weight, bias, norm.eps)
+        rows.append(F.pad(normed, (0, size - n)))
+    return torch.cat(rows).type_as(x)
 
 
 def _in_full_precision(norm: nn.LayerNorm, x: Tensor) -> Tensor:

@@ -274,12 +274,10 @@ def _penalty(heard: Heard, draws: Draws) -> Tensor:
     Stock has the mean over a batch's frames with their padding, times all masked frames: the same where all
     utterances are of one length, and elsewhere another sum for each way to make batches.
     """
-    shares = [
-        count / size
-        for count, size in zip(draws.masked.counts, heard.frames, strict=True)
-        for _ in range(size)
-    ]
-    return (heard.power * torch.tensor(shares, device="cpu").to(heard.power, non_blocking=True)).sum()
+    sizes = torch.tensor(list(heard.frames), device="cpu")
+    shares = torch.tensor(list(draws.masked.counts), device="cpu") / sizes
+    weights = shares.repeat_interleave(sizes).to(heard.power, non_blocking=True)
+    return (heard.power * weights).sum()
 
 
 class ScaledGradient(torch.autograd.Function):
