@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..kernels.kept import kept
 
 _ODD = 0x9E3779B97F4A7C15
 _LEAST_NORM = 1e-8  # of a vector, as torch's cosine similarity has it
@@ -59,9 +60,8 @@ def names_of(vectors: Tensor) -> Tensor:  # [K, C] → [K]
     return (mixed ^ (mixed >> 32)).sum(-1)
 
 
-@lru_cache(maxsize=16)
+@kept(16)
 def _factors(size: int, device: torch.device) -> Tensor:
-    """Made once: a copy to a device at every step would be waited for."""
     factors = [pow(_ODD, i + 1, 1 << 64) for i in range(size)]
     return torch.tensor([n - (1 << 64) if n >= 1 << 63 else n for n in factors], device=device)
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ..kernels.dropout import dropout
 from ..layers.conv_spec import parse_conv_layers
-from ..layers.packed import pack
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
 from ..quantizers.none import NoConfig, NoQuantizer
@@ -134,11 +133,7 @@ class Wav2Vec2(nn.Module):
         """`lengths`: the samples of each utterance; what is behind them changes nothing."""
         multiple = self.config.feature_grad_mult
         with torch.set_grad_enabled(torch.is_grad_enabled() and multiple > 0):
-            x = self.encoder(wav, lengths)  # [B, T, C]
-        if lengths is None:
-            lengths = [wav.size(1)] * len(wav)
-        frames = [self.encoder.geometry.frames(length) for length in lengths]
-        x = pack(x, frames)
+            x, frames = self.encoder(wav, lengths)  # [N, C]
         if multiple != 1:
             x = ScaledGradient.apply(x, multiple)  # type: ignore[no-untyped-call]
         wide = x if x.dtype == torch.float64 else x.float()
