@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoints.kinds import Audio, Restored
+from ..modules.wav2vec2.long_clips import heard_in_pieces, states_of_clip
 from ..modules.wav2vec2.network import Wav2Vec2
 from .base import DTYPES, FeatureOptions, Features, Layer, number_format
 from .coder import Coder, Parts
@@ -42,7 +43,9 @@ class Wav2Vec2Features(Features):
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
         with precision(wav.device, self.dtype, self.learns):
-            return self.network.states(wav[None], depth=self.number)[0][-1].float()
+            if self.learns and torch.is_grad_enabled():
+                return self.network.states(wav[None], depth=self.number)[0][-1].float()
+            return states_of_clip(self.network, wav, self.number).float()
 
     def let_learn(self) -> list[nn.Module]:
         self.learns = True
@@ -88,13 +91,13 @@ class Wav2Vec2Coder(Coder):
     def quantizes(self, wav: Tensor) -> Tensor:
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
         with precision(wav.device, self.dtype, False):
-            return self.network.hear(wav[None]).z.float()
+            return heard_in_pieces(self.network, wav).z.float()
 
     def refresh(self) -> None:
         """Nothing is kept of the weights."""
 
     def allow(self, memory: int) -> None:
-        """A clip goes through whole."""
+        """Pieces are of a fixed size."""
 
 
 def wav2vec2_features(layer: Layer, options: FeatureOptions, parts: Parts) -> Wav2Vec2Features:
