@@ -58,8 +58,8 @@ class VqAudioPretrainingConfig(TrainingConfig):
     augment: Optional[str] = field(
         default=None,
         metadata={
-            "help": "changes of the audio that the context, or the Transformer, hears, with commas: "
-            "noise, reverb, pitch; targets and negatives stay as they are (default: none; costs the encoder twice)"
+            "help": "changes of what the context (or the Transformer) hears, with commas: noise, reverb, "
+            "pitch; targets and negatives stay as they are (default: none; costs the encoder twice)"
         },
     )
     augment_probability: float = field(
