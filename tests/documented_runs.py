@@ -94,7 +94,8 @@ _SMALLER = {"--minutes": "1", "--vocab-size": "60"}
 _QUICK = {"tune": ["--points", "4", "--rounds", "1", "--beam", "20"]}
 
 _LONG = re.compile(
-    r"^python (benchmarks/|examples/(toy|digits|corpus|few_labels|utterance)/|examples/vq_wav2vec/collapse)"
+    r"^python (benchmarks/|examples/(toy|digits|corpus|few_labels|utterance)/"
+    r"|examples/vq_wav2vec/collapse|examples/wav2vec2/ablation)"
 )
 
 # What is not run, and why; its options are checked all the same.
