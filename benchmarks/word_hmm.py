@@ -1,7 +1,7 @@
 """wav → words by the other side of grammar.py: a GMM-HMM of each whole word (hmmlearn), and no network.
 
-Words are left-to-right models over cepstra with slopes; a pause may follow each. Training begins with words of
-even length and aligns them anew between fits. Decoding is a loop over all words by their bigrams.
+Words are left-to-right models over cepstra with slopes; a pause may follow each. Training begins with words
+of even length and aligns them anew between fits. Decoding is a loop over all words by their bigrams.
 Shapes: T frames, D features, S states of a word, N states of a chain of words.
 """
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
 
 from .dropout import keep_mask
+from .kept import kept
 
 # Attention weights at a time: 16 MB in fp32. A quarter of it fits two cores' caches and is a tenth faster;
 # but then threads meet four times as often, and on a busy machine each of these meetings waits for the last.
@@ -100,7 +100,7 @@ def _jagged(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: fl
     return out.transpose(1, 2).values()
 
 
-@lru_cache(maxsize=4)
+@kept(4)
 def _ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     """Where utterances end: copied to the device once for all layers of a batch."""
     with torch.inference_mode(False):  # it may be kept for a backward pass

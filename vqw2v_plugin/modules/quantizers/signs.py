@@ -6,12 +6,12 @@ Shapes: B batch, T frames, N of all utterances one after the other, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ..kernels import devices
+from ..kernels.kept import kept
 from ..layers.ranks import sum_over_ranks
 from .health import MEMORY
 
@@ -57,7 +57,7 @@ def _number(value: float, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=torch.float32, device=device)
 
 
-_kept = lru_cache(maxsize=8)(_number)  # the same for all batches of a size
+_kept = kept(8)(_number)  # the same for all batches of a size
 
 
 def _power(x: Tensor) -> list[Tensor]:  # [B, T, C]
@@ -99,7 +99,7 @@ def _packed_at_once(x: Tensor, lengths: Sequence[int]) -> list[Tensor]:
     return [total - means.square().sum() / x.numel(), total]
 
 
-@lru_cache(maxsize=4)
+@kept(maxsize=4)
 def _membership(lengths: tuple[int, ...], device: torch.device) -> Tensor:  # [B, N]
     sizes = torch.tensor(lengths, device="cpu")
     owner = torch.arange(len(lengths), device="cpu").repeat_interleave(sizes)  # [N]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..kernels import devices
+from ..kernels.kept import kept
 
 _MOST_TOGETHER = 4_096  # masked frames: 64 MB of similarities
 _ODD = 0x9E3779B97F4A7C15
@@ -73,9 +73,8 @@ def names_of(vectors: Tensor) -> Tensor:  # [K, C] → [K]
     return (mixed ^ (mixed >> 32)).sum(-1)
 
 
-@lru_cache(maxsize=16)
+@kept(16)
 def _factors(size: int, device: torch.device) -> Tensor:
-    """Made once: a copy to a device at every step would be waited for."""
     factors = [pow(_ODD, i + 1, 1 << 64) for i in range(size)]
     return torch.tensor([n - (1 << 64) if n >= 1 << 63 else n for n in factors], device=device)
 
