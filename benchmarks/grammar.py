@@ -7,10 +7,10 @@
 Three kinds of corpora, each of one voice: commands for a house that a toy voice says; strings of the Free
 Spoken Digit Dataset's clips; strings of frequent words cut out of sentences, where a table has phones and
 their times (`train.tsv` and `phone_times_train.tsv`, columns utt, path, words, phone_times_s) and a lexicon
-their pronunciations. Clips of the test are in no training. Both sides hear the same cepstra with slopes, learn from
-the same texts what follows what, and choose their weights on the same 60 utterances. The HMM is hmmlearn's
-(`pip install hmmlearn`; word_hmm.py). What has finished stands in OUT and is not made again; the table is
-OUT/grammar.md.
+their pronunciations. Clips of the test are in no training. Both sides hear the same cepstra with slopes,
+learn from the same texts what follows what, and choose their weights on the same 60 utterances. The HMM is
+hmmlearn's (`pip install hmmlearn`; word_hmm.py). What has finished stands in OUT and is not made again; the
+table is OUT/grammar.md.
 """
 
 from __future__ import annotations

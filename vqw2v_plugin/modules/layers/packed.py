@@ -6,13 +6,13 @@ Shapes: B utterances, T frames of the longest, N of all, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..kernels import devices
+from ..kernels.kept import kept
 
 
 def pack(x: Tensor, lengths: Sequence[int]) -> Tensor:  # [B, T, C] → [N, C]
@@ -36,9 +36,8 @@ def unpack(x: Tensor, lengths: Sequence[int]) -> Tensor:  # [N, C] → [B, T, C]
     return padded
 
 
-@lru_cache(maxsize=4)
+@kept(maxsize=4)
 def _places(lengths: tuple[int, ...], size: int, device: torch.device) -> Tensor:  # [N]
     """Of each frame among `size` of each utterance: on a GPU one call for all, and one copy for a batch."""
-    with torch.inference_mode(False):  # they may be kept for a backward pass
-        frames = [torch.arange(n, device="cpu") + i * size for i, n in enumerate(lengths)]
-        return torch.cat(frames).to(device, non_blocking=True)
+    frames = [torch.arange(n, device="cpu") + i * size for i, n in enumerate(lengths)]
+    return torch.cat(frames).to(device, non_blocking=True)
