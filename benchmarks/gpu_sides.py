@@ -16,6 +16,7 @@ from typing import Any
 
 import bert_sides
 import sides
+import wav2vec2_sides
 from sides import MODEL, settle
 
 SMALL = {
@@ -137,6 +138,8 @@ def prepare(plan: Plan) -> Found:
     """Weights for both sides; what a step computes, and how quick the device's products are."""
     gflop = {name: sides.prepare(_job(plan, "stock", name, "fp32")) for name in ("gumbel", "kmeans")}
     bert_sides.prepare(_bert_job(plan, "stock"))
+    for task in ("pretrain", "finetune"):
+        wav2vec2_sides.prepare(_wav2vec2_job(plan, "stock", task), for_transformers=False)
     peaks = (
         {}
         if plan.small
@@ -192,6 +195,26 @@ def encoding(plan: Plan, side: str, precision: str) -> Run:
     return Run(step, batch * samples / 16_000)
 
 
+def clips(plan: Plan, side: str, precision: str) -> Run:
+    """Clips of 2 to 15 s, from the processor's memory and back: stock's script takes one at a time."""
+    import torch
+
+    network, encode = _network(plan, side)
+    drawn, longest = torch.Generator().manual_seed(3), plan.pick(240_000, 16_000)
+    sizes = torch.randint(longest // 7, longest, (plan.pick(64, 3),), generator=drawn).tolist()
+    wavs = [0.1 * torch.randn(n, generator=drawn) for n in sizes]
+    if side == "ours":
+        codes_of = _tokenizer(network, plan, precision).encode
+        return Run(lambda _: codes_of(wavs, 16_000), sum(sizes) / 16_000)
+
+    @torch.no_grad()
+    def step(number: int) -> None:
+        for wav in wavs:
+            encode(wav[None].to(plan.device)).cpu()
+
+    return Run(step, sum(sizes) / 16_000)
+
+
 def clip(plan: Plan, side: str) -> Run:
     """One clip at a time, from the processor's memory and back."""
     import torch
@@ -209,11 +232,11 @@ def clip(plan: Plan, side: str) -> Run:
     return Run(step, len(wav) / 16_000)
 
 
-def _tokenizer(network: Any, plan: Plan) -> Any:
+def _tokenizer(network: Any, plan: Plan, precision: str = "fp32") -> Any:
     from vqw2v_plugin import Tokenizer
     from vqw2v_plugin.checkpoints.wav2vec import Loaded
 
-    return Tokenizer(Loaded(network, 16_000, False), plan.device)
+    return Tokenizer(Loaded(network, 16_000, False), plan.device, precision)
 
 
 def corpus(plan: Plan, side: str) -> Run:
@@ -291,14 +314,33 @@ def bert(plan: Plan, side: str) -> Run:
     return Run(step, sum(bert_sides.batch_lengths(job, 0)) / bert_sides.FRAMES)
 
 
+def _wav2vec2_job(plan: Plan, side: str, task: str) -> wav2vec2_sides.Job:
+    """175,000 samples of each of eight, without padding, which stock's pretraining of BASE crops away."""
+    size, batch, seconds = plan.pick(("base", 8, 175_000 / 16_000), ("least", 2, 1.0))
+    precision = plan.pick("bf16", "fp32")  # stock has no bf16 on a processor
+    return wav2vec2_sides.Job(
+        side, task, True, size, batch, seconds, plan.threads, precision, plan.device, plan.folder
+    )
+
+
+def wav2vec2(plan: Plan, side: str, task: str) -> Run:
+    """Forward, backward and torch's Adam, as `wav2vec2.py` has it."""
+    job = _wav2vec2_job(plan, side, task)
+    return Run(wav2vec2_sides.make_step(job), sum(wav2vec2_sides.lengths_of(job, 0)) / 16_000)
+
+
 ROWS: dict[str, Callable[[Plan, str], Run]] = {
     "pretrain-gumbel-bf16": partial(pretraining, quantizer="gumbel", precision="bf16"),
     "pretrain-kmeans-bf16": partial(pretraining, quantizer="kmeans", precision="bf16"),
-    "encode-fp32": partial(encoding, precision="fp32"),
-    "encode-bf16": partial(encoding, precision="bf16"),
+    "wav2vec2-pretrain-bf16": partial(wav2vec2, task="pretrain"),
+    "clips-fp32": partial(clips, precision="fp32"),
+    "clips-bf16": partial(clips, precision="bf16"),
     "asg": asg,
     "bert-base-bf16": bert,
     "discretize": corpus,
+    "wav2vec2-finetune-bf16": partial(wav2vec2, task="finetune"),
+    "encode-fp32": partial(encoding, precision="fp32"),
+    "encode-bf16": partial(encoding, precision="bf16"),
     "clip": clip,
     "pretrain-gumbel-fp32": partial(pretraining, quantizer="gumbel", precision="fp32"),
     "pretrain-kmeans-fp32": partial(pretraining, quantizer="kmeans", precision="fp32"),

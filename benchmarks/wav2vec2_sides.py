@@ -29,6 +29,10 @@ SIZES: dict[str, dict[str, Any]] = {
         "mask_channel_length": 8,  # stock fails where no channel is drawn
     },
 }
+SIZES["least"] = SIZES["tiny"] | {
+    "conv_feature_layers": "[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2",
+    "conv_pos": 16,
+}
 LETTERS = ["|", *"ETAOINSHRDLUMCWFGYPBVK'XJQZ"]
 RATE = 16_000
 
@@ -101,7 +105,7 @@ def stock_model(job: Job) -> tuple[Any, dict[str, Any]]:
     return model, {"cfg": {"model": {"_name": "wav2vec_ctc", **kept, "w2v_args": inner}, "task": task}}
 
 
-def prepare(job: Job) -> None:
+def prepare(job: Job, for_transformers: bool = True) -> None:
     """Stock's first weights, and the same as a checkpoint of ours and as a folder for transformers."""
     import torch
     from omegaconf import OmegaConf
@@ -117,7 +121,8 @@ def prepare(job: Job) -> None:
     (job.path / "dict.ltr.txt").write_text("".join(f"{letter} 1\n" for letter in LETTERS))
     ours = import_checkpoint(job.path / "stock.pt")
     write_checkpoint(job.path / "ours.pt", ours.header, ours.weights)
-    export_folder(job.path / "ours.pt", job.path / "transformers", to="huggingface")
+    if for_transformers:
+        export_folder(job.path / "ours.pt", job.path / "transformers", to="huggingface")
 
 
 Objective = Callable[[int], tuple[Any, float]]  # of a step: what is minimized, and the loss that is compared
@@ -229,15 +234,34 @@ def _theirs_is_tuned(model: Any, job: Job, number: int) -> tuple[Any, float]:
     return out.loss / len(wav), float(out.loss.detach()) / len(wav)
 
 
+def training(job: Job) -> tuple[Any, Objective, Any]:
+    """The model, what it minimizes, and its optimizer."""
+    import torch
+
+    model, objective = {"stock": stock, "ours": ours, "transformers": transformers}[job.side](job)
+    model = model.to(job.device, torch.bfloat16 if job.precision == "bf16" else torch.float32).train()
+    return model, objective, torch.optim.Adam(model.parameters(), lr=1e-6)
+
+
+def make_step(job: Job) -> Callable[[int], None]:
+    """A step of the number, which nobody waits for."""
+    _, objective, optimizer = training(job)
+
+    def step(number: int) -> None:
+        optimizer.zero_grad()
+        objective(number)[0].backward()
+        optimizer.step()
+
+    return step
+
+
 def serve(connection: Any, job: Job) -> None:
     """Take a step each time the parent sends its number, and answer with a `Step`."""
     import torch
 
     torch.set_num_threads(job.threads)
     torch.manual_seed(2)
-    model, objective = {"stock": stock, "ours": ours, "transformers": transformers}[job.side](job)
-    model = model.to(job.device, torch.bfloat16 if job.precision == "bf16" else torch.float32).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
+    model, objective, optimizer = training(job)
     before = held(job.device)
     clock = time.process_time if job.clock == "processor" else timeit.default_timer
     while (number := connection.recv()) is not None:

@@ -38,3 +38,23 @@ def test_an_error_of_the_module_itself_is_no_compiler_s() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         module(torch.zeros(4, 5))
     assert module(torch.zeros(4, 3)).shape == (4, 2)
+
+
+def test_a_network_that_is_not_compiled_for_all_lengths_is_for_each() -> None:
+    """As convolutions and norms of few frames may not be."""
+    made: list[int] = []
+
+    def fixed_alone(graph: Any, inputs: list[Any]) -> Any:
+        if any(isinstance(size, torch.SymInt) for x in inputs for size in getattr(x, "shape", [x])):
+            raise RuntimeError("cannot determine truth value of Relational: s54 < 32")
+        made.append(1)
+        return graph
+
+    module = nn.Linear(3, 2)
+    compile_or_warn(module, backend=fixed_alone)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for length in (4, 5, 6, 5, 4):
+            x = torch.randn(length, 3)
+            assert torch.equal(module(x), nn.functional.linear(x, module.weight, module.bias))
+    assert len(made) == 4  # the first way's 4; then 5, 6 and 4 of the other

@@ -10,6 +10,7 @@ from wav2vec2s import LARGE_STYLE, config_of, noise, padded
 
 from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, FineTuning, without_targets
 from vqw2v_plugin.modules.finetuned.network import FineTuned, unit_clips
+from vqw2v_plugin.modules.kernels import devices
 from vqw2v_plugin.modules.wav2vec2.draws import draw_masks
 
 WAVS = [noise(900, 1), noise(640, 2), noise(1400, 3)]
@@ -123,6 +124,13 @@ def test_clips_are_normed_each_by_itself() -> None:
         found[0, :900], unit_clips(WAVS[0][None], torch.tensor([900]))[0], rtol=1e-3, atol=1e-5
     )
     assert not found[0, 900:].any() and abs(float(found[1, :640].std(correction=0)) - 1) < 1e-3
+
+
+def test_on_a_gpu_all_clips_are_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wav, lengths = 3 + torch.randn(3, 900), torch.tensor([900, 500, 777])
+    plain = unit_clips(wav, lengths)
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    torch.testing.assert_close(unit_clips(wav, lengths), plain, rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_hears_audio_and_tells_letters_in_full() -> None:

@@ -13,13 +13,17 @@ from torch import Tensor, nn
 
 from ..acoustic.alignment import SequenceLoss
 from ..acoustic.network import AcousticOutput
+from ..kernels import devices
 from ..kernels.dropout import dropout
 from ..layers.packed import unpack
+from ..layers.padding import padding
 from ..layers.ranks import is_one_of_many
 from ..wav2vec2.draws import Masks, draw_masks
 from ..wav2vec2.long_clips import states_of_clip
 from ..wav2vec2.network import Wav2Vec2
 from .config import FineTunedConfig
+
+_EPSILON = 1e-5  # of a clip's variance, as layer norm has it
 
 
 class FineTuned(nn.Module):
@@ -98,5 +102,16 @@ class FineTuned(nn.Module):
 
 def unit_clips(wav: Tensor, lengths: Tensor) -> Tensor:  # [B, S], [B]
     """Each clip at mean 0 and variance 1, as some networks were pretrained; 0 behind its end."""
+    if devices.is_gpu(wav):
+        return _unit_at_once(wav.float(), lengths.to(wav.device))
     rows = [F.layer_norm(row[:n].float(), (n,)) for row, n in zip(wav, lengths.tolist(), strict=True)]
     return torch.stack([F.pad(row, (0, wav.size(1) - len(row))) for row in rows])
+
+
+def _unit_at_once(wav: Tensor, lengths: Tensor) -> Tensor:
+    """The same in a fixed number of calls, and nothing waits."""
+    behind, count = padding(lengths, wav.size(1)), lengths.unsqueeze(1)
+    mean = wav.masked_fill(behind, 0.0).sum(1, keepdim=True) / count  # [B, 1]
+    apart = (wav - mean).masked_fill(behind, 0.0)
+    variance = apart.square().sum(1, keepdim=True) / count
+    return apart * (variance + _EPSILON).rsqrt()
