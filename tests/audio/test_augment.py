@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from vqw2v_plugin.audio.augment import CHANGES, add_noise, add_reverb, change_pitch, change_tempo
+from vqw2v_plugin.audio.augment import (
+    CHANGES,
+    _best_shift,
+    add_noise,
+    add_reverb,
+    change_pitch,
+    change_tempo,
+)
 
 RATE = 16_000
 
@@ -121,3 +128,25 @@ def test_any_clip_is_changed_as_the_generator_says(name: str, size: int) -> None
 def test_silence_stays_silent() -> None:
     for change in CHANGES.values():
         assert not change(np.zeros(4_000, dtype=np.float32), np.random.default_rng(0), RATE).any()
+
+
+def test_an_echo_of_a_clip_s_end_does_not_come_at_its_beginning() -> None:
+    for size in (2_000, 4_096, 5_000):
+        wav = np.zeros(size, dtype=np.float32)
+        wav[-2] = 1.0
+        for seconds in (0.01, 0.3, 2.0):
+            heard = add_reverb(wav, np.random.default_rng(0), RATE, seconds)
+            assert np.abs(heard[:-2]).max() < 1e-6 < np.abs(heard[-1])
+
+
+def test_a_piece_is_taken_where_it_is_most_like_and_not_where_it_is_loudest() -> None:
+    rng = np.random.default_rng(0)
+    padded = 0.01 * rng.standard_normal(600)
+    wanted = rng.standard_normal(40)
+    padded[:40] = wanted
+    padded[180:240] = 20 * rng.standard_normal(60)  # loud and unlike
+    padded[260:300] = 0.3 * wanted
+    assert _best_shift(padded, 0, 230, 40, 60) == 30
+    padded[260:300] = -0.3 * wanted  # the other way round is not alike
+    padded[215:255] = 0.3 * wanted
+    assert _best_shift(padded, 0, 230, 40, 60) == -15

@@ -59,6 +59,15 @@ def test_parts_are_neither_too_long_nor_too_short(tmp_path: Path) -> None:
         assert len(lengths) == 1 if tenths <= 20 else min(lengths) >= 0.49
 
 
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_what_is_exactly_as_long_as_the_limit_is_one_part(tmp_path: Path, rate: int) -> None:
+    path = record(tmp_path / "a.wav", 2.0, rate)
+    assert [(part.start, part.samples, part.tick) for part in parts_of(path, 2.0, 0.01)] == [(0, 2 * rate, 0)]
+    path = tmp_path / "b.wav"
+    sf.write(path, np.random.default_rng(0).normal(0, 0.1, 2 * rate + 1), rate)
+    assert len(list(parts_of(path, 2.0, 0.01))) == 2
+
+
 def test_what_cannot_be_cut_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`limit` is 0.5 s; expected 1, as a pause"):
         list(parts_of(tmp_path / "a.wav", 0.5, 0.01))

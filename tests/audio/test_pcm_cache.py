@@ -111,3 +111,22 @@ def test_bad_audio_and_bad_folder_are_named(sound: Sound, cache: PcmCache, tmp_p
     occupied = sound("occupied.wav", noise(10))
     with pytest.raises(AudioError, match=r"audio_cache=.*occupied\.wav: cannot be written"):
         PcmCache(occupied, 16_000)
+
+
+def test_each_stretch_of_a_file_is_kept_by_itself(sound: Sound, cache: PcmCache) -> None:
+    path = str(sound("x.flac", noise(6_000)))
+    for clip in (
+        Clip(path, 1_000),
+        Clip(path, 1_000, 5_000),
+        Clip(path, 900),
+        Clip(path),
+        Clip(path, start=1),
+    ):
+        np.testing.assert_array_equal(cache.read(clip), read_audio(clip, 16_000))
+
+
+def test_a_file_that_was_changed_within_a_second_is_decoded_anew(sound: Sound, cache: PcmCache) -> None:
+    for seed in (1, 2):
+        path = sound("x.wav", noise(1_000, seed=seed))
+        os.utime(path, ns=(0, 10**18 + 1_000 * seed))
+        np.testing.assert_array_equal(cache.read(Clip(str(path))), read_audio(path, 16_000))

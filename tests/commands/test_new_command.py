@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from corpus_runs import saved as saved_codes
+from wav2vec2s import saved as saved_wav2vec2
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,6 +125,23 @@ def test_a_name_that_a_shell_would_run_is_refused_and_others_are_quoted(
     (folder / "dev.tsv").rename(folder / "test$(touch x).tsv")
     assert main(["new", str(tmp_path / "other"), str(folder)]) == 2
     assert "is no name of letters, digits, dots and dashes" in capsys.readouterr().err
+
+
+def test_of_a_vq_wav2vec_c_is_taken_and_of_any_other_a_layer_is_asked_for(
+    table: Path, tmp_path: Path, tiny: Callable[..., VqWav2Vec], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, run = manifests(table, tmp_path / "m", "train", "dev"), tmp_path / "run"
+    codes, other = saved_codes(tiny(vq_dim=12), tmp_path), tmp_path / "w2v2.pt"
+    saved_wav2vec2(other)
+    for options, layer in (([], "c"), (["--layer", "z"], "z"), (["--layer", "c"], "c")):
+        assert main(["new", str(run), str(folder), "--checkpoint", codes, *options, "--refresh"]) == 0
+        script = (run / "run.sh").read_text()
+        assert f"vqw2v features {codes} " in script and f'"$RUN/features" --layer {layer}\n' in script
+    capsys.readouterr()
+    assert main(["new", str(run), str(folder), "--checkpoint", str(other)]) == 2
+    assert "w2v2.pt is of a vq_wav2vec2; say which `--layer` is wanted" in capsys.readouterr().err
+    assert main(["new", str(run), str(folder), "--layer", "c"]) == 2
+    assert "`--layer` is of a checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import torch
 
 from vqw2v_plugin import Tokenizer, load_features
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.analysis import code_report
 from vqw2v_plugin.analysis.phone_codes import code_usage
 from vqw2v_plugin.audio.augment import CHANGES
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
@@ -196,6 +197,21 @@ def test_how_many_tokens_change_is_counted_for_each_change(usage: Usage) -> None
     )
     assert "in 3 clips" in usage("--robust", "99")
     assert "--robust" in usage("--robust", "-1", code=2)
+
+
+def test_all_that_is_asked_of_a_report_reaches_it(usage: Usage, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[object, ...]] = []
+
+    def report(
+        name: str, tokenizer: Tokenizer, codes: object, utterances: object, asked: code_report.Asked
+    ) -> None:
+        found.append((name, asked.robust, asked.seed, sorted(asked.segments or [])))
+        raise ValueError("enough")
+
+    monkeypatch.setattr(code_report, "report_codes", report)
+    assert "enough" in usage("--robust", "3", "--seed", "7", "--phones", "some.ctm", code=2)
+    assert "enough" in usage("--untrained", code=2)
+    assert found == [("trained", 3, 7, ["u0", "u1", "u2"]), ("trained", 0, 1, [])]
 
 
 def test_all_that_is_told_can_be_kept_as_json(usage: Usage, tmp_path: Path) -> None:

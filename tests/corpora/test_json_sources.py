@@ -1,5 +1,6 @@
 """Sources of JSON lines: NeMo's and lhotse's rows are read, and what a manifest cannot say is refused."""
 
+import gzip
 import os
 import zlib
 from pathlib import Path
@@ -27,6 +28,15 @@ def test_nemo_rows(tmp_path: Path, write: Write, ending: str) -> None:
     ]
     assert [r.path for r in refused] == [f"{path.name}:{n}" for n in (3, 4, 5)]
     assert KINDS["nemo"].fits(open_folder(str(path)))  # the table itself may be named
+
+
+@pytest.mark.parametrize("name", ["TRAIN.JSONL", "Train.Json.GZ"])
+def test_a_table_s_ending_may_be_of_any_case(tmp_path: Path, write: Write, name: str) -> None:
+    row = lines({"audio_filepath": "a.wav", "text": "one"})
+    write(name).write_bytes(gzip.compress(row.encode()) if name.endswith("GZ") else row.encode())
+    write("a.wav")
+    entries, refused = read(tmp_path / "c", "nemo")
+    assert [(e.path, e.text, e.split) for e in entries] == [("a.wav", "one", "train")] and not refused
 
 
 def test_nemo_s_other_names_for_speakers_and_languages(tmp_path: Path, write: Write) -> None:

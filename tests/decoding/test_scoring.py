@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers import peer_folder, peer_vectors
 
-from vqw2v_plugin.decoding.scoring import Errors, align, characters, count, count_errors, show_alignment
+from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
+from vqw2v_plugin.decoding.scoring import (
+    Errors,
+    Judge,
+    align,
+    characters,
+    count,
+    count_errors,
+    show_alignment,
+)
 
 words = st.lists(st.sampled_from("abc"), max_size=7)
 
@@ -111,3 +120,26 @@ def test_sclite_s_counts_of_1406_words() -> None:
     counts |= {"ins": total.insertions, "errors": total.total, "ref_words": total.length}
     counts |= {"sentences": total.utterances, "sentence_errors": total.wrong_utterances}
     assert counts == {name: expected[name] for name in counts}
+
+
+@pytest.mark.parametrize("unit", ["words", "characters", "phones"])
+def test_a_judge_counts_what_the_hypothesis_lacks_as_deleted(unit: str) -> None:
+    """And in words letters besides, told in the reference's length."""
+    said, more = ["a", "b"], ["a", "b", "c", "d"]
+    for reference, heard, errors in (
+        (more, said, Errors(correct=2, deletions=2, utterances=1, wrong_utterances=1)),
+        (said, more, Errors(correct=2, insertions=2, utterances=1, wrong_utterances=1)),
+    ):
+        labels = tuple(TimedText(text, i, i + 1, 1.0) for i, text in enumerate(heard))
+        spaced = labels if unit == "words" else (TimedText("".join(heard), 0, 9, 1.0),)
+        text = ("" if unit == "characters" else " ").join(reference)
+        score = Judge(unit)(text, Hypothesis(labels, spaced, 0.0, 0.0))
+        assert score.errors == errors
+        assert score.errors.length == len(reference)
+        letters = (score.finer.deletions, score.finer.insertions, score.finer.length)
+        expected = (
+            errors.deletions * 2,
+            errors.insertions * 2,
+            2 * len(reference) - 1,
+        )  # a space before each
+        assert letters == (expected if unit == "words" else (0, 0, 0))

@@ -1,6 +1,7 @@
 """`vqw2v discretize` that goes on: with what was begun, of the audio that is there, of whole shards."""
 
 import fcntl
+import json
 import os
 import signal
 from pathlib import Path
@@ -203,3 +204,23 @@ def test_a_split_that_is_made_anew_leaves_the_dictionary_to_those_that_use_it(
         sf.write(path, np.zeros(sf.info(path).frames), sf.info(path).samplerate)
     assert main(["discretize", checkpoint, str(manifest), str(out), *ONE, "--refresh"]) == 0
     assert (out / "dict.txt").read_bytes() == kept and decoded(out, "valid") == before
+
+
+def test_a_split_to_be_made_anew_with_other_settings_is_gone_at_once_and_made_by_whoever_goes_on(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its json says is not true of shards with other settings, whenever the run dies."""
+    out = tmp_path / "out"
+    arguments = ["features", "-", str(manifest), str(out), "--layer", "logmel", *ONE]
+    assert main([*arguments, "--bands", "40"]) == 0
+
+    def die(job: SplitJob) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SplitJob, "_publish", die)
+        assert main([*arguments, "--bands", "20", "--refresh"]) == 130
+    assert "train" not in json.loads((out / "features.json").read_text())["splits"]
+    assert not list(out.glob("train.*"))
+    assert main([*arguments, "--bands", "20"]) == 0
+    assert np.load(out / "train.npy").shape[1] == 20

@@ -137,3 +137,24 @@ def test_words_that_no_search_takes_are_refused(tmp_path: Path) -> None:
             read_lexicon(tmp_path / "lexicon")
     (tmp_path / "lexicon").write_bytes(b"\xef\xbb\xbfab a b\r\n")
     assert read_lexicon(tmp_path / "lexicon") == {"ab": [("a", "b")]}
+
+
+def test_a_packed_model_with_damage_is_said_to_be_no_whole_one(arpa: str, tmp_path: Path) -> None:
+    """Wherever it is: in the packer's codes, in what they stand for, or in the sum at the end."""
+    whole = gzip.compress(arpa.encode(), mtime=0)
+    said = set()
+    for at in range(10, len(whole)):
+        blob = bytearray(whole)
+        blob[at] ^= 0xFF
+        (tmp_path / "x").write_bytes(blob)
+        try:
+            check_model(tmp_path / "x")
+        except ValueError as error:
+            assert str(error).startswith(f"{tmp_path / 'x'}: ")
+            said.add(str(error).split(": ", 1)[1].split(" (")[0].split(",")[0])
+    assert "is no whole gzipped model" in said
+
+
+def test_codes_that_gzip_has_not_are_no_whole_model(tmp_path: Path) -> None:
+    packed = gzip.compress(b"\\data\\\nngram 1=" + bytes(range(256)) * 9)
+    assert "is no whole gzipped model" in refused(tmp_path / "x", packed[:10] + b"\x07" + packed[11:])

@@ -21,10 +21,10 @@ def json_line(utt: str, hypotheses: Sequence[Hypothesis], frame_seconds: float, 
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
-def ctm_lines(utt: str, hypothesis: Hypothesis, frame_seconds: float, channel: str = "1") -> list[str]:
+def ctm_lines(utt: str, hypothesis: Hypothesis, frame_seconds: float) -> list[str]:
     """`utt channel start duration word confidence` of each word, as sclite and Kaldi read them."""
     return [
-        f"{utt} {channel} {word.begin * frame_seconds:.3f} "
+        f"{utt} 1 {word.begin * frame_seconds:.3f} "
         f"{(word.end - word.begin) * frame_seconds:.3f} {word.text} {word.confidence:.4f}"
         for word in hypothesis.words
     ]

@@ -192,6 +192,8 @@ def test_a_strided_frame_is_centred_on_the_frame_it_stands_for() -> None:
         ("[(4, 3.0)]", "expected a list of"),
         ("[(4, 3, 1, 1, 0.1, 2)]", "expected a list of"),
         ("[(0, 3)]", "stride above 0"),
+        ("[(4, 0)]", "stride above 0"),
+        ("[(4, 3, 0)]", "stride above 0"),
         ("[(4, 3, 1, -1)]", "`-1` is neither a list, a tuple nor a number"),
         ("[(4, 4)]", r"its kernel is even.*\(4, 4, 1, 2\)"),
         ("[(4, 3, 1, 1, 1.0)]", r"dropout is 1.0"),

@@ -89,6 +89,15 @@ def test_joint_counts_of_many_groups_share_cells_and_lose_few(groups: int, codes
     assert (joint_counts(drawn[:, :1].expand(1, 7, groups), codes) > 0).sum() == 1
 
 
+@pytest.mark.parametrize(("groups", "codes"), [(2, 320), (2, 1024), (3, 64), (32, 320)])
+def test_each_group_alone_tells_combinations_apart(groups: int, codes: int) -> None:
+    """Beyond 2^17 of them as well, where cells are shared by chance."""
+    for group in range(groups):
+        told = torch.full((1, codes, groups), 3)
+        told[0, :, group] = torch.arange(codes)
+        assert (joint_counts(told, codes) > 0).sum() >= 0.97 * codes
+
+
 def test_code_counts_are_those_of_each_group() -> None:
     counts = code_counts(torch.tensor([[[0, 2], [0, 1], [1, 1]]]), 3)
     assert counts.tolist() == [[2, 1, 0], [0, 2, 1]]

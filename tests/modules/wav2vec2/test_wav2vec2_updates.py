@@ -7,8 +7,9 @@ import torch
 from wav2vec2s import STILL, noise, tiny_wav2vec2
 
 from vqw2v_plugin.modules.quantizers.base import CodeStats
+from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
 from vqw2v_plugin.modules.wav2vec2.positions import PositionConv
-from vqw2v_plugin.modules.wav2vec2.targets import _together
+from vqw2v_plugin.modules.wav2vec2.targets import _together, quantize
 
 
 def test_a_dropped_layer_is_passed_by_with_gradients_of_zero_and_one_coin_for_an_update_s_batch() -> None:
@@ -86,6 +87,21 @@ def test_a_perplexity_of_utterances_is_a_mean_over_their_frames() -> None:
     assert found.counts.tolist() == [[4, 0]] and found.temperature == 0.5
     assert found.prob_perplexity is not None and found.prob_perplexity.tolist() == [5.0]
     assert _together([parts[0], replace(parts[1], prob_perplexity=None)], [0.5, 0.5]).prob_perplexity is None
+
+
+@torch.no_grad()
+def test_utterances_of_unequal_lengths_are_quantized_by_themselves_and_their_loss_is_by_frame() -> None:
+    torch.manual_seed(0)
+    quantizer = KmeansQuantizer(8, KmeansConfig(vq_vars=4, vq_groups=2)).eval()
+    assert not quantizer.by_frame
+    z = torch.cat([torch.zeros(10, 8), torch.randn(90, 8)])
+    short, long = (quantizer(part[None]) for part in (z[:10], z[10:]))
+    assert not torch.isclose(short.loss, long.loss, rtol=0.2)
+    found = quantize(quantizer, z, [10, 90])
+    torch.testing.assert_close(found.loss, 0.1 * short.loss + 0.9 * long.loss)
+    torch.testing.assert_close(found.x, torch.cat([short.x, long.x], 1))
+    assert torch.equal(found.codes, torch.cat([short.codes, long.codes], 1))
+    assert torch.equal(found.stats.counts, short.stats.counts + long.stats.counts)
 
 
 @torch.no_grad()
