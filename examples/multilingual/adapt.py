@@ -212,20 +212,25 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of the run")
-    add("data", type=Path, metavar="DATA", help="folder of the corpora that sets are of")
-    add("--audio", type=Path, nargs="+", required=True, metavar="TABLE", help="of the new language")
-    add("--lang", metavar="LANG", help="the rows of these tables that are meant; default: all")
-    add("--sets", nargs="+", default=["emodb_de/test"], metavar="CORPUS/SPLIT")
-    add("--checkpoints", nargs="+", required=True, metavar="NAME=CHECKPOINT")
-    add("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
-    add("--minutes", type=float, nargs="+", default=[10.0, 60.0], help="of audio")
-    add("--seeds", type=int, nargs="+", default=[1])
-    add("--updates", type=int, default=300, help="of each training (default: %(default)s)")
-    add("--lr", type=float, default=2e-4, help="from nothing (default: %(default)s)")
-    add("--adapt-lr", type=float, default=5e-5, help="of what is adapted (default: %(default)s)")
-    add("--bf16", action="store_true", help="quicker, where the processor can")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the corpora that sets are of")
+    parser.add_argument(
+        "--audio", type=Path, nargs="+", required=True, metavar="TABLE", help="of the new language"
+    )
+    parser.add_argument(
+        "--lang", metavar="LANG", help="the rows of these tables that are meant; default: all"
+    )
+    parser.add_argument("--sets", nargs="+", default=["emodb_de/test"], metavar="CORPUS/SPLIT")
+    parser.add_argument("--checkpoints", nargs="+", required=True, metavar="NAME=CHECKPOINT")
+    parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
+    parser.add_argument("--minutes", type=float, nargs="+", default=[10.0, 60.0], help="of audio")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--updates", type=int, default=300, help="of each training (default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=2e-4, help="from nothing (default: %(default)s)")
+    parser.add_argument(
+        "--adapt-lr", type=float, default=5e-5, help="of what is adapted (default: %(default)s)"
+    )
+    parser.add_argument("--bf16", action="store_true", help="quicker, where the processor can")
     pipeline.add_jobs(parser)
     parser.set_defaults(jobs=1)
     return parser.parse_args()

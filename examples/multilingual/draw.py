@@ -61,10 +61,10 @@ def enough(rows: Sequence[Utterance], minutes: float) -> int:
         raise ValueError(f"`--minutes` has {minutes:g}; expected more than 0")
     held = 0.0
     for number, row in enumerate(rows, 1):
-        held += row.samples / (row.rate or RATE) / 60
-        if held >= minutes:
+        held += row.samples / (row.rate or RATE)
+        if held >= 60 * minutes - 1e-6:
             return number
-    raise ValueError(f"`--minutes` has {minutes:g}, and there are {held:.1f} in all; ask for fewer")
+    raise ValueError(f"`--minutes` has {minutes:g}, and there are {held / 60:.1f} in all; ask for fewer")
 
 
 def _listed(rows: Sequence[tuple[Path, Utterance]], root: str) -> list[dict[str, object]]:

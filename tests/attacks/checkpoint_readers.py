@@ -89,6 +89,7 @@ def fairseq_readers(good: Path) -> list[Reader]:
     return [
         Reader("fairseq-train --restore-file", partial(going_on, "--restore-file")),
         Reader("fairseq-train --finetune-from-model", partial(going_on, "--finetune-from-model")),
+        Reader("fairseq-train --init-from", partial(going_on, "--init-from")),
         Reader("fairseq-generate --path", generate),
     ]
 

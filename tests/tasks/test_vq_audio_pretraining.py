@@ -161,6 +161,8 @@ def test_task_options_keep_stocks_names() -> None:
         "resume_changed",
         "save_dir",
         "restore_file",
+        "init_from",
+        "init_codebook",
         "_name",
     }
     assert set(vars(VqAudioPretrainingConfig())) - own <= set(vars(stock))

@@ -139,7 +139,7 @@ def test_what_is_missing_is_named(folder: Path) -> None:
 def test_task_options_keep_stocks_names() -> None:
     stock = tasks.TASK_DATACLASS_REGISTRY["masked_lm"]()
     own = {"max_skipped_updates", "resume_changed", "mask_start_prob", "mask_length"}
-    own |= {"save_dir", "restore_file", "_name"}
+    own |= {"save_dir", "restore_file", "init_from", "_name"}
     assert set(vars(VqTokenPretrainingConfig())) - own <= set(vars(stock))
 
 

@@ -11,7 +11,7 @@ from ..common.words import one_line
 from .code_map import CodeMap, Heard, OwnCode
 from .group_tree import joined
 
-_MOST_GROUPS, _MOST_CODES, _MOST_FRAMES = 1_000, 1 << 20, 1 << 40
+_MOST_GROUPS, _MOST_COUNTS, _MOST_FRAMES = 200, 1 << 22, 1 << 40
 _MOST_NAMED = 32
 
 
@@ -96,7 +96,7 @@ def read_map(about: Mapping[str, Any]) -> tuple[CodeMap, dict[str, list[OwnCode]
     if (
         len(names) < 2
         or halves.shape != (len(names), 2, groups * codes)
-        or not 0 < groups * codes <= _MOST_CODES
+        or not 0 < halves.size <= _MOST_COUNTS
     ):
         raise ValueError(f"{len(names)} groups have counts of the shape {halves.shape}")
     sizes = halves.sum(axis=2)
@@ -113,10 +113,12 @@ def read_map(about: Mapping[str, Any]) -> tuple[CodeMap, dict[str, list[OwnCode]
 
 def _own(said: Mapping[str, Any]) -> OwnCode:
     heard = [
-        Heard(str(each["utt"]), float(each["second"]), _whole(each["frames"]))
+        Heard(str(each["utt"]), _number(each["second"], _MOST_FRAMES), _whole(each["frames"]))
         for each in _listed(said["heard"], _MOST_NAMED)
     ]
-    return OwnCode(_whole(said["code"]), float(said["share"]), float(said["elsewhere"]), tuple(heard))
+    return OwnCode(
+        _whole(said["code"]), _number(said["share"], 1), _number(said["elsewhere"], 1), tuple(heard)
+    )
 
 
 def _listed(value: Any, most: int) -> list[Any]:
@@ -129,3 +131,9 @@ def _whole(value: Any) -> int:
     if type(value) is not int or not 0 <= value < _MOST_FRAMES:
         raise ValueError("it holds a number that is none of frames or codes")
     return value
+
+
+def _number(value: Any, most: float) -> float:
+    if not 0 <= float(value) <= most:  # nor NaN
+        raise ValueError(f"it holds a number that is not between 0 and {most:g}")
+    return float(value)

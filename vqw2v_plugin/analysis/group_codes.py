@@ -28,7 +28,7 @@ class MapOptions:
 
     by: str  # a manifest's column
     minutes: float = 5.0  # of each group, at most
-    least_seconds: float = 20.0  # a group with less is left out
+    least_seconds: float = 10.0  # a group with less is left out
     seed: int = 1
     least: int | None = None  # frames from which on a group uses a code
 

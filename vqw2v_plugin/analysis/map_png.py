@@ -42,7 +42,6 @@ def draw_map(made: CodeMap, title: str, out: Path) -> None:
     tree.invert_yaxis()
     tree.set_xlim(left=0)
     tree.set_xlabel("Jensen–Shannon distance of codes")
-    tree.legend(fontsize=8, frameon=False)
     places, shown = made.places
     plane.scatter(places[:, 0], places[:, 1], color="tab:blue")
     for name, (x, y) in zip(names, places.tolist(), strict=True):
@@ -50,6 +49,7 @@ def draw_map(made: CodeMap, title: str, out: Path) -> None:
     plane.set_aspect("equal", "datalim")
     plane.margins(0.2)
     plane.set_title(f"{shown:.0%} of the distances' squares", fontsize=9)
+    figure.legend(loc="outside lower left", fontsize=8, frameon=False)
     figure.suptitle(title.replace("$", r"\$"), fontsize=10)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)

@@ -27,7 +27,7 @@ def add_group_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--least-seconds",
         type=float,
-        default=20.0,
+        default=10.0,
         metavar="S",
         help="leave out groups with less (default: %(default)s)",
     )
@@ -87,7 +87,7 @@ def map_groups_of(args: argparse.Namespace, tokenizer: Tokenizer) -> int:
     if args.png:
         draw_map(found.made, f"{Path(args.checkpoint).name}, codes by {args.by}", Path(args.png))
     if args.out and args.out.endswith(".tsv"):
-        write_whole(Path(args.out), to_table(found.made, args.by))
+        write_whole(Path(args.out), to_table(found.made, args.by).encode(errors="surrogateescape"))
     elif args.out:
         files = places_of(found.rows, found.own.values())
         about = {"checkpoint": Path(args.checkpoint).name, **to_json(found.made, args.by, found.own)}

@@ -118,10 +118,11 @@ class VqWav2Vec2Model(BaseFairseqModel):
         seeds: Optional[Sequence[int]] = None,
         weights: Tuple[Optional[float], float] = (None, PENALTY),
         apart: bool = False,
+        changed: Optional[Tensor] = None,  # [B, S]
     ) -> Objective:
         own = DIVERSITY if weights[0] is None else weights[0]
         self._loss = LossSettings(True, own, (weights[1],))
-        return self.network.objective(source, lengths, seeds, weights, apart=apart)
+        return self.network.objective(source, lengths, seeds, weights, apart=apart, changed=changed)
 
     def max_positions(self) -> int:
         """Audio of any length; `max_sample_size` cuts the crops."""

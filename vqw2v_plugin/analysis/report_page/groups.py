@@ -15,22 +15,20 @@ from ..code_map import CodeMap, Heard, OwnCode
 from ..run_results import MapRow
 from ..run_view import RunView
 from .clips import RATE
-from .group_figures import plane_figure, tree_figure
-from .page import Section, figure, heading, missing, paragraph, table
+from .group_figures import group_figure
+from .page import Section, figure, heading, paragraph, table
 from .png import data_url
 from .svg import percent
 
 _TITLE = "Codes of groups"
-_USAGE = "vqw2v usage CHECKPOINT SPLIT.tsv --by lang --out STAGE/map.json"
 _AROUND = 0.5  # seconds to each side of where a code is heard
 _MOST_CLIPS, _OF_A_GROUP = 36, 3
 
 
-def groups_section(view: RunView) -> Section:
-    """One part a map."""
+def groups_section(view: RunView) -> Section | None:
+    """One part a map; None where there is none, as most runs are of one language."""
     if not view.maps:
-        text = "How languages, domains or speakers share the codes has not been asked. That is done by"
-        return Section(_TITLE, missing(text, _USAGE), True)
+        return None
     body = paragraph(
         "All groups are counted over equally many frames. A distance is that of Jensen and Shannon between "
         "how often two groups use each code: 0 where alike, 1 where they share no code. Two halves of one "
@@ -50,10 +48,7 @@ def _part(row: MapRow) -> str:
     head = [f"codes used by all {len(made.names)}", "by some", "by one alone", "by none", "frames of each"]
     body = heading(f"{row.stage.name}: by {row.by}")
     body += table(head, [[*shares, f"{made.frames:,}"]], range(5))
-    places, shown = made.places
-    body += '<div class="small-figures">'
-    body += figure(tree_figure(made.names, made.tree, made.floors), "The nearest joined first")
-    body += figure(plane_figure(made.names, places, shown), "Near lie near") + "</div>"
+    body += figure(group_figure(made), "The nearest joined first; the near lie near", kind="full")
     body += _distances(made)
     return body + _own_codes(made, row.own, row.files)
 

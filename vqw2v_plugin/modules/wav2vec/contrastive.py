@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, TypeVar
 
 import torch
@@ -17,17 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels import devices
+from ..kernels.kept import kept
 
 _Made = TypeVar("_Made")
 
 
 def kept_on_gpus(make: Callable[..., _Made]) -> Callable[..., _Made]:
     """What is made for a device, their last setting: once for a GPU, where calls cost, else each time."""
-    kept = lru_cache(maxsize=8)(make)
+    once = kept(8)(make)
 
     @wraps(make)
     def made(*settings: Any) -> _Made:
-        return (make if settings[-1].type == "cpu" else kept)(*settings)
+        return (make if settings[-1].type == "cpu" else once)(*settings)
 
     return made
 

@@ -1,0 +1,116 @@
+"""A model carried to a new language: what is drawn, what each start is given, and what the table holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from recipe_files import scripts_of, value_of, words_of
+
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Any]:
+    with scripts_of("multilingual", "draw", "adapt") as (draw, adapt):
+        yield SimpleNamespace(draw=draw, adapt=adapt)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Forty clips of six seconds: four minutes, three of them German."""
+    rows = [f"{i}.wav\t96000\ts{i % 3}\t{'de' if i % 4 else 'en'}" for i in range(40)]
+    path = tmp_path / "corpora" / "all.tsv"
+    path.parent.mkdir()
+    path.write_text("\n".join(["path\tn_samples\tspeaker\tlang", *rows]) + "\n")
+    return path
+
+
+def test_less_is_a_part_of_more_and_a_seed_s_own(scripts: Any, table: Path, tmp_path: Path) -> None:
+    scripts.draw.prepare(tmp_path / "out", [table], "de", (1, 2), (1, 2))
+    drawn = {}
+    for minutes, clips in ((1, 10), (2, 20)):
+        for seed in (1, 2):
+            held = Manifest(tmp_path / "out" / scripts.draw.draw_name(minutes, seed) / "train.tsv")
+            rows = [held[i] for i in range(len(held))]
+            assert len(rows) == clips and {row.lang for row in rows} == {"de"}
+            assert rows[0].path.startswith(str(table.parent))
+            drawn[minutes, seed] = {row.utt for row in rows}
+            valid = Manifest(tmp_path / "out" / scripts.draw.draw_name(minutes, seed) / "valid.tsv")
+            assert not drawn[minutes, seed] & {valid[i].utt for i in range(len(valid))}
+    assert drawn[1, 1] < drawn[2, 1] and drawn[1, 2] < drawn[2, 2] and drawn[2, 1] != drawn[2, 2]
+    for lang, minutes, says in (("fr", 1, "no clip with `lang` fr; it has de, en"), ("de", 9, "3.0 in all")):
+        with pytest.raises(ValueError, match=says):
+            scripts.draw.prepare(tmp_path / "other", [table], lang, (minutes,), (1,))
+
+
+def plan(scripts: Any, monkeypatch: pytest.MonkeyPatch, run: Path, table: Path, *more: str) -> Any:
+    given = [
+        "adapt.py",
+        str(run),
+        "DATA",
+        "--audio",
+        str(table),
+        "--lang",
+        "de",
+        "--minutes",
+        "1",
+        "2",
+        *more,
+    ]
+    monkeypatch.setattr("sys.argv", given)
+    return scripts.adapt.Plan.of(scripts.adapt.parse_args())
+
+
+def test_starts_differ_by_weights_and_rate_alone(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: Path, tiny: Callable[..., VqWav2Vec]
+) -> None:
+    network = tiny(quantizer="kmeans", quantizer_args='{"start": "frames"}', log_compression=False)
+    save_checkpoint(Imported(Loaded(network, 8_000, True), True, 0, []), tmp_path / "en.pt")
+    run, more = tmp_path / "run", ("--checkpoints", f"en={tmp_path}/en.pt", "--updates", "30")
+    made = plan(scripts, monkeypatch, run, table, *more)
+    stages = list(scripts.adapt.stages(made))
+    keep, reseed, nothing = (set(words_of(stages, f"en_{s}_2_1")) for s in scripts.adapt.STARTS)
+    assert f"+task.init_from={tmp_path}/en.pt" in keep & reseed and "+task.init_codebook=reseed" in reseed
+    assert not any("init_" in word for word in nothing)
+    assert keep - reseed and {w.partition("=")[0] for w in nothing - keep} == {
+        *("checkpoint.save_dir", "hydra.run.dir", "optimization.lr"),
+    }
+    scored = words_of(stages, "scores_en_keep_2_1")
+    assert value_of(scored, "--tokenizers") == f"en_keep_2_1={run}/en_keep_2_1/checkpoint_last.pt"
+    assert value_of(words_of(stages, "scores_en_before"), "--tokenizers") == f"en_before={tmp_path}/en.pt"
+    settings = OmegaConf.load(run / "settings/en.yaml")
+    assert (settings.model.vq_vars, settings.model.log_compression) == (8, "false")
+    assert (settings.task.sample_rate, settings.task.normalize) == (8_000, True)
+    assert settings.model.quantizer_args == '{"start": "frames"}' and "max_update" not in settings.model
+    with pytest.raises(ValueError, match="expected NAME=CHECKPOINT"):
+        plan(scripts, monkeypatch, run, table, "--checkpoints", "en.pt")
+
+
+def test_the_table_has_what_is_finished(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: Path
+) -> None:
+    more = ("--checkpoints", "en=en.pt", "--seeds", "1", "2", "--starts", "keep")
+    made = plan(scripts, monkeypatch, tmp_path, table, *more)
+    for name, across, pnmi in (
+        ("en_before", "31.0", "0.5"),
+        ("en_keep_1_1", "30.0", ""),
+        ("en_keep_1_2", "20", ""),
+    ):
+        (tmp_path / f"scores_{name}").mkdir()
+        rows = [{"ABX across": across, "within": "", "PNMI": pnmi}]
+        (tmp_path / f"scores_{name}/codes.json").write_text(json.dumps(rows))
+    scripts.adapt.write_table(made, {"scores_en_before", "scores_en_keep_1_1", "scores_en_keep_1_2"})
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert lines[2:] == [
+        "| en | as it is |  | 31.0 |  | 0.500 |",
+        "| en | adapted, codes kept | 1 | 25.0 (2) |  |  |",
+        "| en | adapted, codes kept | 2 |  |  |  |",
+    ]
