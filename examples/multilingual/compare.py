@@ -113,7 +113,7 @@ def training(plan: Plan, row: Row) -> Stage:
             [*overrides, f"++task.audio_cache={plan.run / 'data' / 'audio'}"],
         ),
         title=f"Pretraining: {row.title}",
-        minutes=plan.updates / 60,
+        minutes=max(1, plan.updates // 60),
         needs=["data"],
     )
 
@@ -140,7 +140,7 @@ def usage_map(plan: Plan, row: Row) -> Stage:
         *pipeline.VQW2V,
         "usage",
         str(checkpoint(plan, row)),
-        str(manifests_of(plan.run) / "valid.tsv"),
+        *(str(manifests_of(plan.run) / f"{split}.tsv") for split in ("valid", "train")),
     ]
     command += ["--by", "lang", "--out", str(out)]
     title = f"Which languages use which codes: {row.title}"

@@ -182,7 +182,8 @@ def test_a_batch_is_of_several_languages_and_says_of_which(tmp_path: Path) -> No
     indices = dataset.ordered_indices()
     assert (np.diff(dataset.num_tokens_vec(indices)) <= 0).all()
     batch = dataset.collater([dataset[i] for i in indices[:40]])
-    assert {dataset.members[c].lang for c in batch["corpora"]} == set(COUNTS)
+    assert [dataset.kinds[kind][0] for kind in batch["kinds"]] == langs_of(dataset, indices[:40])
+    assert set(batch["kinds"]) == set(range(batch["num_kinds"])) == {0, 1, 2}
     assert batch["id"].tolist() == indices[:40].tolist()
 
 

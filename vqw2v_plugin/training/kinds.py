@@ -31,7 +31,7 @@ def kind_logs(sample: Mapping[str, Any], apart: Optional[Apart]) -> Dict[str, Te
     """What a criterion adds to its logging output: each kind's sums, as they are of several kinds."""
     if apart is None:
         return {}
-    kinds = torch.tensor(sample["kinds"]).to(apart.sums.device, non_blocking=True)
+    kinds = torch.tensor(sample["kinds"], device="cpu").to(apart.sums.device, non_blocking=True)
     found = {_SUMS: _by_kind(apart.sums, kinds, sample["num_kinds"])}
     if apart.counts is not None and sample["num_kinds"] * apart.counts[0].numel() <= _MOST_CELLS:
         found[_COUNTS] = _by_kind(apart.counts, kinds, sample["num_kinds"])

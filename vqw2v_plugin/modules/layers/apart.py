@@ -22,7 +22,8 @@ class Apart:
 
 def owners(counts: Sequence[int], device: torch.device) -> Tensor:  # [n]
     """Which utterance each of the packed predictions is of."""
-    rows = torch.arange(len(counts)).repeat_interleave(torch.tensor(list(counts)), output_size=sum(counts))
+    repeats = torch.tensor(list(counts), device="cpu")
+    rows = torch.arange(len(counts), device="cpu").repeat_interleave(repeats, output_size=sum(counts))
     return rows.to(device, non_blocking=True)
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..kernels import devices
 from ..kernels.kept import kept
+from ..layers.apart import Apart, counts_of, owners, sums_of
+from ..quantizers.base import Quantized
 
 _MOST_TOGETHER = 4_096  # masked frames: 64 MB of similarities
 _ODD = 0x9E3779B97F4A7C15
@@ -81,10 +83,10 @@ def _factors(size: int, device: torch.device) -> Tensor:
 
 def contrastive_loss(scores: Tensor) -> Tensor:  # [K, 1 + D]
     """Cross-entropy over a frame's candidates, summed."""
-    return losses(scores).sum()
+    return _losses(scores).sum()
 
 
-def losses(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K]
+def _losses(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K]
     return scores.logsumexp(-1) - scores[:, 0]
 
 
@@ -93,10 +95,20 @@ def num_correct(scores: Tensor) -> Tensor:
 
     Stock counts a frame whose distractors all equal its target as right.
     """
-    return right(scores).sum()
+    return _right(scores).sum()
 
 
-def right(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K] bool
+def _right(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K] bool
     scores = scores.detach()
     best = scores[:, 1:].max(-1).values  # [K]
     return (scores[:, 0] > best) & best.isfinite()
+
+
+def told_apart(scores: Tensor, counts: Sequence[int], quantized: Quantized, frames: Sequence[int]) -> Apart:
+    """What is each utterance's, of `counts` masked frames; codes are of these, or of all `frames`."""
+    codes = quantized.codes.flatten(0, -2)  # [K, G] or [N, G]
+    rows = owners(counts, scores.device)
+    made = torch.ones_like(scores[:, 0])
+    sums = sums_of(_losses(scores.detach()), _right(scores), made, rows, len(counts))
+    rows = rows if len(codes) == len(rows) else owners(frames, scores.device)
+    return Apart(sums, counts_of(codes, rows, len(counts), quantized.stats.counts.size(-1)))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.dropout import dropout
-from ..layers.apart import Apart, counts_of, owners, sums_of
+from ..layers.apart import Apart
 from ..layers.conv_spec import parse_conv_layers
 from ..layers.evaluating import evaluating
 from ..quantizers.base import Quantized, Quantizer
@@ -22,7 +22,7 @@ from ..quantizers.health import CodebookHealth
 from ..quantizers.none import NoConfig, NoQuantizer
 from ..quantizers.signs import LearningSigns, packed_power
 from .config import Wav2Vec2Config
-from .contrastive import contrastive_loss, losses, names_of, num_correct, right, similarities
+from .contrastive import contrastive_loss, names_of, num_correct, similarities, told_apart
 from .draws import Draws, draw
 from .encoder import ConvEncoder
 from .targets import quantize
@@ -244,7 +244,7 @@ class Wav2Vec2(nn.Module):
             self.health.add(quantized.stats.counts)
             powers = packed_power(heard.z, heard.frames) + packed_power(states, draws.masked.counts)
             self.signs.add_powers(correct, made, powers)
-        told = _apart(scores, draws, quantized, heard.frames) if apart else None
+        told = told_apart(scores, draws.masked.counts, quantized, heard.frames) if apart else None
         return Objective(loss, contrastive, own, penalty, made, correct, len(heard.z), quantized, told)
 
     def _own_loss(
@@ -261,14 +261,6 @@ class Wav2Vec2(nn.Module):
                 term = own * made * quantized.loss
                 total = term if total is None else total + term
         return total
-
-
-def _apart(scores: Tensor, draws: Draws, quantized: Quantized, frames: Sequence[int]) -> Apart:
-    counts, codes = draws.masked.counts, quantized.codes.flatten(0, -2)  # [K, G], or [N, G] of the input
-    rows = owners(counts, scores.device)
-    sums = sums_of(losses(scores.detach()), right(scores), torch.ones_like(scores[:, 0]), rows, len(counts))
-    rows = rows if len(codes) == len(rows) else owners(frames, scores.device)
-    return Apart(sums, counts_of(codes, rows, len(counts), quantized.stats.counts.size(-1)))
 
 
 def _penalty(heard: Heard, draws: Draws) -> Tensor:
