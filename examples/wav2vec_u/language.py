@@ -3,9 +3,9 @@
     python examples/wav2vec_u/language.py OUT --rung L1
 
 OUT/features holds frames of utterances, OUT/text other lines of the same language, and OUT/labels what was
-said, for measuring. Lines begin alike, and two phones may follow each. On rung L0 a frame is a symbol: a number
-at a hidden place, and noise. On L1 a phone is a Gaussian, and lasts one to three frames. In the language `flat` a
-line may begin with any phone, and any follows any other alike.
+said, for measuring. Lines begin alike, and two phones may follow each. On rung L0 a frame is a symbol: a
+number at a hidden place, and noise. On L1 a phone is a Gaussian, and lasts one to three frames. In the
+language `flat` a line may begin with any phone, and any follows any other alike.
 """
 
 import argparse
