@@ -21,7 +21,7 @@ from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.stores.features import FEATURES, FeatureWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
 
-NUM_PHONES = 10
+NUM_PHONES, RAREST = 10, 0.03  # what share of all phones each has at least
 LENGTHS = (8, 17)  # of a line, from and to before
 SIZES = {"train": 2000, "valid": 200}  # of utterances, and of lines of text
 NOISE, LOUD = 0.3, 1.5  # of each number; what a symbol of L0 stands out by
@@ -62,14 +62,13 @@ def language_of(rung: str, seed: int) -> Language:
 
 
 def two_ways(rng: np.random.Generator) -> NDArray[np.float64]:
-    """What follows what: the next of a circle, so that no phone is rare, and one other."""
-    follows = np.zeros((NUM_PHONES, NUM_PHONES))
-    circle = rng.permutation(NUM_PHONES)
-    for phone, after in zip(circle, np.roll(circle, -1), strict=True):
-        other = rng.choice(np.setdiff1d(circle, [phone, after]))
-        follows[phone, after] = rng.uniform(0.3, 0.7)
-        follows[phone, other] = 1 - follows[phone, after]
-    return follows
+    """What follows what: two others, the one more often than the other; no phone is rare."""
+    while True:
+        follows = np.zeros((NUM_PHONES, NUM_PHONES))
+        for phone, row in enumerate(follows):
+            row[rng.choice(np.delete(np.arange(NUM_PHONES), phone), 2, replace=False)] = rng.dirichlet((1, 1))
+        if np.linalg.matrix_power(follows, 100).min() > RAREST:
+            return follows
 
 
 def names(line: Line) -> tuple[str, ...]:
