@@ -32,7 +32,7 @@ PLUGIN = HERE.parents[1] / "vqw2v_plugin"
 TITLES = {"L0": "symbols at hidden places", "L1": "Gaussians in runs", "flat": "any phone after any other"}
 # a symbol is one number, and a phone of L1 is 32: the same rate moves its scores less
 SETTINGS = {
-    "L0": ["model.segments=none", "optimization.lr=[0.02]", "optimization.max_update=800"],
+    "L0": ["model.segments=none", "optimization.lr=[0.01]", "optimization.max_update=800"],
     "L1": [],
     "flat": [],
 }
