@@ -12,12 +12,13 @@ than to that of phones one by one.
 import argparse
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 
 from language import RUNGS, SIZES, make
@@ -30,7 +31,11 @@ HERE = Path(__file__).resolve().parent
 PLUGIN = HERE.parents[1] / "vqw2v_plugin"
 TITLES = {"L0": "symbols at hidden places", "L1": "Gaussians in runs", "flat": "any phone after any other"}
 # a symbol is one number, and a phone of L1 is 32: the same rate moves its scores less
-SETTINGS = {"L0": ["model.segments=none", "optimization.lr=[0.01]"], "L1": [], "flat": []}
+SETTINGS = {
+    "L0": ["model.segments=none", "optimization.lr=[0.01]", "optimization.max_update=800"],
+    "L1": [],
+    "flat": [],
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,6 @@ class Run:
 
 
 def command(data: Path, out: Path, seed: int, more: Sequence[str]) -> list[str]:
-    program = str(Path(sys.executable).with_name("fairseq-hydra-train"))
     settings = {
         "common.user_dir": PLUGIN,
         "common.seed": seed,
@@ -57,7 +61,7 @@ def command(data: Path, out: Path, seed: int, more: Sequence[str]) -> list[str]:
         "hydra.run.dir": out,
     }
     said = [f"{name}={value}" for name, value in settings.items()]
-    return [program, "--config-dir", str(HERE), "--config-name", "toy", *said, *more]
+    return ["fairseq-hydra-train", "--config-dir", str(HERE), "--config-name", "toy", *said, *more]
 
 
 def train(data: Path, out: Path, seed: int, more: Sequence[str]) -> Run:
@@ -65,14 +69,28 @@ def train(data: Path, out: Path, seed: int, more: Sequence[str]) -> Run:
     log, begin = out / "screen.log", time.perf_counter()
     if not (out / "done").is_file():
         out.mkdir(parents=True, exist_ok=True)
-        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with open(log, "w", encoding="utf-8") as file:
-            call = command(data.resolve(), out.resolve(), seed, more)
-            done = subprocess.run(call, stdout=file, stderr=subprocess.STDOUT, env=environ, check=False)
-        if done.returncode:
+        call = command(data.resolve(), out.resolve(), seed, more)
+        child = get_context("fork").Process(target=_be_fairseq, args=(log, call))
+        child.start()
+        child.join()
+        if child.exitcode:
             raise ValueError(f"{log}: the training failed; what it said stands there")
         (out / "done").write_text(f"{time.perf_counter() - begin:.1f}\n")
     return chosen(parse_log(log.read_text(encoding="utf-8")), seed, float((out / "done").read_text()))
+
+
+def _be_fairseq(log: Path, words: Sequence[str]) -> None:
+    """In a child that has everything imported: fairseq's program, whose words go into a log."""
+    import torch
+    from fairseq_cli import hydra_train
+
+    with open(log, "w", encoding="utf-8") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    torch.set_num_threads(1)
+    sys.argv[:] = words
+    hydra_train.cli_main()
+    sys.stdout.flush()
 
 
 def chosen(curves: Curves, seed: int, seconds: float) -> Run:
@@ -107,6 +125,8 @@ def table(rung: str, runs: Sequence[Run], text: TextModel) -> list[str]:
 
 
 def climb(args: argparse.Namespace, say: Callable[[str], None] = print) -> dict[str, list[Run]]:
+    import_module("fairseq_cli.hydra_train")  # once, for all children
+    import_module("vqw2v_plugin").register()
     found = {}
     for rung in args.rungs:
         data = args.out / rung

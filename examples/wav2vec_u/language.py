@@ -4,8 +4,8 @@
 
 OUT/features holds frames of utterances, OUT/text other lines of the same language, and OUT/labels what was
 said, for measuring. Lines begin alike, and two phones may follow each. On rung L0 a frame is a symbol: a
-vector with a number at a hidden place, and noise. On L1 a phone is a Gaussian, and lasts one to three
-frames. In the language `flat` a line may begin with any phone, and any follows any other alike.
+number at a hidden place, and noise. On L1 a phone is a Gaussian, and lasts one to three frames. In the
+language `flat` a line may begin with any phone, and any follows any other alike.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.stores.features import FEATURES, FeatureWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
 
-NUM_PHONES, FOLLOWERS = 10, 2  # so many may follow a phone
+NUM_PHONES, RAREST = 10, 0.03  # what share of all phones each has at least
 LENGTHS = (8, 17)  # of a line, from and to before
 SIZES = {"train": 2000, "valid": 200}  # of utterances, and of lines of text
 NOISE, LOUD = 0.3, 1.5  # of each number; what a symbol of L0 stands out by
@@ -53,17 +53,22 @@ class Language:
 
 def language_of(rung: str, seed: int) -> Language:
     rng = np.random.default_rng(seed)
-    follows = np.zeros((NUM_PHONES, NUM_PHONES))
-    for phone, row in enumerate(follows):
-        others = np.delete(np.arange(NUM_PHONES), phone)
-        chosen = others if rung == "flat" else rng.choice(others, FOLLOWERS, replace=False)
-        row[chosen] = 1 / len(chosen) if rung == "flat" else rng.dirichlet(np.ones(FOLLOWERS))
-    begins = np.full(NUM_PHONES, 1 / NUM_PHONES)
+    follows, begins = (1 - np.eye(NUM_PHONES)) / (NUM_PHONES - 1), np.full(NUM_PHONES, 1 / NUM_PHONES)
     if rung != "flat":
-        begins = np.eye(NUM_PHONES)[int(rng.integers(NUM_PHONES))]
+        follows, begins = two_ways(rng), np.eye(NUM_PHONES)[int(rng.integers(NUM_PHONES))]
     if rung == "L0":
         return Language(follows, begins, LOUD * np.eye(NUM_PHONES)[rng.permutation(NUM_PHONES)], 1)
     return Language(follows, begins, rng.normal(size=(NUM_PHONES, 32)), 3)
+
+
+def two_ways(rng: np.random.Generator) -> NDArray[np.float64]:
+    """What follows what: two others, the one more often than the other; no phone is rare."""
+    while True:
+        follows = np.zeros((NUM_PHONES, NUM_PHONES))
+        for phone, row in enumerate(follows):
+            row[rng.choice(np.delete(np.arange(NUM_PHONES), phone), 2, replace=False)] = rng.dirichlet((1, 1))
+        if np.linalg.matrix_power(follows, 100).min() > RAREST:
+            return follows
 
 
 def names(line: Line) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import torch
 
 pytest.importorskip("fairseq")
 from fairseq.optim.adam import Adam
+from fairseq.optim.composite import FairseqCompositeOptimizer
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.training.two_adams import TwoAdams, TwoAdamsConfig, forget_steps
@@ -64,6 +65,23 @@ def test_states_come_back_and_options_rule() -> None:
         other.load_state_dict({"generator": {}})
     with pytest.raises(ValueError, match="`optimizer` has no group discriminator"):
         forget_steps(object(), "discriminator")
+
+
+def test_fairseq_s_composite_steps_and_forgets_by_group_too() -> None:
+    part = {
+        "optimizer": {"_name": "adam", "adam_betas": "(0.5,0.98)", "lr": [0.1], "tpu": False},
+        "lr_scheduler": {"_name": "fixed", "warmup_updates": 0},
+    }
+    cfg = OmegaConf.create({"groups": {"generator": part, "discriminator": part}, "dynamic_groups": False})
+    _, params = made()
+    before = [p.detach().clone() for p in params]
+    both = FairseqCompositeOptimizer(cfg, params)
+    grads(params, 1)
+    both.step(groups={"discriminator"})
+    assert [torch.equal(p, was) for p, was in zip(params, before, strict=True)] == [True, True, False]
+    assert both.optimizers["discriminator"].optimizer.state
+    forget_steps(both, "discriminator")
+    assert not both.optimizers["discriminator"].optimizer.state
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class VqErrorScorer(BaseScorer):
             said.append(
                 "next: `--emissions FOLDER` on a dev set saves what `vqw2v tune` finds the weights by"
             )
-        if path and decoder and task.get("_name") == "vq_acoustic":
+        if path and decoder and task.get("_name") != "vq_unpaired":
             said.append(f"next: vqw2v transcribe {quote(path)} FILE")
         return said
 
