@@ -1,7 +1,7 @@
 """wav → words by the other side of grammar.py: a GMM-HMM of each whole word (hmmlearn), and no network.
 
-Words are left-to-right models over cepstra with slopes; a pause may follow each. Training begins with words of
-even length and aligns them anew between fits. Decoding is a loop over all words by their bigrams.
+Words are left-to-right models over cepstra with slopes; a pause may follow each. Training begins with words
+of even length and aligns them anew between fits. Decoding is a loop over all words by their bigrams.
 Shapes: T frames, D features, S states of a word, N states of a chain of words.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Frames = NDArray[np.float64]  # [T, D]
 PAUSE, PAUSE_STATES = "<pause>", 3
 EXIT = math.log(0.3)  # of leaving a last state
-ROUNDS, FITS = 5, 3  # of aligning, and of EM within each
+ROUNDS, FITS = 4, 2  # of aligning, and of EM within each
 NEVER = -1e30
 
 
