@@ -4,13 +4,13 @@
     python benchmarks/grammar.py OUT --corpora digits --fsdd FSDD --speaker jackson
     python benchmarks/grammar.py OUT --corpora words --voice KATHLEEN --lexicon LEXICON.txt
 
-Three kinds of corpora, each of one voice: commands for a house that a toy voice says; strings of the Free
-Spoken Digit Dataset's clips; strings of frequent words cut out of sentences, where a table has phones and
-their times (`train.tsv` and `phone_times_train.tsv`, columns utt, path, words, phone_times_s) and a lexicon
-their pronunciations. Clips of the test are in no training. Both sides hear the same cepstra with slopes,
-learn from the same texts what follows what, and choose their weights on the same 60 utterances. The HMM is
-hmmlearn's (`pip install hmmlearn`; word_hmm.py). What has finished stands in OUT and is not made again; the
-table is OUT/grammar.md.
+Three kinds of corpora, each of one voice: commands for a house that a toy voice says; strings of
+the Free Spoken Digit Dataset's clips; strings of frequent words cut out of sentences, where a table
+has phones and their times (`train.tsv` and `phone_times_train.tsv`, columns utt, path, words,
+phone_times_s) and a lexicon their pronunciations. Clips of the test are in no training. Both sides
+hear the same cepstra with slopes, learn from the same texts what follows what, and choose their
+weights on the same 60 utterances. The HMM is hmmlearn's (`pip install hmmlearn`; word_hmm.py). What
+has finished stands in OUT and is not made again; the table is OUT/grammar.md.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Samples = NDArray[np.float64]
 Said = tuple[str, Samples, int]  # text, samples, rate
 HELD_OUT = {"valid": 60, "test": 150}  # utterances
 MOST_WORDS, LEAST_CLIPS, LEAST_PHONES = 25, 15, 3  # of words cut out of sentences
-LM_WEIGHTS, WORD_SCORES = (0.0, 2.0, 5.0, 10.0), (-40.0, -15.0, 0.0, 15.0)
+LM_WEIGHTS, WORD_SCORES = (0.0, 3.0, 8.0), (-25.0, 0.0, 15.0)
 DIGITS = "zero one two three four five six seven eight nine".split()
 ROOMS = "kitchen bedroom garage hall bathroom".split()
 THINGS = "light heater radio window door curtain".split()

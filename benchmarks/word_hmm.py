@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Frames = NDArray[np.float64]  # [T, D]
 PAUSE, PAUSE_STATES = "<pause>", 3
 EXIT = math.log(0.3)  # of leaving a last state
-ROUNDS, FITS = 5, 3  # of aligning, and of EM within each
+ROUNDS, FITS = 4, 2  # of aligning, and of EM within each
 NEVER = -1e30
 
 

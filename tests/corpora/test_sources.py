@@ -149,6 +149,24 @@ def test_kaldi_subfolders_are_splits(tmp_path: Path, write: Write) -> None:
     }
 
 
+def test_kaldi_s_recipes_hold_their_splits_in_data(tmp_path: Path, write: Write) -> None:
+    for name in ("train", "test", "train/split2/1"):
+        write(f"data/{name}/wav.scp", f"{name} audio/a.wav\n")
+    write("data/train/text", "train hallo welt\n")
+    write("audio/a.wav", "")
+    folder = tmp_path / "c"
+    assert find_kind(open_folder(folder)) == "kaldi"
+    entries, _ = read(folder, "kaldi")
+    assert [(each.utt, each.split, each.text) for each in entries] == [
+        ("test", "test", ""),
+        ("train", "train", "hallo welt"),
+    ]
+    write("a/b/c/wav.scp", "x a.wav\n")
+    for name in ("train", "test"):
+        (folder / "data" / name / "wav.scp").unlink()
+    assert find_kind(open_folder(folder)) == "plain"  # copies of what is not there are no corpus
+
+
 def test_kaldi_paths_may_start_at_the_working_folder(
     tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

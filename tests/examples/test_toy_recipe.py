@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from recipe_files import check_order, scripts_of, value_of, words_of
 
+from vqw2v_plugin.toy.speakers import make_speakers
+
 
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[ModuleType]:
@@ -71,6 +73,9 @@ def test_the_demo_runs_all_stages_of_as_many_minutes_as_asked_for_and_shows_its_
                 (run / f"{decoder}_{name}").mkdir(parents=True)
                 rates = {"rate": 10.0 * d + f + 0.04}
                 (run / f"{decoder}_{name}" / "errors-test.json").write_text(json.dumps(rates))
+                (run / f"new_{decoder}_{name}").mkdir(parents=True)
+                rates = {"rate": 30.0 + 10.0 * d + f + 0.04}
+                (run / f"new_{decoder}_{name}" / "errors-train.json").write_text(json.dumps(rates))
 
     monkeypatch.setattr(recipe, "run_recipe", ran)
     monkeypatch.setattr("sys.argv", ["recipe.py", str(tmp_path / "r"), *options])
@@ -80,9 +85,36 @@ def test_the_demo_runs_all_stages_of_as_many_minutes_as_asked_for_and_shows_its_
     corpus = words_of(stages, "corpus")
     assert corpus[1:3] == ["toy", str(run / "corpus/data")]
     assert (value_of(corpus, "--minutes"), value_of(corpus, "--speakers")) == (minutes, "6")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.endswith((".0", ".1"))]
-    assert [row[-2:] for row in rows] == [["11.0", "21.0"], ["12.0", "22.0"], ["13.0", "23.0"]]
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines() if line.endswith((".0", ".1"))]
+    assert [row[-2:] for row in rows[:3]] == [["11.0", "21.0"], ["12.0", "22.0"], ["13.0", "23.0"]]
+    assert [row[-2:] for row in rows[3:]] == [["41.0", "51.0"], ["42.0", "52.0"], ["43.0", "53.0"]]
+    assert "On other voices log-mel energies are ahead as well" in said
     assert rows[0][0] == "log-mel" and rows[2][:3] == ["vq-wav2vec", "+", "BERT"]
+
+
+def test_other_voices_are_none_of_training_and_meet_the_same_models(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    listed = recipe.stages(tmp_path, 20)
+    seed = int(value_of(words_of(listed, "new_corpus"), "--seed"))
+    cast = [{each.voice for each in make_speakers(6, ("en",), number)} for number in (1, seed)]
+    assert not cast[0] & cast[1]
+    known = tmp_path / "labels/data/dict.ltr.txt"
+    assert value_of(words_of(listed, "new_labels"), "--dict") == str(known)
+    for name in recipe.FEATURES:
+        ours, theirs = (words_of(listed, f"{before}features_{name}") for before in ("", "new_"))
+        assert ours[2] == theirs[2] and theirs[3] == str(tmp_path / "new_corpus/data/train.tsv")
+        assert value_of(ours, "--layer") == value_of(theirs, "--layer")
+        assert ("--bert" in ours) == ("--bert" in theirs)
+        for decoder in recipe.DECODERS:
+            words, before = (words_of(listed, f"{new}{decoder}_{name}") for new in ("new_", ""))
+            for option in ("--path", "--decoder"):
+                assert value_of(words, option) == value_of(before, option)
+            assert words[1] == str(tmp_path / f"new_features_{name}/data")
+    assert recipe.verdict(9.9, {"vq": 8.0, "bert": 9.0}) == (
+        "On other voices vq-wav2vec is ahead of log-mel energies."
+    )
 
 
 def test_a_demo_that_fails_has_no_table(

@@ -32,7 +32,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "kaldi": Kind(kaldi.fits, kaldi.read, "wav.scp, here or in its subfolders"),
+    "kaldi": Kind(kaldi.fits, kaldi.read, "wav.scp, here, in its subfolders or in those of data/"),
     "librispeech": Kind(librispeech.fits, librispeech.read, "*.trans.txt beside the audio", walks=True),
     "timit": Kind(timit.fits, timit.read, "TRAIN and TEST/DRn/SPEAKER/*.PHN beside the audio", walks=True),
     "wsj": Kind(wsj.fits, wsj.read, "wsj0 and wsj1 with *.dot or *.lsn transcripts"),

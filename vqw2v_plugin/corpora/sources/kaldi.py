@@ -7,6 +7,7 @@ from .entry import Entry, Refusal, own_split, place, table_lines
 from .folder import Folder
 
 _LIST = "wav.scp"
+_DEEPEST = 2  # folders: `data/train/wav.scp` of a recipe's folder
 
 
 def fits(folder: Folder) -> bool:
@@ -25,17 +26,20 @@ def read(folder: Folder) -> Iterator[Entry | Refusal]:
                     lang=langs.get(entry.utt, ""),
                     text=texts.get(entry.utt, ""),
                     subset=subset,
-                    split=own_split(subset),
+                    split=own_split(subset.rpartition("/")[2]),
                 )
             yield entry
 
 
 def _data_folders(folder: Folder) -> list[str]:
-    """Prefixes of paths: the folder itself (""), else the subfolders (`train/`) that have a wav.scp."""
+    """Prefixes of paths: the folder itself (""), else the subfolders (`train/` or `data/train/`) that have a
+    wav.scp; deeper ones repeat these, as in split10/1.
+    """
     if _LIST in folder.files:
         return [""]
     found = [name.removesuffix(_LIST) for name in folder.files if name.endswith(f"/{_LIST}")]
-    return [data for data in found if data.count("/") == 1]  # deeper ones repeat these, as in split10/1
+    depth = min((data.count("/") for data in found), default=0)
+    return [data for data in found if data.count("/") == depth <= _DEEPEST]
 
 
 def _pairs(folder: Folder, name: str) -> dict[str, str]:
