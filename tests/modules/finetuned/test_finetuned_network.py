@@ -11,6 +11,7 @@ from wav2vec2s import LARGE_STYLE, config_of, noise, padded
 from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, FineTuning, without_targets
 from vqw2v_plugin.modules.finetuned.network import FineTuned, unit_clips
 from vqw2v_plugin.modules.kernels import devices
+from vqw2v_plugin.modules.wav2vec2 import long_clips
 from vqw2v_plugin.modules.wav2vec2.draws import draw_masks
 
 WAVS = [noise(900, 1), noise(640, 2), noise(1400, 3)]
@@ -58,6 +59,21 @@ def test_masks_are_those_of_the_seeds_and_of_training_alone() -> None:
         assert torch.equal(one, same) and not torch.equal(one, other) and not torch.equal(one, still)
         unmasked = tiny_fine_tuned(replace(STILL, apply_mask=False)).train()(wav, size, [5]).emissions
         torch.testing.assert_close(unmasked, still)
+
+
+@torch.no_grad()
+def test_one_clip_is_heard_as_in_a_batch_and_a_long_one_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, wav = tiny_fine_tuned().eval(), WAVS[0]
+    whole, clip = network(wav[None], torch.tensor([len(wav)])), network.of_clip(wav)
+    torch.testing.assert_close(clip.emissions, whole.emissions)
+    assert torch.equal(clip.lengths, whole.lengths)
+    for name, frames in (("WHOLE", 30), ("MARGIN", 8), ("PIECE", 20)):
+        monkeypatch.setattr(long_clips, name, frames)
+    assert network.of_clip(wav).emissions.shape == whole.emissions.shape
+    for layer in network.wav2vec2.transformer.layers:  # then no frame looks beyond the margins
+        layer.out.weight.zero_()
+    again = network(wav[None], torch.tensor([len(wav)])).emissions
+    torch.testing.assert_close(network.of_clip(wav).emissions, again, rtol=1e-4, atol=1e-4)
 
 
 def test_as_much_of_a_short_utterance_is_masked_as_of_a_long_one() -> None:
