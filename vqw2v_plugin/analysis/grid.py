@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..common.files import write_whole
-from ..common.inputs import read_text
-from ..recipes.folder import LOG
+from ..recipes.folder import LOG, read_text
 from ..recipes.runner import Stage, run_recipe
 from ..recipes.stages import train
 from ..stores.phone_text import SPLITS, read_phone_lines
@@ -120,7 +119,7 @@ class Grid:
         best: Found | None = None
         for number in range(1, last + 1):
             folder = self.run / self.stage_name(trial, number)
-            curves = parse_log(read_text(folder / LOG, "replace"))
+            curves = parse_log(read_text(folder / LOG))
             for point in curves.points.get("valid", ()):
                 score = point.values.get(SCORE, math.inf)
                 if best is None or score < best.score:

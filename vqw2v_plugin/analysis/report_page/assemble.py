@@ -16,8 +16,10 @@ from .settings import seeds_section, settings_section
 from .speech import speech_section
 from .svg import percent
 from .training import duration, training_section
+from .trials import trials_section
 
-_SECTIONS: tuple[Callable[[RunView], Section], ...] = (
+_SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
+    trials_section,
     training_section,
     codebook_section,
     phones_section,
@@ -33,7 +35,7 @@ _STATES = {"unknown": "no recipe's", "planned": "not begun"}
 
 def make_report(view: RunView) -> tuple[str, list[str]]:
     """The page, and the titles of those sections that have nothing to show yet."""
-    sections = [make(view) for make in _SECTIONS]
+    sections = [section for make in _SECTIONS if (section := make(view)) is not None]
     overview = Section("Stages", _stages(view) + _troubles(view))
     name = view.run.path.name
     made = time.strftime("%Y-%m-%d %H:%M")
