@@ -96,7 +96,7 @@ _QUICK = {"tune": ["--points", "4", "--rounds", "1", "--beam", "20"]}
 
 _LONG = re.compile(
     r"^python (benchmarks/|examples/(toy|digits|corpus|few_labels|multilingual|utterance)/"
-    r"|examples/(vq_wav2vec/collapse|wav2vec2/ablation|wav2vec_u/ladder))"
+    r"|examples/(vq_wav2vec/collapse|wav2vec2/ablation|wav2vec_u/(ladder|grid|recipe|rungs)))"
 )
 
 # What is not run, and why; its options are checked all the same.

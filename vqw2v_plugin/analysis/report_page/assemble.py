@@ -17,8 +17,10 @@ from .settings import seeds_section, settings_section
 from .speech import speech_section
 from .svg import percent
 from .training import duration, training_section
+from .trials import trials_section
 
 _SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
+    trials_section,
     training_section,
     codebook_section,
     phones_section,

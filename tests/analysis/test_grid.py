@@ -1,0 +1,127 @@
+"""A grid of trainings without labels: halves go on by their scores, and no error decides anything."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from vqw2v_plugin.analysis import grid as library
+from vqw2v_plugin.analysis.grid import Found, Grid, all_trials, run_grid, table, write_table
+from vqw2v_plugin.analysis.report_page.trials import trials_section
+from vqw2v_plugin.analysis.run_view import PageOptions, RunView
+from vqw2v_plugin.recipes.folder import RunFolder
+from vqw2v_plugin.recipes.runner import Stage
+from vqw2v_plugin.text.ngram_score import TextModel
+
+TOY = Path(__file__).resolve().parents[2] / "examples" / "wav2vec_u" / "toy.yaml"
+TEXT = TextModel(lambda words: 0.0, 3.0, 9.0)
+
+
+def logged(run: Path, began: list[str]) -> object:
+    """Trainings whose scores fall with the seed and the updates, and whose errors rise."""
+
+    def runs(folder: Path, stages: Sequence[Stage], **_: object) -> None:
+        for stage in stages:
+            name = stage.name.removeprefix("grid/")
+            if stage.name == name or (run / stage.name).exists():
+                continue
+            began.append(name)
+            trial, updates = name.split("/")
+            seed = int(trial.rpartition("seed")[2])
+            score = 100 / seed - int(updates) / 100
+            (run / stage.name).mkdir(parents=True)
+            (run / stage.name / "log.txt").write_text(
+                f"[2026-11-29 00:37:14,782][valid][INFO] - epoch 004 | valid on 'valid' subset | loss 4 | "
+                f"weighted_lm_ppl {score} | vocab_seen_pct 0.6 | uer {10 * seed} | num_updates {updates}\n"
+            )
+
+    return runs
+
+
+def small(run: Path, seeds: int = 4, rounds: int = 3) -> Grid:
+    trials = all_trials(range(1, seeds + 1), {"gradient_penalty": [0.5]})
+    return Grid(run, TOY, ("task.data=d",), trials, 400, rounds)
+
+
+def test_every_seed_meets_every_choice_of_weights() -> None:
+    trials = all_trials((1, 2), {"gradient_penalty": [1.5, 2], "code_penalty": [4]})
+    assert [trial.name for trial in trials] == [
+        "gp1.5_cp4_seed1",
+        "gp1.5_cp4_seed2",
+        "gp2_cp4_seed1",
+        "gp2_cp4_seed2",
+    ]
+    assert trials[2].settings == ["common.seed=1", "model.gradient_penalty=2", "model.code_penalty=4"]
+    assert [trial.name for trial in all_trials((3,), {})] == ["seed3"]
+
+
+def test_rounds_double_and_go_on_from_the_one_before(tmp_path: Path) -> None:
+    grid = small(tmp_path)
+    first, second, third = grid.stages(grid.trials[0], 3, ["segments"])
+    assert [stage.updates for stage in (first, second, third)] == [100, 200, 400]
+    assert "checkpoint.restore_file" not in str(first.commands) and first.needs == ["segments"]
+    before = f"checkpoint.restore_file={tmp_path}/grid/gp0.5_seed1/100/checkpoint_last.pt"
+    assert before in second.commands[0] and second.needs == ["segments", "grid/gp0.5_seed1/100"]
+
+
+def test_the_better_half_goes_on_by_score_and_errors_decide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[str] = []
+    monkeypatch.setattr(library, "run_recipe", logged(tmp_path, began))
+    said: list[str] = []
+    ranked = run_grid(small(tmp_path), [], 1, said.append)
+    assert began[4:] == ["gp0.5_seed3/200", "gp0.5_seed4/200", "gp0.5_seed4/400"]
+    assert [each.trial.seed for each in ranked] == [4, 3, 2, 1]
+    assert [each.trained for each in ranked] == [400, 200, 100, 100]
+    assert (
+        ranked[0].error == 40 and ranked[0].checkpoint == tmp_path / "grid/gp0.5_seed4/400/checkpoint_best.pt"
+    )
+    assert said == [
+        "round 1: 2 of 4 go on; the best score: 24.00",
+        "round 2: 1 of 2 go on; the best score: 23.00",
+    ]
+    again: list[str] = []
+    monkeypatch.setattr(library, "run_recipe", logged(tmp_path, again))
+    assert run_grid(small(tmp_path), [], 1, said.append) == ranked and again == []
+
+
+def found(seed: int, score: float, error: float | None) -> Found:
+    trial = all_trials((seed,), {})[0]
+    return Found(trial, score, 300, 400, 0.9, error, Path(f"{seed}.pt"))
+
+
+def test_the_table_says_which_is_chosen_and_whether_it_is_text(tmp_path: Path) -> None:
+    lines = table([found(2, 3.5, 12.0), found(1, 30.0, 90.0)], TEXT)
+    assert lines[0] == "| trial | score | updates | of | phones used | error, % |"
+    assert lines[2] == "| seed2 | 3.50 | 300 | 400 | 90% | 12.0 |"
+    assert lines[-1].endswith("Chosen without a label: seed2, which is text by its score.")
+    unmeasured = table([found(1, 30.0, None)], TEXT)
+    assert "error" not in unmeasured[0] and unmeasured[-1].endswith("which is NOT text by its score.")
+
+
+def test_the_page_of_the_run_has_the_table(tmp_path: Path) -> None:
+    (tmp_path / "grid" / "seed2" / "400").mkdir(parents=True)
+    (tmp_path / "grid" / "seed2" / "400" / "log.txt").write_text("")
+    view = RunView(RunFolder(tmp_path), PageOptions())
+    assert trials_section(view) is None
+    write_table(tmp_path, [found(2, 3.5, 12.0), found(1, 30.0, None)], TEXT)
+    section = trials_section(view)
+    assert section is not None and section.title == "Chosen without labels"
+    assert (
+        "<b>seed2</b>" in section.body and "12.0" in section.body and "is text by its score" in section.body
+    )
+    assert json.loads((tmp_path / "grid" / "grid.json").read_text())["chosen"] == "seed2"
+    for broken in ("[]", "{", '{"trials": [{}], "chosen": 1, "text": {}, "is_text": 1}'):
+        (tmp_path / "grid" / "grid.json").write_text(broken)
+        assert trials_section(view) is None
+
+
+def test_what_is_no_grid_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="the grid has no trials"):
+        small(tmp_path, seeds=0)
+    with pytest.raises(ValueError, match="`--rounds` is 9 and `--updates` 400"):
+        small(tmp_path, rounds=9)
+    with pytest.raises(ValueError, match=r"gp0.5_seed1: was never validated"):
+        small(tmp_path).found(small(tmp_path).trials[0], 1)

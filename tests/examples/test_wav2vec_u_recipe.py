@@ -1,0 +1,118 @@
+"""The recipe of recognition without labels: stages in order, and no labels but for measuring."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from recipe_files import check_order, scripts_of, words_of
+
+from vqw2v_plugin.analysis.grid import Grid, all_trials
+from vqw2v_plugin.recipes.runner import Stage
+from vqw2v_plugin.stores.labels import Labels, write_labels
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "wav2vec_u"
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[list[ModuleType]]:
+    with scripts_of("wav2vec_u", "parts", "recipe", "pseudo", "rungs", "spoken") as found:
+        yield found
+
+
+def listed(parts: ModuleType, inputs: object, updates: int = 100) -> list[Stage]:
+    """All stages, those of two trials among them."""
+    before = parts.going_in(inputs)
+    grid = Grid(inputs.run, FOLDER / "toy.yaml", tuple(parts.settings(inputs)), all_trials((1, 2), {}), 8, 2)
+    trials = [stage for trial in grid.trials for stage in grid.stages(trial, 2, [s.name for s in before])]
+    chosen = inputs.run / grid.stage_name(grid.trials[0], 2) / "checkpoint_best.pt"
+    return [
+        *before,
+        *trials,
+        *parts.coming_out(inputs, chosen, str(chosen.parent.relative_to(inputs.run)), updates),
+    ]
+
+
+def inputs_of(parts: ModuleType, run: Path, **more: object) -> object:
+    return parts.Inputs(
+        *(run, Path("/manifests"), Path("/text.txt"), "/w2v2.pt", ("--layer", "w2v2:15"), ("--deltas", "1")),
+        *(("--lexicon", "/l.txt"),),
+        **more,
+    )
+
+
+def test_stages_read_only_what_they_wait_for(scripts: list[ModuleType], tmp_path: Path) -> None:
+    parts, run = scripts[0], tmp_path / "run"
+    for more in ({}, {"spans": "/spans/{split}.ctm"}, {"pca": 64, "silence": "keep"}):
+        stages = listed(parts, inputs_of(parts, run, **more))
+        check_order(stages, run)
+    assert words_of(stages, "segments")[2:4] == ["/w2v2.pt", "/manifests/train.tsv"]
+    assert "clusters" not in {s.name for s in listed(parts, inputs_of(parts, run, spans="/{split}.ctm"))}
+    assert "taught" not in {stage.name for stage in listed(parts, inputs_of(parts, run), 0)}
+
+
+def test_no_label_is_named_but_for_measuring(scripts: list[ModuleType], tmp_path: Path) -> None:
+    """What nothing names, nothing opens; with `measure` it stands where errors are counted alone."""
+    parts, run = scripts[0], tmp_path / "run"
+    words = [w for s in listed(parts, inputs_of(parts, run)) for command in s.commands for w in command]
+    assert not [w for w in words if "measure" in w]
+    stages = listed(parts, inputs_of(parts, run, measure=Path("/true")))
+    naming = {s.name for s in stages for command in s.commands if any("/true" in w for w in command)}
+    assert naming == {"decipher", *(s.name for s in stages if s.name.startswith("grid/"))}
+    assert all("task.measure=/true" in words_of(stages, name) for name in naming if name != "decipher")
+
+
+def hypotheses(path: Path, said: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"utt": u, "text": t}) + "\n" for u, t in said.items()))
+
+
+def test_what_was_said_becomes_labels_without_silence(scripts: list[ModuleType], tmp_path: Path) -> None:
+    pseudo = scripts[2]
+    hypotheses(tmp_path / "a.jsonl", {"u1": "<SIL> a b <SIL>", "u2": "<SIL>", "u3": "c"})
+    assert pseudo.write(tmp_path / "o.txt", [tmp_path / "a.jsonl"]) == 2
+    assert (tmp_path / "o.txt").read_text() == "u1\ta b\nu3\tc\n"
+    hypotheses(tmp_path / "b.jsonl", {"u2": ""})
+    with pytest.raises(ValueError, match="nothing was said in any utterance"):
+        pseudo.write(tmp_path / "o.txt", [tmp_path / "b.jsonl"])
+
+
+def test_errors_are_counted_of_what_is_there(scripts: list[ModuleType], tmp_path: Path) -> None:
+    parts, run = scripts[0], tmp_path / "run"
+    labels = Labels(("u1", "u2"), (("a", "b"), ("c", "d")))
+    write_labels(tmp_path / "true", "phones", {"valid": labels}, [(p, 1) for p in "abcd"], {})
+    hypotheses(run / "greedy" / "hypotheses-valid.jsonl", {"u1": "a b", "u2": "<SIL> c c"})
+    inputs = inputs_of(parts, run, measure=tmp_path / "true")
+    assert parts.errors(inputs) == {"wav2vec-U, greedy": 25.0}
+    assert parts.errors(inputs_of(parts, run)) == {}
+
+
+def test_the_recipe_s_options_reach_the_stages(
+    scripts: list[ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, recipe = scripts[:2]
+    words = f"recipe.py {tmp_path}/run m t.txt --layer mfcc:13 --prepare deltas=1 standardize=speaker"
+    more = "--espeak en-us --clusters 7 --pca 4 --silence keep --min-count 3 --sil-prob 0.5 --seeds 2"
+    monkeypatch.setattr("sys.argv", f"{words} {more}".split())
+    stages = parts.going_in(recipe.inputs_of(recipe.arguments()))
+    said = {stage.name: " ".join(words_of(stages, stage.name)) for stage in stages}
+    assert "--layer mfcc:13 --codes 7" in said["clusters"]
+    assert "--layer mfcc:13 --deltas 1 --standardize speaker --pca 4 --silence keep" in said["segments"]
+    assert "--min-count 3 --sil-prob 0.5 --fold none --espeak en-us" in said["phones"]
+
+
+def test_the_toy_halves_know_nothing_of_each_other(scripts: list[ModuleType], tmp_path: Path) -> None:
+    spoken = scripts[4]
+    spoken.write_text(tmp_path / "a.txt", "es", 20, 7)
+    spoken.write_text(tmp_path / "b.txt", "es", 20, 7)
+    lines = (tmp_path / "a.txt").read_text().splitlines()
+    assert len(lines) == 20 and "," not in "".join(lines)
+    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
+    rungs, args = scripts[3], argparse.Namespace(minutes=2, language="es")
+    check_order(rungs.made(tmp_path / "run", args), tmp_path / "run")
+    (tmp_path / "train.phones.ctm").write_text("u 1 0 0.1 SIL\nu 1 0.1 0.2 a\nu 1 0.3 0.1 b\n")
+    spoken.write_spoken(tmp_path, tmp_path, "train")
+    assert (tmp_path / "train.ctm").read_text() == "u 1 0.10000 0.20000 a\nu 1 0.30000 0.10000 b\n"
+    assert (tmp_path / "train.txt").read_text() == "u\ta b\n"
