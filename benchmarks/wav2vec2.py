@@ -67,11 +67,14 @@ def row(job: Job, name: str, taken: dict[str, list[Step]]) -> str:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     common_options(parser)
-    parser.add_argument("--steps", type=int, default=3, help="steps of each side after a warm-up")
+    parser.add_argument("--steps", type=int, default=2, help="steps of each side after a warm-up")
     parser.add_argument("--size", choices=list(SIZES), default="base", help="of all networks")
     parser.add_argument("--batch", type=int, default=4, help="utterances")
     parser.add_argument("--seconds", type=float, default=10.0, help="of the longest utterance")
-    parser.add_argument("--cases", default=",".join(CASES), help="some of these; mix: of unequal lengths")
+    cases = f"some of {', '.join(CASES)}; mix: of unequal lengths (default: %(default)s)"
+    parser.add_argument("--cases", default="pretrain,finetune", help=cases)
+    clock = "processor: seconds that each side's process had, for a machine that others use (default: wall)"
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help=clock)
     parser.add_argument("--precisions", default="fp32,bf16", help="of all sides: fp32, bf16")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).with_name("wav2vec2.md"), help="the report"
@@ -94,7 +97,8 @@ def main() -> int:
     sides = [side for side in SIDES if side != "transformers" or find_spec("transformers")]
     about = (
         f"{describe(args.threads, args.device)}; {args.size.upper()}, {args.batch} utterances of up to "
-        f"{args.seconds:g} s; mean of {args.steps} steps a side."
+        f"{args.seconds:g} s; mean of {args.steps} steps a side, "
+        f"{'processor seconds' if args.clock == 'processor' else 'by the clock'}."
     )
     if len(sides) < len(SIDES):
         about += " transformers are not installed."
@@ -105,7 +109,7 @@ def main() -> int:
             for case in args.cases:
                 task, equal = CASES[case]
                 sizes = (args.size, args.batch, args.seconds, args.threads, precision, args.device, folder)
-                job = Job("", task, equal, *sizes)
+                job = Job("", task, equal, *sizes, args.clock)
                 if not job.path.exists():
                     with SPAWN.Pool(1, maxtasksperchild=1) as child:
                         child.apply(prepare, [job])

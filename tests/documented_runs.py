@@ -75,6 +75,7 @@ _SMALL = {
         },
     },
     "vq_utterance": {"model": {"hidden_dim": 16}},
+    "vq_unpaired": {"dataset": {"batch_size": 16}, "model": {"discriminator_dim": 8}},
     "vq_acoustic": {
         "dataset": {"max_tokens": 100_000},
         "model": {"conv_layers": "[(32, 5, 2)]"},
@@ -95,7 +96,7 @@ _QUICK = {"tune": ["--points", "4", "--rounds", "1", "--beam", "20"]}
 
 _LONG = re.compile(
     r"^python (benchmarks/|examples/(toy|digits|corpus|few_labels|multilingual|utterance)/"
-    r"|examples/vq_wav2vec/collapse)"
+    r"|examples/(vq_wav2vec/collapse|wav2vec2/ablation|wav2vec_u/ladder))"
 )
 
 # What is not run, and why; its options are checked all the same.

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.module_tracker import ModuleTracker
 
-from vqw2v_plugin.modules.kernels import devices, launching
+from vqw2v_plugin.modules.kernels import attention, devices, launching
 
 _ROOMS = ("vqw2v_plugin", "fairseq")  # whose line a wait is said to be of
 _NOTHING = (
@@ -129,6 +129,7 @@ def on_a_gpu(monkeypatch: Any) -> Iterator[Launches]:
     with monkeypatch.context() as patched:
         patched.setattr(devices, "is_gpu", lambda x: x.device.type == "meta")
         patched.setattr(launching, "have_triton", lambda: True)
+        patched.setattr(attention, "kernel_for", lambda q, *_: "efficient" if q.itemsize > 2 else "flash")
         patched.setattr(launching, "launch", lambda name, *_, **__: launches.note(name))
         patched.setattr(torch.cuda, "is_available", lambda: True)  # fairseq's norm stays on the device then
         patched.setattr(torch.cuda, "current_device", lambda: torch.device("meta"))

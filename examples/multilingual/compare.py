@@ -33,24 +33,17 @@ HEAD = ("training", "set", "ABX across", "within", "PNMI", "95 %", "in use", "bi
 
 @dataclass(frozen=True)
 class Row:
-    """One pretraining: of a language alone, or of all with this α."""
+    """One pretraining: its mixture, and the split that it learns from."""
 
-    alpha: float
-    alone: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.alone or f"all_{self.alpha:g}"
-
-    @property
-    def title(self) -> str:
-        return f"{self.alone} alone" if self.alone else f"all languages, α {self.alpha:g}"
+    name: str
+    title: str
+    mixture: Path
+    subset: str = "train"
 
 
 @dataclass(frozen=True)
 class Plan:
     run: Path
-    manifest: Path
     corpora: Path
     config: Path
     rows: Sequence[Row]
@@ -59,22 +52,38 @@ class Plan:
     updates: int
     maps: bool
     jobs: int
+    data: Stage  # what makes the manifests
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Plan:
+    def of(cls, args: argparse.Namespace, data: Stage, corpora: Path, rows: Sequence[Row]) -> Plan:
+        """By the options that `add_settings` adds."""
         config = args.yaml.resolve()
         settings = OmegaConf.load(config)
         updates = args.updates or int(settings.optimization.max_update)
-        paths = [path.resolve() for path in (args.run, args.manifest, args.corpora)]
-        rows = [Row(1.0, lang) for lang in args.alone] + [Row(alpha) for alpha in args.alphas]
         overrides = [f"optimization.max_update={updates}", *_schedule(settings.lr_scheduler, updates)]
         overrides += [f"common.seed={args.seed}", f"common.cpu={str(not args.gpu).lower()}"]
         overrides += [f"common.bf16={str(args.bf16).lower()}", "dataset.num_workers=0"]
-        return cls(*paths, config, rows, args.sets, overrides, updates, not args.no_map, args.jobs)
+        sets, maps = args.sets, not args.no_map
+        return cls(args.run.resolve(), corpora, config, rows, sets, overrides, updates, maps, args.jobs, data)
 
-    @property
-    def data(self) -> Path:
-        return self.run / "data" / "manifests"
+
+def manifests_of(run: Path) -> Path:
+    return run.resolve() / "data" / "manifests"
+
+
+def languages(args: argparse.Namespace) -> Plan:
+    """Those alone, and all of them with each α."""
+    data = manifests_of(args.run)
+    rows = [Row(lang, f"{lang} alone", data / mixture_name(1), f"train_{lang}") for lang in args.alone]
+    rows += [
+        Row(f"all_{alpha:g}", f"all languages, α {alpha:g}", data / mixture_name(alpha))
+        for alpha in args.alphas
+    ]
+    alphas = sorted({1.0, *args.alphas})
+    command = [sys.executable, str(HERE / "prepare.py"), str(data), str(args.manifest.resolve())]
+    command += ["--alphas", *map(str, alphas)]
+    made = Stage("data", [command], "The languages, and their mixtures", 0.1, shown=".")
+    return Plan.of(args, made, args.corpora.resolve(), rows)
 
 
 def _schedule(scheduler: dict[str, int], updates: int) -> Iterator[str]:
@@ -86,7 +95,7 @@ def _schedule(scheduler: dict[str, int], updates: int) -> Iterator[str]:
 
 def stages(plan: Plan) -> Iterator[Stage]:
     """Each training's results as soon as it is over."""
-    yield data(plan)
+    yield plan.data
     for row in plan.rows:
         yield training(plan, row)
         yield codes(plan, row)
@@ -94,21 +103,15 @@ def stages(plan: Plan) -> Iterator[Stage]:
             yield usage_map(plan, row)
 
 
-def data(plan: Plan) -> Stage:
-    alphas = sorted({str(row.alpha) for row in plan.rows})
-    command = [sys.executable, str(HERE / "prepare.py"), str(plan.data), str(plan.manifest)]
-    return Stage(
-        "data", [[*command, "--alphas", *alphas]], "The languages, and their mixtures", 0.1, shown="."
-    )
-
-
 def training(plan: Plan, row: Row) -> Stage:
-    overrides = [f"task.data={plan.data / mixture_name(row.alpha)}", *plan.overrides]
-    overrides.append(f"++task.audio_cache={plan.run / 'audio'}")
-    if row.alone:
-        overrides.append(f"dataset.train_subset=train_{row.alone}")
+    overrides = [f"task.data={row.mixture}", f"dataset.train_subset={row.subset}", *plan.overrides]
     return pipeline.train(
-        *(plan.run, f"train_{row.name}", plan.config, overrides),
+        *(
+            plan.run,
+            f"train_{row.name}",
+            plan.config,
+            [*overrides, f"++task.audio_cache={plan.run / 'data' / 'audio'}"],
+        ),
         title=f"Pretraining: {row.title}",
         minutes=plan.updates / 60,
         needs=["data"],
@@ -133,7 +136,12 @@ def usage_map(plan: Plan, row: Row) -> Stage:
     """Which codes are whose."""
     name = f"map_{row.name}"
     out = plan.run / name / "usage.json"
-    command = [*pipeline.VQW2V, "usage", str(checkpoint(plan, row)), str(plan.data / "valid.tsv")]
+    command = [
+        *pipeline.VQW2V,
+        "usage",
+        str(checkpoint(plan, row)),
+        str(manifests_of(plan.run) / "valid.tsv"),
+    ]
     command += ["--by", "lang", "--out", str(out)]
     title = f"Which languages use which codes: {row.title}"
     return Stage(name, [command], title, 1, [f"train_{row.name}"], shown=".", result=str(out))
@@ -149,36 +157,35 @@ def write_table(plan: Plan, done: Set[str]) -> None:
     write_whole(plan.run / "results.md", "\n".join(lines) + "\n")
 
 
+def add_settings(parser: argparse.ArgumentParser, sets: Sequence[str]) -> None:
+    """Of trainings, and of what is asked of them."""
+    parser.add_argument("--yaml", type=Path, default=HERE / "vq_small.yaml", help="settings of all trainings")
+    parser.add_argument("--sets", nargs="+", default=list(sets), metavar="CORPUS/SPLIT")
+    parser.add_argument("--updates", type=int, metavar="N", help="of each training (default: the yaml's)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="train in bf16")
+    parser.add_argument("--gpu", action="store_true", help="train on a GPU")
+    pipeline.add_jobs(parser)
+    parser.set_defaults(jobs=1)
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    parser.add_argument(
-        "manifest", type=Path, metavar="MANIFEST", help="what is learnt from, with a column lang"
-    )
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="to learn from, with a column lang")
     parser.add_argument("corpora", type=Path, metavar="CORPORA", help="folder of the test corpora")
-    parser.add_argument("--yaml", type=Path, default=HERE / "vq_small.yaml", help="settings of all trainings")
-    parser.add_argument(
-        "--alone", nargs="*", default=["en"], metavar="LANG", help="languages to train on by themselves"
-    )
-    parser.add_argument(
-        "--alphas", type=float, nargs="*", default=[1.0, 0.5], metavar="ALPHA", help="of all, mixed"
-    )
-    parser.add_argument("--sets", nargs="+", default=list(SETS), metavar="CORPUS/SPLIT")
-    parser.add_argument("--updates", type=int, metavar="N", help="of each training (default: the yaml's)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="train in bf16")
-    parser.add_argument("--gpu", action="store_true", help="train on a GPU")
+    parser.add_argument("--alone", nargs="*", default=["en"], metavar="LANG", help="languages by themselves")
+    parser.add_argument("--alphas", type=float, nargs="*", default=[1.0, 0.5], metavar="ALPHA", help="of all")
     parser.add_argument("--no-map", action="store_true", help="leave out which languages use which codes")
-    pipeline.add_jobs(parser)
-    parser.set_defaults(jobs=1)
+    add_settings(parser, SETS)
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
-    return finish("compare.py", "results.md", lambda: Plan.of(args), stages, write_table)
+    return finish("compare.py", "results.md", lambda: languages(args), stages, write_table)
 
 
 if __name__ == "__main__":

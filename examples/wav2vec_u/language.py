@@ -3,8 +3,9 @@
     python examples/wav2vec_u/language.py OUT --rung L1
 
 OUT/features holds frames of utterances, OUT/text other lines of the same language, and OUT/labels what was
-said, for measuring. On rung L0 a frame is a symbol: a vector with a one at a hidden place, and noise. On L1 a
-phone is a Gaussian, and lasts one to three frames. In the language `flat` any phone follows any other alike.
+said, for measuring. Lines begin alike, and two phones may follow each. On rung L0 a frame is a symbol: a
+vector with a number at a hidden place, and noise. On L1 a phone is a Gaussian, and lasts one to three
+frames. In the language `flat` a line may begin with any phone, and any follows any other alike.
 """
 
 import argparse
@@ -20,24 +21,25 @@ from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.stores.features import FEATURES, FeatureWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
 
-NUM_PHONES, FOLLOWERS = 10, 3  # so many may follow a phone
+NUM_PHONES, FOLLOWERS = 10, 2  # so many may follow a phone
 LENGTHS = (8, 17)  # of a line, from and to before
 SIZES = {"train": 2000, "valid": 200}  # of utterances, and of lines of text
-NOISE = 0.3
+NOISE, LOUD = 0.3, 1.5  # of each number; what a symbol of L0 stands out by
 RUNGS = ("L0", "L1", "flat")
 Line = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Language:
-    """What follows what [V, V], and how each phone sounds [V, D]."""
+    """What follows what [V, V], what lines begin with [V], and how each phone sounds [V, D]."""
 
     follows: NDArray[np.float64]
+    begins: NDArray[np.float64]
     sounds: NDArray[np.float64]
     longest: int  # frames of a phone
 
     def line(self, rng: np.random.Generator) -> Line:
-        found = [int(rng.integers(NUM_PHONES))]
+        found = [int(rng.choice(NUM_PHONES, p=self.begins))]
         size = int(rng.integers(*LENGTHS))
         while len(found) < size:
             found.append(int(rng.choice(NUM_PHONES, p=self.follows[found[-1]])))
@@ -56,9 +58,12 @@ def language_of(rung: str, seed: int) -> Language:
         others = np.delete(np.arange(NUM_PHONES), phone)
         chosen = others if rung == "flat" else rng.choice(others, FOLLOWERS, replace=False)
         row[chosen] = 1 / len(chosen) if rung == "flat" else rng.dirichlet(np.ones(FOLLOWERS))
+    begins = np.full(NUM_PHONES, 1 / NUM_PHONES)
+    if rung != "flat":
+        begins = np.eye(NUM_PHONES)[int(rng.integers(NUM_PHONES))]
     if rung == "L0":
-        return Language(follows, np.eye(NUM_PHONES)[rng.permutation(NUM_PHONES)], 1)
-    return Language(follows, rng.normal(size=(NUM_PHONES, 32)), 3)
+        return Language(follows, begins, LOUD * np.eye(NUM_PHONES)[rng.permutation(NUM_PHONES)], 1)
+    return Language(follows, begins, rng.normal(size=(NUM_PHONES, 32)), 3)
 
 
 def names(line: Line) -> tuple[str, ...]:

@@ -83,6 +83,12 @@ FAMILIES: list[tuple[list[str], str]] = [
         "common.log_interval common.cpu dataset.max_tokens dataset.validate_interval optimization.* "
         "lr_scheduler.* model.*",
     ),
+    (["wav2vec_u/w2vu", "wav2vec_u/w2vu2"], "task.aux optimization.lr optimizer.discriminator_lr model.*"),
+    (
+        ["wav2vec_u/*"],
+        "common.cpu checkpoint.save_interval_updates task.aux dataset.num_workers dataset.batch_size "
+        "dataset.validate_interval_updates optimization.* optimizer.discriminator_lr model.*",
+    ),
 ]
 NOTES = {"task.data", "task.labels"}  # whose comment says which data, each its own
 

@@ -21,6 +21,7 @@ from vqw2v_plugin.checkpoints.travel import import_checkpoint
 from vqw2v_plugin.corpora.collect import CollectOptions, collect
 from vqw2v_plugin.corpora.ctm import read_ctm
 from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.mixture import read_mixture
 from vqw2v_plugin.corpora.sources import Entry
 from vqw2v_plugin.corpora.times import TextGrids
 from vqw2v_plugin.decoding.decoder import make_decoder
@@ -191,6 +192,11 @@ TARGETS = {
             "dict", functools.partial(made.committed, "dict"), lambda folder: read_dict(folder / "dict.txt")
         ),
         Target("labels", functools.partial(made.committed, "labels"), read_label_folder),
+        Target(
+            "mixture",
+            functools.partial(made.committed, "mixture"),
+            lambda folder: read_mixture(folder / "mixture.yaml"),
+        ),
         Target("ctm", functools.partial(made.committed, "ctm"), lambda folder: read_ctm(folder / "t.ctm")),
         Target("tokens", made.tokens, read_tokens),
         Target("pieces", made.pieces, read_pieces),

@@ -96,6 +96,16 @@ def test_batch_has_no_padding(corpus: Corpus) -> None:
         assert row.tobytes() in read_audio(utterance.path, 16_000).tobytes()
 
 
+def test_a_padded_batch_has_each_crop_changed_too(corpus: Corpus) -> None:
+    changes = DrawnChanges(("noise",), 1.0)
+    dataset = dataset_of(corpus(3), pad=True, changes=changes)
+    heard = batch_of(dataset, range(3))["net_input"]
+    assert heard["changed"].shape == heard["source"].shape
+    for wav, other, length in zip(heard["source"], heard["changed"], heard["lengths"], strict=True):
+        assert not torch.equal(wav, other) and not other[length:].any() and other[:length].any()
+    assert torch.equal(batch_of(dataset, range(3))["net_input"]["changed"], heard["changed"])
+
+
 def test_a_padded_batch_has_each_crop_whole_and_says_what_is_padding(corpus: Corpus) -> None:
     manifest = corpus(4)  # 6,000 to 10,500 samples
     dataset = dataset_of(manifest, max_sample_size=9_000, pad=True)

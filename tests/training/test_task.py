@@ -125,6 +125,8 @@ def test_a_model_that_keeps_nothing_of_an_update_needs_no_method_for_it(task: Tr
 class Held:
     """A data set of which only the content and the moment of a report matter."""
 
+    digested = "its content"
+
     def __init__(self, content: str) -> None:
         self.content, self.reports, self.digests = content, 0, 0
 

@@ -41,7 +41,8 @@ def test_settings_and_networks_are_in_the_file_and_the_rest_in_both(
     keep_log(cfg)  # once
     logger = logging.getLogger(TRAIN)
     logger.info(cfg)
-    for line in ("Model(\n  (a): Linear()\n)", "task: VqAcousticTask", "num. shared model params: 5"):
+    said = ("Model(\n  (a): Linear()\n)", "task: VqAcousticTask", "Start iterating over samples")
+    for line in (*said, "num. shared model params: 5"):
         logger.info(line)
     logging.getLogger("fairseq.trainer").info("loading train data for epoch 1")
     logging.getLogger("fairseq.trainer").warning("loading train data for epoch 1")
@@ -51,6 +52,18 @@ def test_settings_and_networks_are_in_the_file_and_the_rest_in_both(
     assert "Linear()" in kept and "VqAcousticTask" in kept and kept.count("train_inner") == 1
     curves = best_log([kept, shown])
     assert curves.updates == 2 and curves.max_update == 8
+
+
+def test_handlers_that_hydra_makes_later_are_for_the_same_screen(screen: io.StringIO, tmp_path: Path) -> None:
+    """Its command configures logging when the plugin has been loaded."""
+    shorten_screen()
+    logging.root.handlers = [logging.StreamHandler(screen), logging.FileHandler(tmp_path / "log")]
+    logger = logging.getLogger(TRAIN)
+    logger.info(config(tmp_path))
+    logger.info("task: VqAcousticTask")
+    logger.info("num. shared model params: 5")
+    assert screen.getvalue() == "num. shared model params: 5\n"
+    assert (tmp_path / "log").read_text().count("\n") == 3
 
 
 def test_another_training_of_the_process_has_a_log_of_its_own(screen: io.StringIO, tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def test_the_score_is_perplexity_by_use_of_phones_and_the_error_stands_beside_it
         math.log2(10), abs=1e-3
     )
     assert float(shown["uer"]) == pytest.approx(100 * 2 / 6, abs=0.01)
+    some = recognised_logs([["a"], ["b"]], tenth, UNITS, [None, ["a", "b"]])
+    assert (some["phone_errors"], some["phones"]) == (1, 2)  # of whom it is known
     nothing = recognised_logs([[]], tenth, UNITS, None)
     with metrics.aggregate("none") as aggregate:
         log_recognised([nothing], UNITS, 2.0)

@@ -115,7 +115,7 @@ def test_hydra_train_takes_every_yaml(path: Path, data: Path, tmp_path: Path) ->
             ["--criterion", "vq_contrastive"],
             "`criterion` is 'vq_contrastive'; expected 'vq_masked_contrastive'",
         ),
-        (["--augment", "noise"], "`augment` is 'noise', and what this model hears is not changed"),
+        (["--augment", "rain"], "`augment` has 'rain'"),
         (["--mask-prob", "0"], "`mask_prob` is 0.0"),
         (["--quantizer", "fsq", "--latent-vars", "17"], "`latent_vars` (17) is no product"),
         (["--loss-weights", "(0.1)"], "`loss_weights`"),

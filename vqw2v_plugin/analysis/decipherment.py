@@ -24,12 +24,11 @@ from ..stores.features import FeatureStore
 from ..stores.labels import read_labels, read_symbol_file
 from ..stores.phone_text import DICTIONARY, read_phone_lines
 from ..text.units import SILENCES
-from ..text.unspoken import SILENCE
 
 WAYS = ("decipherment", "unigram guess")
 _SAMPLE = 50_000  # rows that centres are found of
 _PASSES = 20  # over them, when the best start is known
-_SILENT = {SILENCE, *SILENCES}
+_SILENT = {*SILENCES}
 
 Said = dict[str, list[str]]  # phones of each utterance, without silence
 

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _report(made: PhoneText, out: str, settings: PhoneTextSettings) -> None:
     from ..common.words import some_of
     from ..stores.phone_text import DICTIONARY
-    from ..text.unspoken import SILENCE
+    from ..text.units import SILENCE
 
     silence = f" and {SILENCE}" if SILENCE in made.phones else ""
     print(f"{out}: {len(made.phones.keys() - {SILENCE}):,} phones{silence} in {DICTIONARY}")

@@ -9,6 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
+from ..training.kinds import asked_of, kind_logs
 from ..training.metrics import code_logs, log_contrastive
 
 
@@ -42,7 +43,8 @@ class VqContrastiveCriterion(FairseqCriterion):
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The summed loss, the number of predictions it sums over, and what to log."""
         weight = None if self.loss_weights is None else self.loss_weights[0]
-        out = model(**sample["net_input"], infonce=self.infonce, quantizer_weight=weight)
+        asked = asked_of(sample)
+        out = model(**sample["net_input"], infonce=self.infonce, quantizer_weight=weight, **asked)
         logs: Dict[str, Any] = {
             "loss": out.loss.detach(),
             "loss_contrastive": out.contrastive.detach(),
@@ -56,6 +58,7 @@ class VqContrastiveCriterion(FairseqCriterion):
         if out.quantizer is not None:
             logs["loss_quantizer"] = out.quantizer.detach()
         logs.update(code_logs(out.quantized))
+        logs.update(kind_logs(sample, out.apart))
         return out.loss, out.num_predictions, logs
 
     @staticmethod

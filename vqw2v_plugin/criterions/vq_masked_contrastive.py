@@ -10,6 +10,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from ..modules.wav2vec2.network import PENALTY
+from ..training.kinds import asked_of, kind_logs
 from ..training.metrics import code_logs, log_contrastive, log_mean
 
 
@@ -48,7 +49,7 @@ class VqMaskedContrastiveCriterion(FairseqCriterion):
         self, model: Any, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The summed loss, the number of masked frames, and what to log."""
-        out = model(**sample["net_input"], weights=self.weights)
+        out = model(**sample["net_input"], weights=self.weights, **asked_of(sample))
         logs: Dict[str, Any] = {
             "loss": out.loss.detach(),
             "loss_contrastive": out.contrastive.detach(),
@@ -64,6 +65,7 @@ class VqMaskedContrastiveCriterion(FairseqCriterion):
             if term is not None:
                 logs[name] = term.detach()
         logs.update(code_logs(out.quantized))
+        logs.update(kind_logs(sample, out.apart))
         return out.loss, out.num_predictions, logs
 
     @staticmethod

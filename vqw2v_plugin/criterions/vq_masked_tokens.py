@@ -9,6 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
+from ..training.kinds import asked_of, kind_logs
 from ..training.metrics import log_mean, log_rounded
 
 
@@ -22,13 +23,14 @@ class VqMaskedTokensCriterion(FairseqCriterion):
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The summed loss, the number of masked tokens, and what to log."""
         target = sample["target"]
-        out = model(**sample["net_input"], target=target)
+        out = model(**sample["net_input"], target=target, **asked_of(sample))
         logs = {
             "loss": out.loss.detach(),
             "correct": out.num_correct,
             "sample_size": target.numel(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
+            **kind_logs(sample, out.apart),
         }
         return out.loss, target.numel(), logs
 

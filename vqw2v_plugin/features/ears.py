@@ -107,8 +107,7 @@ class FineTunedEars(Ears):
         need_a_frame(len(samples), self.audio.sample_rate, geometry, clip.path)
         wav = torch.from_numpy(samples).to(self.network.projection.weight.device)
         wav = F.layer_norm(wav, wav.shape) if self.audio.normalize else wav
-        out: AcousticOutput = self.network(wav[None], torch.tensor([len(wav)], device=wav.device))
-        return out
+        return self.network.of_clip(wav)
 
 
 def load_ears(

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.kinds import Audio, Restored
 from ..modules.kernels import devices
+from ..modules.wav2vec2.long_clips import heard_in_pieces, states_of_clip
 from ..modules.wav2vec2.network import Wav2Vec2
 from ..modules.wav2vec2.targets import quantize
 from .base import DTYPES, FeatureOptions, Features, Layer, number_format
@@ -48,7 +49,9 @@ class Wav2Vec2Features(Features):
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
         with precision(wav.device, self.dtype, self.learns):
-            return self.network.states(wav[None], depth=self.number)[0][-1].float()
+            if self.learns and torch.is_grad_enabled():
+                return self.network.states(wav[None], depth=self.number)[0][-1].float()
+            return states_of_clip(self.network, wav, self.number).float()
 
     def fits(self, samples: Sequence[int]) -> bool:
         return not self.learns and _fit(self.network, samples)
@@ -116,13 +119,13 @@ class Wav2Vec2Coder(Coder):
     def quantizes(self, wav: Tensor) -> Tensor:
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
         with precision(wav.device, self.dtype, False):
-            return self.network.hear(wav[None]).z.float()
+            return heard_in_pieces(self.network, wav).z.float()
 
     def refresh(self) -> None:
         """Nothing is kept of the weights."""
 
     def allow(self, memory: int) -> None:
-        """A clip goes through whole."""
+        """Pieces are of a fixed size."""
 
 
 def _fit(network: Wav2Vec2, samples: Sequence[int]) -> bool:

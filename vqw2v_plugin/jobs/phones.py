@@ -21,7 +21,8 @@ from ..text.lexicon import read_lexicon
 from ..text.ngram_counts import open_text
 from ..text.normalize import DEFAULT_KEEP, Normalizer
 from ..text.phones import FOLDS, EspeakPhones
-from ..text.unspoken import SILENCE, PhoneLines, Word, line_draws, with_silence
+from ..text.units import SILENCE
+from ..text.unspoken import PhoneLines, Word, line_draws, with_silence
 
 _MOST_SEED = 2**63 - 1
 _TOLD = 40  # words and phones that phones.json names

@@ -64,9 +64,15 @@ class VqBertModel(BaseFairseqModel):
         return cls(network)
 
     def forward(
-        self, tokens: Tensor, lengths: Sequence[int], masked: Tensor, counts: Sequence[int], target: Tensor
+        self,
+        tokens: Tensor,
+        lengths: Sequence[int],
+        masked: Tensor,
+        counts: Sequence[int],
+        target: Tensor,
+        apart: bool = False,
     ) -> Prediction:
-        prediction: Prediction = self.network(tokens, lengths, Rows(masked, counts), target)
+        prediction: Prediction = self.network(tokens, lengths, Rows(masked, counts), target, apart)
         return prediction
 
     def max_positions(self) -> int:

@@ -53,9 +53,15 @@ class VqSpeechBertModel(BaseFairseqModel):
         return cls(network)
 
     def forward(
-        self, frames: Tensor, lengths: Sequence[int], masked: Tensor, counts: Sequence[int], target: Tensor
+        self,
+        frames: Tensor,
+        lengths: Sequence[int],
+        masked: Tensor,
+        counts: Sequence[int],
+        target: Tensor,
+        apart: bool = False,
     ) -> Prediction:
-        prediction: Prediction = self.network(frames, lengths, Rows(masked, counts), target)
+        prediction: Prediction = self.network(frames, lengths, Rows(masked, counts), target, apart)
         return prediction
 
     def max_positions(self) -> int:

@@ -112,9 +112,10 @@ class VqWav2VecModel(BaseFairseqModel):
         infonce: bool = False,
         quantizer_weight: float | None = None,
         changed: Tensor | None = None,
+        apart: bool = False,
     ) -> Objective:  # [B, S]
         self._loss = LossSettings(infonce, quantizer_weight)
-        return self.network.objective(source, infonce, quantizer_weight, changed)
+        return self.network.objective(source, infonce, quantizer_weight, changed, apart)
 
     def max_positions(self) -> int:
         """Audio of any length; `max_sample_size` cuts the crops."""

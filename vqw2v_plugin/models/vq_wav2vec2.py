@@ -117,10 +117,12 @@ class VqWav2Vec2Model(BaseFairseqModel):
         lengths: Optional[Sequence[int]] = None,
         seeds: Optional[Sequence[int]] = None,
         weights: Tuple[Optional[float], float] = (None, PENALTY),
+        apart: bool = False,
+        changed: Optional[Tensor] = None,  # [B, S]
     ) -> Objective:
         own = DIVERSITY if weights[0] is None else weights[0]
         self._loss = LossSettings(True, own, (weights[1],))
-        return self.network.objective(source, lengths, seeds, weights)
+        return self.network.objective(source, lengths, seeds, weights, apart=apart, changed=changed)
 
     def max_positions(self) -> int:
         """Audio of any length; `max_sample_size` cuts the crops."""

@@ -98,6 +98,7 @@ class VqAcousticTask(LabelledTask):
 
     def end_epoch(self, num_updates: int, max_update: int) -> None:
         """Says so where the model says the same whatever it hears."""
+        super().end_epoch(num_updates, max_update)
         sees = getattr(self.model.network, "receptive_field", 0)  # a Transformer's cannot be narrowed
         self.hypotheses.look(num_updates, max_update, sees)
 

@@ -66,8 +66,8 @@ class VqAudioPretrainingConfig(CodesBeginningConfig):
     augment: Optional[str] = field(
         default=None,
         metadata={
-            "help": "changes of the audio that the context hears, with commas: noise, reverb, pitch; targets "
-            "and negatives stay as they are (default: none; costs the encoder twice)"
+            "help": "changes of what the context (or the Transformer) hears, with commas: noise, reverb, "
+            "pitch; targets and negatives stay as they are (default: none; costs the encoder twice)"
         },
     )
     augment_probability: float = field(
@@ -112,10 +112,6 @@ class VqAudioPretrainingTask(BeginningTask):
         model = super().build_model(cfg, from_checkpoint)
         self._decodes = from_checkpoint
         self._pads, self._learns_by = getattr(model, "pads", False), getattr(model, "criterion", None)
-        if self._pads and self.cfg.augment:
-            raise ValueError(
-                f"`augment` is {self.cfg.augment!r}, and what this model hears is not changed; leave it out"
-            )
         return model
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:

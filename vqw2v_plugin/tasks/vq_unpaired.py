@@ -202,12 +202,12 @@ class VqUnpairedTask(TrainingTask):
                 model.stride_by(self.cfg.decode_stride)
         return self.answering.generator(models, args)
 
-    def true_phones(self, sample: Mapping[str, Any]) -> Optional[List[List[str]]]:
-        """Where they are measured by; None where one of the utterances has none."""
+    def true_phones(self, sample: Mapping[str, Any]) -> Optional[List[Optional[List[str]]]]:
+        """Of each utterance, where they are measured by."""
         if self.cfg.measure is None:
             return None
         known = self.measured.of(sample["split"])
-        return None if any(utt not in known for utt in sample["utts"]) else [known[u] for u in sample["utts"]]
+        return [known.get(utt) for utt in sample["utts"]]
 
     def take_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """Of the one whose turn it is; an adversary that begins anew is drawn by the update."""

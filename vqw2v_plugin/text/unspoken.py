@@ -9,9 +9,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from .units import BOUNDARY, UNKNOWN
+from .units import BOUNDARY, SILENCE, UNKNOWN
 
-SILENCE = "<SIL>"
 _TAKEN = (SILENCE, UNKNOWN, "<s>", "<pad>", "</s>")
 Word = tuple[str, ...]  # its phones
 

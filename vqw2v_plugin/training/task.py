@@ -16,6 +16,7 @@ from torch import Tensor
 from ..checkpoints.bounds import fits_memory
 from .datasets.mixture import MixtureDataset
 from .finished import Patience, end_where_finished
+from .kinds import KindTable
 from .look_first import need_our_model
 from .mixing import look_into_mixtures, told
 from .quick_steps import bring_logs
@@ -62,6 +63,7 @@ class TrainingTask(FairseqTask):
         self.before: Optional[Before] = None
         self.trained_on: FrozenSet[str] = frozenset()  # splits; none where nothing is trained
         self._told: List[Any] = []  # mixtures whose table has been shown
+        self._kinds: Dict[bool, Optional[KindTable]] = {}  # of what is trained on, and of what is validated
 
     def check_data(self) -> None:
         """Refuses data that is not there when a training begins; fairseq does later, and less clearly."""
@@ -130,8 +132,11 @@ class TrainingTask(FairseqTask):
         return loss, size, self.guard.note(sample.get("utts", sample["id"]), loss, logs)
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: Any) -> None:
-        """fairseq's columns, computed where nobody waits for them."""
-        super().reduce_metrics(bring_logs(logging_outputs), criterion)
+        """fairseq's columns, computed where nobody waits for them; of mixtures each language's too."""
+        logs = bring_logs(logging_outputs)
+        super().reduce_metrics(logs, criterion)
+        if (table := self._kinds.get(criterion.training)) is not None:
+            table.add(logs)
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """fairseq's step of the optimizer, unless the gradient was not finite."""
@@ -161,6 +166,7 @@ class TrainingTask(FairseqTask):
         # Each epoch has an iterator of its own. Persistent workers of one that is garbage-collected miss the
         # message to stop (its queues are finalized first), and five seconds are waited for each of them.
         iterator.persistent_workers = False
+        self._kinds[self._trains(dataset)] = KindTable.of(dataset)
         return iterator
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
@@ -168,8 +174,23 @@ class TrainingTask(FairseqTask):
         for dataset in self.datasets.values():
             dataset.report_skipped()
 
+    def post_validate(self, model: Any, stats: Any, agg: Any) -> None:
+        """Behind the line of a validation set: fairseq says so."""
+        self._tell_kinds(False)
+
     def end_epoch(self, num_updates: int, max_update: int) -> None:
         """Behind an epoch and its validation, the last one too: the moment to say what that tells."""
+        self._tell_kinds(True)
+
+    def _tell_kinds(self, training: bool) -> None:
+        """Once for each epoch, or for each validation of a set."""
+        table = self._kinds.pop(training, None)
+        if table is not None and table.lines():
+            logger.info("\n".join(table.lines()))
+
+    def _trains(self, dataset: Any) -> bool:
+        names = [name for name, held in self.datasets.items() if held is dataset]
+        return any(map(self.trains_on, names))
 
     def get_checkpoint_dict(self) -> Dict[str, Any]:
         """What fairseq takes into a checkpoint for us, besides `state`."""

@@ -14,9 +14,10 @@ from .finished import is_first_rank
 TRAIN = "fairseq_cli.train"
 _FORMAT = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"  # of fairseq's own lines
 _DATES = "%Y-%m-%d %H:%M:%S"
-# By logger: what is known, or of use to nobody who looks at a screen.
+# By logger: what is known, of use to nobody who looks at a screen, or said by the next line.
 FIRST_LINES = {
-    TRAIN: r"(task|model|criterion): \w+$|training on \d+ dev|max tokens per device|begin dry-run|\w+\(\n",
+    TRAIN: r"(task|model|criterion): \w+$|training on \d+ dev|max tokens per device|begin dry-run|\w+\(\n"
+    r"|Start iterating over samples",
     "fairseq.trainer": r"Preparing to load checkpoint|No existing checkpoint|loading train data for epoch 1$",
     "fairseq.data.iterators": r"grouped total_num_itrs",
 }
@@ -41,8 +42,25 @@ class _TrainLog(logging.FileHandler):
     """A file that was begun here, not by hydra or the user."""
 
 
+class _LaterHandlers(logging.Filter):
+    """Of a logger: drops nothing, but hydra's command makes new handlers once the plugin is loaded."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        _shorten_handlers()
+        return True
+
+
+_LATER_HANDLERS = _LaterHandlers()
+
+
 def shorten_screen() -> None:
     """From here on the root's handlers for screens leave first lines out; safe to call twice."""
+    _shorten_handlers()
+    for name in FIRST_LINES:
+        logging.getLogger(name).addFilter(_LATER_HANDLERS)
+
+
+def _shorten_handlers() -> None:
     for handler in logging.root.handlers:
         if type(handler) is logging.StreamHandler:  # neither of files nor of whoever collects lines
             handler.addFilter(_NO_FIRST_LINES)

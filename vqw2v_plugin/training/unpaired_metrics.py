@@ -31,9 +31,9 @@ def recognised_logs(
     said: Sequence[Sequence[str]],
     score: Callable[[Sequence[str]], float],
     units: Units,
-    true: Sequence[Sequence[str]] | None,
+    true: Sequence[Sequence[str] | None] | None,
 ) -> Dict[str, Any]:
-    """Of the phones of a batch's utterances, without silence; `true` is known where it is measured."""
+    """Of the phones of a batch's utterances, without silence; `true`: where it is measured, those known."""
     index = {symbol: column for column, symbol in enumerate(units.symbols)}
     seen = torch.zeros(len(units), dtype=torch.float64)
     for line in said:
@@ -50,7 +50,8 @@ def recognised_logs(
         SEEN: seen,
     }
     if true is not None:
-        errors = [count_errors(reference, line) for reference, line in zip(true, said, strict=True)]
+        pairs = [(t, line) for t, line in zip(true, said, strict=True) if t is not None]
+        errors = [count_errors(reference, line) for reference, line in pairs]
         logs |= {"phone_errors": sum(e.total for e in errors), "phones": sum(e.length for e in errors)}
     return logs
 

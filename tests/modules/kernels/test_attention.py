@@ -101,6 +101,71 @@ def test_the_kernels_of_a_gpu_are_given_the_same_utterances(
     assert bounds == {(1, 70)}
 
 
+class Kernels:
+    """In place of torch's for a GPU, by what these are said to do; notes what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, float, int, int]] = []
+
+    def _flash_attention_forward(
+        self, q: Tensor, k: Tensor, v: Tensor, ends_q: Tensor, ends_k: Tensor, most_q: int, most_k: int,
+        dropout_p: float, is_causal: bool, return_debug_mask: bool,
+    ) -> tuple[Tensor]:  # fmt: skip
+        assert ends_q.dtype == ends_k.dtype == torch.int32 and not is_causal and not return_debug_mask
+        self.asked.append(("flash", dropout_p, most_q, most_k))
+        found = []
+        for b in range(len(ends_q) - 1):
+            ours, theirs = (slice(int(ends[b]), int(ends[b + 1])) for ends in (ends_q, ends_k))
+            assert 0 < ours.stop - ours.start <= most_q and 0 < theirs.stop - theirs.start <= most_k
+            one = (x[s].transpose(0, 1) for x, s in ((q, ours), (k, theirs), (v, theirs)))
+            found.append(F.scaled_dot_product_attention(*one).transpose(0, 1))
+        return (torch.cat(found),)
+
+    def _efficient_attention_forward(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: None, ends_q: Tensor, ends_k: Tensor, most_q: int,
+        most_k: int, dropout_p: float, custom_mask_type: int, compute_log_sumexp: bool,
+    ) -> tuple[Tensor]:  # fmt: skip
+        assert bias is None and custom_mask_type == 0 and compute_log_sumexp == torch.is_grad_enabled()
+        args = (q[0], k[0], v[0], ends_q, ends_k, most_q, most_k, dropout_p, False, False)
+        out = self._flash_attention_forward(*args)[0]
+        self.asked[-1] = ("efficient", *self.asked[-1][1:])
+        return (out[None],)
+
+
+@pytest.mark.parametrize("kernel", ["flash", "efficient"])
+def test_kernels_are_given_each_utterance_s_own(
+    qkv: Tensor, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = Kernels()
+    monkeypatch.setattr(module, "kernel_for", lambda *_: kernel)
+    monkeypatch.setattr(module.torch, "ops", type("Ops", (), {"aten": kernels}))
+    q, k, v = qkv.view(len(qkv), 3, HEADS, -1).unbind(1)
+    whole = module._on_gpu(q, k, v, LENGTHS, 0.25, None).flatten(1)
+    torch.testing.assert_close(whole, reference(qkv))
+    index = torch.tensor([0, 2, 5, 6, 7, 76, 80, 108])
+    for counts in ([2, 1, 2, 3], [2, 0, 4, 2]):  # of which the latter asks nothing of an utterance
+        rows = Rows(index, counts)
+        some = module._on_gpu(q, k, v, LENGTHS, 0.0, rows).flatten(1)
+        torch.testing.assert_close(some, reference(qkv)[index])
+        torch.testing.assert_close(gradient(some, qkv), gradient(reference(qkv)[index], qkv))
+    assert kernels.asked == [(kernel, 0.25, 70, 70), (kernel, 0.0, 3, 70), (kernel, 0.0, 70, 70)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_torch_s_kernels_take_what_they_are_given(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their shapes alone, and their gradients': queries, keys and values lie side by side."""
+    qkv = torch.empty(sum(LENGTHS), 3 * DIM, dtype=dtype, device="meta", requires_grad=True)
+    monkeypatch.setattr(module, "kernel_for", lambda q, *_: "flash" if q.itemsize == 2 else "efficient")
+    rows = Rows(torch.zeros(4, dtype=torch.int64, device="meta"), [1, 1, 1, 1])
+    for asked, number in ((None, sum(LENGTHS)), (rows, 4)):
+        out = packed_attention(qkv, LENGTHS, HEADS, 0.1, asked)
+        assert out.shape == (number, DIM) and out.dtype == dtype
+        (grad,) = torch.autograd.grad(out.sum(), qkv)
+        assert grad.shape == qkv.shape
+
+
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5])
 def test_elements_are_dropped_with_probability_p_each_on_its_own(p: float) -> None:
     keep = keep_mask((1000, 1003), p, torch.float32, torch.Generator().manual_seed(1))

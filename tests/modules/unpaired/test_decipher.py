@@ -89,10 +89,10 @@ def test_expected_counts_and_likelihood_are_those_of_all_paths() -> None:
 def test_each_pass_explains_more() -> None:
     clusters, emissions, language = small()
     counts = module.bigram_counts(clusters, 3)
-    many, stay = emissions[None], torch.tensor([0.3], dtype=torch.float64)
+    many, joint = emissions[None], module._joint(language, 0.3)
     before = -1e9
     for _ in range(8):
-        many, stay, likelihood = module._count_pass(counts, language, many, stay)
+        many, likelihood = module._count_pass(counts, joint, many)
         assert float(likelihood) > before - 1e-6
         before = float(likelihood)
     found = [module._refined(clusters, emissions, 0.3, language, passes)[0] for passes in range(6)]

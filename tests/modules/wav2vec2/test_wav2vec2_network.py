@@ -119,6 +119,27 @@ def test_masked_frames_are_heard_by_the_mask_alone() -> None:
     assert torch.equal(*states)
 
 
+def test_of_changed_audio_are_the_states_and_of_what_it_was_the_targets() -> None:
+    network, wav = tiny_wav2vec2().eval(), torch.stack([noise(900), noise(900, 1)])
+    draws, loud = draw([44, 44], [3, 4], network.config), wav + 0.05 * torch.randn(2, 900)
+    with torch.no_grad():
+        scores, targets, _, states = network.scores(network.hear(wav), draws, network.hear(loud))
+        other_scores, others, _, of_loud = network.scores(network.hear(loud), draws)
+    assert torch.equal(states, of_loud) and not torch.equal(scores, other_scores)
+    assert torch.equal(targets.codes[0], network.encode(wav).flatten(0, 1)[draws.masked.index])
+    assert not torch.equal(targets.codes, others.codes)
+
+
+def test_audio_is_changed_in_training_alone() -> None:
+    network, wav = tiny_wav2vec2(), noise(900)[None]
+    for training in (True, False):
+        found = []
+        for changed in (wav + noise(900, 1), wav, None):
+            torch.manual_seed(2)  # of the quantizer's draws
+            found.append(network.train(training).objective(wav, seeds=[3], changed=changed).contrastive)
+        assert torch.equal(found[1], found[2]) and torch.equal(found[0], found[1]) != training
+
+
 def test_a_collapse_is_no_success() -> None:
     network, wav = tiny_wav2vec2().eval(), noise(900)[None]
     with torch.no_grad():

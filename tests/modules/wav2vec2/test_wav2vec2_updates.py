@@ -56,7 +56,7 @@ def test_the_encoder_is_recorded_only_where_its_gradient_is_wanted(multiple: flo
     """Without, nothing of its layers is kept: neither frozen, nor where nobody learns."""
     network = tiny_wav2vec2(feature_grad_mult=multiple)
     recorded: list[bool] = []
-    network.encoder.register_forward_hook(lambda module, inputs, x: recorded.append(x.requires_grad))
+    network.encoder.register_forward_hook(lambda module, inputs, made: recorded.append(made[0].requires_grad))
     network.hear(noise(900)[None])
     with torch.no_grad():
         network.hear(noise(900)[None])

@@ -30,10 +30,12 @@ class Bert(MaskedEncoder):
         self._add_layers(config)
         self.apply(initialize)
 
-    def forward(self, tokens: Tensor, lengths: Sequence[int], masked: Rows, targets: Tensor) -> Prediction:
+    def forward(
+        self, tokens: Tensor, lengths: Sequence[int], masked: Rows, targets: Tensor, apart: bool = False
+    ) -> Prediction:
         """What a training step needs, computed for masked tokens alone: tokens [N], targets [K]."""
         x = self._masked_states(self.vocabulary.embed(tokens), lengths, masked)
-        return predict(self.vocabulary, self._head(x), targets)
+        return predict(self.vocabulary, self._head(x), targets, masked.counts if apart else None)
 
     def states(self, tokens: Tensor, lengths: Sequence[int]) -> list[Tensor]:
         """The embeddings, then each layer's output, [N, D] each."""

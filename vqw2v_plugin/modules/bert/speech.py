@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels.attention import Rows
+from ..layers.apart import Apart, owners, sums_of
 from ..layers.conv_spec import ConvGeometry
 from ..layers.spectrum import LogMel
 from .config import MOST_STACKED, SpeechBertConfig
@@ -76,13 +77,21 @@ class SpeechBert(MaskedEncoder):
         self.apply(initialize)
         nn.init.normal_(self.mask, std=0.02)
 
-    def forward(self, frames: Tensor, lengths: Sequence[int], masked: Rows, targets: Tensor) -> Prediction:
+    def forward(
+        self, frames: Tensor, lengths: Sequence[int], masked: Rows, targets: Tensor, apart: bool = False
+    ) -> Prediction:
         """What a training step needs, computed for masked frames alone: frames [N, B], targets [K, H]."""
         x = self.masked_input(frames, masked.index)
         scores = self._scores(self._masked_states(x, lengths, masked)).flatten(0, 1).float()  # [K · H, V]
         wanted = targets.flatten()
         loss = F.cross_entropy(scores, wanted, ignore_index=NO_CODE, reduction="sum")
-        return Prediction(loss, (scores.detach().argmax(-1) == wanted).sum())
+        right = scores.detach().argmax(-1) == wanted
+        told = None
+        if apart:
+            rows = owners(masked.counts, scores.device).repeat_interleave(targets.size(1))
+            each = F.cross_entropy(scores.detach(), wanted, ignore_index=NO_CODE, reduction="none")
+            told = Apart(sums_of(each, right, wanted != NO_CODE, rows, len(masked.counts)))
+        return Prediction(loss, right.sum(), told)
 
     def masked_input(self, frames: Tensor, masked: Tensor) -> Tensor:
         """What the layers see [N, D]: of masked frames [K] nothing but that they are."""

@@ -7,6 +7,7 @@ ones, D model, V symbols, G groups, V_g symbols of a group.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..layers.apart import Apart, owners, sums_of
 
 BOS, PAD, EOS, UNK = range(4)  # fairseq's first four symbols, in its order
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
@@ -61,6 +64,7 @@ class Prediction:
 
     loss: Tensor
     num_correct: Tensor
+    apart: Apart | None = None  # what of it is each utterance's, if it was asked for
 
 
 class JointVocabulary(nn.Module):
@@ -148,17 +152,30 @@ def split_codes(symbols: Symbols) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64, device="cpu")
 
 
-def predict(vocabulary: JointVocabulary | GroupVocabulary, x: Tensor, tokens: Tensor) -> Prediction:
+def predict(
+    vocabulary: JointVocabulary | GroupVocabulary,
+    x: Tensor,
+    tokens: Tensor,
+    apart: Sequence[int] | None = None,
+) -> Prediction:
     """Scores masked tokens [K] from their states [K, D]; the groups' cross-entropies add up to the pair's.
 
     A pair is right if each group is, given those before: just then it is what they would guess in turn.
+    `apart`: tokens of each utterance, whose own sums are asked for.
     """
     targets = vocabulary.targets(tokens)  # [K, G]
     losses, right = [], torch.ones_like(tokens, dtype=torch.bool)
+    each = torch.zeros(len(tokens), device=tokens.device)
     for scores, target in zip(vocabulary.scores(x, targets), targets.unbind(-1), strict=True):
         losses.append(F.cross_entropy(scores.float(), target, reduction="sum"))
         right &= scores.detach().argmax(-1) == target
-    return Prediction(torch.stack(losses).sum(), right.sum())
+        if apart is not None:
+            each += F.cross_entropy(scores.detach().float(), target, reduction="none")
+    told = None
+    if apart is not None:
+        rows = owners(apart, tokens.device)
+        told = Apart(sums_of(each, right, torch.ones_like(each), rows, len(apart)))
+    return Prediction(torch.stack(losses).sum(), right.sum(), told)
 
 
 def make_vocabulary(

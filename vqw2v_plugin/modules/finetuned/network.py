@@ -17,6 +17,7 @@ from ..kernels.dropout import dropout
 from ..layers.packed import unpack
 from ..layers.ranks import is_one_of_many
 from ..wav2vec2.draws import Masks, draw_masks
+from ..wav2vec2.long_clips import states_of_clip
 from ..wav2vec2.network import Wav2Vec2
 from .config import FineTunedConfig
 
@@ -65,6 +66,13 @@ class FineTuned(nn.Module):
         # a view: DDP looks for parameters from a result's place in the graph, and a parameter itself has none
         seen = None if self.transitions is None else self.transitions.view_as(self.transitions)
         return AcousticOutput(scores, torch.tensor(list(frames), device=lengths.device), seen)
+
+    @torch.no_grad()
+    def of_clip(self, wav: Tensor) -> AcousticOutput:  # [S]
+        """Of one clip, however long; nothing is masked."""
+        scores = self.projection(states_of_clip(self.wav2vec2, wav.to(self.projection.weight.dtype)))
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        return AcousticOutput(scores[None], torch.tensor([len(scores)], device=wav.device), self.transitions)
 
     def _states(
         self, wav: Tensor, sizes: Sequence[int], seeds: Sequence[int] | None, masks: Masks | None

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
 
 from .dropout import keep_mask
+from .kept import kept
 
 # Attention weights at a time: 16 MB in fp32. A quarter of it fits two cores' caches and is a tenth faster;
 # but then threads meet four times as often, and on a busy machine each of these meetings waits for the last.
@@ -35,14 +36,13 @@ def packed_attention(
     """Each utterance attends to itself alone: [N, 3·D] → [R, D]."""
     q, k, v = qkv.view(len(qkv), 3, num_heads, -1).unbind(1)  # each [N, H, d]
     if qkv.device.type != "cpu":
-        out = _jagged(q, k, v, lengths, dropout).flatten(1)
-        return out if rows is None else out[rows.index]
+        return _on_gpu(q, k, v, lengths, dropout, rows).flatten(1)
     counts = lengths
     if rows is not None:
         q, counts = q[rows.index], rows.counts
     q, k, v = (x.transpose(0, 1).contiguous() for x in (q, k, v))  # [H, R or N, d]
     if dropout:
-        out = _DroppedAttention.apply(q, k, v, counts, lengths, dropout)  # type: ignore[no-untyped-call]
+        out: Tensor = _DroppedAttention.apply(q, k, v, counts, lengths, dropout)  # type: ignore[no-untyped-call]
     else:
         sizes = (list(counts), list(lengths), list(lengths))
         pieces = zip(
@@ -54,8 +54,41 @@ def packed_attention(
     return out.transpose(0, 1).flatten(1)
 
 
+def _on_gpu(
+    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float, rows: Rows | None
+) -> Tensor:
+    """The variable-length kernels of a GPU, all utterances in one call: [N, H, d] each → [R, H, d].
+
+    They read queries, keys and values where these lie; what torch calls them through copies each of them.
+    """
+    kernel, counts = kernel_for(q, k, v, dropout), lengths
+    if kernel == "neither":
+        out: Tensor = _jagged(q, k, v, lengths, dropout)
+        return out if rows is None else out[rows.index]
+    some = rows is not None and all(rows.counts)  # a kernel is not given an utterance that asks nothing
+    if rows is not None and some:
+        q, counts = q[rows.index], rows.counts
+    ends = [_ends(tuple(sizes), q.device) for sizes in (counts, lengths)]
+    where = (*ends, max(counts), max(lengths))  # given, so that nothing is read back from the device
+    if kernel == "flash":
+        out = torch.ops.aten._flash_attention_forward(q, k, v, *where, dropout, False, False)[0]
+    else:
+        asked = (q[None], k[None], v[None], None, *where, dropout, 0, torch.is_grad_enabled())
+        out = torch.ops.aten._efficient_attention_forward(*asked)[0][0]
+    return out if rows is None or some else out[rows.index]
+
+
+def kernel_for(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> str:
+    """Which of torch's kernels is for them: flash (16 bit), efficient, or neither."""
+    q, k, v = (x[None].transpose(1, 2) for x in (q, k, v))  # [1, H, N, d]
+    params = SDPAParams(q, k, v, None, dropout, False, False)
+    if can_use_flash_attention(params) and q.size(-1) % 8 == 0:
+        return "flash"
+    return "efficient" if can_use_efficient_attention(params) else "neither"
+
+
 def _jagged(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float) -> Tensor:
-    """The variable-length kernels of a GPU, all utterances in one call: [N, H, d] each."""
+    """The same by torch's own choice: [N, H, d] each."""
     ends = _ends(tuple(lengths), q.device)
     low, high = min(lengths), max(lengths)  # given, so that they are not read back from the device
 
@@ -67,10 +100,12 @@ def _jagged(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: fl
     return out.transpose(1, 2).values()
 
 
-@lru_cache(maxsize=4)
+@kept(4)
 def _ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     """Where utterances end: copied to the device once for all layers of a batch."""
-    return torch.tensor([0, *lengths]).cumsum(0).to(device, non_blocking=True)
+    with torch.inference_mode(False):  # it may be kept for a backward pass
+        ends = torch.tensor([0, *lengths], device="cpu").cumsum(0, dtype=torch.int32)
+        return ends.to(device, non_blocking=True)
 
 
 class _DroppedAttention(torch.autograd.Function):

@@ -46,11 +46,16 @@ def _normed_filters(patches: Tensor, weight: Tensor, norm: nn.GroupNorm) -> Tens
     """Filters [B, C, k + 1] whose last tap, on a constant 1, is the bias: norm and convolution in one."""
     wide = torch.promote_types(patches.dtype, torch.float32)
     patches, weight = patches.to(wide), weight.to(wide)  # [B, T₁, k], [C, k]
-    centre = patches.mean(1)  # [B, k]
-    apart = patches - centre.unsqueeze(1)
-    covariance = torch.matmul(apart.transpose(1, 2), apart) / apart.size(1)  # [B, k, k]
+    centre, covariance = moments_of_patches(patches)
     gain, shift = norm_of_patches(centre, covariance, weight, norm)  # [B, C] each
     return torch.cat([gain.unsqueeze(-1) * weight, shift.unsqueeze(-1)], -1)
+
+
+def moments_of_patches(patches: Tensor) -> tuple[Tensor, Tensor]:  # [..., T₁, k]
+    """Their mean [..., k] and covariance [..., k, k]."""
+    centre = patches.mean(-2)
+    apart = patches - centre.unsqueeze(-2)
+    return centre, torch.matmul(apart.transpose(-2, -1), apart) / apart.size(-2)
 
 
 def norm_of_patches(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import launching
+from .kept import kept
 
 
 def lay_out(weights: Sequence[Tensor], centrings: Sequence[Any] | None = None) -> list[Tensor]:
@@ -42,7 +42,7 @@ def _address(x: Tensor) -> int:
     return 0 if x.device.type == "meta" else x.data_ptr()
 
 
-@lru_cache(maxsize=64)  # addresses are mostly those of the step before: nothing is copied to the device then
+@kept(64)  # addresses are mostly those of the step before: nothing is copied to the device then
 def _table(rows: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
     table = torch.tensor(rows, dtype=torch.long)
     return table if device.type == "cpu" else table.to(device)

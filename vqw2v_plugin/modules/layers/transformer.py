@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels.attention import Rows, packed_attention
+from ..kernels.cpu_training import takes_over
 from ..kernels.dropout import dropout
+from ..kernels.feed_forward import ACTIVATIONS, feed_forward
 
 
 class LayerSettings(Protocol):
@@ -92,6 +94,10 @@ class TransformerLayer(nn.Module):
         return self.ffn_norm(x + self._feed_forward(x))  # type: ignore[no-any-return]
 
     def _feed_forward(self, x: Tensor) -> Tensor:
+        if self.activation in ACTIVATIONS and takes_over(self, x):
+            p = self.activation_dropout
+            made = feed_forward(x, self.fc1, self.fc2, self.activation is F.relu, p)
+            return dropout(made, self.dropout, self.training)
         inner = dropout(self.activation(self.fc1(x)), self.activation_dropout, self.training)
         return dropout(self.fc2(inner), self.dropout, self.training)
 

@@ -5,11 +5,10 @@ Shapes: G groups, V codes a group.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
+from ..kernels.kept import kept
 from ..layers.ranks import sum_over_ranks
 from .base import FullPrecision, count_perplexity
 
@@ -73,9 +72,8 @@ def joint_counts(codes: Tensor, num_codes: int) -> Tensor:  # [B, T, G] → [cel
     return counts.scatter_add_(0, ids, torch.ones_like(ids, dtype=counts.dtype))
 
 
-@lru_cache(maxsize=16)
+@kept(16)
 def _factors(groups: int, num_codes: int, device: torch.device) -> Tensor:  # [G]
-    """Made once: a copy to a device at every step would be waited for."""
     exact = num_codes**groups <= _JOINT_CELLS
     factors = [num_codes**g if exact else _signed(pow(_ODD, g + 1, 2**64)) for g in range(groups)]
     return torch.tensor(factors, device=device)

@@ -6,12 +6,12 @@ Shapes: B batch, T frames, N of all utterances one after the other, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ..kernels import devices
+from ..kernels.kept import kept
 from ..layers.ranks import sum_over_ranks
 from .health import MEMORY
 
@@ -57,7 +57,7 @@ def _number(value: float, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=torch.float32, device=device)
 
 
-_kept = lru_cache(maxsize=8)(_number)  # the same for all batches of a size
+_kept = kept(8)(_number)  # the same for all batches of a size
 
 
 def _power(x: Tensor) -> list[Tensor]:  # [B, T, C]
@@ -83,8 +83,25 @@ def _powers_at_once(z: Tensor, c: Tensor) -> list[Tensor]:
 def packed_power(x: Tensor, lengths: Sequence[int]) -> list[Tensor]:  # [N, C]
     """Of utterances one after the other."""
     wide = x.detach().float()
+    if devices.is_gpu(x):
+        return _packed_at_once(wide, lengths)
     still = [
         part.mean(0).square().mean() * len(part) for part in torch.split(wide, list(lengths)) if len(part)
     ]
     total = wide.square().mean()
     return [total - torch.stack(still).sum() / len(wide), total]
+
+
+def _packed_at_once(x: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """By one product with the means' weights: an utterance's mean and its share of all frames."""
+    means = _membership(tuple(lengths), x.device) @ x  # [B, C], each mean × √(frames of it)
+    total = x.square().mean()
+    return [total - means.square().sum() / x.numel(), total]
+
+
+@kept(maxsize=4)
+def _membership(lengths: tuple[int, ...], device: torch.device) -> Tensor:  # [B, N]
+    sizes = torch.tensor(lengths, device="cpu")
+    owner = torch.arange(len(lengths), device="cpu").repeat_interleave(sizes)  # [N]
+    rows = (torch.arange(len(lengths), device="cpu")[:, None] == owner).float()
+    return (rows / sizes.clamp_min(1).sqrt()[:, None]).to(device, non_blocking=True)

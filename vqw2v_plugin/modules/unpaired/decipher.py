@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 _PRIOR = 1e-3  # of a count, so that nothing is impossible
-_STAY = 0.3  # how likely a phone goes on with another cluster, to begin with
+_LEAST, _MOST = 0.01, 0.9  # how likely a phone may go on with another cluster
 _BATCH = 512  # sequences
 _ORDERLESS = 16  # restarts with a text whose order is taken away
 
@@ -63,20 +63,27 @@ def decipher(
         raise ValueError("there are no clusters or no phones to decipher; expected some of both")
     language = bigram_counts(text, num_phones) + _PRIOR
     counts = bigram_counts(clusters, num_clusters)
-    found = _solved(clusters, counts, language, effort)
+    stay = _stay_by_length(clusters, text)
+    found = _solved(clusters, counts, language, stay, effort)
     few = replace(effort, restarts=min(_ORDERLESS, effort.restarts), refined=1)
-    alone = _solved(clusters, counts, _without_order(language), few)
+    alone = _solved(clusters, counts, _without_order(language), stay, few)
     bits = (found[0] - alone[0]) / sum(len(sequence) + 1 for sequence in clusters) / math.log(2)
     return Solution(found[1].float(), found[2], bits)
 
 
+def _stay_by_length(clusters: Sequence[Tensor], text: Sequence[Tensor]) -> float:
+    """How likely a phone goes on, were sentences as long as utterances are: counts cannot tell it apart."""
+    said, heard = ([len(each) for each in lines if len(each)] for lines in (text, clusters))
+    return min(max(1 - (sum(said) / len(said)) / (sum(heard) / len(heard)), _LEAST), _MOST)
+
+
 def _solved(
-    clusters: Sequence[Tensor], counts: Tensor, language: Tensor, effort: Effort
+    clusters: Sequence[Tensor], counts: Tensor, language: Tensor, stay: float, effort: Effort
 ) -> tuple[float, Tensor, float]:
     """Log likelihood, emissions and how likely a phone stays, of the best of all starts."""
-    emissions, stay, scores = _from_counts(counts, language, effort)
+    emissions, scores = _from_counts(counts, language, stay, effort)
     best = scores.argsort(descending=True)[: effort.refined]
-    found = [_refined(clusters, emissions[i], float(stay[i]), language, effort.passes_after) for i in best]
+    found = [_refined(clusters, emissions[i], stay, language, effort.passes_after) for i in best]
     return max(found, key=lambda each: each[0])
 
 
@@ -85,32 +92,30 @@ def _without_order(language: Tensor) -> Tensor:
     return language.sum(1, keepdim=True) * language.sum(0, keepdim=True) / language.sum()
 
 
-def _from_counts(counts: Tensor, language: Tensor, effort: Effort) -> tuple[Tensor, Tensor, Tensor]:
-    """EM from all starts: emissions [R, V, K], how likely a phone stays [R], log likelihoods [R]."""
+def _from_counts(counts: Tensor, language: Tensor, stay: float, effort: Effort) -> tuple[Tensor, Tensor]:
+    """EM from all starts: emissions [R, V, K] and log likelihoods [R] of those that are left."""
     phones, clusters = len(language) - 1, len(counts) - 1
     generator = torch.Generator().manual_seed(effort.seed)
     share = counts[:-1, :].sum(1)[:clusters] + 1.0
     noise = torch.rand(effort.restarts, phones, clusters, generator=generator, dtype=torch.float64)
     # exponential noise: a draw from all distributions there are, weighted by how frequent clusters are
     emissions = _rows(-noise.clamp_min(1e-12).log() * share)
-    stay = torch.full((effort.restarts,), _STAY, dtype=torch.float64)
+    joint = _joint(language, stay)
     while True:
         for _ in range(effort.passes):
-            emissions, stay, likelihood = _count_pass(counts, language, emissions, stay)
-        if len(stay) <= effort.refined:
-            return emissions, stay, likelihood
-        best = likelihood.argsort(descending=True)[: max(effort.refined, len(stay) // 2)]
-        emissions, stay = emissions[best], stay[best]
+            emissions, likelihood = _count_pass(counts, joint, emissions)
+        if len(emissions) <= effort.refined:
+            return emissions, likelihood
+        best = likelihood.argsort(descending=True)[: max(effort.refined, len(emissions) // 2)]
+        emissions = emissions[best]
 
 
-def _joint(language: Tensor, stay: Tensor) -> tuple[Tensor, Tensor]:
-    """P(phone, next phone) with phones that go on [R, V + 1, V + 1], and the part of it that is going on."""
-    times = (language.sum(1) * torch.ones_like(language[0])).clone()
-    times[-1] = 0  # a sentence's end does not go on
-    again = torch.diag(times)[None] * (stay / (1 - stay))[:, None, None]
-    whole = language[None] + again
-    size = whole.sum((1, 2), keepdim=True)
-    return whole / size, again / size
+def _joint(language: Tensor, stay: float) -> Tensor:  # [V + 1, V + 1]
+    """P(phone, next phone), where phones go on; a sentence's end does not."""
+    times = language.sum(1)
+    times[-1] = 0
+    whole = language + torch.diag(times) * stay / (1 - stay)
+    return whole / whole.sum()
 
 
 def _with_end(emissions: Tensor) -> Tensor:  # [R, V, K] → [R, V + 1, K + 1]
@@ -120,19 +125,14 @@ def _with_end(emissions: Tensor) -> Tensor:  # [R, V, K] → [R, V + 1, K + 1]
     return whole
 
 
-def _count_pass(
-    counts: Tensor, language: Tensor, emissions: Tensor, stay: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _count_pass(counts: Tensor, joint: Tensor, emissions: Tensor) -> tuple[Tensor, Tensor]:
     """One step of EM; the likelihood is that before it."""
-    joint, again = _joint(language, stay)
     whole = _with_end(emissions)
-    said = whole.transpose(1, 2) @ joint @ whole  # [R, K + 1, K + 1]
-    ratio = counts / said.clamp_min(1e-300)
-    likelihood = (counts * said.clamp_min(1e-300).log()).sum((1, 2))
-    expected = whole * (joint @ (whole @ ratio.transpose(1, 2)) + joint.transpose(1, 2) @ (whole @ ratio))
-    stayed = ((whole.transpose(1, 2) @ again @ whole) * ratio).sum((1, 2))
-    steps = counts[:-1].sum()  # of those that a phone begins
-    return _rows(expected[:, :-1, :-1] + _PRIOR), (stayed / steps).clamp(1e-4, 0.95), likelihood
+    said = (whole.transpose(1, 2) @ joint @ whole).clamp_min(1e-300)  # [R, K + 1, K + 1]
+    ratio = counts / said
+    likelihood = (counts * said.log()).sum((1, 2))
+    expected = whole * (joint @ (whole @ ratio.transpose(1, 2)) + joint.T @ (whole @ ratio))
+    return _rows(expected[:, :-1, :-1] + _PRIOR), likelihood
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def _refined(
     batches = _padded(clusters)
     for _ in range(passes):
         expected, stayed, steps, _ = _expect(batches, emissions, stay, language)
-        emissions, stay = _rows(expected + _PRIOR), min(max(stayed / max(steps, 1.0), 1e-4), 0.95)
+        emissions, stay = _rows(expected + _PRIOR), min(max(stayed / max(steps, 1.0), _LEAST), _MOST)
     return _expect(batches, emissions, stay, language)[3], emissions, stay
 
 

@@ -87,7 +87,7 @@ class UnpairedNetwork(nn.Module):
         logits, lengths = made.logits, made.lengths
         if joined and config.segments.endswith("join"):
             at_random = self.training and not config.mean_pool_join
-            logits, lengths = join(logits, lengths, at_random, self.draws)
+            logits, lengths = join(logits, lengths, at_random, self.draws, config.stock_padding)
         return UnpairedOutput(logits, lengths, made.inter)
 
     def discriminator_step(

@@ -14,15 +14,23 @@ from ..layers.padding import padding
 
 
 def join(
-    logits: Tensor, lengths: Tensor, at_random: bool, generator: torch.Generator | None = None
+    logits: Tensor,
+    lengths: Tensor,
+    at_random: bool,
+    generator: torch.Generator | None = None,
+    padding_is_run: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Scores [B, T, V] → [B, R, V], and how many runs each row has [B]; zeros behind them."""
+    """Scores [B, T, V] → [B, R, V], and how many runs each row has [B]; zeros behind them.
+
+    `padding_is_run`: there is room for one more where a row has padding, as in fairseq.
+    """
     behind = padding(lengths, logits.size(1))  # [B, T]
     best = logits.argmax(-1)
     changes = best != F.pad(best, (1, 0), value=-1)[:, :-1]
     begins = changes & ~behind
     counts = begins.sum(1)  # [B]
-    most = max(1, int(counts.max()))
+    room = counts + behind.any(1) if padding_is_run else counts
+    most = max(1, int(room.max()))
     # frames behind the end fall into a run of their own, behind the last
     run = (begins.cumsum(1) - 1).masked_fill(behind, most)  # [B, T]
     sizes = logits.new_zeros(len(logits), most + 1).scatter_add_(1, run, torch.ones_like(logits[..., 0]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, TypeVar
 
 import torch
@@ -17,17 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..kernels import devices
+from ..kernels.kept import kept
 
 _Made = TypeVar("_Made")
 
 
 def kept_on_gpus(make: Callable[..., _Made]) -> Callable[..., _Made]:
     """What is made for a device, their last setting: once for a GPU, where calls cost, else each time."""
-    kept = lru_cache(maxsize=8)(make)
+    once = kept(8)(make)
 
     @wraps(make)
     def made(*settings: Any) -> _Made:
-        return (make if settings[-1].type == "cpu" else kept)(*settings)
+        return (make if settings[-1].type == "cpu" else once)(*settings)
 
     return made
 
@@ -198,21 +199,36 @@ def contrastive_loss(scored: Scores, infonce: bool = False, balanced: bool = Fal
     if infonce and devices.is_gpu(scores):
         classes = _classes(scored.valid, len(scores), scores.device)
         return F.cross_entropy(scores.flatten(0, 2), classes, ignore_index=_NO_CLASS, reduction="sum")
-    valid = scored.valid.type_as(scores)  # [T, K]
+    return (_losses(scores, infonce, balanced) * scored.valid.type_as(scores)).sum()
+
+
+def _losses(scores: Tensor, infonce: bool, balanced: bool) -> Tensor:  # [B, T, K]
     if infonce:
-        nll = scores.logsumexp(-1) - scores[..., 0]  # [B, T, K]
-        return (nll * valid).sum()
+        return scores.logsumexp(-1) - scores[..., 0]
     positive = F.softplus(-scores[..., 0])  # [B, T, K]
     negative = F.softplus(scores[..., 1:]).sum(-1)  # [B, T, K]
     if balanced:
         negative = negative / (scores.size(-1) - 1)
-    return ((positive + negative) * valid).sum()
+    return positive + negative
 
 
 def num_correct(scored: Scores) -> Tensor:
     """Predictions whose positive beats every negative; a tie, as in a collapse, is not a success."""
+    return _right(scored).sum()
+
+
+def _right(scored: Scores) -> Tensor:  # [B, T, K] bool
     scores = scored.scores.detach()
-    return ((scores[..., :1] > scores[..., 1:]).all(-1) & scored.valid).sum()
+    return (scores[..., :1] > scores[..., 1:]).all(-1) & scored.valid
+
+
+@torch.no_grad()
+def sums_apart(scored: Scores, infonce: bool, balanced: bool) -> Tensor:  # [B, 3]
+    """Each utterance's loss, and how many of its predictions are right, and how many there are."""
+    valid = scored.valid.float()
+    losses = (_losses(scored.scores.detach().float(), infonce, balanced) * valid).sum((1, 2))
+    made = valid.sum().expand(len(losses))
+    return torch.stack([losses, _right(scored).sum((1, 2)).float(), made], -1)
 
 
 def sample_negatives(

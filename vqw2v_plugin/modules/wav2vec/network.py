@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..layers.apart import Apart, counts_of
 from ..layers.centred import centre, centre_layers
 from ..layers.conv_spec import parse_conv_layers
 from ..layers.evaluating import evaluating
@@ -20,7 +21,7 @@ from ..quantizers.health import CodebookHealth
 from ..quantizers.signs import LearningSigns
 from .config import VqWav2VecConfig
 from .context import ConvContext, GruContext
-from .contrastive import Scores, StepPredictor, contrastive_loss, num_correct, sample_negatives
+from .contrastive import Scores, StepPredictor, contrastive_loss, num_correct, sample_negatives, sums_apart
 from .encoder import Encoder
 
 MakeQuantizer = Callable[[int], Quantizer]  # of the size of what it quantizes
@@ -59,6 +60,7 @@ class Objective:
     num_predictions: int
     num_correct: Tensor
     quantized: Quantized
+    apart: Apart | None = None  # what of it is each utterance's, if it was asked for
 
 
 class VqWav2Vec(nn.Module):
@@ -195,6 +197,7 @@ class VqWav2Vec(nn.Module):
         infonce: bool = False,
         quantizer_weight: float | None = None,
         changed: Tensor | None = None,
+        apart: bool = False,
     ) -> Objective:  # [B, S]
         """The contrastive loss and the quantizer's own; by default that has its paper's weight."""
         batch = self.contrast(wav, changed=changed)
@@ -208,7 +211,15 @@ class VqWav2Vec(nn.Module):
         correct = num_correct(scored)
         if self.training:
             self.signs.add(correct, scored.num_predictions, batch.states.z, batch.states.c)
-        return Objective(loss, contrastive, own, scored.num_predictions, correct, quantized)
+        told = self._apart(batch, infonce) if apart else None
+        return Objective(loss, contrastive, own, scored.num_predictions, correct, quantized, told)
+
+    def _apart(self, batch: ScoredBatch, infonce: bool) -> Apart:
+        codes = batch.quantized.codes[: len(batch.states.z)]  # of what was changed there are others behind
+        rows = torch.arange(len(codes), device=codes.device).repeat_interleave(codes.size(1))
+        sums = sums_apart(batch.scored, infonce, self.config.balanced_classes)
+        num_codes = batch.quantized.stats.counts.size(-1)
+        return Apart(sums, counts_of(codes.flatten(0, 1), rows, len(codes), num_codes))
 
     def _project(self, targets: Tensor) -> Tensor:
         if self.config.project_features == "same":

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..kernels import devices
+from ..kernels.kept import kept
+
+_MOST_TOGETHER = 4_096  # masked frames: 64 MB of similarities
 _ODD = 0x9E3779B97F4A7C15
 _LEAST_NORM = 1e-8  # of a vector, as torch's cosine similarity has it
 
@@ -35,13 +38,24 @@ def similarities(
     with torch.autocast(predictions.device.type, enabled=False):
         a, b = _directions(predictions), _directions(targets)
         rows, begin = [], 0
-        of_each = (torch.split(each, list(counts)) for each in (a, b, candidates))
+        together = _together(counts) if devices.is_gpu(a) else list(counts)
+        of_each = (torch.split(each, together) for each in (a, b, candidates))
         for part, others, chosen in zip(*of_each, strict=True):
-            rows.append((part @ others.T).gather(1, chosen - begin))
+            rows.append((part @ others.T).gather(1, chosen - begin if begin else chosen))
             begin += len(part)
-        scores = torch.cat(rows) / temperature  # [K, 1 + D]
+        scores = (torch.cat(rows) if len(rows) > 1 else rows[0]) / temperature  # [K, 1 + D]
     repeats = names[distractors] == names[:, None]  # [K, D]
     return scores.masked_fill(F.pad(repeats, (1, 0)), -math.inf)
+
+
+def _together(counts: Sequence[int]) -> list[int]:
+    """Utterances by one product, which is more than is asked for, where a call costs more than that."""
+    found = [0]
+    for count in counts:
+        if found[-1] and found[-1] + count > _MOST_TOGETHER:
+            found.append(0)
+        found[-1] += count
+    return found
 
 
 def _directions(x: Tensor) -> Tensor:
@@ -59,16 +73,19 @@ def names_of(vectors: Tensor) -> Tensor:  # [K, C] → [K]
     return (mixed ^ (mixed >> 32)).sum(-1)
 
 
-@lru_cache(maxsize=16)
+@kept(16)
 def _factors(size: int, device: torch.device) -> Tensor:
-    """Made once: a copy to a device at every step would be waited for."""
     factors = [pow(_ODD, i + 1, 1 << 64) for i in range(size)]
     return torch.tensor([n - (1 << 64) if n >= 1 << 63 else n for n in factors], device=device)
 
 
 def contrastive_loss(scores: Tensor) -> Tensor:  # [K, 1 + D]
     """Cross-entropy over a frame's candidates, summed."""
-    return (scores.logsumexp(-1) - scores[:, 0]).sum()
+    return losses(scores).sum()
+
+
+def losses(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K]
+    return scores.logsumexp(-1) - scores[:, 0]
 
 
 def num_correct(scores: Tensor) -> Tensor:
@@ -76,6 +93,10 @@ def num_correct(scores: Tensor) -> Tensor:
 
     Stock counts a frame whose distractors all equal its target as right.
     """
+    return right(scores).sum()
+
+
+def right(scores: Tensor) -> Tensor:  # [K, 1 + D] → [K] bool
     scores = scores.detach()
     best = scores[:, 1:].max(-1).values  # [K]
-    return ((scores[:, 0] > best) & best.isfinite()).sum()
+    return (scores[:, 0] > best) & best.isfinite()

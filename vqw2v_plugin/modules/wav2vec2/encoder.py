@@ -1,6 +1,6 @@
 """wav ──encoder──▶ z: the convolutions of wav2vec 2.0, right with padding (arXiv 2006.11477 §2).
 
-Shapes: B batch, S samples, T frames, C channels.
+Shapes: B batch, S samples, T frames of the longest, N of all utterances, C channels.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..kernels import gelu_convs
+from ..kernels.cpu_training import takes_over
 from ..layers.conv_spec import ConvGeometry, ConvLayer
 from ..layers.norm import GroupNorm32
+from ..layers.packed import pack
 
 
 class EncoderBlock(nn.Module):
@@ -22,7 +25,7 @@ class EncoderBlock(nn.Module):
         """`norm`: group, of each channel over an utterance's time; layer, of each frame; or none."""
         super().__init__()
         self.conv = nn.Conv1d(dim_in, layer.dim, layer.kernel, stride=layer.stride, bias=bias)
-        self.over_time = GroupNorm32(layer.dim, layer.dim) if norm == "group" else None
+        self.over_time: nn.GroupNorm | None = GroupNorm32(layer.dim, layer.dim) if norm == "group" else None
         self.over_channels = nn.LayerNorm(layer.dim) if norm == "layer" else None
         nn.init.kaiming_normal_(self.conv.weight)
 
@@ -53,30 +56,46 @@ class ConvEncoder(nn.Module):
         self.first = ConvGeometry.of(layers[:1])
         self.dim = layers[-1].dim
 
-    def forward(self, wav: Tensor, lengths: Sequence[int] | None = None) -> Tensor:  # [B, S] → [B, T, C]
-        """Frames behind an utterance's last are of no use; up to it they are as without padding."""
-        shortest = wav.size(-1) if lengths is None else min(lengths)
-        if self.geometry.frames(shortest) < 1:
+    def forward(
+        self, wav: Tensor, lengths: Sequence[int] | None = None
+    ) -> tuple[Tensor, list[int]]:  # [B, S] → [N, C]
+        """Utterances one after the other, and each one's frames; what is behind its end changes nothing."""
+        sizes = [wav.size(-1)] * len(wav) if lengths is None else list(lengths)
+        if self.geometry.frames(min(sizes)) < 1:
             raise ValueError(
-                f"audio of {shortest} samples is shorter than the encoder's receptive field of "
+                f"audio of {min(sizes)} samples is shorter than the encoder's receptive field of "
                 f"{self.geometry.receptive_field} samples; leave such clips out (`min_sample_size`)"
             )
-        padded = lengths is not None and min(lengths) < wav.size(-1)
+        if takes_over(self, wav) and gelu_convs.can_hear(self.blocks):
+            return gelu_convs.encoder_blocks(wav, sizes, self.blocks)
+        frames = [self.geometry.frames(size) for size in sizes]
+        return pack(self._side_by_side(wav, sizes), frames), frames
+
+    @property
+    def blocks(self) -> list[EncoderBlock]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _side_by_side(self, wav: Tensor, sizes: Sequence[int]) -> Tensor:  # [B, S] → [B, T, C]
+        """Frames behind an utterance's last are of no use; up to it they are as without padding."""
         # the first layer alone may look beyond a frame: at all of an utterance's, also those none later sees
-        heard = [self.first.frames(n) for n in lengths] if padded and lengths is not None else None
+        heard = [self.first.frames(n) for n in sizes] if min(sizes) < wav.size(-1) else None
         x = wav.unsqueeze(1)  # [B, 1, S]
-        for block in self.layers:
+        for block in self.blocks:
             x = block(x, heard)
-        return x.transpose(1, 2)  # [B, T, C]
+        return x.transpose(1, 2)
 
 
 def _of_each(norm: nn.GroupNorm, x: Tensor, frames: Sequence[int] | None) -> Tensor:  # [B, C, T]
     """Moments of an utterance's own frames."""
     if frames is None:
         return norm(x)  # type: ignore[no-any-return]
-    size = x.size(2)
-    rows = [F.pad(norm(row[None, :, :n]), (0, size - n)) for row, n in zip(x, frames, strict=True)]
-    return torch.cat(rows)
+    size, wide = x.size(2), torch.promote_types(x.dtype, torch.float32)
+    weight, bias = norm.weight.to(wide), norm.bias.to(wide)
+    rows = []
+    for row, n in zip(x.to(wide), frames, strict=True):  # widened at once: each row by itself costs calls
+        normed = F.group_norm(row[None, :, :n], norm.num_groups, weight, bias, norm.eps)
+        rows.append(F.pad(normed, (0, size - n)))
+    return torch.cat(rows).type_as(x)
 
 
 def _in_full_precision(norm: nn.LayerNorm, x: Tensor) -> Tensor:

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.dropout import dropout
+from ..layers.apart import Apart, counts_of, owners, sums_of
 from ..layers.conv_spec import parse_conv_layers
 from ..layers.evaluating import evaluating
-from ..layers.packed import pack
 from ..quantizers.base import Quantized, Quantizer
 from ..quantizers.health import CodebookHealth
 from ..quantizers.none import NoConfig, NoQuantizer
 from ..quantizers.signs import LearningSigns, packed_power
 from .config import Wav2Vec2Config
-from .contrastive import contrastive_loss, names_of, num_correct, similarities
+from .contrastive import contrastive_loss, losses, names_of, num_correct, right, similarities
 from .draws import Draws, draw
 from .encoder import ConvEncoder
 from .targets import quantize
@@ -53,6 +53,7 @@ class Objective:
     num_correct: Tensor
     num_frames: int
     quantized: Quantized  # of the quantizer whose health is looked at
+    apart: Apart | None = None  # what of it is each utterance's, if it was asked for
 
 
 class Wav2Vec2(nn.Module):
@@ -143,11 +144,7 @@ class Wav2Vec2(nn.Module):
         """`lengths`: the samples of each utterance; what is behind them changes nothing."""
         multiple = self.config.feature_grad_mult
         with torch.set_grad_enabled(torch.is_grad_enabled() and multiple > 0):
-            x = self.encoder(wav, lengths)  # [B, T, C]
-        if lengths is None:
-            lengths = [wav.size(1)] * len(wav)
-        frames = [self.encoder.geometry.frames(length) for length in lengths]
-        x = pack(x, frames)
+            x, frames = self.encoder(wav, lengths)  # [N, C]
         if multiple != 1:
             x = ScaledGradient.apply(x, multiple)  # type: ignore[no-untyped-call]
         wide = x if x.dtype == torch.float64 else x.float()
@@ -186,10 +183,15 @@ class Wav2Vec2(nn.Module):
         heard = self.hear(wav)
         return self.coder.encode(heard.z.view(len(wav), -1, self.encoder.dim))
 
-    def scores(self, heard: Heard, draws: Draws) -> tuple[Tensor, Quantized, Quantized | None, Tensor]:
-        """[K, 1 + distractors]; targets quantized, input quantized, and the masked frames' states."""
+    def scores(
+        self, heard: Heard, draws: Draws, changed: Heard | None = None
+    ) -> tuple[Tensor, Quantized, Quantized | None, Tensor]:
+        """[K, 1 + distractors]; targets quantized, input quantized, and the masked frames' states.
+
+        Where there is something `changed` that is what the Transformer hears; targets are of what is not.
+        """
         config, masked = self.config, draws.masked
-        x, heard_codes = self.projected(heard)
+        x, heard_codes = self.projected(heard if changed is None else changed)
         x = self.covered(x, heard.frames, masked.index, draws.channels)
         states = self.transformer(x, heard.frames, masked)  # [K, D]
         targets = quantize(
@@ -217,15 +219,19 @@ class Wav2Vec2(nn.Module):
         seeds: Sequence[int] | None = None,
         weights: tuple[float | None, float] = (None, PENALTY),
         draws: Draws | None = None,
+        apart: bool = False,
+        changed: Tensor | None = None,  # [B, S]
     ) -> Objective:
         """The contrastive loss, the quantizer's own and the penalty of z's power, with their weights.
 
-        Masks and distractors are those of the `seeds`, one an utterance, or are given.
+        Masks and distractors are those of the `seeds`, one an utterance, or are given. `changed` is the same
+        audio as the Transformer is to hear it in training.
         """
         heard = self.hear(wav, lengths)
+        noisy = self.hear(changed, lengths) if changed is not None and self.training else None
         if draws is None:
             draws = draw(heard.frames, range(len(wav)) if seeds is None else seeds, self.config, wav.device)
-        scores, targets, heard_codes, states = self.scores(heard, draws)
+        scores, targets, heard_codes, states = self.scores(heard, draws, noisy)
         made = len(draws.masked.index)
         loss = contrastive = contrastive_loss(scores)
         own = self._own_loss(targets, heard_codes, weights[0], made)
@@ -238,7 +244,8 @@ class Wav2Vec2(nn.Module):
             self.health.add(quantized.stats.counts)
             powers = packed_power(heard.z, heard.frames) + packed_power(states, draws.masked.counts)
             self.signs.add_powers(correct, made, powers)
-        return Objective(loss, contrastive, own, penalty, made, correct, len(heard.z), quantized)
+        told = _apart(scores, draws, quantized, heard.frames) if apart else None
+        return Objective(loss, contrastive, own, penalty, made, correct, len(heard.z), quantized, told)
 
     def _own_loss(
         self, targets: Quantized, heard: Quantized | None, weight: float | None, made: int
@@ -256,18 +263,24 @@ class Wav2Vec2(nn.Module):
         return total
 
 
+def _apart(scores: Tensor, draws: Draws, quantized: Quantized, frames: Sequence[int]) -> Apart:
+    counts, codes = draws.masked.counts, quantized.codes.flatten(0, -2)  # [K, G], or [N, G] of the input
+    rows = owners(counts, scores.device)
+    sums = sums_of(losses(scores.detach()), right(scores), torch.ones_like(scores[:, 0]), rows, len(counts))
+    rows = rows if len(codes) == len(rows) else owners(frames, scores.device)
+    return Apart(sums, counts_of(codes, rows, len(counts), quantized.stats.counts.size(-1)))
+
+
 def _penalty(heard: Heard, draws: Draws) -> Tensor:
     """Σ over utterances: masked frames × the mean power of z.
 
     Stock has the mean over a batch's frames with their padding, times all masked frames: the same where all
     utterances are of one length, and elsewhere another sum for each way to make batches.
     """
-    shares = [
-        count / size
-        for count, size in zip(draws.masked.counts, heard.frames, strict=True)
-        for _ in range(size)
-    ]
-    return (heard.power * torch.tensor(shares, device="cpu").to(heard.power, non_blocking=True)).sum()
+    sizes = torch.tensor(list(heard.frames), device="cpu")
+    shares = torch.tensor(list(draws.masked.counts), device="cpu") / sizes
+    weights = shares.repeat_interleave(sizes).to(heard.power, non_blocking=True)
+    return (heard.power * weights).sum()
 
 
 class ScaledGradient(torch.autograd.Function):

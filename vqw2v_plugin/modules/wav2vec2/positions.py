@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.long_conv import pays, spectral_conv
+from ..kernels.long_conv import block_conv, in_blocks_pays, pays, spectral_conv
 
 
 class PositionConv(nn.Module):
@@ -39,5 +39,7 @@ class PositionConv(nn.Module):
         weight, taps = self.weight, self.direction.size(2)
         if self.training and pays(x, weight):
             return F.gelu(spectral_conv(x, weight, self.groups) + self.bias)
+        if in_blocks_pays(x, weight):
+            return F.gelu(block_conv(x, weight, self.groups) + self.bias)
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=taps // 2, groups=self.groups)
         return F.gelu(y[..., : x.size(1)]).transpose(1, 2)  # an even number of taps gives one frame more

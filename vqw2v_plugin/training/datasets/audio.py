@@ -189,7 +189,10 @@ class AudioCropDataset(CropDataset[LoadedClip]):
 
     def _padded(self, clips: Sequence[LoadedClip]) -> dict[str, Any]:
         sources = [clip.source for clip in clips]
+        changed = [clip.changed for clip in clips if clip.changed is not None]
+        more = {"changed": pad_batch(changed).values} if changed else {}
         return {
+            **more,
             "source": pad_batch(sources).values,  # [B, S]
             "lengths": [len(source) for source in sources],  # numbers: nobody waits for a device
             "seeds": [clip.seed for clip in clips],

@@ -64,6 +64,9 @@ class MixtureDataset(BatchDataset[Drawn]):
         sizes: Ints = np.concatenate([part.sizes for part in parts])
         super().__init__(name, sizes, seed, strict=strict)
         self.unit = parts[0].unit
+        told = [(member.lang, member.domain) for member in members]
+        self.kinds = sorted(set(told))  # whose losses are told apart
+        self._kind_of = [self.kinds.index(each) for each in told]
         self._items = [self._begins[member.part] + member.items for member in members]
         self._corpus_of = np.full(len(sizes), -1, dtype=np.int64)
         for number, items in enumerate(self._items):
@@ -78,10 +81,12 @@ class MixtureDataset(BatchDataset[Drawn]):
         return Drawn(index, int(self._corpus_of[item]), loaded)
 
     def collate(self, items: Sequence[Drawn], num_skipped: int) -> dict[str, Any]:
-        """As the corpora's own data sets do, which are of one kind; `corpora` says where each is from."""
+        """As the corpora's own data sets do, which are alike; `kinds` says of which language and domain."""
         batch = self.parts[0].collate([drawn.item for drawn in items], num_skipped)
         batch["id"] = torch.tensor([drawn.index for drawn in items], dtype=torch.int64)
-        return {**batch, "corpora": [drawn.corpus for drawn in items]}
+        if len(self.kinds) > 1:
+            batch["kinds"], batch["num_kinds"] = [self._kind_of[d.corpus] for d in items], len(self.kinds)
+        return batch
 
     def cut_sized(self, indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
         return self.parts[0].cut_sized(indices, sizes, limits)

@@ -1,0 +1,139 @@
+"""One language or domain against several: the same compute, what is held out, and speech by telephone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from recipe_files import check_order, scripts_of, value_of, words_of
+
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.mixture import read_mixture
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Any]:
+    names = ("prepare", "compare", "telephone", "domain")
+    with scripts_of("multilingual", *names) as found:
+        yield SimpleNamespace(**dict(zip(names, found, strict=True)))
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """100 German and 40 English utterances, of which the first two are there."""
+    for number in range(2):
+        wave = 0.1 * np.sin(np.arange(16_000) * (0.1 + number)).astype(np.float32)  # 250 and 2,800 Hz
+        soundfile.write(tmp_path / f"u{number}.wav", wave, 16_000)
+    rows = [
+        {"path": f"u{i}.wav", "samples": 16_000, "speaker": f"s{i % 5}", "lang": "de" if i < 100 else "en"}
+        for i in range(140)
+    ]
+    write_manifest(tmp_path / "multi.tsv", tmp_path, rows, ("path", "samples", "speaker", "lang"))
+    return tmp_path / "multi.tsv"
+
+
+def asked(scripts: Any, monkeypatch: pytest.MonkeyPatch, script: str, run: Path, *more: str) -> Any:
+    monkeypatch.setattr("sys.argv", [f"{script}.py", str(run), "multi.tsv", "corpora", *more])
+    module = getattr(scripts, script)
+    return (module.languages if script == "compare" else module.domains)(module.parse_args())
+
+
+def test_each_language_has_its_share_held_out(scripts: Any, manifest: Path, tmp_path: Path) -> None:
+    scripts.prepare.prepare(tmp_path / "out", manifest, [1, 0.5], 0.1)
+    splits = {split: Manifest(tmp_path / "out" / f"{split}.tsv") for split in ("train", "valid")}
+    langs = {split: held.column("lang") for split, held in splits.items()}
+    assert sorted([*splits["train"].column("utt"), *splits["valid"].column("utt")]) == sorted(
+        f"u{i}" for i in range(140)
+    )
+    assert 3 <= langs["valid"].count("de") <= 20 and 1 <= langs["valid"].count("en") <= 10
+    plan = read_mixture(tmp_path / "out" / "mixture_0.5.yaml")
+    assert (
+        plan.alpha == 0.5 and plan.entries[0].by == "lang" and plan.entries[0].data == str(tmp_path / "out")
+    )
+    write_manifest(tmp_path / "none.tsv", tmp_path, [])
+    with pytest.raises(ValueError, match="has no column lang"):
+        scripts.prepare.prepare(tmp_path / "out", tmp_path / "none.tsv", [1], 0.1)
+
+
+def test_all_trainings_have_the_same_compute(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = asked(
+        scripts, monkeypatch, "compare", tmp_path, "--updates", "80", "--bf16", "--alphas", "0.5", "0"
+    )
+    stages = list(scripts.compare.stages(plan))
+    check_order(stages, tmp_path)
+    trainings = [words_of(stages, f"train_{name}") for name in ("en", "all_0.5", "all_0")]
+    for words in trainings:
+        assert {"optimization.max_update=80", "lr_scheduler.warmup_updates=10", "common.bf16=true"} <= set(
+            words
+        )
+    assert sum(a != b for a, b in zip(*trainings[1:], strict=True)) == 3  # the mixture, and two folders
+    assert "dataset.train_subset=train_en" in trainings[0]
+    assert f"task.data={tmp_path}/data/manifests/mixture_1.yaml" in trainings[0]
+    assert value_of(words_of(stages, "map_en"), "--by") == "lang"
+    assert (
+        value_of(words_of(stages, "codes_en"), "--tokenizers") == f"en={tmp_path}/train_en/checkpoint_last.pt"
+    )
+    small = Path(scripts.compare.__file__).with_name("small.yaml")
+    plan = asked(scripts, monkeypatch, "compare", tmp_path, "--yaml", str(small), "--no-map")
+    assert "lr_scheduler.total_num_update=3000" in plan.overrides and not plan.maps
+
+
+def test_the_table_has_what_is_finished(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = asked(scripts, monkeypatch, "compare", tmp_path)
+    (tmp_path / "codes_all_1").mkdir()
+    found = [dict.fromkeys(scripts.compare.HEAD[1:], "x") | {"set": "emodb_de.test", "PNMI": "0.197"}]
+    (tmp_path / "codes_all_1" / "codes.json").write_text(json.dumps(found))
+    scripts.compare.write_table(plan, {"codes_all_1"})
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert len(lines) == 3 and lines[2].startswith("| all languages, α 1 | emodb_de.test | x | x | 0.197 |")
+
+
+def test_a_domain_is_asked_of_with_it_and_without(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = asked(scripts, monkeypatch, "domain", tmp_path, "--sets", "a/test", "--share", "0.2")
+    stages = list(scripts.compare.stages(plan))
+    check_order(stages, tmp_path)
+    assert plan.sets == ["a/test", "a_phone/test"] and [row.name for row in plan.rows] == [
+        *("without", "with_1", "with_0.5")
+    ]
+    assert value_of(words_of(stages, "data"), "--share") == "0.2"
+
+
+def test_a_telephone_leaves_the_band_and_the_length(scripts: Any) -> None:
+    seconds = np.arange(8_000) / 8_000
+    low, middle = (np.sin(2 * np.pi * hertz * seconds).astype(np.float32) * 0.5 for hertz in (100, 1_000))
+    heard = scripts.telephone.by_telephone(low + middle, np.random.default_rng(1))
+    power = np.abs(np.fft.rfft(heard)) ** 2
+    assert len(heard) == 8_000 and heard.dtype == np.float32 and len(set(heard.tolist())) <= 255
+    assert power[1_000] > 100 * power[100] and power[1_000] > 0.8 * power.sum()
+
+
+def test_what_is_called_is_a_part_of_what_is_said(
+    scripts: Any, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "corpora/a").mkdir(parents=True)
+    (tmp_path / "corpora/a/test.tsv").write_text(
+        f"utt\tpath\tspeaker\tn_samples\tphone_times_s\nx\t{tmp_path}/u1.wav\ts\t16000\t0:1:a\n"
+    )
+    monkeypatch.setattr(scripts.telephone, "read_audio", lambda *_: np.full(800, 0.1, np.float32))
+    prepare = scripts.telephone.prepare
+    prepare(tmp_path / "out", manifest, tmp_path / "corpora", ["a/test"], 0.2, 0.1)
+    called = Manifest(tmp_path / "out/manifests/phone/train.tsv")
+    utts = {utt.removeprefix("phone-") for utt in called.column("utt")}
+    assert utts < set(Manifest(tmp_path / "out/manifests/train.tsv").column("utt")) and 10 < len(utts) < 45
+    assert soundfile.info(called[0].path).samplerate == 8_000 and called[0].samples == 800
+    rows = (tmp_path / "out/corpora/a_phone/test.tsv").read_text().splitlines()
+    assert rows[1] == "x\ttest/x.wav\ts\t800\t0:1:a" and (tmp_path / "out/corpora/a/test.tsv").is_file()
+    with pytest.raises(ValueError, match="--share"):
+        prepare(tmp_path / "out", manifest, tmp_path / "corpora", ["a/test"], 0, 0.1)

@@ -1,0 +1,71 @@
+"""The 2 × 2 of what is quantized: networks differ in what they are to show, the table has what is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recipe_files import check_order, scripts_of, value_of, words_of
+
+from vqw2v_plugin.checkpoints.wav2vec2 import make_wav2vec2
+from vqw2v_plugin.modules.wav2vec2.config import SMALL, Wav2Vec2Config
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Any]:
+    with scripts_of("wav2vec2", "ablation") as (ablation,):
+        yield ablation
+
+
+def plan(script: Any, monkeypatch: pytest.MonkeyPatch, run: Path, *more: str) -> Any:
+    monkeypatch.setattr("sys.argv", ["ablation.py", str(run), *more])
+    return script.Plan.of(script.parse_args())
+
+
+def test_networks_of_a_seed_differ_in_what_is_quantized_alone(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = list(script.stages(plan(script, monkeypatch, tmp_path, "--seeds", "1", "2", "--updates", "240")))
+    check_order(stages, tmp_path)
+    names = [f"{kind.replace(', ', '_')}_2" for kind in script.KINDS]
+    commands = [words_of(stages, name) for name in names]
+    for words, (inputs, targets) in zip(commands, script.KINDS.values(), strict=True):
+        assert f"++model.quantize_input={str(inputs).lower()}" in words
+        assert f"++model.quantize_targets={str(targets).lower()}" in words
+        assert {"common.seed=2", "optimization.max_update=240", "lr_scheduler.warmup_updates=20"} <= set(
+            words
+        )
+    for words in commands[1:]:  # two folders besides
+        assert 3 <= sum(a != b for a, b in zip(commands[0], words, strict=True)) <= 4
+    for name in names:
+        assert value_of(words_of(stages, f"features_{name}"), "--layer") == "w2v2:2"
+        assert value_of(words_of(stages, f"abx_{name}"), "--context") == "none"
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_each_kind_makes_a_network(script: Any, kind: int) -> None:
+    inputs, targets = list(script.KINDS.values())[kind]
+    sizes = {
+        name: value.strip("'") if isinstance(value, str) else value for name, value in script.SIZES.items()
+    }
+    config = Wav2Vec2Config(**{**vars(SMALL), **sizes, "quantize_input": inputs, "quantize_targets": targets})
+    network = make_wav2vec2(config)
+    assert network.has_codes == (inputs or targets)
+    assert 2e5 < sum(p.numel() for p in network.parameters()) < 1e6
+
+
+def test_the_table_has_what_is_finished(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = plan(script, monkeypatch, tmp_path, "--seeds", "1", "2")
+    rates = {"continuous_quantized_1": 0.1, "continuous_quantized_2": 0.12, "untrained_1": 0.3, "logmel": 0.2}
+    for name, rate in {**rates, "quantized_quantized_1": 0.9}.items():
+        (tmp_path / f"abx_{name}").mkdir()
+        (tmp_path / f"abx_{name}/abx.json").write_text(json.dumps({"within": rate, "across": rate / 2}))
+    script.write_table(made, {f"abx_{name}" for name in rates})
+    assert (tmp_path / "results.md").read_text().splitlines()[2:] == [
+        "| continuous, quantized (2) | 11.0 ± 1.4 | 5.5 ± 0.7 |",
+        "| nothing learnt | 30.0 | 15.0 |",
+        "| log-mel | 20.0 | 10.0 |",
+    ]
