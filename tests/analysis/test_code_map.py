@@ -106,11 +106,11 @@ def test_a_group_s_own_codes_are_those_that_only_it_uses(made: CodeMap) -> None:
 
 def test_a_code_is_heard_where_its_longest_runs_are() -> None:
     codes = {
-        "u": np.array([[1, 0], [1, 0], [2, 0], [1, 3]]),
+        "u": np.array([[1, 0], [2, 0], [1, 0], [1, 3]]),
         "v": np.array([[0, 0], [1, 1], [1, 0], [1, 0]]),
         "w": np.array([[0, 1]]),
     }
-    assert heard_in(codes, 1, V) == [("v", 1, 3), ("u", 0, 2)]
+    assert heard_in(codes, 1, V) == [("v", 1, 3), ("u", 2, 2)]
     assert heard_in(codes, V + 1, V, 1) == [("v", 1, 1)] and heard_in(codes, 2 * V - 1, V) == []
 
 
@@ -158,3 +158,10 @@ def test_lines_say_shares_distances_and_the_floor(made: CodeMap) -> None:
     assert f"3 groups by lang, {made.frames:,} frames of each, 2 × 12 codes" in text
     assert "all groups use: 16.7%; some: 16.7%; one alone: 16.7%; none: 50.0%" in text
     assert "the nearest joined first: (c (a b))" in text and f"floor {made.floors[2]:.3f}" in text
+
+
+def test_a_code_is_used_from_the_threshold_itself_on() -> None:
+    halves = np.array([[[3, 2, 5], [2, 2, 6]], [[1, 9, 0], [9, 1, 0]]])
+    found = CodeMap(("a", "b"), halves, 1, 3, (20, 20), least=5)
+    assert found.used.tolist() == [[True, False, True], [True, True, False]]
+    assert found.spread == pytest.approx({"all": 1 / 3, "some": 0, "one": 2 / 3, "none": 0})

@@ -64,6 +64,7 @@ def test_groups_of_several_manifests_are_laid_side_by_side(by: Callable[..., str
     assert "two.tsv: 1 of 11 utterances have no lang, and are left out" in shown
     assert "left out, with less than 0.5 s or two utterances: few" in shown
     found = re.search(r"3 groups by lang, ([\d,]+) frames of each, 2 × 8 codes", shown)
+    assert "18 utterances of 3 groups are encoded" in shown  # of 20: 3 s of each
     assert found is not None and "the nearest joined first: (hi (lo mi))" in shown
     again = by("--by", "domain", *SMALL, manifests=("one",))
     assert "4 groups by domain" in again
