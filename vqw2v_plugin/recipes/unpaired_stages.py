@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..text.units import SILENCE
 from .runner import Stage
 from .stages import BIN, PACKAGE, VQW2V
-
-SILENCE = "<SIL>"  # of `vqw2v phones`
 
 
 def clusters(
