@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -144,11 +145,12 @@ def test_a_clip_has_lanes_of_words_what_was_heard_phones_and_codes(run: Path) ->
     row = split.utterances["speaker0-00"]
     heard = view.hypotheses["decode"]["speaker0-00"]
     view.__dict__["hypotheses"] = {f"decoder{i}": {"speaker0-00": heard} for i in range(6)}
+    view.__dict__["errors"] = [replace(view.errors[0], name="decoder1")]
     view.__dict__["sources"] = [view.sources[0]] * 5
     lanes = [(lane.name, lane.kind) for lane in speech._lanes(view, split, row)]
     assert lanes == [
         ("words", "words"),
-        *((f"decoder{i}", "heard") for i in (2, 3, 4, 5)),  # the last four
+        *((f"decoder{i}", "heard") for i in (1, 5, 4, 3)),  # that with a rate, then the newest
         ("phones", "phones"),
         *[("tokens", "codes")] * 3,
     ]
@@ -189,7 +191,7 @@ def test_a_stage_s_row_says_its_state_its_time_and_what_it_made(run: Path) -> No
     assert found["s0"] == ("done", "5 min", "labels")
     for number, what in enumerate(files.values()):
         assert found[f"s{number}"][2] == what
-    assert found["s1"] == ("unfinished", "–", "features") and found["bare"][0] == "no recipe's"
+    assert found["s1"] == ("unfinished", "–", "features") and found["bare"][0] == "begun by hand"
     assert (
         found["pretrain"][2] == "vq_wav2vec, 100 updates"
         and found["tokens"][2] == "ABX errors, what codes tell, tokens"
@@ -206,6 +208,20 @@ def test_a_trouble_that_several_sections_met_is_named_once(run: Path) -> None:
     (run / "tokens/data/abx.json").write_text("[1, 2]")
     page, _ = assemble.make_report(view_of(run))
     assert page.count("abx.json has no error within or across speakers") == 1
+
+
+def test_error_rates_come_first_the_best_of_a_split_before_others(run: Path) -> None:
+    view = view_of(run)
+    (rated,) = view.errors
+    view.__dict__["errors"] = [replace(rated, rate=rated.rate + 1, name="worse"), rated]
+    page, _ = assemble.make_report(view)
+    assert page.index("<h2") < page.index(">Error rates</h2>") < page.index(">Stages</h2>")
+    assert f"{rated.name} on {rated.split}, the lowest of 2 rates" in page
+    table = page[page.index(">Error rates</h2>") : page.index(">Stages</h2>")]
+    assert table.index(f"<b>{rated.name}</b>") < table.index("<b>worse</b>")
+    shutil.rmtree(run / "decode")
+    page, _ = assemble.make_report(view_of(run))
+    assert page.index(">Stages</h2>") < page.index(">Error rates</h2>")
 
 
 def test_only_sections_with_nothing_to_show_are_named(run: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_one_stage_decodes_in_several_ways_has_a_name_and_a_decoder_each(ru
     assert found == {
         "scores/free": (1, "free"),
         "scores/greedy": (0, "greedy"),
-        "scores/words": (2, "lexicon and language model"),
+        "scores/words": (2, "lexicon and language model lm.arpa, weights of tuned.json, beam 9"),
     }
     heard = {name: rows["a"]["text"] for name, rows in view.hypotheses.items() if "a" in rows}
     assert heard == {f"scores/{name}": name for name in WAYS}
@@ -91,7 +91,7 @@ def test_what_one_stage_decodes_in_several_ways_has_a_name_and_a_decoder_each(ru
 WAYS = {
     "greedy": "--decoder greedy",
     "free": "--decoder lexicon --decoder free",  # the last word counts
-    "words": "--lexicon l.txt --lm lm.arpa --decoder lexicon",
+    "words": "--lexicon l.txt --lm a/lm.arpa --beam 9 --decoder lexicon --weights b/tuned.json",
 }
 KNOWN = (
     '"unit": "words", "rate": 1, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 2'

@@ -20,6 +20,7 @@ from .code_map_files import read_map
 
 # what an errors-SPLIT.json calls the counts of a kind of error: what it calls the examples
 KINDS = {"substitutions": "substituted", "deletions": "deleted", "insertions": "inserted"}
+_WEIGHTS = ("--lm-weight", "--word-score", "--sil-score", "--beam")
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,14 @@ def _decoder(stage: StageFolder, folder: Path) -> str:
     said = [dict(itertools.pairwise(words_of(command))) for command in stage.commands]  # option: its value
     wrote = [options for options in said if Path(options.get("--results-path", "")).name == folder.name]
     named = next((options for options in wrote or said if "--decoder" in options), {})
-    return named.get("--decoder", "") + (" and language model" if "--lm" in named else "")
+    if "--decoder" not in named:
+        return ""
+    model = f" and language model {Path(named['--lm']).name}" if "--lm" in named else ""
+    parts = [named["--decoder"] + model]
+    if "--weights" in named:
+        parts.append(f"weights of {Path(named['--weights']).name}")
+    parts += [f"{option.removeprefix('--')} {named[option]}" for option in _WEIGHTS if option in named]
+    return ", ".join(parts)
 
 
 def _rates(stage: StageFolder | None, path: Path, about: Any) -> ErrorRates:

@@ -12,7 +12,7 @@ from .beside import beside_section
 from .codes import codebook_section, phones_section
 from .groups import groups_section
 from .page import Section, missing, render_page, table, tile
-from .results import abx_section, errors_section
+from .results import ERRORS, abx_section, errors_section
 from .settings import seeds_section, settings_section
 from .speech import speech_section
 from .svg import percent
@@ -32,19 +32,21 @@ _SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
     settings_section,
     seeds_section,
 )
-_STATES = {"unknown": "no recipe's", "planned": "not begun"}
+_STATES = {"unknown": "begun by hand", "planned": "not begun"}
 
 
 def make_report(view: RunView) -> tuple[str, list[str]]:
     """The page, and the titles of those sections that have nothing to show yet."""
-    sections = [section for make in _SECTIONS if (section := make(view)) is not None]
+    made_of = [section for make in _SECTIONS if (section := make(view)) is not None]
+    sections = sorted(made_of, key=lambda each: each.title != ERRORS or each.lacks)  # they come first
     overview = Section("Stages", _stages(view) + _troubles(view))
     name = view.run.path.name
     made = time.strftime("%Y-%m-%d %H:%M")
     lead = f'<p class="lead">{escape(str(view.run.path))}, as it was on {made}.</p>' + _tiles(view)
     footer = f"Made on {made} by <code>vqw2v report</code>. The page needs no network and no other file."
-    page = render_page(f"Run {name}", lead, [overview, *sections], footer)
-    return page, [section.title for section in sections if section.lacks]
+    first = sections[:1] if view.errors else []
+    page = render_page(f"Run {name}", lead, [*first, overview, *sections[len(first) :]], footer)
+    return page, [section.title for section in made_of if section.lacks]
 
 
 def _tiles(view: RunView) -> str:
@@ -68,6 +70,7 @@ def _tiles(view: RunView) -> str:
         tiles.append(tile(percent(best.across or 0.0, 1), f"ABX error across speakers, {best.name}"))
     for rated in sorted(view.errors, key=lambda e: e.rate)[:1]:
         where = f"{rated.name} on {rated.split}"
+        where += f", the lowest of {len(view.errors)} rates" if len(view.errors) > 1 else ""
         tiles.append(tile(percent(rated.rate / 100, 1), f"of {rated.unit} wrong, {where}"))
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 

@@ -11,6 +11,7 @@ from .figures import spans
 from .page import Section, figure, heading, legend, missing, paragraph, table
 from .svg import percent
 
+ERRORS = "Error rates"
 _SHOWN = 12  # confusions of each kind
 _DECODE = (
     "fairseq-generate FEATURES --user-dir … --task vq_acoustic --labels LABELS --path ACOUSTIC.pt "
@@ -42,10 +43,10 @@ def abx_section(view: RunView) -> Section:
 
 def errors_section(view: RunView) -> Section:
     """One table of all rates, then what was confused."""
-    rates = view.errors
+    rates = sorted(view.errors, key=lambda each: (each.split, each.rate))
     if not rates:
         text = "No error rates yet. They are made when a trained acoustic model decodes a split:"
-        return Section("Error rates", missing(text, _DECODE), lacks=True)
+        return Section(ERRORS, missing(text, _DECODE), lacks=True)
     head = ["decoded by", "split", "decoder", "rate", "counted", "substituted", "deleted", "inserted", "of"]
     body = table(head, [_rate_row(each) for each in rates], (3, 5, 6, 7, 8))
     for each in rates:
@@ -53,7 +54,7 @@ def errors_section(view: RunView) -> Section:
             lists = "".join(_list(kind, each.frequent[kind]) for kind in KINDS)
             body += heading(f"{each.name}, {each.split}: most frequent errors")
             body += f'<div class="columns">{lists}</div>'
-    return Section("Error rates", body)
+    return Section(ERRORS, body)
 
 
 def _abx_row(row: Abx) -> list[str]:

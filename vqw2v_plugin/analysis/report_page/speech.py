@@ -120,8 +120,11 @@ def _lanes(view: RunView, split: Split, row: Utterance) -> Iterator[Lane]:
 
 
 def _heard(view: RunView, row: Utterance) -> list[tuple[str, Mapping[str, Any]]]:
-    known = [(name, lines[row.utt]) for name, lines in view.hypotheses.items() if row.utt in lines]
-    return known[-_DECODERS:]
+    """Of the decoders with the fewest errors; those without a rate come last, the newest first."""
+    rates = {each.name: each.rate for each in view.errors}
+    heard = reversed(view.hypotheses.items())
+    known = [(name, lines[row.utt]) for name, lines in heard if row.utt in lines]
+    return sorted(known, key=lambda each: rates.get(each[0], float("inf")))[:_DECODERS]
 
 
 def _short(name: str) -> str:
