@@ -41,7 +41,7 @@ from .modules.quantizers.fsq import FsqConfig, FsqQuantizer
 from .modules.quantizers.gumbel import GumbelConfig, GumbelQuantizer
 from .modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
 from .modules.quantizers.none import NoQuantizer
-from .modules.quantizers.seeding import draw_entries, gather_frames, scale_outputs
+from .modules.quantizers.seeding import draw_entries, draw_rows, gather_frames, scale_outputs
 
 __all__ = [
     "CodeStats",
@@ -65,6 +65,7 @@ __all__ = [
     "code_counts",
     "count_perplexity",
     "draw_entries",
+    "draw_rows",
     "gather_frames",
     "make_activation",
     "nearest_entries",

@@ -41,6 +41,10 @@ SIZES = {  # a third of a million weights
     "final_dim": 48,
     "latent_vars": 32,
     "num_negatives": 50,
+    "layer_norm_first": "true",  # with norms behind the blocks it takes longer to begin to learn
+    "feature_grad_mult": 1,
+    "latent_temp": "[1.0,0.5]",
+    **dict.fromkeys(("dropout", "attention_dropout", "dropout_input", "dropout_features"), 0),
 }
 
 
@@ -104,8 +108,9 @@ def training(plan: Plan, row: Row) -> Stage:
     ]
     overrides += [f"optimization.max_update={updates}", f"lr_scheduler.total_num_update={max(updates, 2)}"]
     overrides += [f"lr_scheduler.warmup_updates={updates // 12}", "checkpoint.save_interval_updates=0"]
-    overrides += [f"optimization.lr=[{0.002 if row.learns else 0.0}]", "dataset.disable_validation=true"]
-    overrides += ["task.max_sample_size=48000", "dataset.max_tokens=192000", "dataset.num_workers=0"]
+    overrides += [f"optimization.lr=[{0.001 if row.learns else 0.0}]", "dataset.disable_validation=true"]
+    overrides += ["task.max_sample_size=48000", "dataset.max_tokens=144000", "dataset.num_workers=0"]
+    overrides += ["criterion.loss_weights=[0.1,0]"]  # as large has them
     return pipeline.train(
         *(plan.run, row.name, HERE / "small.yaml", overrides),
         title=f"Input and targets {row.kind}, seed {row.seed}" if row.learns else "Nothing learnt",
@@ -145,7 +150,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--updates", type=int, default=600, help="of each network (default: %(default)s)")
+    parser.add_argument("--updates", type=int, default=400, help="of each network (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=12, help="of toy speech (default: %(default)s)")
     parser.add_argument("--layer", type=int, default=2, help="that is compared, of 4 (default: %(default)s)")
     pipeline.add_jobs(parser)

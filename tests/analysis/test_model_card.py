@@ -28,7 +28,7 @@ TOKENIZERS = {"vq_wav2vec", "vq_clusters"}
 FACES = {
     "Transcriber": {"vq_wav2letter", "vq_wav2vec2_ctc"},
     "load_features": {"vq_wav2vec2", "vq_speech_bert", "vq_bert"},
-    "fairseq-generate": {"vq_utterance"},
+    "fairseq-generate": {"vq_utterance", "vq_wav2vec_u"},
 }
 
 

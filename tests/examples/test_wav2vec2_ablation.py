@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from recipe_files import check_order, scripts_of, value_of, words_of
 
 from vqw2v_plugin.checkpoints.wav2vec2 import make_wav2vec2
@@ -48,9 +49,7 @@ def test_networks_of_a_seed_differ_in_what_is_quantized_alone(
 @pytest.mark.parametrize("kind", range(4))
 def test_each_kind_makes_a_network(script: Any, kind: int) -> None:
     inputs, targets = list(script.KINDS.values())[kind]
-    sizes = {
-        name: value.strip("'") if isinstance(value, str) else value for name, value in script.SIZES.items()
-    }
+    sizes = {name: yaml.safe_load(str(value)) for name, value in script.SIZES.items()}
     config = Wav2Vec2Config(**{**vars(SMALL), **sizes, "quantize_input": inputs, "quantize_targets": targets})
     network = make_wav2vec2(config)
     assert network.has_codes == (inputs or targets)

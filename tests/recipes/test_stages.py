@@ -29,7 +29,7 @@ def test_usage_is_told_with_phones_beside_a_fresh_network() -> None:
     assert said(stage) == {
         "command": "usage",
         "checkpoint": "/run/a.pt",
-        "manifest": "/data/valid.tsv",
+        "manifest": ["/data/valid.tsv"],
         "phones": "/data/valid.phones.ctm",
         "untrained": True,
         "mfcc": True,

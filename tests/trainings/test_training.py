@@ -110,6 +110,6 @@ def test_every_yaml_builds_its_network_and_names_only_known_options(path: Path) 
     assert model.pop("_name") == "vq_wav2vec" and set(model) <= known
     with torch.device("meta"):
         network = build_network({**model, "max_update": settings["optimization"]["max_update"]})
-    named = {"wav2vec": "none", "pretrain": "gumbel"}
+    named = {"wav2vec": "none", "pretrain": "gumbel", "vq": "kmeans", "vq_xlsr": "gumbel"}
     stem = path.stem.removesuffix("_small")
     assert network.config.quantizer == named.get(stem, stem)

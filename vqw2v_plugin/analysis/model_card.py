@@ -36,6 +36,9 @@ _COMMANDS = {
     "vq_utterance": "vqw2v import {out} HEAD.pt\n"
     'fairseq-generate FEATURES --user-dir "$(vqw2v path)" --task vq_utterance \\\n'
     "    --labels LABELS --path HEAD.pt --gen-subset test --results-path ANSWERS",
+    "vq_wav2vec_u": "vqw2v import {out} GENERATOR.pt\n"
+    'fairseq-generate SEGMENTS --user-dir "$(vqw2v path)" --task vq_unpaired \\\n'
+    "    --path GENERATOR.pt --gen-subset test --results-path PHONES",
 }
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..common.inputs import UTF8_MARK, lines_of
+from ..common.words import lines_of as lines_in
 from ..stack import StackError
 from .model_file import check_model
 from .ngram import NGramModel, arpa_blocks, train_ngram
@@ -101,7 +102,7 @@ def score_of(path: str | os.PathLike[str]) -> Score:
 def score_by_text(lines: Iterable[Sequence[str]], order: int) -> Score:
     """A model of these lines, made here."""
     model: NGramModel = train_ngram(number_words(" ".join(line).encode() for line in lines), order)
-    return NGramTable(line for block in arpa_blocks(model) for line in block.splitlines())
+    return NGramTable(line for block in arpa_blocks(model) for line in lines_in(block))
 
 
 def perplexity(score: Score, lines: Iterable[Sequence[str]]) -> float:

@@ -111,18 +111,14 @@ class _Before:
     """What a layer hears of the one before: GELU(norm(x)), or GELU(norm(filters · x)) of the first."""
 
     def __init__(
-        self,
-        x: Tensor,  # [N, C], or [N, P]
-        filters: Tensor | None,  # [B, C, P]
-        weight: Tensor | None,  # of the norm
-        bias: Tensor | None,
-        eps: float,
+        self, x: Tensor, filters: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> None:
+        """x [N, C], or [N, P] with filters [B, C, P]; weight and bias are the norm's."""
         self.x, self.filters, self.weight, self.bias, self.eps = x, filters, weight, bias, eps
-        wide = torch.promote_types(self.x.dtype, torch.float32)
-        self.to_filters = None if self.filters is None else torch.zeros_like(self.filters, dtype=wide)
-        self.to_weight = None if self.weight is None else torch.zeros_like(self.weight, dtype=wide)
-        self.to_bias = None if self.bias is None else torch.zeros_like(self.bias, dtype=wide)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        self.to_filters, self.to_weight, self.to_bias = (
+            None if each is None else torch.zeros_like(each, dtype=wide) for each in (filters, weight, bias)
+        )
 
     def plain(self, number: int, rows: slice) -> Tensor:  # [rows, C]
         """Before norm and GELU."""
