@@ -150,3 +150,20 @@ def test_a_piece_is_taken_where_it_is_most_like_and_not_where_it_is_loudest() ->
     padded[260:300] = -0.3 * wanted  # the other way round is not alike
     padded[215:255] = 0.3 * wanted
     assert _best_shift(padded, 0, 230, 40, 60) == -15
+
+
+def test_changes_are_what_their_names_say() -> None:
+    wav, rng = tone(), np.random.default_rng(0)
+    for name, change in CHANGES.items():
+        what, _, number = name.partition(" ")
+        found = change(wav, rng, RATE)
+        if what == "noise":
+            assert 10 * np.log10(np.mean(wav**2) / np.mean((found - wav) ** 2)) == pytest.approx(
+                float(number.split()[0]), abs=0.3
+            )
+        elif what == "pitch":
+            assert pitch_of(found) == pytest.approx(220 * 2 ** (float(number) / 12), abs=0.6)
+        elif what == "tempo":
+            assert len(found) == round(len(wav) / float(number))
+        else:
+            assert name == "reverb"

@@ -73,10 +73,11 @@ def test_a_broken_entry_is_made_anew(
     assert np.load(entry).shape == (1_000,)
 
 
-def test_an_entry_of_another_kind_is_made_anew(sound: Sound, cache: PcmCache) -> None:
+@pytest.mark.parametrize("kind", [np.zeros(3), np.zeros((3, 2), np.int16), np.zeros(0, np.int16)])
+def test_an_entry_of_another_kind_is_made_anew(sound: Sound, cache: PcmCache, kind: np.ndarray) -> None:
     path = str(sound("x.wav", noise(1_000)))
     expected = cache.read(Clip(path))
-    np.save(cache.file_of(Clip(path)), np.zeros(3))
+    np.save(cache.file_of(Clip(path)), kind)
     np.testing.assert_array_equal(cache.read(Clip(path)), expected)
 
 

@@ -33,6 +33,13 @@ def test_a_stop_s_closure_is_no_pause() -> None:
     assert begin == 0 and end / RATE == pytest.approx(0.77, abs=0.03)
 
 
+def test_twenty_hops_of_silence_are_a_pause_and_nineteen_are_none() -> None:
+    for quiet, count in ((19, 1), (20, 2)):
+        levels = np.repeat([0.0, 0.3, 0.0, 0.3, 0.0], [30, 20, quiet, 20, 30])
+        wav = np.repeat(levels, RATE // 100).astype(np.float32)
+        assert len(spoken_parts(wav, RATE)) == count
+
+
 @pytest.mark.parametrize("wav", [noise(4_000), np.zeros(4_000, "f"), np.zeros(0, "f"), noise(30)])
 def test_a_clip_of_one_loudness_stays_whole(wav: np.ndarray) -> None:
     assert without_silence(wav, RATE, "energy") is wav and without_silence(wav, RATE, "keep") is wav

@@ -101,6 +101,14 @@ def test_a_packed_sphere_file_is_told_how_to_unpack(tmp_path: Path, coding: str)
         assert (found is not None and f"cannot read sample_coding {coding}" in found) == is_packed
 
 
+def test_a_sphere_file_s_coding_is_the_line_of_that_name_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.wv1"
+    for before, behind in (("pcm", "pcm,embedded-shorten-v2.00"), ("pcm,embedded-shorten-v2.00", "pcm")):
+        lines = ("channel_count -i 1", f"sample_coding -s{len(before)} {before}", f"comment -s9 {behind}")
+        path.write_bytes(("\n".join(("NIST_1A", "   1024", *lines, "end_head", ""))).encode().ljust(1024))
+        assert (shorten_refusal(str(path)) is not None) == ("shorten" in before)
+
+
 def test_silence_packed_as_tightly_as_flac_can_is_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.flac", np.zeros(3_000_000, np.int16), 16_000)
     assert len(read_audio(tmp_path / "x.flac", 16_000)) == 3_000_000
@@ -123,3 +131,13 @@ def test_limits_are_from_a_second_to_a_day() -> None:
     for limit in (0.999, 24 * 60 * 60 + 1):
         with pytest.raises(ValueError, match=r"expected 1, as a pause .* to 86,400"):
             check_limit(limit)
+
+
+def test_the_lowest_and_the_highest_rate_are_read(tmp_path: Path) -> None:
+    for rate, is_read in ((1_000, True), (999, False), (1_000_000, True), (1_000_001, False)):
+        riff(tmp_path / "x.wav", rate)
+        if is_read:
+            assert audio_info(tmp_path / "x.wav").sample_rate == rate
+        else:
+            with pytest.raises(AudioError, match=f"its header says {rate:,} Hz"):
+                audio_info(tmp_path / "x.wav")

@@ -59,6 +59,19 @@ def test_right_classes_are_a_table_of_their_own(tmp_path: Path, capsys: pytest.C
     assert len(shown.out.splitlines()) == 3 and "is not what `--scoring vq_recall` writes" in shown.err
 
 
+def test_of_classes_too_one_split_alone_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vqw2v_plugin.decoding.class_scoring import ClassCounts
+
+    errors(tmp_path, 30.5, split="dev")
+    for split in ("dev", "test"):
+        summary = ClassCounts.of_pairs([("a", "a"), ("b", "c")]).summary()
+        (tmp_path / f"classes-{split}.json").write_text(json.dumps(summary))
+    for split, tables in (("dev", 2), ("test", 1)):
+        assert cli.main(["results", str(tmp_path), "--split", split]) == 0
+        shown = capsys.readouterr().out.split("\n\n")
+        assert len(shown) == tables and [row.split()[0] for row in shown[-1].splitlines()[2:]] == [split]
+
+
 def test_the_decoder_is_that_of_the_stage_s_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,3 +120,33 @@ def test_what_is_for_tables_is_refused_elsewhere(tmp_path: Path, write: Write) -
         gather([root], Sources(columns={"text": "said"}))
     with pytest.raises(SourceError, match=r"`--audio` is .*empty, which holds no audio; name the folder"):
         gather([root], Sources(audio=str(tmp_path / "c" / "empty")))
+
+
+def test_an_id_that_two_tables_of_one_folder_have_stays_as_it_is(tmp_path: Path, write: Write) -> None:
+    paths = [str(write(f"{split}.csv", HEAD + f"u,{split}.wav,x\n")) for split in ("train", "dev")]
+    found = gather(paths, Sources())
+    assert [(e.utt, e.path) for e in found.entries] == [("u", "dev.wav"), ("u", "train.wav")]
+    assert not [note for note in found.notes if "several corpora" in note]
+
+
+def test_pieces_of_a_file_are_in_order_of_time_whatever_their_ids(tmp_path: Path, write: Write) -> None:
+    rows = ("c,a.wav,x,10,11", "b,a.wav,x,2,3", "a,a.wav,x,2.5,4")
+    table = write("train.csv", "\n".join(("ID,wav,wrd,begin,end_time", *rows, "")))
+    assert [(e.utt, e.begin) for e in gather([str(table)], Sources()).entries] == [
+        ("b", 2.0),
+        ("a", 2.5),
+        ("c", 10.0),
+    ]
+
+
+def test_times_from_textgrids_are_looked_at_as_others_are(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    write("b.wav")
+    for name, label in (("a", "well"), ("b", "oh well")):
+        tier = f'"IntervalTier"\n"words"\n0\n1\n1\n0\n1\n"{label}"\n'
+        path = tmp_path / "t" / f"{name}.TextGrid"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('"ooTextFile"\n"TextGrid"\n0\n1\n<exists>\n1\n' + tier)
+    found = gather([str(tmp_path / "c")], Sources(times=str(tmp_path / "t")))
+    assert [(e.utt, len(e.words)) for e in found.entries] == [("a", 1)]
+    assert [(r.path, r.group) for r in found.refused] == [("b.wav", "has white space among its words")]

@@ -44,3 +44,16 @@ def test_a_row_that_cannot_be_read_refuses_the_table_by_its_line(write: Write) -
         read_listing(path)
     with pytest.raises(ManifestError, match="are empty or there twice"):
         read_listing(write("t.csv", "utt,text\nu,ja\nu,nein\n"))
+
+
+def test_speakers_and_lengths_are_told_where_the_file_has_them(write: Write, wav: object) -> None:
+    wav("a.wav")  # type: ignore[operator]
+    table = read_listing(write("t.csv", "utt,text,client_id\nu,ja,ann\nv,nein,bob\n"))
+    assert table.speakers == ["ann", "bob"] and table.seconds is None
+    head = f"{write('x').parent}\n# path\tsamples\tspeaker"
+    rows = "a.wav\t8000\tann{}\na.wav\t4000\tbob{}\n"
+    made = read_listing(write("m.tsv", f"{head}\n" + rows.format("", "")))
+    assert made.speakers == ["ann", "bob"] and made.seconds == [0.5, 0.25]  # by the file's rate
+    made = read_listing(write("n.tsv", f"{head}\trate\n" + rows.format("\t8000", "\t16000")))
+    assert made.seconds == [1.0, 0.25]
+    assert read_listing(write("o.tsv", "utt\twords\nu\tja\n")).speakers is None

@@ -132,3 +132,23 @@ def test_parts_of_a_path_are_its_folders_and_its_name_without_the_suffix() -> No
     assert named == ["a", "b.c", "d.e", "", "d.e", "a", ""]
     finders = (r"/(\w)", r"\w\.\w", r"(x)?/b", "none")
     assert [named_by("a/b.c/d.wav", path_finder(where)) for where in finders] == ["b", "b.c", "", ""]
+
+
+def test_a_table_may_say_half_a_second_more_than_there_is_and_no_more() -> None:
+    def made(begin: float, end: float) -> Row | Refusal:
+        header = Header(0, 0, 8_000, 16_000, 1)
+        (found,) = make_rows([Entry("a.wav", "a", begin=begin, end=end)], {"a.wav": header}, Limits())
+        return found
+
+    for begin in (0.0, 1.0):
+        exact, beyond = made(begin, 2.5), made(begin, 2.501)
+        assert isinstance(exact, Row) and exact.start + exact.samples == 16_000
+        assert isinstance(beyond, Refusal) and beyond.group == "is shorter than the table says"
+    near, off = made(0.0, 1.98), made(0.0, 1.979)  # 20 ms are rounding
+    assert isinstance(near, Row) and isinstance(off, Row) and (near.samples, off.samples) == (16_000, 15_832)
+
+
+def test_of_a_regular_expression_s_groups_the_first_names_the_speaker() -> None:
+    assert named_by("spk7_room3.wav", path_finder(r"(spk\d)_(room\d)")) == "spk7"
+    assert named_by("spk7_room3.wav", path_finder(r"room\d")) == "room3"
+    assert named_by("spk7_room3.wav", path_finder(r"(room9)?spk")) == ""

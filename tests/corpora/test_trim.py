@@ -12,6 +12,10 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.edges import speech_span
 from vqw2v_plugin.corpora.ctm import read_ctm
 from vqw2v_plugin.corpora.manifest import Manifest
+from vqw2v_plugin.corpora.rows import Row
+from vqw2v_plugin.corpora.sources import Entry, Refusal
+from vqw2v_plugin.corpora.sources.entry import Timed
+from vqw2v_plugin.corpora.trim import trimmed
 from vqw2v_plugin.features.registry import load_features
 
 RATE = 8000
@@ -79,3 +83,26 @@ def test_wrong_lengths_and_files_that_are_none_are_named(
         assert "`--trim` is" in capsys.readouterr().err
     assert main(["manifest", str(tmp_path / "c"), str(tmp_path / "m"), "--trim", "0"]) == 0
     assert "b.flac" in (tmp_path / "m" / "refused.tsv").read_text()
+
+
+def test_of_pieces_of_a_file_each_is_trimmed_where_it_lies_with_words_and_phones(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.concatenate([tone(0.7, 1.0, 0.4), tone(0.5, 1.0, 0.3)]), RATE)
+    whole = Entry(
+        "a.wav", "a", words=(Timed(0.5, 1.5, "w"),), phones=(Timed(0.5, 0.9, "p"), Timed(1.1, 1.5, "q"))
+    )
+    rows = [
+        Row(whole, 16_800, 14_400, RATE),
+        Row(Entry("b.wav", "b"), 0, 9, RATE),
+        Row(whole, 0, 16_800, RATE),
+    ]
+    second, missing, first = trimmed(rows, str(tmp_path), 0.1, workers=2)
+    assert isinstance(second, Row) and isinstance(first, Row) and isinstance(missing, Refusal)
+    assert missing.path == "b.wav" and "no such file" in missing.reason
+    for row, begin in ((second, 2.1 + 0.5), (first, 0.7)):
+        assert row.start / RATE == pytest.approx(begin - 0.1, abs=0.03)
+        assert row.samples / RATE == pytest.approx(1.2, abs=0.06) and row.rate == RATE
+    times = [(each.label, each.start, each.end) for each in (*second.entry.words, *second.entry.phones)]
+    for (label, start, end), wanted in zip(
+        times, (("w", 0.1, 1.1), ("p", 0.1, 0.5), ("q", 0.7, 1.1)), strict=True
+    ):
+        assert label == wanted[0] and (start, end) == pytest.approx(wanted[1:], abs=0.03)
