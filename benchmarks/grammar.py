@@ -53,7 +53,7 @@ THINGS = "light heater radio window door curtain".split()
 
 
 def command(rng: random.Random) -> str:
-    """One sentence of 42 words' grammar."""
+    """One sentence of a grammar of some forty words."""
     polite, kind = rng.choice(["", "please ", "computer "]), rng.random()
     if kind < 0.6:
         verb = rng.choice(["turn on", "turn off", "open", "close", "dim"])

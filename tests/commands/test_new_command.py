@@ -149,7 +149,7 @@ def test_the_commands_run_as_they_are_written(table: Path, tmp_path: Path) -> No
     run = tmp_path / "run"
     assert main(["new", str(run), str(table)]) == 0
     yaml = (run / "acoustic.yaml").read_text()
-    (run / "acoustic.yaml").write_text(yaml.replace("max_update: 600", "max_update: 120"))
+    (run / "acoustic.yaml").write_text(yaml.replace("max_update: 1200", "max_update: 120"))
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["sh", str(run / "run.sh")], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=500

@@ -161,7 +161,8 @@ def _updates(hours: float, batches: float, gpus: int) -> int:
     """So many that every utterance is seen often, and no more than a machine does in a night."""
     epochs = 30 if hours < 1 else 20 if hours < 20 else 40 if gpus else 10
     most = 100_000 if gpus else 12_000
-    return round(min(most, max(600.0, epochs * batches)) / 100) * 100
+    least = 1200.0 if hours < 0.5 else 600.0  # of minutes: letters are still being learnt after 600
+    return round(min(most, max(least, epochs * batches)) / 100) * 100
 
 
 def _masks(front: FrontPlan, frames: float) -> tuple[int, int, int, int]:
