@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from vqw2v_plugin.modules.quantizers.kmeans import _drawn
 from vqw2v_plugin.quantizers import Quantizer, build_quantizer, count_perplexity
 
 CARE = ["{}", '{"start": "frames"}', '{"ema_decay": 0.9, "revive_after": 3}', '{"revive_after": 2}']
@@ -62,6 +63,25 @@ def test_codes_of_gumbel_are_the_nearest_frame_s(depth: int) -> None:
         assert off(quantizer.codebook.entries[group], old[:, group]) < 1e-6
     last = quantizer.head[-1]
     assert last.weight.mean(1).abs().max() < 1e-4 * last.weight.abs().max()
+
+
+def test_each_group_draws_frames_of_its_own() -> None:
+    """Else a frame would be told by one group as by all."""
+    numbers = torch.arange(300.0).view(300, 1, 1).expand(300, 2, 6)  # [N, G, D]
+    kmeans, gumbel = make("kmeans"), make("gumbel")
+    one, other = (entries[:, 0].round().tolist() for entries in _drawn(numbers, kmeans.codebook, 1))
+    assert one != other and len(set(one + other)) > 8
+    assert _drawn(numbers, kmeans.codebook, 2)[0, :, 0].tolist() != one
+    gumbel.seed_codes(CLIPS, 1, True)
+    one, other = gumbel.head[-1].weight.view(2, 8, -1)
+    assert min(off(one, other), off(other, one)) > 1e-3
+
+
+def test_codes_that_begin_anew_have_not_been_idle() -> None:
+    quantizer = make("kmeans", '{"start": "frames", "revive_after": 3}')
+    quantizer.upkeep.idle.fill_(2)
+    quantizer.seed_codes(CLIPS, 1, True)
+    assert not quantizer.upkeep.idle.any() and bool(quantizer.upkeep.begun)
 
 
 def test_entries_stay_where_z_is_another_encoder_s() -> None:
