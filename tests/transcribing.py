@@ -70,8 +70,6 @@ def by_hand(model: str, source: Callable[[Utterance], torch.Tensor], path: str) 
     features = source(whole(path))
     heard = acoustic.network(features[None], torch.tensor([len(features)]))
     steps = None if acoustic.transitions is None else acoustic.transitions.numpy()
-    decoder = GreedyDecoder(acoustic.units, steps, acoustic.frame_seconds)
-    best = decoder.decode(heard.emissions[0].numpy())[0]
     seconds = acoustic.frame_seconds
     best = GreedyDecoder(acoustic.units, steps, seconds).decode(heard.emissions[0].numpy())[0]
     return [(w.text, round(w.begin * seconds, 3), round(w.end * seconds, 3)) for w in best.words]
