@@ -15,10 +15,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from language import RUNGS, SIZES, make
@@ -29,6 +30,7 @@ from vqw2v_plugin.text.ngram_score import TextModel, model_of_text
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = HERE.parents[1] / "vqw2v_plugin"
+LOG = "screen.log"
 TITLES = {"L0": "symbols at hidden places", "L1": "Gaussians in runs", "flat": "any phone after any other"}
 # a symbol is one number, and a phone of L1 is 32: the same rate moves its scores less
 SETTINGS = {
@@ -64,19 +66,36 @@ def command(data: Path, out: Path, seed: int, more: Sequence[str]) -> list[str]:
     return ["fairseq-hydra-train", "--config-dir", str(HERE), "--config-name", "toy", *said, *more]
 
 
-def train(data: Path, out: Path, seed: int, more: Sequence[str]) -> Run:
-    """One that is there already is not trained anew."""
-    log, begin = out / "screen.log", time.perf_counter()
-    if not (out / "done").is_file():
+def train(data: Path, seeds: Sequence[int], jobs: int, more: Sequence[str]) -> list[Run]:
+    """So many at a time; one that is there already is not trained anew."""
+    running: dict[int, tuple[BaseProcess, float]] = {}  # by what tells that it has ended
+    folders = {seed: data / f"seed{seed}" for seed in seeds}
+
+    def end_one() -> None:
+        for ended in wait(list(running)):
+            child, begin = running.pop(ended)  # type: ignore[call-overload]
+            child.join()
+            out = Path(child.name)
+            if child.exitcode:
+                raise ValueError(f"{out / LOG}: the training failed; what it said stands there")
+            (out / "done").write_text(f"{time.perf_counter() - begin:.1f}\n")
+
+    for seed, out in folders.items():
+        if (out / "done").is_file():
+            continue
+        if len(running) == jobs:
+            end_one()
         out.mkdir(parents=True, exist_ok=True)
-        call = command(data.resolve(), out.resolve(), seed, more)
-        child = get_context("fork").Process(target=_be_fairseq, args=(log, call))
+        words = command(data.resolve(), out.resolve(), seed, more)
+        child = get_context("fork").Process(target=_be_fairseq, args=(out / LOG, words), name=str(out))
         child.start()
-        child.join()
-        if child.exitcode:
-            raise ValueError(f"{log}: the training failed; what it said stands there")
-        (out / "done").write_text(f"{time.perf_counter() - begin:.1f}\n")
-    return chosen(parse_log(log.read_text(encoding="utf-8")), seed, float((out / "done").read_text()))
+        running[child.sentinel] = child, time.perf_counter()
+    while running:
+        end_one()
+    return [
+        chosen(parse_log((out / LOG).read_text(encoding="utf-8")), seed, float((out / "done").read_text()))
+        for seed, out in folders.items()
+    ]
 
 
 def _be_fairseq(log: Path, words: Sequence[str]) -> None:
@@ -91,6 +110,7 @@ def _be_fairseq(log: Path, words: Sequence[str]) -> None:
     sys.argv[:] = words
     hydra_train.cli_main()
     sys.stdout.flush()
+    os._exit(0)  # what its parent has open is not ended here
 
 
 def chosen(curves: Curves, seed: int, seconds: float) -> Run:
@@ -133,12 +153,7 @@ def climb(args: argparse.Namespace, say: Callable[[str], None] = print) -> dict[
         if not (data / "labels" / "labels.json").is_file():
             make(data, rung, args.language, {**SIZES, "train": args.utterances})
         more = [*SETTINGS[rung], *args.settings]
-        with ThreadPoolExecutor(args.jobs) as pool:
-            tasks = [
-                pool.submit(train, data, data / f"seed{seed}", seed, more)
-                for seed in range(1, args.seeds + 1)
-            ]
-            found[rung] = [task.result() for task in tasks]
+        found[rung] = train(data, range(1, args.seeds + 1), args.jobs, more)
         say("\n".join(table(rung, found[rung], text_of(data / "text"))))
     return found
 

@@ -1,6 +1,7 @@
 """A made-up language is heard in one folder and read in another; of several seeds the score chooses."""
 
 import math
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from program_runs import checked_settings
+from program_runs import call, checked_settings
 from recipe_files import EXAMPLES, scripts_of
 
 from vqw2v_plugin.analysis.curves import Curves, Point
@@ -95,3 +96,26 @@ def test_yamls_hold_settings_that_are_known(name: str) -> None:
     config = network_config(Namespace(**said["model"]), 512, 40)
     assert config.generator_stride == (3 if name == "w2vu2" else 1)
     assert bool(config.mmi_weight) == (said["task"]["aux"] is not None)
+
+
+@pytest.mark.slow
+def test_a_rung_is_trained_told_and_not_trained_anew(tmp_path: Path) -> None:
+    pytest.importorskip("fairseq")
+    small = ["checkpoint.save_interval_updates=1", "dataset.validate_interval_updates=1"]
+    command = [sys.executable, EXAMPLES / "wav2vec_u" / "ladder.py", tmp_path / "out", "--rungs", "L1"]
+    command += [
+        "--seeds",
+        "3",
+        "--jobs",
+        "2",
+        "--utterances",
+        "60",
+        "--settings",
+        "optimization.max_update=2",
+    ]
+    said = call([*command, *small], tmp_path)
+    assert "chosen by its score: seed" in said
+    times = {path: path.read_text() for path in tmp_path.glob("out/L1/seed*/done")}
+    assert len(times) == 3
+    assert call([*command, *small], tmp_path).endswith(said[said.index("L1: ") :])
+    assert times == {path: path.read_text() for path in times}
