@@ -36,7 +36,7 @@ def speech_span(wav: Samples, sample_rate: int) -> tuple[int, int]:
     """The first sample of what is said and the one after its last; all of a clip that is of one loudness."""
     hop = max(1, int(sample_rate * HOP))
     said = said_hops(wav, hop)
-    places = np.flatnonzero(said) if said is not None else []
+    places = np.flatnonzero(said) if said is not None else np.empty(0, np.int64)
     if not len(places):
         return 0, len(wav)
     return int(places[0]) * hop, min(len(wav), (int(places[-1]) + 1) * hop)
