@@ -1,5 +1,6 @@
 """Clusters on disk: what is asked of audio goes with them, and no feature is divided by nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.checkpoints.clusters import KIND, ClusterSettings, cluster_network, load_clusters
 from vqw2v_plugin.checkpoints.files import CheckpointError
-from vqw2v_plugin.checkpoints.format import write_checkpoint, write_exported
+from vqw2v_plugin.checkpoints.format import load_any, write_checkpoint, write_exported
 from vqw2v_plugin.checkpoints.kinds import Audio, Header, Restored
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
+from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 
 def of_log_mels(rate: int = 16_000) -> Restored[Any]:
@@ -58,3 +61,16 @@ def test_clusters_of_a_layer_of_another_size_are_refused(tmp_path: Path) -> None
         CheckpointError, match="clusters of 10 features a frame, of which layer 'logmel' has 12"
     ):
         Tokenizer.load(tmp_path / "c.pt")
+
+
+def test_what_a_network_hears_is_kept_with_the_clusters_of_its_layer(
+    tmp_path: Path, tiny: Callable[..., VqWav2Vec]
+) -> None:
+    save_checkpoint(Imported(Loaded(tiny(), 8_000, True), False, 0, []), tmp_path / "n.pt")
+    part, clusters = load_any(tmp_path / "n.pt"), Clusters(16, ClustersConfig(4))
+    network = cluster_network(ClusterSettings("z", 16, clusters.config), clusters, {"checkpoint": part})
+    whole = Restored(Header(KIND.model, KIND.settings(network), Audio(8_000, True)), network.eval())
+    write_checkpoint(tmp_path / "c.pt", whole.header, whole.weights)
+    found = load_clusters(tmp_path / "c.pt").network.part("checkpoint")
+    assert found is not None and found.header.audio == Audio(8_000, True) == part.header.audio
+    assert found.header.extra == part.header.extra and found.header.settings == part.header.settings

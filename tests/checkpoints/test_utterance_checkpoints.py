@@ -3,8 +3,9 @@
 import pytest
 
 from vqw2v_plugin.checkpoints.files import CheckpointError
-from vqw2v_plugin.checkpoints.utterance import AboutUtterances, about_of
-from vqw2v_plugin.modules.utterance.network import UtteranceConfig
+from vqw2v_plugin.checkpoints.kinds import Header
+from vqw2v_plugin.checkpoints.utterance import KIND, AboutUtterances, about_of
+from vqw2v_plugin.modules.utterance.network import UtteranceConfig, UtteranceNetwork
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.text.classes import Classes
 
@@ -38,3 +39,34 @@ def test_other_classes_or_another_order_of_them_are_refused(names: str) -> None:
 def test_other_features_of_any_layer_are_refused(here: tuple[FeatureSpec, ...], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         about("a b", *here).check_same(about("a b", LOGMEL, OTHER).content)
+
+
+def head(**settings: object) -> tuple[Header, UtteranceNetwork]:
+    config = UtteranceConfig(8, 2, **settings)  # type: ignore[arg-type]
+    said = about("a b").content
+    header = Header(
+        KIND.model, dict(said["network"], **settings), extra={k: said[k] for k in ("classes", "features")}
+    )
+    return header, UtteranceNetwork(config)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_a_scale_that_is_not_positive_is_refused(scale: float) -> None:
+    header, network = head()
+    assert KIND.restore(header, network.state_dict(), "x.pt").summary.startswith("2 classes of utterances")
+    network.scale.flatten()[0] = scale
+    with pytest.raises(CheckpointError, match=r"x\.pt: `scale` holds numbers that are not positive"):
+        KIND.restore(header, network.state_dict(), "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("hidden_dim", 77), ("pooling", "attentive"), ("normalize_features", "utterance"), ("dropout", 0.7)],
+)
+def test_a_trainer_s_options_are_those_of_its_network(option: str, value: object) -> None:
+    header, _ = head()
+    own = KIND.state(header)["cfg"]["model"]
+    KIND.check_options(header, KIND.model, own)
+    KIND.check_options(header, KIND.model, {**own, option: None})
+    with pytest.raises(ValueError, match=f"`{option}` is .*; expected the same"):
+        KIND.check_options(header, KIND.model, {**own, option: value})

@@ -145,6 +145,7 @@ def test_a_table_that_is_named_is_read_though_its_files_are_gone(tmp_path: Path,
 def test_fairseq_s_manifests_with_words_or_letters_beside_them(tmp_path: Path, write: Write) -> None:
     write("train.tsv", "/far\na.wav\t100\nb.wav\t200\n")
     write("train.wrd", "ja nein\nnein\n")
+    write("train.ltr", "j a | n e i n |\no h |\n")  # words go before letters
     write("dev.tsv", "/far\nc.wav\t100\n")
     write("dev.ltr", "J A | N E I N |\n")
     entries, _ = read(tmp_path / "c", "fairseq")

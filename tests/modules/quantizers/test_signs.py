@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqw2v_plugin.modules.quantizers.signs import LearningSigns
+from vqw2v_plugin.modules.quantizers.signs import LearningSigns, packed_power
 
 STILL = torch.ones(1, 4, 2)
 MOVES = torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 4, 1).expand(1, 4, 2)
@@ -60,3 +60,12 @@ def test_states_of_16_bit_are_summed_in_32() -> None:
     for each in (signs, expected):
         each.end_update()
     assert signs.shares() == pytest.approx(expected.shares(), rel=1e-6)
+
+
+def test_of_utterances_of_any_lengths_each_frame_counts_once() -> None:
+    """What varies is what differs from the mean of its own utterance."""
+    x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) + torch.arange(5.0)
+    parts = x.double().split([3, 30, 7])
+    varies = sum(float((part - part.mean(0)).square().sum()) for part in parts) / x.numel()
+    found = [float(each) for each in packed_power(x, [3, 30, 0, 7])]
+    assert found == pytest.approx([varies, float(x.double().square().mean())], rel=1e-5)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from wav2vec2s import STILL, noise, tiny_wav2vec2
+from wav2vec2s import LARGE_STYLE, STILL, noise, tiny_wav2vec2
 
 from vqw2v_plugin.modules.quantizers.base import CodeStats
 from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
@@ -76,6 +76,57 @@ def test_an_update_ends_in_both_quantizers_or_is_forgotten_by_both(skipped: bool
         network.discard_update()
     network.set_num_updates(1)
     assert [torch.equal(*pair) for pair in zip(books, before, strict=True)] == [skipped] * 2
+
+
+KMEANS = {"quantize_input": True, "quantizer": "kmeans"}
+
+
+def test_the_end_of_an_update_is_that_of_what_it_showed() -> None:
+    """Also of a model whose codes are those of what it hears: then these are counted."""
+    for both in ({}, {"quantize_targets": False}):
+        network = tiny_wav2vec2(**KMEANS, **both).train()
+        found = network.objective(noise(900)[None], seeds=[1])
+        assert network.signs.shares() is None and not network.health.window.any()
+        network.set_num_updates(1)
+        frames = found.num_frames if both else found.num_predictions
+        codes = found.quantized.codes
+        assert codes.size(1) == frames and network.health.window.sum(1).tolist() == [found.num_frames] * 2
+        shares = network.signs.shares()
+        assert shares is not None and shares[0] == int(found.num_correct) / found.num_predictions
+
+
+@torch.no_grad()
+def test_each_of_two_quantizers_has_its_own_loss_in_the_objective() -> None:
+    network, wav = tiny_wav2vec2(**KMEANS).eval(), noise(900)[None]
+    heard = network.hear(wav)
+    targets, inputs = (
+        quantize(part, heard.z, heard.frames).loss for part in (network.quantizer, network.input_quantizer)
+    )
+    assert not torch.isclose(targets, inputs)
+    found = network.objective(wav, seeds=[1], weights=(0.5, 0.0))
+    torch.testing.assert_close(found.quantizer, 0.5 * found.num_predictions * (targets + inputs))
+    torch.testing.assert_close(found.loss, found.contrastive + found.quantizer)
+
+
+def test_codes_of_both_quantizers_begin_anew() -> None:
+    network = tiny_wav2vec2(**KMEANS)
+    books = [part.codebook.entries for part in (network.quantizer, network.input_quantizer)]
+    before = [book.clone() for book in books]
+    network.seed_codes([noise(900)[None], noise(700, 1)[None]], 1, True)
+    assert [torch.equal(*pair) for pair in zip(books, before, strict=True)] == [False] * 2
+
+
+@torch.no_grad()
+def test_the_states_of_the_first_layers_are_the_same_without_the_others() -> None:
+    """Of norms before the blocks too, where the last layer's states alone are normed once more."""
+    for style in ({}, LARGE_STYLE):
+        network, wav = tiny_wav2vec2(encoder_layers=3, **style).eval(), noise(900)[None]
+        whole, _ = network.states(wav)
+        for depth in (0, 1, 2, 3):
+            some, _ = network.states(wav, depth=depth)
+            assert len(some) == depth + 1
+            for one, other in zip(some, whole, strict=False):
+                torch.testing.assert_close(one, other)
 
 
 def test_a_perplexity_of_utterances_is_a_mean_over_their_frames() -> None:
