@@ -30,7 +30,7 @@ KINDS = {  # the input's, the targets'
     "quantized, quantized": (True, True),
     "quantized, continuous": (True, False),
 }
-SIZES = {  # a third of a million weights
+SIZES = {  # 0.57 million weights
     "conv_feature_layers": "'[(64, 10, 5)] + [(64, 3, 2)] * 4 + [(64, 2, 2)] * 2'",
     "encoder_layers": 4,
     "encoder_embed_dim": 96,
