@@ -25,8 +25,8 @@ from pathlib import Path
 from language import RUNGS, SIZES, make
 
 from vqw2v_plugin.analysis.curves import Curves, parse_log
-from vqw2v_plugin.stores.phone_text import read_phone_lines
-from vqw2v_plugin.text.ngram_score import TextModel, model_of_text
+from vqw2v_plugin.analysis.grid import least_scored, score_of, text_model
+from vqw2v_plugin.text.ngram_score import TextModel
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = HERE.parents[1] / "vqw2v_plugin"
@@ -115,17 +115,11 @@ def _be_fairseq(log: Path, words: Sequence[str]) -> None:
 
 def chosen(curves: Curves, seed: int, seconds: float) -> Run:
     """The validation of the least score; `uer` is looked at behind that."""
-    points = curves.points.get("valid", ())
-    if not points:
+    best = least_scored(curves)
+    if best is None:
         raise ValueError(f"seed {seed}: was never validated; train for longer")
-    best = min(points, key=lambda point: point.values.get("weighted_lm_ppl", math.inf))
-    value = best.values
-    score = value.get("weighted_lm_ppl", math.inf)
-    return Run(seed, score, best.updates, value["vocab_seen_pct"], value.get("uer", math.nan), seconds)
-
-
-def text_of(folder: Path) -> TextModel:
-    return model_of_text(*(read_phone_lines(folder, split) for split in SIZES))
+    used, error = best.values["vocab_seen_pct"], best.values.get("uer", math.nan)
+    return Run(seed, score_of(best), best.updates, used, error, seconds)
 
 
 def table(rung: str, runs: Sequence[Run], text: TextModel) -> list[str]:
@@ -154,7 +148,7 @@ def climb(args: argparse.Namespace, say: Callable[[str], None] = print) -> dict[
             make(data, rung, args.language, {**SIZES, "train": args.utterances})
         more = [*SETTINGS[rung], *args.settings]
         found[rung] = train(data, range(1, args.seeds + 1), args.jobs, more)
-        say("\n".join(table(rung, found[rung], text_of(data / "text"))))
+        say("\n".join(table(rung, found[rung], text_model(data / "text"))))
     return found
 
 

@@ -56,7 +56,7 @@ def test_phones_last_and_follow_each_other_in_few_ways_but_for_the_flat_language
         store = FeatureStore(tmp_path / rung / "features", "train")
         said = read_labels(tmp_path / rung / "labels", "train", "phones").labels
         assert 1.8 < len(store.frames) / sum(map(len, said)) < 2.2
-        tells[rung] = ladder.text_of(tmp_path / rung / "text").tells
+        tells[rung] = ladder.text_model(tmp_path / rung / "text").tells
     assert tells == {"L1": True, "flat": False}
 
 

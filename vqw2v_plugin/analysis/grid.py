@@ -21,7 +21,7 @@ from ..recipes.stages import train
 from ..stores.phone_text import SPLITS, read_phone_lines
 from ..text.ngram_score import TextModel, model_of_text
 from ..text.units import UNSPOKEN
-from .curves import parse_log
+from .curves import Curves, Point, parse_log
 
 SCORE = "weighted_lm_ppl"
 WEIGHTS = {  # options of the model that a grid goes over, by what they are called in a trial's name
@@ -119,19 +119,26 @@ class Grid:
         best: Found | None = None
         for number in range(1, last + 1):
             folder = self.run / self.stage_name(trial, number)
-            curves = parse_log(read_text(folder / LOG))
-            for point in curves.points.get("valid", ()):
-                score = point.values.get(SCORE, math.inf)
-                if best is None or score < best.score:
-                    used = point.values.get("vocab_seen_pct", math.nan)
-                    best = Found(
-                        *(trial, score, point.updates, self.updates_after(last), used),
-                        point.values.get("uer"),
-                        folder / "checkpoint_best.pt",
-                    )
+            point = least_scored(parse_log(read_text(folder / LOG)))
+            if point is not None and (best is None or score_of(point) < best.score):
+                used = point.values.get("vocab_seen_pct", math.nan)
+                best = Found(
+                    *(trial, score_of(point), point.updates, self.updates_after(last), used),
+                    point.values.get("uer"),
+                    folder / "checkpoint_best.pt",
+                )
         if best is None:
             raise ValueError(f"{trial.name}: was never validated; see {self.run / FOLDER / trial.name}")
         return best
+
+
+def least_scored(curves: Curves) -> Point | None:
+    """The validation of the least score; None: there was none yet."""
+    return min(curves.points.get("valid", ()), key=score_of, default=None)
+
+
+def score_of(point: Point) -> float:
+    return point.values.get(SCORE, math.inf)
 
 
 def all_trials(seeds: Sequence[int], weights: Mapping[str, Sequence[float]]) -> tuple[Trial, ...]:

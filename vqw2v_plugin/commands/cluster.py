@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..common.bounds import check_between
 from .corpus_arguments import add_run_arguments, memory_bytes, name_missing, num_workers
-from .layer_arguments import add_layer_arguments, feature_options
+from .layer_arguments import add_deltas, add_layer_arguments, feature_options
 
 if TYPE_CHECKING:
     from ..corpora.manifest import Manifest
@@ -27,13 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="equal parts of the features, each with centres of its own (default: %(default)s)",
     )
-    parser.add_argument(
-        "--deltas",
-        type=int,
-        default=0,
-        metavar="N",
-        help="put slopes over five frames beside the features, once or twice (default: %(default)s)",
-    )
+    add_deltas(parser)
     parser.add_argument(
         "--standardize",
         default="corpus",

@@ -49,8 +49,7 @@ def add_layer_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     )
 
 
-def add_preparation(parser: argparse.ArgumentParser) -> None:
-    """What is done with a layer's frames where there is little data."""
+def add_deltas(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deltas",
         type=int,
@@ -58,6 +57,11 @@ def add_preparation(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="put slopes over five frames beside the features, once or twice (default: %(default)s)",
     )
+
+
+def add_preparation(parser: argparse.ArgumentParser) -> None:
+    """What is done with a layer's frames where there is little data."""
+    add_deltas(parser)
     parser.add_argument(
         "--standardize",
         default="none",

@@ -16,7 +16,7 @@ from ...common.words import some_of
 from ...stores.frames import TokenFrames
 from ...stores.symbols import TokenError
 from .base import BatchDataset, digest_of, pad_batch
-from .cuts import BatchLimits, Ints, cut_padded
+from .cuts import Ints
 from .label_join import UnequalRows
 from .labelled import Source
 
@@ -126,9 +126,6 @@ class UnpairedDataset(BatchDataset[UnpairedUtterance]):
     def order(self, indices: Ints) -> npt.NDArray[Any]:
         """Any: a batch is to hold utterances of all lengths, as it holds lines of all."""
         return np.zeros(len(indices), np.int64)
-
-    def cut(self, indices: Ints, limits: BatchLimits) -> list[Ints]:
-        return cut_padded(indices, self.sizes[indices], limits)
 
     def too_long(self, index: int) -> str:
         return f"({self.utt(index)}): raise it, or leave longer ones out by `max_frames`"
