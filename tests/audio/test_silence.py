@@ -2,6 +2,7 @@
 
 import sys
 import types
+from threading import local
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_silero_s_parts_are_those_that_it_finds(monkeypatch: pytest.MonkeyPatch)
         return [{"start": 10, "end": 20}, {"start": 30, "end": 35}]
 
     package.get_speech_timestamps = find  # type: ignore[attr-defined]
-    monkeypatch.setattr("vqw2v_plugin.audio.silence._LOADED", [])
+    monkeypatch.setattr("vqw2v_plugin.audio.silence._LOADED", local())
     monkeypatch.setitem(sys.modules, "silero_vad", package)
     wav = noise(50)
     assert np.array_equal(without_silence(wav, RATE, "silero"), np.concatenate([wav[10:20], wav[30:35]]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..common.progress import Progress
+from ..common.words import some_of
 from ..corpora.manifest import Manifest, Utterance
 from ..stores.frames import FrameTimes
 from ..tokenizer import Tokenizer
@@ -95,11 +96,7 @@ def _large_enough(
     held = {name: sum(_seconds(row, rate) for row in rows) for name, rows in drawn.items()}
     few = [name for name in drawn if held[name] < options.least_seconds or len(drawn[name]) < 2]
     if few:
-        more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
-        say(
-            f"left out, with less than {options.least_seconds:g} s or two utterances: "
-            f"{', '.join(few[:_NAMED])}{more}"
-        )
+        say(f"left out, with less than {options.least_seconds:g} s or two utterances: {some_of(few, _NAMED)}")
     kept = {name: rows for name, rows in drawn.items() if name not in few}
     if not 2 <= len(kept) <= _MOST_GROUPS:
         raise ValueError(

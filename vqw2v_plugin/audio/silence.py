@@ -5,6 +5,7 @@ Shapes: S samples, H hops.
 
 from __future__ import annotations
 
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -69,13 +70,11 @@ def silero_parts(wav: Samples, sample_rate: int) -> Parts:
     return [(int(part["start"]), int(part["end"])) for part in found]
 
 
-_LOADED: list[Any] = []
+_LOADED = local()  # the network is stateful: each thread has its own
 
 
 def _silero() -> tuple[Any, Any]:
-    """The function and its network, which is stateful: one is loaded for each thread that asks."""
-    from threading import local
-
+    """The function and its network."""
     try:
         from silero_vad import get_speech_timestamps, load_silero_vad
     except ImportError as error:
@@ -83,9 +82,6 @@ def _silero() -> tuple[Any, Any]:
             f"`--silence silero` needs `silero-vad` ({error}): `pip install silero-vad` (or this package's "
             f"extra `[vad]`); `--silence energy` works without"
         ) from error
-    if not _LOADED:
-        _LOADED.append(local())
-    held = _LOADED[0]
-    if not hasattr(held, "model"):
-        held.model = load_silero_vad()
-    return get_speech_timestamps, held.model
+    if not hasattr(_LOADED, "model"):
+        _LOADED.model = load_silero_vad()
+    return get_speech_timestamps, _LOADED.model

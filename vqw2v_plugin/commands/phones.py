@@ -69,11 +69,9 @@ def _report(made: PhoneText, out: str, settings: PhoneTextSettings) -> None:
     lines, total = made.lines, sum(made.phones.values())
     print(f"  train: {lines['train']:,} lines; valid: {lines['valid']:,}; {total:,} phones")
     if lines["unknown"]:
-        named = some_of([f"{word!r} {n:,}" for word, n in made.unknown.most_common(8)])
-        more = f" and {len(made.unknown) - 8:,} more" if len(made.unknown) > 8 else ""
+        named = some_of([f"{word!r} {n:,}" for word, n in made.unknown.most_common()])
         print(
-            f"  left out: {lines['unknown']:,} of {lines['read']:,} lines, with words without phones: "
-            f"{named}{more}"
+            f"  left out: {lines['unknown']:,} of {lines['read']:,} lines, with words without phones: {named}"
         )
     if made.rare:
         named = some_of([f"{phone} {n:,}" for phone, n in made.rare.items()])
