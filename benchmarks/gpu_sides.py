@@ -181,7 +181,7 @@ def _network(plan: Plan, side: str) -> Any:
 def encoding(plan: Plan, side: str, precision: str) -> Run:
     import torch
 
-    from vqw2v_plugin.features.codes import exact
+    from vqw2v_plugin.modules.kernels.rounding import exact
 
     _, encode = _network(plan, side)
     batch, samples = plan.pick((16, 240_000), (2, 16_000))

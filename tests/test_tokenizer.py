@@ -270,7 +270,7 @@ def test_bf16_gives_mostly_the_codes_of_fp32(tiny: Tiny, dtype: Any, position: s
 
 def test_what_cannot_be_made_is_said(tiny: Tiny) -> None:
     loaded = Loaded(tiny(quantizer="gumbel"), 16_000, False)
-    with pytest.raises(ValueError, match="dtype is 'fp8'; expected fp32 or bf16"):
+    with pytest.raises(ValueError, match="dtype is 'fp8'; expected fp32, bf16 or tf32"):
         Tokenizer(loaded, dtype="fp8")
     with pytest.raises(ValueError, match=r"device 'gpu' cannot be used \(.*\); expected cpu or cuda"):
         Tokenizer(loaded, device="gpu")

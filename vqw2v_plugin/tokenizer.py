@@ -20,7 +20,7 @@ from .audio.clip import Clip
 from .audio.reading import AudioError, Samples, read_audio, size_at
 from .checkpoints.wav2vec import Loaded
 from .common.user_code import use_user_dir
-from .features.base import need_a_frame, usable_device
+from .features.base import check_numbers, need_a_frame, usable_device
 from .features.clusters import load_coder
 from .features.coder import Coder, NetworkCoder
 from .features.together import batches, to_processor
@@ -41,7 +41,8 @@ class Tokenizer:
         """`dtype` is that of a network; what codes already has its own."""
         self.device = usable_device(device)
         self.coder = made_by if isinstance(made_by, Coder) else NetworkCoder(made_by, dtype)
-        self.dtype = self.coder.dtype
+        self.numbers = self.coder.numbers
+        check_numbers(self.numbers, self.device)
         self.coder.module.to(self.device).eval()
         self.geometry = self.coder.geometry
         self.sample_rate, self.normalize = self.coder.sample_rate, self.coder.normalize
@@ -54,7 +55,7 @@ class Tokenizer:
         dtype: str | torch.dtype = "fp32",
         user_dir: str | Path | None = None,
     ) -> Tokenizer:
-        """Of fairseq's trainer, `vqw2v import`, `export` or `cluster`; with bf16 some codes differ.
+        """Of fairseq's trainer, `vqw2v import`, `export` or `cluster`; with bf16 or tf32 some codes differ.
 
         `user_dir`: the plugin that registers the checkpoint's quantizer, where that is not ours.
         """

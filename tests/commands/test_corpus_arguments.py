@@ -13,7 +13,7 @@ from vqw2v_plugin.commands import discretize, features
 from vqw2v_plugin.commands.corpus_arguments import device_for, num_workers, report_end
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
-from vqw2v_plugin.features.base import DTYPES, FeatureOptions
+from vqw2v_plugin.features.base import FeatureOptions
 from vqw2v_plugin.jobs.discretize import DiscretizeOptions
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions
 from vqw2v_plugin.jobs.split_job import Outcome, Refused
@@ -85,7 +85,7 @@ def test_tokens_are_made_as_they_were_asked_for(
     monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, alone: str
 ) -> None:
     class Model:
-        device, dtype = torch.device("cpu"), torch.float32
+        device, numbers = torch.device("cpu"), "fp32"
 
     loaded: list[tuple[Any, ...]] = []
     monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda *told: loaded.append(told) or Model)
@@ -110,7 +110,7 @@ def test_a_lone_process_takes_all_cores_and_each_of_several_one(monkeypatch: pyt
 def test_a_process_knows_which_of_how_many_it_is_and_leaves_the_others_their_cores(
     monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, command: str
 ) -> None:
-    loaded = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)
+    loaded = SimpleNamespace(device=torch.device("cpu"), numbers="fp32")
     monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda *told: loaded)
     monkeypatch.setattr("os.sched_getaffinity", lambda who: set(range(6)), raising=False)
     job = {"features": "jobs.featurize.featurize", "discretize": "jobs.discretize.discretize"}[command]
@@ -190,7 +190,9 @@ def test_features_are_told_with_their_rate(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == said
 
 
-@pytest.mark.parametrize(("device", "dtype", "asks"), [("cpu", "fp32", False), ("cpu", "bf16", True)])
+@pytest.mark.parametrize(
+    ("device", "dtype", "asks"), [("cpu", "fp32", False), ("cpu", "bf16", True), ("cuda", "tf32", True)]
+)
 def test_codes_are_held_against_fp32_on_a_cpu_where_they_may_differ(
     device: str,
     dtype: str,
@@ -199,7 +201,7 @@ def test_codes_are_held_against_fp32_on_a_cpu_where_they_may_differ(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    model = SimpleNamespace(device=torch.device(device), dtype=DTYPES[dtype])
+    model = SimpleNamespace(device=torch.device(device), numbers=dtype)
     monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda path: "exact")
     monkeypatch.setattr("vqw2v_plugin.jobs.discretize.agreement", lambda *told: (7, 2000, 1999))
     discretize.print_agreement("m.pt", cast(Tokenizer, model), Manifest(manifest))

@@ -1,7 +1,6 @@
 """One path from a clip to its codes: BERT is fed what `discretize` gives; the network stays as it was."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +16,14 @@ from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.features import codes as path_to_codes
 from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
-from vqw2v_plugin.features.codes import ClipEncoder, exact
+from vqw2v_plugin.features.codes import ClipEncoder
 from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures
 from vqw2v_plugin.modules.bert.network import Bert
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
+from vqw2v_plugin.modules.kernels import devices, launching, rounding
+from vqw2v_plugin.modules.kernels.clip_layers import ClipConv
+from vqw2v_plugin.modules.quantizers.kmeans import KmeansQuantizer
+from vqw2v_plugin.modules.wav2vec.context import ConvContext, GruContext
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 Tiny = Callable[..., VqWav2Vec]
@@ -170,34 +173,35 @@ def test_what_learns_is_exact_but_in_training_itself(tiny: Tiny, monkeypatch: py
                 assert bool(asked) != bool(learning and grad)
 
 
-def test_a_thread_that_ends_does_not_turn_tf32_on_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = {"allow_tf32": True}
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+def test_in_tf32_the_networks_round_and_the_quantizer_does_not(
+    tiny: Tiny, settings: dict[str, object], quantizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces, whole and in rows, by torch's own switches, which are as they were behind it."""
+    matmul = torch.backends.cuda.matmul
+    monkeypatch.setattr(rounding, "_can_round", lambda device: True)
+    seen: dict[str, set[bool]] = {"network": set(), "quantizer": set()}
 
-    @contextlib.contextmanager
-    def flags(**wanted: bool) -> Iterator[None]:
-        before = dict(state)
-        state.update(wanted)
-        yield
-        state.update(before)
+    def note(owner: type, name: str, what: str) -> None:
+        made = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *x: seen[what].add(matmul.allow_tf32) or made(*x))
 
-    monkeypatch.setattr(torch.backends.cudnn, "flags", flags)
-    first_is_in, second_is_in = threading.Event(), threading.Event()
-
-    def first() -> None:
-        with exact(torch.device("cuda")):
-            first_is_in.set()
-            assert second_is_in.wait(10)
-
-    thread = threading.Thread(target=first)
-    thread.start()
-    assert first_is_in.wait(10)
-    with exact(torch.device("cuda")):
-        second_is_in.set()
-        thread.join()
-        assert not state["allow_tf32"]
-    assert state["allow_tf32"]
-    with exact(torch.device("cpu")):
-        assert state["allow_tf32"]
+    note(ClipConv, "convolve", "network")
+    note(ConvContext, "forward", "network")
+    note(GruContext, "forward", "network")
+    note(KmeansQuantizer, "nearest", "quantizer")
+    note(torch.nn.Linear, "forward", "quantizer")
+    network = tiny(quantizer=quantizer, **settings).eval()
+    clips = ClipEncoder(Loaded(network, 16_000, False), "tf32")
+    alone = clips.codes(wav())
+    assert clips.z(wav()).shape == (len(alone), clips.network.encoder.dim)
+    if "skip_connections_feat" not in settings:
+        monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+        monkeypatch.setattr(launching, "have_triton", lambda: False)
+        assert torch.equal(clips.codes_of([wav()])[0], alone)
+    assert seen["network"] <= {True} and seen["quantizer"] <= {False} and (seen["network"] or settings)
+    assert seen["quantizer"] and not matmul.allow_tf32
 
 
 def test_bf16_takes_the_logarithm_in_fp32(tiny: Tiny) -> None:

@@ -54,7 +54,7 @@ def test_what_is_asked_for_reaches_the_network(vq: str, bert: str, speech: Path,
     assert not any(part.training for part in features.modules())
     held = features.coder if isinstance(features, CoderFeatures) else features
     assert isinstance(held, (NetworkCoder, NetworkFeatures))
-    assert (held.clips.dtype, held.clips.memory) == (torch.bfloat16, 123)
+    assert (held.clips.numbers, held.clips.memory) == ("bf16", 123)
     assert features.spec.dtype == "bf16" and features.spec.layer == layer
     made = features.of(speech)
     assert made.dtype == torch.float32 and not made.requires_grad and made.shape == (98, features.dim)
@@ -130,7 +130,7 @@ def test_layers_are_read_with_their_numbers() -> None:
             ValueError, match=r"`--layer` is .*; expected z, c, q, logmel, mfcc, .* bert:N for"
         ):
             parse_layer(wrong)
-    with pytest.raises(ValueError, match="`--dtype` is 'fp16'; expected fp32 or bf16"):
+    with pytest.raises(ValueError, match="`--dtype` is 'fp16'; expected fp32, bf16 or tf32"):
         load_features("logmel", dtype="fp16")
 
 

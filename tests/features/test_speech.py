@@ -57,10 +57,10 @@ def test_a_front_that_learns_passes_gradients_to_what_makes_its_layer() -> None:
 
 
 def test_only_in_training_itself_is_it_as_the_user_has_set_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, torch.dtype, bool]] = []
+    asked: list[tuple[str, str, bool]] = []
 
-    def noted(device: torch.device, dtype: torch.dtype, learns: bool) -> contextlib.nullcontext[None]:
-        asked.append((device.type, dtype, learns))
+    def noted(device: torch.device, numbers: str, learns: bool) -> contextlib.nullcontext[None]:
+        asked.append((device.type, numbers, learns))
         return contextlib.nullcontext()
 
     monkeypatch.setattr(speech, "precision", noted)
@@ -68,7 +68,7 @@ def test_only_in_training_itself_is_it_as_the_user_has_set_cudnn(monkeypatch: py
     features(wav)
     assert features.let_learn() == [features.network]
     features(wav)
-    assert asked == [("cpu", torch.float32, False), ("cpu", torch.float32, True)]
+    assert asked == [("cpu", "fp32", False), ("cpu", "fp32", True)]
 
 
 def test_in_bf16_the_states_are_nearly_those_of_fp32() -> None:

@@ -274,3 +274,27 @@ def test_real_speech_has_stock_s_codes(real_data: Path, tmp_path: Path) -> None:
             codes = stock.vector_quantizer.forward_idx(stock.feature_extractor(wav[None]))[1][0]
         total, differ = total + codes.numel(), differ + int((codes != tokenizer.encode_file(path)).sum())
     assert total > 5000 and differ <= total / 5000
+
+
+def test_tf32_is_a_gpu_s_and_its_agreement_is_told(
+    checkpoint: str,
+    manifest: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = ["--dtype", "tf32"]
+    for command in (
+        ["discretize", checkpoint, str(manifest), str(tmp_path / "codes")],
+        ["features", checkpoint, str(manifest), str(tmp_path / "z"), "--layer", "z"],
+        ["encode", checkpoint, "x.wav"],
+    ):
+        assert main([*command, *asked]) == 2
+        assert (
+            "is 'tf32', which only a GPU's products are in, and the device is cpu" in capsys.readouterr().err
+        )
+    assert not (tmp_path / "codes").exists() and not (tmp_path / "z").exists()
+    monkeypatch.setattr("vqw2v_plugin.tokenizer.check_numbers", lambda *_: None)
+    assert main(["discretize", checkpoint, str(manifest), str(tmp_path / "codes"), *asked]) == 0
+    assert "100.00% of the" in capsys.readouterr().out
+    assert TOKENS.read_about(tmp_path / "codes")["dtype"] == "tf32"

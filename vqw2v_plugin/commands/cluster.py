@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..features.base import usable_device
-    from ..features.registry import make_features
+    from ..features.registry import features_on
     from ..jobs.cluster import ClusterJob, ClusterOptions
     from ..modules.quantizers.clusters import ClustersConfig
 
@@ -71,10 +70,9 @@ def run(args: argparse.Namespace) -> int:
     manifest = Manifest(args.manifest)
     config = ClustersConfig(args.codes, args.groups, args.deltas, args.standardize)
     asked = feature_options(args, memory_bytes(args.memory))
-    device = usable_device(args.device)
-    features = make_features(asked).to(device)
+    features = features_on(args.device, asked)
     options = ClusterOptions(
-        num_workers(args.workers, device.type, Rank()),
+        num_workers(args.workers, features.device.type, Rank()),
         shard_minutes=args.shard_minutes,
         refresh=args.refresh,
         strict=args.strict,

@@ -23,9 +23,7 @@ _NAMED = 10  # at most so many of the missing utterances
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The device, workers, memory, and what happens when a run is killed or meets bad audio."""
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument(
-        "--dtype", default="fp32", help="fp32, or bf16: faster, some codes differ (default: %(default)s)"
-    )
+    add_dtype(parser)
     parser.add_argument(
         "--workers",
         type=int,
@@ -53,6 +51,14 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--strict",
         action="store_true",
         help="publish nothing if an utterance fails (default: name it, exit with 1)",
+    )
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        default="fp32",
+        help="fp32, or faster, and some codes differ: bf16, or on a GPU tf32 (default: %(default)s)",
     )
 
 

@@ -72,12 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 def print_agreement(checkpoint: str, tokenizer: Tokenizer, manifest: Manifest) -> None:
     """Where rounding differs from fp32 on a CPU: tells how many codes of some utterances that changes."""
-    import torch
-
     from ..jobs.discretize import agreement
     from ..tokenizer import Tokenizer
 
-    if tokenizer.device.type == "cpu" and tokenizer.dtype == torch.float32:
+    if tokenizer.device.type == "cpu" and tokenizer.numbers == "fp32":
         return
     used, total, same = agreement(Tokenizer.load(checkpoint), tokenizer, manifest)
     if total:

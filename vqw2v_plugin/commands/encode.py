@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from .corpus_arguments import add_dtype
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--times", action="store_true", help="a third column: the seconds at which the frames start"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument(
-        "--dtype", default="fp32", help="fp32, or bf16: faster, some codes differ (default: %(default)s)"
-    )
+    add_dtype(parser)
     parser.add_argument(
         "--strict",
         action="store_true",

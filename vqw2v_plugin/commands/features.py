@@ -27,23 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..features.base import usable_device
-    from ..features.registry import make_features
+    from ..features.registry import features_on
     from ..jobs.featurize import FeaturizeOptions, featurize
     from ..jobs.split_job import split_name
 
     rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
     asked = feature_options(args, memory_bytes(args.memory), args.pieces)
     asked = dataclasses.replace(asked, deltas=args.deltas, standardize=args.standardize)
-    device = usable_device(device_for(args.device, rank))
-    features = make_features(asked).to(device)
+    features = features_on(device_for(args.device, rank), asked)
     features.take_notes()
     options = FeaturizeOptions(
         shard_minutes=args.shard_minutes,
         refresh=args.refresh,
         strict=args.strict,
         store=args.store,
-        **shared_work(args.workers, device.type, rank),
+        **shared_work(args.workers, features.device.type, rank),
     )
     outcome = featurize(features, manifest, args.out, options, rank)
     what = f"{args.out}/{split_name(manifest)}"

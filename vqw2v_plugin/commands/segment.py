@@ -67,9 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
-    from ..features.base import usable_device
     from ..features.prepared import PreparedFeatures
-    from ..features.registry import make_features
+    from ..features.registry import features_on
     from ..features.segments import SegmentFeatures, SpokenFeatures
     from ..jobs.featurize import FeaturizeOptions
     from ..jobs.segment import segment
@@ -80,8 +79,7 @@ def run(args: argparse.Namespace) -> int:
     spans, span_file = _spans(args.spans)
     silence = args.silence or ("keep" if spans is not None else "energy")
     asked = feature_options(args, memory_bytes(args.memory))
-    device = usable_device(device_for(args.device, rank))
-    layer = make_features(asked).to(device)
+    layer = features_on(device_for(args.device, rank), asked)
     layer.take_notes()
     spoken = SpokenFeatures(layer, silence)
     frames: SpokenFeatures | PreparedFeatures = spoken
@@ -90,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
     wanted = (args.clusters, not args.no_pairs, spans)
     SegmentFeatures(frames, *wanted)  # refuses what does not fit, before components are found
     principal = _principal(args, frames, manifest, rank)
-    features = SegmentFeatures(frames, *wanted, principal).to(device)
-    shared = shared_work(args.workers, device.type, rank)
+    features = SegmentFeatures(frames, *wanted, principal).to(layer.device)
+    shared = shared_work(args.workers, layer.device.type, rank)
     work = {"shard_minutes": args.shard_minutes, "refresh": args.refresh, "strict": args.strict, **shared}
     failed = False
     if args.targets is not None:

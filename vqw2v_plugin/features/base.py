@@ -21,7 +21,7 @@ from ..stores.feature_spec import FeatureSpec
 from ..stores.layers import LAYERS
 from .speakers import Voices
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "tf32": torch.float32}  # of weights, by numbers
 DEFAULT_BANDS = 80
 
 
@@ -181,8 +181,17 @@ def usable_device(device: str | torch.device) -> torch.device:
 
 
 def number_format(dtype: str | torch.dtype, option: str = "dtype") -> str:
-    """`fp32` or `bf16`, as it may be given."""
+    """`fp32`, `bf16` or `tf32`, as it may be given."""
     for name, known in DTYPES.items():
         if dtype in (name, known):
             return name
-    raise ValueError(f"{option} is {dtype!r}; expected {' or '.join(DTYPES)}")
+    raise ValueError(f"{option} is {dtype!r}; expected fp32, bf16 or tf32")
+
+
+def check_numbers(numbers: str, device: torch.device, option: str = "dtype") -> None:
+    """Refuses those that the device does not have."""
+    if numbers == "tf32" and device.type != "cuda":
+        raise ValueError(
+            f"{option} is 'tf32', which only a GPU's products are in, and the device is {device}; take fp32 "
+            "or bf16, or a device cuda"
+        )

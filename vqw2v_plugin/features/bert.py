@@ -20,7 +20,7 @@ from .coder import Coder, CoderFeatures, Parts
 
 
 class BertFeatures(CoderFeatures):
-    """BERT's states; codes let no gradient pass. In bf16 its products are too.
+    """BERT's states; codes let no gradient pass. In bf16 or TF32 its products are too.
 
     Where a token is a run of equal codes, or a piece of several runs, its state is repeated to its frames.
     """

@@ -27,7 +27,7 @@ from ..modules.bert.network import Bert
 from ..modules.bert.speech import SpeechBert
 from ..modules.wav2vec.long_clips import MEMORY
 from ..modules.wav2vec2.network import Wav2Vec2
-from .base import DTYPES, FeatureOptions, Features, number_format, parse_layer
+from .base import FeatureOptions, Features, number_format, parse_layer
 from .builders import BUILDERS
 from .coder import Coder, NetworkCoder, Parts
 from .wav2vec2 import Wav2Vec2Coder
@@ -55,7 +55,7 @@ class ClusterCoder(Coder):
         self.features = _features(options, HeldParts(network, options), settings.dim)
         self.module = nn.ModuleList([self.features, network])
         self.sample_rate, self.normalize = self.features.sample_rate, bool(self.features.spec.normalize)
-        self.geometry, self.dtype = self.features.geometry, DTYPES[options.dtype]
+        self.geometry, self.numbers = self.features.geometry, options.dtype
         self.num_groups, self.num_codes = self.clusters.num_groups, self.clusters.num_codes
         self.out_dim = self.clusters.out_dim
 

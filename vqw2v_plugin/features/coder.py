@@ -35,7 +35,7 @@ class Coder(ABC):
     out_dim: int  # C of what codes stand for
     layer: str  # that is quantized
     module: nn.Module  # all that moves to a device
-    dtype: torch.dtype  # fp32, or bf16 for products
+    numbers: str  # fp32, or bf16 or tf32 for products
     learns: bool = False  # what follows the codes
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Coder(ABC):
 
     def precision(self, like: Tensor) -> contextlib.AbstractContextManager[object]:
         """For what follows the codes."""
-        return precision(like.device, self.dtype, self.learns)
+        return precision(like.device, self.numbers, self.learns)
 
     @abstractmethod
     def refresh(self) -> None:
@@ -96,7 +96,7 @@ class NetworkCoder(Coder):
         self.sample_rate, self.normalize = loaded.sample_rate, loaded.normalize
         self.geometry, self.out_dim = loaded.network.encoder.geometry, self.quantizer.out_dim
         self.num_groups, self.num_codes = self.quantizer.num_groups, self.quantizer.num_codes
-        self.dtype = self.clips.dtype
+        self.numbers = self.clips.numbers
         self.layer = "c" if loaded.network.quantize_context else "z"
 
     def codes(self, wav: Tensor) -> Tensor:

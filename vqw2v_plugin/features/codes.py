@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.wav2vec import Loaded
 from ..modules.kernels import devices
+from ..modules.kernels.rounding import exact, tf32
 from ..modules.quantizers.base import Quantizer
 from ..modules.wav2vec.long_clips import MEMORY, PieceEncoder
 from ..modules.wav2vec.many_clips import RowEncoder
@@ -43,12 +43,13 @@ class ClipEncoder:
 
     The encoder goes in pieces, however long the clip, unless the network has skip connections over the whole
     clip, a quantizer behind the context network, or an encoder that learns. fp32 means fp32, on a GPU too. In
-    bf16 only convolutions are: the logarithm and the quantizer work in fp32, where close codes are no ties.
+    bf16 or TF32 only convolutions are: the logarithm and the quantizer work in fp32, where close codes are no
+    ties.
     """
 
     def __init__(self, loaded: Loaded, dtype: str | torch.dtype = "fp32", memory: int = MEMORY) -> None:
         self.network, self.normalize = loaded.network, loaded.normalize
-        self.dtype, self.memory = DTYPES[number_format(dtype)], memory
+        self.numbers, self.memory = number_format(dtype), memory
         self.learning: tuple[nn.Module, ...] = ()  # parts whose gradients the caller wants
         self._pieces: PieceEncoder | None = None
         self._rows: RowEncoder | None = None
@@ -63,7 +64,7 @@ class ClipEncoder:
         """Of clips that fit, and nothing waits for the device."""
         rows = self._in_rows()
         assert rows is not None
-        with exact(rows.device):
+        with products(rows.device, self.numbers):
             return rows.z([self._normalized(clip) for clip in clips])
 
     @torch.no_grad()
@@ -72,7 +73,7 @@ class ClipEncoder:
         rows, quantizer = self._in_rows(), quantizer_of(self.network)
         assert rows is not None
         split = None if self.network.quantize_context else quantizer.split_encode()
-        with exact(rows.device):
+        with products(rows.device, self.numbers):
             if split is not None:
                 return rows.codes([self._normalized(clip) for clip in clips], split)
         found = self.z_of(clips)
@@ -89,7 +90,10 @@ class ClipEncoder:
     def z(self, wav: Tensor) -> Tensor:  # [S] → [T, C]
         wav = self._normalized(wav)
         encoder = None if self.network.encoder in self.learning else self._piecewise()
-        return self._whole_z(wav)[0] if encoder is None else encoder.z(wav)
+        if encoder is None:
+            return self._whole_z(wav)[0]
+        with products(wav.device, self.numbers):
+            return encoder.z(wav)
 
     def context(self, x: Tensor) -> Tensor:  # [T, C] → [T, D]
         return self._whole_context(x[None])[0]
@@ -99,7 +103,8 @@ class ClipEncoder:
         wav, quantizer = self._normalized(wav), quantizer_of(self.network)
         encoder = None if self.network.quantize_context else self._piecewise()
         if encoder is not None:
-            return encoder.codes(wav, quantizer)
+            with products(wav.device, self.numbers):
+                return encoder.codes(wav, quantizer)
         x = self._whole_z(wav)  # [1, T, C]
         x = self._whole_context(x) if self.network.quantize_context else x
         with exact(x.device):
@@ -111,7 +116,7 @@ class ClipEncoder:
         return quantizer_of(self.network).decode(self.codes(wav)[None])[0]
 
     def precision(self, like: Tensor) -> contextlib.AbstractContextManager[object]:
-        return precision(like.device, self.dtype, bool(self.learning))
+        return precision(like.device, self.numbers, bool(self.learning))
 
     def refresh(self) -> None:
         """The encoder's weights, or their device, are others now."""
@@ -124,7 +129,7 @@ class ClipEncoder:
             return None
         rows = self._rows
         if rows is None or rows.memory != self.memory:
-            rows = self._rows = RowEncoder(encoder, self.dtype, self.memory)
+            rows = self._rows = RowEncoder(encoder, DTYPES[self.numbers], self.memory)
         return rows
 
     def _normalized(self, wav: Tensor) -> Tensor:
@@ -136,7 +141,7 @@ class ClipEncoder:
             return None
         pieces = self._pieces
         if pieces is None:  # two threads may both make one: they are equal
-            pieces = self._pieces = PieceEncoder(self.network.encoder, self.dtype)
+            pieces = self._pieces = PieceEncoder(self.network.encoder, DTYPES[self.numbers])
         pieces.memory = self.memory
         return pieces
 
@@ -151,40 +156,13 @@ class ClipEncoder:
             return self.network.context(x).float()  # type: ignore[no-any-return]
 
 
-class _Switches:
-    """cuDNN's are the process's: the first thread that comes turns TF32 off, the last that goes on again."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._held = Lock(), 0, contextlib.ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                flags = torch.backends.cudnn.flags(
-                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-                )
-                self._held.enter_context(flags)
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._held.close()
+def products(device: torch.device, numbers: str) -> contextlib.AbstractContextManager[None]:
+    """For products of fp32: exact, unless TF32 was asked for."""
+    return tf32(device) if numbers == "tf32" else exact(device)
 
 
-_SWITCHES = _Switches()
-
-
-def precision(
-    device: torch.device, dtype: torch.dtype, learns: bool
-) -> contextlib.AbstractContextManager[object]:
+def precision(device: torch.device, numbers: str, learns: bool) -> contextlib.AbstractContextManager[object]:
     """In bf16 products are; fp32 is exact, but in a training that the user may have otherwise."""
-    if dtype != torch.float32:
-        return torch.autocast(device.type, dtype)
-    return contextlib.nullcontext() if learns and torch.is_grad_enabled() else exact(device)
-
-
-def exact(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """fp32 means fp32: by default cuDNN rounds convolutions' inputs to 10 bits (TF32), and codes see it."""
-    return _SWITCHES if device.type == "cuda" else contextlib.nullcontext()
+    if numbers == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext() if learns and torch.is_grad_enabled() else products(device, numbers)

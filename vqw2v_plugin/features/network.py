@@ -19,7 +19,7 @@ from .codes import ClipEncoder
 
 
 class NetworkFeatures(Features):
-    """What layers over a vq_wav2vec share: its way through a clip. In bf16 its convolutions are."""
+    """What layers over a vq_wav2vec share: its way through a clip. In bf16 or TF32 its convolutions are."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from ..checkpoints.files import CheckpointError, checkpoint_hash
 from ..stores.feature_spec import FileId, check_preparation
 from ..stores.layers import LAYERS, LayerKind, spectral_names
 from ..stores.pieces import MODEL
-from .base import FeatureOptions, Features, Layer, number_format, parse_layer, usable_device
+from .base import FeatureOptions, Features, Layer, check_numbers, number_format, parse_layer, usable_device
 from .builders import BUILDERS
 from .clusters import FileParts
 from .prepared import PreparedFeatures
@@ -41,8 +41,15 @@ def load_features(
     layer: str, checkpoint: str | None = None, device: str | torch.device = "cpu", **options: Any
 ) -> Features:
     """`load_features("c", "checkpoint.pt").of("speech.flac")`; `options` are those of FeatureOptions."""
-    made = make_features(FeatureOptions(layer, checkpoint, **options))
-    return made.to(usable_device(device))
+    return features_on(device, FeatureOptions(layer, checkpoint, **options))
+
+
+def features_on(device: str | torch.device, options: FeatureOptions) -> Features:
+    """As `make_features`, on a device that can be had and has the numbers that are asked for."""
+    usable = usable_device(device)
+    option = f"`{COMMAND.dtype}`"
+    check_numbers(number_format(options.dtype, option), usable, option)
+    return make_features(options).to(usable)
 
 
 def make_features(options: FeatureOptions, names: OptionNames = COMMAND, places: bool = False) -> Features:

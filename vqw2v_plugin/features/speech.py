@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from ..checkpoints.kinds import Audio, Restored
 from ..modules.bert.speech import SpeechBert, SpeechInput
 from ..modules.kernels import devices
-from .base import DTYPES, FeatureOptions, Features, Layer, number_format
+from .base import FeatureOptions, Features, Layer, number_format
 from .coder import Parts
 from .codes import precision
 from .together import SAMPLES
 
 
 class SpeechFeatures(Features):
-    """Nothing is masked. In bf16 the network's products are; its log-mels are fp32."""
+    """Nothing is masked. In bf16 or TF32 the network's products are; its log-mels are fp32."""
 
     def __init__(self, restored: Restored[SpeechBert], layer: Layer, dtype: str = "fp32") -> None:
         network, audio = restored.network, restored.header.audio or Audio()
@@ -42,7 +42,7 @@ class SpeechFeatures(Features):
             normalize=audio.normalize,
         )
         self.network, self.number, self.normalize, self.learns = network, number, audio.normalize, False
-        self.dtype, self._heard = DTYPES[number_format(dtype)], heard
+        self.numbers, self._heard = number_format(dtype), heard
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         return self._states([wav])[0]
@@ -60,7 +60,7 @@ class SpeechFeatures(Features):
             clips = [F.layer_norm(wav, wav.shape) for wav in clips]
         frames = [self._heard(wav) for wav in clips]  # [T, B] each
         sizes = [len(each) for each in frames]
-        with precision(frames[0].device, self.dtype, self.learns):
+        with precision(frames[0].device, self.numbers, self.learns):
             states = self.network.states(torch.cat(frames), sizes)[self.number].float()
         return list(torch.split(states, sizes))
 

@@ -14,17 +14,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.kinds import Audio, Restored
 from ..modules.kernels import devices
+from ..modules.kernels.rounding import exact
 from ..modules.wav2vec2.long_clips import heard_in_pieces, states_of_clip
 from ..modules.wav2vec2.network import Wav2Vec2
 from ..modules.wav2vec2.targets import quantize
-from .base import DTYPES, FeatureOptions, Features, Layer, number_format
+from .base import FeatureOptions, Features, Layer, number_format
 from .coder import Coder, Parts
-from .codes import NoCodesError, exact, precision
+from .codes import NoCodesError, precision
 from .together import SAMPLES
 
 
 class Wav2Vec2Features(Features):
-    """The N-th layer's states. In bf16 the network's products are."""
+    """The N-th layer's states. In bf16 or TF32 the network's products are."""
 
     def __init__(self, restored: Restored[Wav2Vec2], layer: Layer, dtype: str = "fp32") -> None:
         network, audio = restored.network, restored.header.audio or Audio()
@@ -44,11 +45,11 @@ class Wav2Vec2Features(Features):
         )
         self.network, self.normalize, self.learns = network, audio.normalize, False
         self.number = number if number >= 0 else layers + 1 + number
-        self.dtype = DTYPES[number_format(dtype)]
+        self.numbers = number_format(dtype)
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
-        with precision(wav.device, self.dtype, self.learns):
+        with precision(wav.device, self.numbers, self.learns):
             if self.learns and torch.is_grad_enabled():
                 return self.network.states(wav[None], depth=self.number)[0][-1].float()
             return states_of_clip(self.network, wav, self.number).float()
@@ -59,7 +60,7 @@ class Wav2Vec2Features(Features):
     @torch.no_grad()
     def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
         wav, lengths = _side_by_side(clips, self.normalize, self.device)
-        with precision(wav.device, self.dtype, False):
+        with precision(wav.device, self.numbers, False):
             states, frames = self.network.states(wav, lengths, self.number)
         return list(torch.split(states[-1].float(), list(frames)))
 
@@ -92,7 +93,7 @@ class Wav2Vec2Coder(Coder):
         self.sample_rate, self.normalize = audio.sample_rate, audio.normalize
         self.geometry, self.out_dim = network.encoder.geometry, network.coder.out_dim
         self.num_groups, self.num_codes = network.coder.num_groups, network.coder.num_codes
-        self.dtype = DTYPES[number_format(dtype)]
+        self.numbers = number_format(dtype)
 
     @torch.no_grad()
     def codes(self, wav: Tensor) -> Tensor:  # [S] → [T, G]
@@ -106,7 +107,7 @@ class Wav2Vec2Coder(Coder):
     @torch.no_grad()
     def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:
         wav, lengths = _side_by_side(clips, self.normalize, self.network.mask.device)
-        with precision(wav.device, self.dtype, False):
+        with precision(wav.device, self.numbers, False):
             heard = self.network.hear(wav, lengths)
         with exact(wav.device):
             codes = quantize(self.network.coder, heard.z.float(), heard.frames).codes[0]
@@ -118,7 +119,7 @@ class Wav2Vec2Coder(Coder):
     @torch.no_grad()
     def quantizes(self, wav: Tensor) -> Tensor:
         wav = F.layer_norm(wav, wav.shape) if self.normalize else wav
-        with precision(wav.device, self.dtype, False):
+        with precision(wav.device, self.numbers, False):
             return heard_in_pieces(self.network, wav).z.float()
 
     def refresh(self) -> None:

@@ -58,7 +58,7 @@ class FeatureSpec:
     stride: int | None = None  # samples from one frame to the next
     receptive_field: int | None = None  # samples that a frame sees
     dim: int | None = None
-    dtype: str | None = None  # fp32 or bf16: what they were computed in
+    dtype: str | None = None  # fp32, bf16 or tf32: what they were computed in
     normalize: bool | None = None  # each clip at zero mean and unit variance first
     deltas: int | None = None  # how often the slope over five frames is put beside the layer's own
     standardize: str | None = None  # whose mean and scale each feature has lost

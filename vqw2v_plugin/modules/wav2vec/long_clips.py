@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels.clip_layers import ClipConv, ClipFirst, ClipLayer, ClipMap, ClipNorm, Moments, Pieces
+from ..kernels.rounding import exact
 from ..quantizers.base import Quantizer
 from .encoder import Encoder
 
@@ -43,14 +44,23 @@ class PieceEncoder:
         """The quantizer works in fp32, and on pieces where it says how."""
         split = quantizer.split_encode()
         if split is None:
-            return quantizer.encode(self.z(wav)[None])[0]
-        project = split.project or nn.Identity()
+            z = self.z(wav)
+            with exact(wav.device):
+                return quantizer.encode(z[None])[0]
+
+        def project(x: Tensor) -> Tensor:
+            with exact(wav.device):
+                return (split.project or nn.Identity())(self._compress(x))
+
+        def choose(x: Tensor) -> Tensor:
+            with exact(wav.device):
+                return split.choose(x)
+
         if split.norm is None:
             clip = _Clip(self, wav, self.layers)
-            return torch.cat([split.choose(project(self._compress(x))) for x in clip.states()])
-        last = ClipMap(lambda x: project(self._compress(x)), split.norm)  # one layer more
-        clip = _Clip(self, wav, [*self.layers, last])
-        return torch.cat([split.choose(projected) for projected in clip.states()])
+            return torch.cat([choose(project(x)) for x in clip.states()])
+        clip = _Clip(self, wav, [*self.layers, ClipMap(project, split.norm)])  # one layer more
+        return torch.cat([choose(projected) for projected in clip.states()])
 
     def _compress(self, x: Tensor) -> Tensor:
         return self.encoder.compress(x.float())

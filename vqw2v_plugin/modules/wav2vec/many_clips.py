@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..kernels.clip_layers import ClipConv
 from ..kernels.clip_rows import FRAMES, Places, finish
+from ..kernels.rounding import exact
 from ..layers.conv_spec import ConvGeometry, ConvLayer
 from ..quantizers.base import SplitEncode
 from .encoder import Encoder
@@ -70,12 +71,13 @@ class RowEncoder:
         """By the quantizer's steps, which work in fp32."""
         places = self._places(clips)
         x = self._states(clips, places)
-        if split.project is not None:
-            x = split.project(x)
-        if split.norm is not None:
-            scale, shift = places.norm(x, split.norm, -1)
-            x = finish(x, scale, shift, nn.Identity(), torch.float32, 0)
-        return places.split(split.choose(x))
+        with exact(self.device):
+            if split.project is not None:
+                x = split.project(x)
+            if split.norm is not None:
+                scale, shift = places.norm(x, split.norm, -1)
+                x = finish(x, scale, shift, nn.Identity(), torch.float32, 0)
+            return places.split(split.choose(x))
 
     def _places(self, clips: Sequence[Tensor]) -> Places:
         samples = [len(clip) for clip in clips]
