@@ -70,13 +70,16 @@ class Transcriber:
         """The best answer for the file, in frames of `frame_seconds` from its beginning."""
         found = []
         for part in parts_of(path, self.limit, self.frame_seconds):
-            emissions = self.emissions(path, part)
-            try:
-                best = self.decoder.decode(emissions)[0]
-            except ValueError as error:
-                raise AudioError(f"{os.fspath(path)}: {error}") from error
-            found.append(_later(best, part.tick))
-        return _joined(found)
+            found.append(self.decoded(self.emissions(path, part), path, part.tick))
+        return joined(found)
+
+    def decoded(self, emissions: Emissions, path: str | os.PathLike[str], tick: int) -> Hypothesis:
+        """The best answer for a part that begins so many frames behind the file's beginning."""
+        try:
+            best = self.decoder.decode(emissions)[0]
+        except ValueError as error:
+            raise AudioError(f"{os.fspath(path)}: {error}") from error
+        return _later(best, tick)
 
     def know(self, who: Manifest | Sequence[str | os.PathLike[str]] = ()) -> None:
         """Who speaks, for features that go by speaker: these files are one person's, or a manifest says it.
@@ -103,7 +106,7 @@ def _later(hypothesis: Hypothesis, frames: int) -> Hypothesis:
     return dataclasses.replace(hypothesis, tokens=tokens, words=words)
 
 
-def _joined(parts: list[Hypothesis]) -> Hypothesis:
+def joined(parts: Sequence[Hypothesis]) -> Hypothesis:
     """What is said one after the other; scores add up."""
     tokens: list[TimedText] = [token for part in parts for token in part.tokens]
     words: list[TimedText] = [word for part in parts for word in part.words]

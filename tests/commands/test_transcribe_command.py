@@ -24,7 +24,7 @@ from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.text.units import Units, asg_units
-from vqw2v_plugin.transcriber import _joined, _later
+from vqw2v_plugin.transcriber import _later, joined
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_parts_are_joined_with_their_times_and_their_scores_add_up() -> None:
             (TimedText(text[0], begin, begin + 1, 0.25),), words, score, 10 * score, 100 * score
         )
 
-    whole = _joined([said("ab", 2, 1.0), _later(said("cd", 4, 2.0), 50)])
+    whole = joined([said("ab", 2, 1.0), _later(said("cd", 4, 2.0), 50)])
     assert [(w.text, w.begin, w.end) for w in whole.words] == [("ab", 2, 5), ("cd", 54, 57)]
     assert [(t.text, t.begin, t.end) for t in whole.tokens] == [("a", 2, 3), ("c", 54, 55)]
     assert (whole.score, whole.emission_score, whole.lm_score) == (3.0, 30.0, 300.0)

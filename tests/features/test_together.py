@@ -15,7 +15,7 @@ from vqw2v_plugin.checkpoints.bert import build_bert
 from vqw2v_plugin.checkpoints.kinds import Audio, Header, Restored
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND as WAV2VEC2
-from vqw2v_plugin.features import spectral, speech, wav2vec2
+from vqw2v_plugin.features import spectral, speech, together
 from vqw2v_plugin.features.base import Features, Layer
 from vqw2v_plugin.features.bert import BertFeatures
 from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
@@ -41,7 +41,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
     monkeypatch.setattr(launching, "have_triton", lambda: False)
     monkeypatch.setattr(many_clips, "_SAMPLES", 16_000)
-    for each in (spectral, speech, wav2vec2):
+    for each in (spectral, speech, together):
         monkeypatch.setattr(each, "SAMPLES", 16_000)
 
 
@@ -87,10 +87,10 @@ def test_each_clip_has_the_features_that_it_has_alone(tiny: Tiny, name: str) -> 
     assert features.fits(SIZES) and not features.fits([*SIZES, 16_000])
     found = features.of_many([(wav.numpy(), Clip("x.wav")) for wav in heard])
     tolerance = 0.05 if "bf16" in name else 1e-4
-    for wav, together in zip(heard, found, strict=True):
+    for wav, beside in zip(heard, found, strict=True):
         with torch.no_grad():
             alone = features(wav)
-        torch.testing.assert_close(together, alone, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(beside, alone, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
@@ -117,15 +117,15 @@ def test_a_frozen_front_hears_a_batch_at_once_and_one_that_learns_each_alone(
 ) -> None:
     features = EncoderFeatures(loaded(tiny))
     frozen, wav = AudioFront(features), torch.nn.utils.rnn.pad_sequence(clips(), batch_first=True)
-    together: list[int] = []
+    heard_together: list[int] = []
     make = features.together
-    monkeypatch.setattr(features, "together", lambda clips: together.append(len(clips)) or make(clips))
+    monkeypatch.setattr(features, "together", lambda clips: heard_together.append(len(clips)) or make(clips))
     x, lengths = frozen(wav, torch.tensor(SIZES))
-    assert together == [4]
+    assert heard_together == [4]
     for i, clip in enumerate(clips()):
         torch.testing.assert_close(x[i, : lengths[i]], features(clip), rtol=1e-4, atol=1e-5)
     learning = AudioFront(features, freeze_updates=0).train()
-    assert learning(wav, torch.tensor(SIZES))[0].requires_grad and together == [4]
+    assert learning(wav, torch.tensor(SIZES))[0].requires_grad and heard_together == [4]
 
 
 def test_batches_are_as_large_as_fits_and_what_does_not_fit_is_by_itself() -> None:

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..audio.reading import AudioError
     from ..common.words import sentence
-    from ..features.failures import FILE_ERRORS, reason_of
+    from ..jobs.transcribe import transcribed
     from ..transcriber import Transcriber
 
     settings = decoder_settings(args)
@@ -70,17 +70,12 @@ def run(args: argparse.Namespace) -> int:
     )
     _tell_speakers(args, transcriber)
     failed = 0
-    for path in args.files:
-        try:
-            best = transcriber(path)
-        except FILE_ERRORS as error:
-            reason = reason_of(error, path)
-            if reason is None:
-                raise
+    for best, path in transcribed(transcriber, args.files):
+        if isinstance(best, str):
             if args.strict:
-                raise AudioError(reason) from error
+                raise AudioError(best)
             failed += 1
-            print(f"vqw2v: skipped: {sentence(reason)}", file=sys.stderr)
+            print(f"vqw2v: skipped: {sentence(best)}", file=sys.stderr)
             continue
         for line in _lines(args, path, best, transcriber.frame_seconds):
             print(line, flush=True)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 SAMPLES = 1 << 21  # of a batch on a GPU, with what pads it: 131 s
 _Clip = TypeVar("_Clip")
@@ -29,6 +31,21 @@ def batches(clips: Iterable[_Clip], size: Callable[[_Clip], int], fits: Fits) ->
         sizes.append(samples)
     if held:
         yield held
+
+
+def fit_side_by_side(samples: Sequence[int]) -> bool:
+    """Whether they do that are padded to the longest; what could not be read is none."""
+    return sum(n > 0 for n in samples) * max(samples, default=0) <= SAMPLES
+
+
+def side_by_side(
+    clips: Sequence[Tensor], normalize: bool, device: torch.device
+) -> tuple[Tensor, list[int]]:  # [S] each → [B, S], and S
+    """Those on the device, perhaps each at mean 0 and variance 1 before."""
+    wav = pad_sequence([F.layer_norm(x, x.shape) if normalize else x for x in clips], batch_first=True)
+    if device.type == "cuda" and wav.device.type == "cpu":
+        wav = wav.pin_memory()
+    return wav.to(device, non_blocking=True), [len(clip) for clip in clips]
 
 
 def to_processor(parts: Sequence[Tensor]) -> list[Tensor]:  # [T, D] each

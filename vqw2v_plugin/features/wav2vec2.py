@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.kinds import Audio, Restored
 from ..modules.kernels import devices
@@ -21,7 +20,7 @@ from ..modules.wav2vec2.targets import quantize
 from .base import FeatureOptions, Features, Layer, number_format
 from .coder import Coder, Parts
 from .codes import NoCodesError, precision
-from .together import SAMPLES
+from .together import fit_side_by_side, side_by_side
 
 
 class Wav2Vec2Features(Features):
@@ -59,7 +58,7 @@ class Wav2Vec2Features(Features):
 
     @torch.no_grad()
     def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        wav, lengths = _side_by_side(clips, self.normalize, self.device)
+        wav, lengths = side_by_side(clips, self.normalize, self.device)
         with precision(wav.device, self.numbers, False):
             states, frames = self.network.states(wav, lengths, self.number)
         return list(torch.split(states[-1].float(), list(frames)))
@@ -106,7 +105,7 @@ class Wav2Vec2Coder(Coder):
 
     @torch.no_grad()
     def codes_of(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        wav, lengths = _side_by_side(clips, self.normalize, self.network.mask.device)
+        wav, lengths = side_by_side(clips, self.normalize, self.network.mask.device)
         with precision(wav.device, self.numbers, False):
             heard = self.network.hear(wav, lengths)
         with exact(wav.device):
@@ -130,17 +129,7 @@ class Wav2Vec2Coder(Coder):
 
 
 def _fit(network: Wav2Vec2, samples: Sequence[int]) -> bool:
-    """They are padded to the longest."""
-    return devices.is_gpu(network.mask) and len(samples) * max(samples) <= SAMPLES
-
-
-def _side_by_side(
-    clips: Sequence[Tensor], normalize: bool, device: torch.device
-) -> tuple[Tensor, list[int]]:  # [S] each → [B, S], and S
-    wav = pad_sequence([F.layer_norm(x, x.shape) if normalize else x for x in clips], batch_first=True)
-    if device.type == "cuda" and wav.device.type == "cpu":
-        wav = wav.pin_memory()
-    return wav.to(device, non_blocking=True), [len(clip) for clip in clips]
+    return devices.is_gpu(network.mask) and fit_side_by_side(samples)
 
 
 def wav2vec2_features(layer: Layer, options: FeatureOptions, parts: Parts) -> Wav2Vec2Features:
