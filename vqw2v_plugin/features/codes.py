@@ -16,8 +16,10 @@ from ..checkpoints.wav2vec import Loaded
 from ..modules.kernels import devices
 from ..modules.kernels.rounding import exact, tf32
 from ..modules.quantizers.base import Quantizer
+from ..modules.wav2vec.context import ConvContext, GruContext
 from ..modules.wav2vec.long_clips import MEMORY, PieceEncoder
 from ..modules.wav2vec.many_clips import RowEncoder
+from ..modules.wav2vec.many_contexts import RowContext, parts_before
 from ..modules.wav2vec.network import VqWav2Vec
 from .base import DTYPES, number_format
 
@@ -53,11 +55,18 @@ class ClipEncoder:
         self.learning: tuple[nn.Module, ...] = ()  # parts whose gradients the caller wants
         self._pieces: PieceEncoder | None = None
         self._rows: RowEncoder | None = None
+        self._row_context: RowContext | None = None
 
-    def fits(self, samples: Sequence[int]) -> bool:
-        """Whether clips of so many samples go through at once: where that is quicker, without gradients."""
+    def fits(self, samples: Sequence[int], context: bool = False) -> bool:
+        """Whether clips of so many samples go through at once: where that is quicker, without gradients.
+
+        `context`: through the context network, too.
+        """
         rows = self._in_rows()
-        return rows is not None and sum(map(rows.takes, samples)) <= rows.room
+        if rows is None:
+            return False
+        before = self._before() * rows.part if context or self.network.quantize_context else 0
+        return sum(rows.takes(n) + before for n in samples if n) <= rows.room
 
     @torch.no_grad()
     def z_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, C] each
@@ -72,15 +81,29 @@ class ClipEncoder:
         """The same."""
         rows, quantizer = self._in_rows(), quantizer_of(self.network)
         assert rows is not None
-        split = None if self.network.quantize_context else quantizer.split_encode()
-        with products(rows.device, self.numbers):
-            if split is not None:
+        split, late = quantizer.split_encode(), self.network.quantize_context
+        if split is not None and not late:
+            with products(rows.device, self.numbers):
                 return rows.codes([self._normalized(clip) for clip in clips], split)
         found = self.z_of(clips)
-        if self.network.quantize_context:
-            found = [self.context(z) for z in found]
+        contexts = self._contexts() if late else None
+        if split is not None and contexts is not None:
+            with products(rows.device, self.numbers):
+                return contexts.codes(found, split)
+        found = self.contexts_of(found) if late else found
         with exact(rows.device):
             return [quantizer.encode(x[None])[0] for x in found]
+
+    @torch.no_grad()
+    def contexts_of(self, found: Sequence[Tensor]) -> list[Tensor]:  # [T, C] → [T, D] each
+        """c of what `z_of` or `quantized_of` gave, of clips that fit with their context."""
+        context, contexts = self.network.context, self._contexts()
+        if contexts is not None:
+            with products(found[0].device, self.numbers):
+                return contexts.c(found)
+        with self.precision(found[0]):
+            assert isinstance(context, GruContext)
+            return [c.float() for c in context.of_many(found)]
 
     @torch.no_grad()
     def quantized_of(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, C] each
@@ -120,7 +143,7 @@ class ClipEncoder:
 
     def refresh(self) -> None:
         """The encoder's weights, or their device, are others now."""
-        self._pieces = self._rows = None
+        self._pieces = self._rows = self._row_context = None
 
     def _in_rows(self) -> RowEncoder | None:
         """None: clips go one at a time, as on a processor, whose cache holds a piece of one."""
@@ -131,6 +154,21 @@ class ClipEncoder:
         if rows is None or rows.memory != self.memory:
             rows = self._rows = RowEncoder(encoder, DTYPES[self.numbers], self.memory)
         return rows
+
+    def _contexts(self) -> RowContext | None:
+        """As many parts as the encoder's rows have; a GRU wants none."""
+        context, rows = self.network.context, self._in_rows()
+        if rows is None or not isinstance(context, ConvContext):
+            return None
+        held = self._row_context
+        if held is None or held.parts != rows.parts:
+            held = self._row_context = RowContext(context, DTYPES[self.numbers], rows.parts)
+        return held
+
+    def _before(self) -> int:
+        """Parts of a row that stand before each clip, for the context network's padding."""
+        contexts = self._contexts()
+        return 0 if contexts is None else parts_before(contexts.left)
 
     def _normalized(self, wav: Tensor) -> Tensor:
         return F.layer_norm(wav, wav.shape) if self.normalize else wav

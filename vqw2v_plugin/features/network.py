@@ -82,9 +82,12 @@ class ContextFeatures(NetworkFeatures):
 
     @torch.no_grad()
     def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """The context network, whose norms see all of a clip, hears them one after the other."""
-        found = self.clips.quantized_of(clips) if self.from_codes else self.clips.z_of(clips)
-        return [self.clips.context(x) for x in found]
+        return self.clips.contexts_of(
+            self.clips.quantized_of(clips) if self.from_codes else self.clips.z_of(clips)
+        )
+
+    def fits(self, samples: Sequence[int]) -> bool:
+        return self.clips.fits(samples, context=True)
 
     def _learners(self) -> list[nn.Module]:
         context = self.network.context

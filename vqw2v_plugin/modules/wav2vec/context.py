@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
 from ..kernels import cpu_training, gpu_training
 from ..layers.conv_spec import ConvLayer
@@ -110,3 +111,8 @@ class GruContext(nn.Module):
     def forward(self, z: Tensor) -> Tensor:  # [B, T, C_in] → [B, T, C]
         c: Tensor = self.gru(z)[0]
         return c
+
+    def of_many(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [T, C_in] → [T, C] each
+        """Of clips of any lengths at once, none of which sees another or any padding."""
+        found = self.gru(pack_sequence(list(clips), enforce_sorted=False))[0]
+        return unpack_sequence(found)

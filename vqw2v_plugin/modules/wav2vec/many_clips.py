@@ -70,14 +70,7 @@ class RowEncoder:
     def codes(self, clips: Sequence[Tensor], split: SplitEncode) -> list[Tensor]:  # [S] → [T, G] each
         """By the quantizer's steps, which work in fp32."""
         places = self._places(clips)
-        x = self._states(clips, places)
-        with exact(self.device):
-            if split.project is not None:
-                x = split.project(x)
-            if split.norm is not None:
-                scale, shift = places.norm(x, split.norm, -1)
-                x = finish(x, scale, shift, nn.Identity(), torch.float32, 0)
-            return places.split(split.choose(x))
+        return chosen(self._states(clips, places), places, split)
 
     def _places(self, clips: Sequence[Tensor]) -> Places:
         samples = [len(clip) for clip in clips]
@@ -107,6 +100,17 @@ class RowEncoder:
         if self.device.type == "cuda" and row.device.type == "cpu":
             row = row.pin_memory()
         return row.to(self.device, non_blocking=True)
+
+
+def chosen(x: Tensor, places: Places, split: SplitEncode) -> list[Tensor]:  # [N, C] → [T, G] of each clip
+    """The codes of a row's last layer."""
+    with exact(x.device):
+        if split.project is not None:
+            x = split.project(x)
+        if split.norm is not None:
+            scale, shift = places.norm(x, split.norm, -1)
+            x = finish(x, scale, shift, nn.Identity(), torch.float32, 0)
+        return places.split(split.choose(x))
 
 
 def _tail(taps: int, stride: int) -> int:
