@@ -1,4 +1,4 @@
-"""`model.compile=true` by torch's own compiler: a training of a few updates ends, its losses those without."""
+"""`model.compile=true` by torch's own compiler: a training ends, with the losses of a plain one."""
 
 import os
 import re
