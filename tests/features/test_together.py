@@ -1,9 +1,11 @@
 """Many clips at once, as a GPU wants them: of every layer what each clip has alone, and one wait for all."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from bert_of_pieces import make as make_pieces
 from speech_bert import restored as restored_speech
 from torch import Tensor
 from wav2vec2s import tiny_wav2vec2
@@ -22,6 +24,7 @@ from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures
 from vqw2v_plugin.features.prepared import PreparedFeatures
+from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.features.speech import SpeechFeatures
 from vqw2v_plugin.features.together import batches, to_processor
@@ -60,8 +63,10 @@ def restored_wav2vec2() -> Restored[object]:
     return Restored(Header(WAV2VEC2.model, WAV2VEC2.settings(network), Audio(16_000, True)), network)
 
 
-def bert_over(tiny: Tiny, run_length: bool) -> BertFeatures:
-    symbols = Symbols(tuple(f"{i}-{j}" for i in range(8) for j in range(8)))
+ALL = Symbols(tuple(f"{i}-{j}" for i in range(8) for j in range(8)))
+
+
+def bert_over(tiny: Tiny, run_length: bool, symbols: Symbols = ALL) -> BertFeatures:
     sizes = {"encoder_layers": 1, "encoder_embed_dim": 16, "encoder_attention_heads": 2}
     return BertFeatures(NetworkCoder(loaded(tiny)), build_bert(sizes, symbols), Layer("bert"), run_length)
 
@@ -109,6 +114,26 @@ def test_a_tokenizer_s_codes_are_those_alone(tiny: Tiny, quantizer: str) -> None
     assert torch.equal(square[0], alone[0])
     with pytest.raises(AudioError, match="clip 1: 50 samples"):
         tokenizer.encode([heard[0], heard[0][:50]], 16_000)
+
+
+@pytest.mark.parametrize("run_length", [False, True])
+def test_what_bert_does_not_know_is_counted_over_all_clips(tiny: Tiny, run_length: bool) -> None:
+    few = Symbols(tuple(f"{i}-{j}" for i in range(4) for j in range(8)))
+    notes = []
+    for at_once in (True, False):
+        made = bert_over(tiny, run_length, few)
+        made.take_notes()
+        found = made.together(clips()) if at_once else [made(wav) for wav in clips()]
+        notes.append((made.notes(), [len(x) for x in found]))
+    assert notes[0] == notes[1] and notes[0][0]
+
+
+def test_pieces_of_many_clips_are_those_of_each(tiny: Tiny, tmp_path: Path) -> None:
+    checkpoint, _ = make_pieces(tiny(quantizer="kmeans").eval(), tmp_path)
+    made = load_features("bert", checkpoint, bert=str(tmp_path / "bert.pt"), pieces=str(tmp_path / "pieces"))
+    with torch.no_grad():
+        for x, wav in zip(made.together(clips()), clips(), strict=True):
+            torch.testing.assert_close(x, made(wav), rtol=1e-4, atol=1e-5)
 
 
 def test_before_each_clip_there_is_room_for_its_context(tiny: Tiny) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from ..stores.symbols import NUM_SPECIAL
 from .base import FeatureOptions, Layer
 from .code_ids import CodeIds, UnknownCodes, check_dictionary
 from .coder import Coder, CoderFeatures, Parts
+from .together import to_processor
 
 
 class BertFeatures(CoderFeatures):
@@ -60,12 +62,14 @@ class BertFeatures(CoderFeatures):
         return self._states(self.coder.codes_of(clips))
 
     def _states(self, codes: Sequence[Tensor]) -> list[Tensor]:  # [T, G] → [T, D] each
-        read = [self._tokens(each) for each in codes]
+        ids, frames = self._tokens(codes)
         with self.coder.precision(codes[0]):
-            states = bert_features(self.bert, [ids for ids, _ in read], self.number)  # [N or M, D] each
+            states = bert_features(self.bert, ids, self.number)  # [N or M, D] each
+        if frames is None:
+            return [x.float() for x in states]
         return [
-            x.float() if frames is None else x.float().repeat_interleave(frames, 0)
-            for x, (_, frames) in zip(states, read, strict=True)
+            x.float().repeat_interleave(n, 0, output_size=len(each))
+            for x, n, each in zip(states, frames, codes, strict=True)
         ]
 
     def take_notes(self) -> None:
@@ -74,23 +78,52 @@ class BertFeatures(CoderFeatures):
     def notes(self) -> list[str]:
         return [] if self._unknown is None else self._unknown.sentences("BERT's dictionary")
 
-    def _tokens(self, codes: Tensor) -> tuple[Tensor, Tensor | None]:  # [T, G] → [N or M] each
+    def _tokens(
+        self, codes: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor] | None]:  # [T, G] → [N or M] each
         """BERT's ids, and where one may stand for several frames, for how many."""
-        frames = None
+        whole, sizes, frames = torch.cat(list(codes)), [len(each) for each in codes], None
         if self.run_length:
-            codes, frames = torch.unique_consecutive(codes, dim=0, return_counts=True)  # [N, G], [N]
-        ids = self.ids(codes)  # [N]
+            whole, frames, sizes = _runs(whole, sizes)
+        ids = self.ids(whole)
         if self._unknown is not None:
-            self._unknown.add(codes, frames, ids == self.ids.unknown)
-        if self.pieces is None or frames is None:
-            return ids, frames
-        joined, counts = self.pieces.join(ids.cpu().numpy())  # [M] each
-        of_pieces = torch.stack([part.sum() for part in frames.split(counts.tolist())])
-        return torch.from_numpy(joined).to(codes.device), of_pieces
+            self._unknown.add(whole, frames, ids == self.ids.unknown)
+        of_each = list(torch.split(ids, sizes))
+        if frames is None:
+            return of_each, None
+        lasting = list(torch.split(frames, sizes))
+        return (of_each, lasting) if self.pieces is None else _pieces(self.pieces, of_each, lasting)
 
     def let_learn(self) -> list[nn.Module]:
         self.coder.learns = True
         return [self.bert]
+
+
+def _runs(codes: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, list[int]]:  # [ΣT, G] → [ΣN, G], [ΣN]
+    """Runs of equal codes of clips one after the other, how long each is, and how many are each clip's."""
+    if len(sizes) == 1:
+        codes, frames = torch.unique_consecutive(codes, dim=0, return_counts=True)
+        return codes, frames, [len(codes)]
+    clips = torch.arange(len(sizes), device="cpu").repeat_interleave(torch.tensor(sizes, device="cpu"))
+    told = torch.cat(
+        [clips.to(codes.device, non_blocking=True)[:, None], codes], 1
+    )  # none reaches into another
+    found, frames = torch.unique_consecutive(told, dim=0, return_counts=True)
+    return found[:, 1:], frames, torch.bincount(found[:, 0], minlength=len(sizes)).tolist()
+
+
+def _pieces(
+    pieces: Pieces, ids: list[Tensor], frames: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:  # [N] → [M] each
+    """By a model of pieces, which is a processor's."""
+    joined, lasting = [], []
+    for places, counts in zip(to_processor(ids), to_processor(frames), strict=True):
+        found, tokens = pieces.join(places.numpy())  # [M] each
+        joined.append(torch.from_numpy(found))
+        lasting.append(torch.from_numpy(np.add.reduceat(counts.numpy(), np.cumsum(tokens) - tokens)))
+    sizes, device = [len(each) for each in joined], ids[0].device
+    of_all = [torch.split(torch.cat(each).to(device), sizes) for each in (joined, lasting)]
+    return list(of_all[0]), list(of_all[1])
 
 
 def bert_layer_features(layer: Layer, options: FeatureOptions, parts: Parts) -> BertFeatures:

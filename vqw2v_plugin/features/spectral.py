@@ -16,7 +16,7 @@ from ..modules.layers.conv_spec import ConvGeometry
 from ..modules.layers.spectrum import LogMel
 from .base import DEFAULT_BANDS, FeatureOptions, Features, Layer
 from .coder import Parts
-from .together import SAMPLES
+from .together import SAMPLES, to_device
 
 
 class SpectralFeatures(Features):
@@ -30,12 +30,17 @@ class SpectralFeatures(Features):
         self._make, self._made = make, {self.device: mel}
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]
-        if wav.device not in self._made:
-            self._made[wav.device] = self._make(device=wav.device)
-        return self._made[wav.device](wav)
+        return self._mel_on(wav.device)(wav)
+
+    def _mel_on(self, device: torch.device) -> LogMel:
+        if device not in self._made:
+            self._made[device] = self._make(device=device)
+        return self._made[device]
+
+    def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        return self._mel_on(self.device).of_many(to_device(clips, self.device))
 
     def fits(self, samples: Sequence[int]) -> bool:
-        """One after the other, with one wait for all."""
         return devices.is_gpu(torch.empty(0, device=self.device)) and sum(samples) <= SAMPLES
 
     def let_learn(self) -> list[nn.Module]:

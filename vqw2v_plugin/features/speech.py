@@ -17,7 +17,7 @@ from ..modules.kernels import devices
 from .base import FeatureOptions, Features, Layer, number_format
 from .coder import Parts
 from .codes import precision
-from .together import SAMPLES
+from .together import SAMPLES, to_device
 
 
 class SpeechFeatures(Features):
@@ -53,12 +53,12 @@ class SpeechFeatures(Features):
 
     @torch.no_grad()
     def together(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        return self._states([clip.to(self.device, non_blocking=True) for clip in clips])
+        return self._states(to_device(clips, self.device))
 
     def _states(self, clips: Sequence[Tensor]) -> list[Tensor]:
         if self.normalize:
             clips = [F.layer_norm(wav, wav.shape) for wav in clips]
-        frames = [self._heard(wav) for wav in clips]  # [T, B] each
+        frames = self._heard.of_many(clips) if len(clips) > 1 else [self._heard(clips[0])]  # [T, B] each
         sizes = [len(each) for each in frames]
         with precision(frames[0].device, self.numbers, self.learns):
             states = self.network.states(torch.cat(frames), sizes)[self.number].float()

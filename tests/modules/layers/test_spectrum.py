@@ -86,3 +86,16 @@ def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="`sample_rate` is 399"):
         LogMel(399)
     assert [LogMel(400, 23, num_cepstra=n).dim for n in (1, 23, None)] == [1, 23, 23]
+
+
+@pytest.mark.parametrize("cepstra", [None, 5])
+def test_many_clips_have_each_its_own_frames_and_not_a_bit_from_others(
+    cepstra: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logmel, "_FRAMES", 64)
+    mel, clips = LogMel(16_000, 20, num_cepstra=cepstra), [tone(300.0, n) for n in (4000, 400, 9000)]
+    found = mel.of_many(clips)
+    for wav, frames in zip(clips, found, strict=True):
+        torch.testing.assert_close(frames, mel(wav), atol=1e-4, rtol=1e-4)
+    beside = mel.of_many([clips[0] * 1e6, *clips[1:], tone(5000.0, 2000)])
+    assert torch.equal(beside[1], found[1]) and torch.equal(beside[2], found[2])

@@ -43,11 +43,19 @@ class SpeechInput:
         self.geometry = ConvGeometry(self.mel.receptive_field + (stack - 1) * hop, stack * hop)
 
     def __call__(self, wav: Tensor) -> Tensor:  # [S] → [T, B]
-        x = self._mel_on(wav.device)(wav)[: self.geometry.frames(len(wav)) * self.stack]
+        return self._joined(self._mel_on(wav.device)(wav), len(wav))
+
+    def of_many(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, B] each
+        """The spectra at once, and each clip's bands by themselves."""
+        found = self._mel_on(clips[0].device).of_many(clips)
+        return [self._joined(x, len(wav)) for x, wav in zip(found, clips, strict=True)]
+
+    def _joined(self, x: Tensor, samples: int) -> Tensor:  # [T · stack, bands] → [T, B]
+        x = x[: self.geometry.frames(samples) * self.stack]
         if self.normalize_bands:
             x = x - x.mean(0)
             x = x / x.square().mean(0).sqrt().clamp_min(_LEAST_DEVIATION)
-        return x.reshape(-1, self.stack * x.size(1))  # [T · stack, bands] → [T, B]
+        return x.reshape(-1, self.stack * x.size(1))
 
     def _mel_on(self, device: torch.device) -> LogMel:
         """Its tables move once."""

@@ -6,8 +6,10 @@ Shapes: S samples, T frames, W samples of a window, F frequencies, M bands, N ce
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _MOST_BANDS = 4_096  # beyond it a file's word alone would take all memory
@@ -55,7 +57,16 @@ class LogMel:
         return max(0, (samples - self.receptive_field) // self.stride + 1)
 
     def __call__(self, wav: Tensor) -> Tensor:  # [S] → [T, M], or [T, N]
-        windows = wav.unfold(0, self.receptive_field, self.stride)  # [T, W]
+        return self._of(wav.unfold(0, self.receptive_field, self.stride))
+
+    def of_many(self, clips: Sequence[Tensor]) -> list[Tensor]:  # [S] → [T, M], or [T, N], of each
+        """In few calls of a fixed size, as a GPU wants them: no frame depends on what is beside it."""
+        windows = [wav.unfold(0, self.receptive_field, self.stride) for wav in clips]
+        sizes = [len(each) for each in windows]
+        whole = F.pad(torch.cat(windows), (0, 0, 0, -sum(sizes) % _FRAMES))
+        return list(torch.split(self._of(whole)[: sum(sizes)], sizes))
+
+    def _of(self, windows: Tensor) -> Tensor:  # [T, W] → [T, M], or [T, N]
         found = []
         for start in range(0, len(windows), _FRAMES):
             part = windows[start : start + _FRAMES]  # [n, W]
