@@ -26,7 +26,7 @@ POINTERS = {  # what is not of the network's own type
         "table": "*i64",
     },
     "gumbel": {"codes": "*i64", "rows": "*i64", "probs": "*fp32", "counts": "*fp32", "drawn": "*fp32"},
-    "asg": {"lengths": "*i64", "last": "*i64"},
+    "asg": {"lengths": "*i64", "last": "*i64", "came": "*i32", "path": "*i32"},
     "rows": {
         **dict.fromkeys(("moments", "weight", "shift", "scale", "scales", "shifts"), "*fp32"),
         **dict.fromkeys(("valid", "clip"), "*i64"),
@@ -70,6 +70,7 @@ KERNELS: list[tuple[str, dict[str, Any]]] = [
     ("asg.all_paths", {"V2": 32}),
     ("asg.expected", {"V2": 32}),
     ("asg.target_paths", {"L2": 128}),
+    ("asg.best_path", {"V2": 32}),
 ]
 ABSENT = {
     "BIAS": ["bias"],

@@ -59,3 +59,20 @@ def test_more_labels_than_a_block_holds_go_torch_s_way(monkeypatch: pytest.Monke
     monkeypatch.setattr(asg_paths, "MOST_LABELS", 4)
     monkeypatch.setattr(asg_paths, "all_paths", None)
     torch.testing.assert_close(losses(1.0, asg), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rounded", [False, True], ids=["any", "ties"])
+def test_the_best_path_is_the_processor_s(rounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ties the first, and an utterance without a frame says nothing."""
+    drawn, asg = torch.Generator().manual_seed(2), ASG(5)
+    torch.nn.init.normal_(asg.transitions, std=2.0, generator=drawn)
+    emissions, lengths = 2 * torch.randn(5, 9, 5, generator=drawn), torch.tensor([9, 4, 1, 0, 6])
+    if rounded:
+        emissions, asg.transitions.data = emissions.round(), asg.transitions.data.round()
+    emissions[0, 3, 1:] = -torch.inf
+    expected = asg.best_path(emissions, lengths)
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr("vqw2v_plugin.modules.acoustic.asg._best_path", None)
+    found = asg.best_path(emissions, lengths)
+    assert torch.equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.scores, expected.scores)

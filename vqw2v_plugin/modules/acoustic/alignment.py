@@ -25,10 +25,11 @@ class Alignment:
     scores: Tensor  # [B] log score of the path
 
     def sequences(self) -> list[list[int]]:
-        """What the paths say: each label once, no blanks."""
-        before = torch.nn.functional.pad(self.positions, (1, 0), value=NOTHING)[:, :-1]
-        begins = self.positions > before  # behind a blank is a label of its own
-        return [row[begin].tolist() for row, begin in zip(self.labels, begins, strict=True)]
+        """What the paths say: each label once, no blanks; with one wait for a device."""
+        labels, positions = torch.stack([self.labels, self.positions]).cpu()
+        before = torch.nn.functional.pad(positions, (1, 0), value=NOTHING)[:, :-1]
+        begins = positions > before  # behind a blank is a label of its own
+        return [row[begin].tolist() for row, begin in zip(labels, begins, strict=True)]
 
 
 class SequenceLoss(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..kernels import asg_paths, launching
 from ..layers.padding import padding
 from . import alignment, asg_scan
 from .alignment import NOTHING, Alignment, SequenceLoss
@@ -45,19 +46,11 @@ class ASG(SequenceLoss):
         """The best labels by emissions and transitions; repetition symbols are labels among the others."""
         lengths = self._lengths(emissions, emission_lengths)
         e, transitions = emissions.double(), self.transitions.double()
-        score, came = e[:, 0], []
-        for t in range(1, e.size(1)):
-            best, origin = (score.unsqueeze(1) + transitions).max(-1)  # [B, V]
-            alive = (t < lengths).unsqueeze(1)
-            score = torch.where(alive, best + e[:, t], score)
-            came.append(torch.where(alive, origin, torch.arange(e.size(2), device=e.device)))
-        total, label = score.max(-1, keepdim=True)
-        labels = [label]
-        for origin in reversed(came):
-            label = origin.gather(1, label)
-            labels.append(label)
-        path = torch.cat(labels[::-1], 1)  # [B, T]
-        total = total.squeeze(1).masked_fill(lengths == 0, 0.0)
+        if launching.pays(e) and e.size(2) <= asg_paths.MOST_LABELS:
+            path, total = asg_paths.best_path(asg_scan.finite(e), asg_scan.finite(transitions), lengths)
+        else:
+            path, total = _best_path(e, transitions, lengths)
+        total = total.masked_fill(lengths == 0, 0.0)
         return alignment.from_labels(path.masked_fill(padding(lengths, e.size(1)), NOTHING), total)
 
     @torch.no_grad()
@@ -142,3 +135,19 @@ class _Loss(torch.autograd.Function):
         scale = grads[0].view(-1, 1, 1)
         transitions = (scale * by_transition).sum(0).to(ctx.dtype)
         return (scale * by_emission).to(by_emission.dtype), transitions, None, None, None, None
+
+
+def _best_path(e: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, V]
+    """The best label at each frame [B, T], and its path's score [B]."""
+    score, came = e[:, 0], []
+    for t in range(1, e.size(1)):
+        best, origin = (score.unsqueeze(1) + transitions).max(-1)  # [B, V]
+        alive = (t < lengths).unsqueeze(1)
+        score = torch.where(alive, best + e[:, t], score)
+        came.append(torch.where(alive, origin, torch.arange(e.size(2), device=e.device)))
+    total, label = score.max(-1, keepdim=True)
+    labels = [label]
+    for origin in reversed(came):
+        label = origin.gather(1, label)
+        labels.append(label)
+    return torch.cat(labels[::-1], 1), total.squeeze(1)

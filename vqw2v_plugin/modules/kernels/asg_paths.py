@@ -36,6 +36,19 @@ def all_paths(
     return score, (labels, steps.sum(1))
 
 
+def best_path(emissions: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The best label at each frame [B, T], any behind an utterance's end, and its path's score [B].
+
+    Of `MOST_LABELS` at most.
+    """
+    batch, frames, size = emissions.shape
+    path = torch.zeros(batch, frames, dtype=torch.int32, device=emissions.device)
+    came, score = path.new_empty(batch, frames, size), emissions.new_empty(batch)
+    given = (emissions.contiguous(), transitions.contiguous(), lengths, came, path, score)
+    launching.launch("asg.best_path", (batch,), *given, frames, size, V2=launching.power_of_two(size))
+    return path.long(), score
+
+
 def target_paths(
     emissions: Tensor, stay: Tensor, step: Tensor, lengths: Tensor, last: Tensor, gradients: bool
 ) -> tuple[Tensor, Tensor | None]:

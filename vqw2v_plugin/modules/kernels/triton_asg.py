@@ -86,3 +86,27 @@ def target_paths(e, stay, step, lengths, last, sums, T, L, B, L2: tl.constexpr):
         t = tl.where(way == 0, number, n - 1 - number)
         here = tl.maximum(_log_add(came + dearer, here) + tl.load(e + t * L + i, i < L, 0.0), NONE)
         tl.store(sums + t * L + i, here, i < L)
+
+
+@triton.jit
+def best_path(e, transitions, lengths, came, path, score, T, V, V2: tl.constexpr):
+    """The best label at each frame [B, T], its path's score [B], and where each label came from [B, T, V]."""
+    b = tl.program_id(0).to(tl.int64)
+    v = tl.arange(0, V2)
+    n = tl.load(lengths + b).to(tl.int32)
+    there = (v[:, None] < V) & (v[None, :] < V)
+    steps = tl.load(transitions + v[:, None] * V + v[None, :], there, NONE)  # [to, from]
+    e += b * T * V
+    came += b * T * V
+    a = tl.load(e + v, v < V, NONE)
+    for t in range(1, n):
+        x = a[None, :] + steps
+        tl.store(came + t * V + v, tl.argmax(x, 1), v < V)
+        a = tl.max(x, 1) + tl.load(e + t * V + v, v < V, NONE)
+    tl.store(score + b, tl.max(a, 0))
+    label = tl.argmax(a, 0)
+    tl.store(path + b * T + tl.maximum(n - 1, 0), label)
+    tl.debug_barrier()  # what other threads have stored is read
+    for i in range(1, n):
+        label = tl.load(came + (n - i) * V + label)
+        tl.store(path + b * T + n - i - 1, label)
