@@ -69,6 +69,9 @@ def test_a_training_tells_its_terms_its_score_and_the_error_beside_it(
 def test_a_resumed_training_equals_a_whole_one(language: Folders, tmp_path: Path) -> None:
     """Draws of text, of runs, of dropout, and of an adversary that began anew; both optimizers."""
     few = [
+        "--generator-bias",
+        "--skipgram-weight",
+        "2",
         "--disable-validation",
         "--reset-discriminator",
         "5",

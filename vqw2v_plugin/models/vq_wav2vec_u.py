@@ -49,6 +49,10 @@ HELPS: Dict[str, str] = {
     "smoothing_one_sided": "of text alone",
     "mmi_weight": "weight of naming an auxiliary cluster of each frame (the task's `aux`)",
     "target_dim": "how many such clusters there are",
+    "skipgram_weight": "weight of pairs of phones that are not as often as in the text",
+    "skipgram_reach": "places that the phones of such a pair may be apart",
+    "skipgram_start_weight": "beside it, the weight of phones that begin a line",
+    "skipgram_repeats": "frames that a phone is heard for, before runs are joined",
     "stock_padding": "padding counts in the losses, as it does in fairseq's wav2vec_u",
 }
 VqWav2VecUConfig = options_of(UnpairedConfig, HELPS, left_to_arch=OPTIONS, only=OPTIONS)

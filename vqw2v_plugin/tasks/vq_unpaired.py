@@ -106,6 +106,7 @@ class VqUnpairedTask(TrainingTask):
         self.measured = Measured(cfg.measure)
         self.unpaired: Optional[Unpaired] = None
         self.model: Any = None
+        self.begins = False  # the model has learnt nothing yet
 
     @classmethod
     def add_args(cls, parser: Any) -> None:
@@ -152,7 +153,7 @@ class VqUnpairedTask(TrainingTask):
         return self.answering.dictionary
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        self.model = super().build_model(cfg, from_checkpoint)
+        self.model, self.begins = super().build_model(cfg, from_checkpoint), not from_checkpoint
         for symbol in getattr(self.state, STATE)["symbols"]:
             self.target_dictionary.add_symbol(symbol)
         return self.model
@@ -166,6 +167,11 @@ class VqUnpairedTask(TrainingTask):
                 "folder for a weight above 0, and none for 0"
             )
         self.unpaired = Unpaired(self.cfg, self.units, config.target_dim)
+        if config.skipgram_weight:
+            text = self.unpaired.skipgrams(config.skipgram_reach, config.skipgram_repeats)
+            self.model.network.compare_with(text)
+            if self.begins:
+                self.model.network.begin_near(text)
         _ = self.text_model  # a text that tells nothing is told of before hours are spent
         return super().build_criterion(cfg, from_checkpoint)
 

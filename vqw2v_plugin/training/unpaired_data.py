@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..modules.unpaired.skipgrams import Skipgrams, of_text
 from ..stores.frames import TokenFrames
 from ..stores.labels import LabelError, extension, read_labels, read_symbol_file
 from ..stores.phone_text import DICTIONARY, PhoneTextError, read_phone_lines
@@ -93,6 +94,11 @@ class Unpaired:
                 f"{self.text / 'train.phn'}: holds no phones; make it anew with `vqw2v phones`"
             )
         return UnequalRows(lines)
+
+    def skipgrams(self, reach: int, repeats: float) -> Skipgrams:
+        """How often phones follow each other in train.phn."""
+        lines = self.lines
+        return of_text((lines[i] for i in range(len(lines))), len(self.units), reach, repeats)
 
     @cached_property
     def model(self) -> TextModel:

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vqw2v_plugin.modules.unpaired import losses
+from vqw2v_plugin.modules.unpaired import losses, skipgrams
 from vqw2v_plugin.modules.unpaired.config import UnpairedConfig
 from vqw2v_plugin.modules.unpaired.network import UnpairedNetwork, one_hot
 from vqw2v_plugin.modules.unpaired.segments import chunks, join
@@ -25,6 +26,7 @@ KINDS = [
     replace(PLAIN, segments="none", discriminator_causal=False, discriminator_depth=3),
     replace(PLAIN, segments="uniform_join", subsample_rate=0.5, generator_residual=True),
     replace(PLAIN, segments="uniform", subsample_rate=0.3, discriminator_max_pool=True, generator_bias=True),
+    replace(PLAIN, skipgram_weight=2.0, skipgram_reach=3),
 ]  # fmt: skip
 
 
@@ -34,6 +36,8 @@ def network(config: UnpairedConfig) -> UnpairedNetwork:
     with torch.no_grad():
         for p in made.parameters():
             p.add_(torch.randn_like(p) * 0.5)
+    if config.skipgram_weight:
+        made.compare_with(skipgrams.of_text([np.array([0, 1, 2, 3, 1]), np.array([4, 2])], V, 3))
     return made
 
 
@@ -132,7 +136,7 @@ def test_in_a_batch_as_alone(number: int) -> None:
             assert made.frames(length) == int(alone.lengths)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", [0, 1, 5])
 def test_gradients_are_those_of_finite_differences(number: int) -> None:
     """Of what each of the two learns by, and the penalty's, which is a gradient's gradient."""
     made = network(replace(KINDS[number], gradient_penalty=1.5, smoothing=0.1)).train()
@@ -227,6 +231,9 @@ def test_a_discriminator_begins_anew_as_another_one_did() -> None:
         ("gradient_penalty", -1.0, "`gradient_penalty` is -1.0; expected 0 or more"),
         ("code_penalty", float("nan"), "`code_penalty` is nan"),
         ("subsample_rate", 0.0, "`subsample_rate` is 0.0; expected a share"),
+        ("skipgram_reach", 0, "`skipgram_reach` is 0; expected at least 1"),
+        ("skipgram_weight", float("inf"), "`skipgram_weight` is inf; expected 0 or more"),
+        ("skipgram_repeats", 0.5, "`skipgram_repeats` is 0.5; expected 1 to 100"),
         ("smoothing", 0.5, "`smoothing` is 0.5; expected 0 or more, less than 0.5"),
         ("mmi_weight", 1.0, "`mmi_weight` needs the residual branch"),
         ("stock_padding", "false", "`stock_padding` is 'false'; expected true or false"),

@@ -51,15 +51,20 @@ class UnpairedConfig:
     smoothing_one_sided: bool = False
     mmi_weight: float = 0.0  # of naming an auxiliary cluster of each frame
     target_dim: int = 64  # clusters
+    skipgram_weight: float = 0.0  # of pairs of phones that are not as often as in text
+    skipgram_reach: int = 6  # places that such a pair may be apart
+    skipgram_start_weight: float = 0.1  # the same of phones of the first places
+    skipgram_repeats: float = 1.0  # frames that a phone is heard for, before runs are joined
     stock_padding: bool = False  # padding counts in the losses, as it does in fairseq's
 
     counts: ClassVar[tuple[str, ...]] = (
         *("input_dim", "num_columns", "generator_kernel", "generator_stride", "generator_dilation"),
         *("discriminator_dim", "discriminator_depth", "discriminator_kernel", "discriminator_dilation"),
-        "target_dim",
+        *("target_dim", "skipgram_reach"),
     )
     weights: ClassVar[tuple[str, ...]] = (
         *("gradient_penalty", "code_penalty", "smoothness_weight", "mmi_weight", "generator_batch_norm"),
+        *("skipgram_weight", "skipgram_start_weight"),
     )
 
     def __post_init__(self) -> None:
@@ -75,6 +80,8 @@ class UnpairedConfig:
                 raise ValueError(f"`{name}` is {value}; expected 0 or more")
         if not 0 < self.subsample_rate <= 1:
             raise ValueError(f"`subsample_rate` is {self.subsample_rate}; expected a share in (0, 1]")
+        if not 1 <= self.skipgram_repeats <= 100:
+            raise ValueError(f"`skipgram_repeats` is {self.skipgram_repeats}; expected 1 to 100")
         if not 0 <= self.smoothing < 0.5:
             raise ValueError(f"`smoothing` is {self.smoothing}; expected 0 or more, less than 0.5")
         if 2 * self.padding < self.reach - self.generator_stride:

@@ -15,12 +15,13 @@ from torch.func import functional_call
 
 from ..layers.padding import padding
 from ..layers.ranks import is_one_of_many
-from . import losses
+from . import losses, skipgrams
 from .config import UnpairedConfig
 from .discriminator import Discriminator
 from .generator import Generator
 from .losses import GENERATED, TEXT
 from .segments import chunks, join
+from .skipgrams import Skipgrams
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,29 @@ class UnpairedNetwork(nn.Module):
             at_random = self.training and not config.mean_pool
             x, lengths = chunks(x, lengths, config.chunk, at_random, self.draws)
         made = self.generator(x, lengths)
-        logits, lengths = made.logits, made.lengths
-        if joined and config.segments.endswith("join"):
-            at_random = self.training and not config.mean_pool_join
-            logits, lengths = join(logits, lengths, at_random, self.draws, config.stock_padding)
-        return UnpairedOutput(logits, lengths, made.inter)
+        out = UnpairedOutput(made.logits, made.lengths, made.inter)
+        return self._joined(out) if joined else out
+
+    def _joined(self, out: UnpairedOutput) -> UnpairedOutput:
+        config = self.config
+        if not config.segments.endswith("join"):
+            return out
+        at_random = self.training and not config.mean_pool_join
+        logits, lengths = join(out.emissions, out.lengths, at_random, self.draws, config.stock_padding)
+        return UnpairedOutput(logits, lengths, out.inter)
+
+    def compare_with(self, text: Skipgrams) -> None:
+        """From here on `skipgram_weight` asks for the pairs and starts of this text; no checkpoint holds them."""
+        for name, shares in (("text_pairs", text.pairs), ("text_starts", text.starts)):
+            self.register_buffer(name, shares.to(self.generator.conv.weight.device), persistent=False)
+
+    @torch.no_grad()
+    def begin_near(self, text: Skipgrams) -> None:
+        """The generator begins near the text's frequencies, whatever it hears: from there pairs are found."""
+        conv = self.generator.conv
+        conv.weight.mul_(0.1)
+        if conv.bias is not None:
+            conv.bias.copy_(text.frequencies.clamp_min(1e-4).log())
 
     def discriminator_step(
         self, features: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor
@@ -127,7 +146,8 @@ class UnpairedNetwork(nn.Module):
         `targets` [B, T]: an auxiliary cluster of each frame, −1 where there is none.
         """
         config, size = self.config, len(features)
-        out = self(features, lengths)
+        frames = self(features, lengths, joined=False)
+        out = self._joined(frames)
         probabilities = out.emissions.softmax(-1)
         frozen = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         scores = functional_call(self.discriminator, frozen, (probabilities, out.lengths))
@@ -141,6 +161,8 @@ class UnpairedNetwork(nn.Module):
         if config.smoothness_weight:
             steps = losses.smoothness(out.emissions, out.lengths, config.stock_padding)
             terms["smoothness"] = steps * size * config.smoothness_weight
+        if config.skipgram_weight:
+            terms |= self._skipgrams(frames)
         if config.mmi_weight and targets is not None and out.inter is not None:
             named = losses.clusters(self.decoder(out.inter), targets, config.stock_padding)
             terms["mmi"] = named * size * config.mmi_weight
@@ -150,6 +172,17 @@ class UnpairedNetwork(nn.Module):
         if config.mmi_weight and targets is None:
             idle |= self._idle(self.decoder)
         return Step({**terms, **idle}, figures)
+
+    def _skipgrams(self, frames: UnpairedOutput) -> dict[str, Tensor]:
+        """Of frames as they are: a run that is joined wrongly would hide the pairs that it should be."""
+        if not hasattr(self, "text_pairs"):
+            raise ValueError("`skipgram_weight` compares with a text; give one to `compare_with`, or set it to 0")
+        config, size = self.config, len(frames.lengths)
+        heard = skipgrams.of_output(frames.emissions.softmax(-1), frames.lengths, config.skipgram_reach)
+        weight = size * config.skipgram_weight
+        pairs = skipgrams.lost(self.text_pairs, heard.pairs) * weight
+        starts = skipgrams.lost(self.text_starts, heard.starts) * weight * config.skipgram_start_weight
+        return {"pairs": pairs, "starts": starts}
 
     def _idle(self, part: nn.Module) -> dict[str, Tensor]:
         """On several ranks every parameter is waited for, and these have no gradient."""
