@@ -72,7 +72,7 @@ def error_table(found: Mapping[str, float]) -> str:
     return "\n".join(["| phones of | error, % |", "| --- | --- |", *rows, ""])
 
 
-def run_all(args: argparse.Namespace, inputs: Inputs, teaches: bool = True) -> dict[str, float]:
+def run_all(args: argparse.Namespace, inputs: Inputs) -> dict[str, float]:
     """Answers the true errors, where there are labels to measure by."""
     first = going_in(inputs)
     run_recipe(inputs.run, first, jobs=args.jobs, threads=1)
@@ -82,7 +82,7 @@ def run_all(args: argparse.Namespace, inputs: Inputs, teaches: bool = True) -> d
     made = grid.stages_of(ranked, [stage.name for stage in first])
     chosen = ranked[0].checkpoint
     trial = str(chosen.parent.relative_to(inputs.run))
-    last = coming_out(inputs, chosen, trial, args.taught_updates if teaches else 0)
+    last = coming_out(inputs, chosen, trial, args.taught_updates)
     listed = [*first, *made, *last]
     listed.append(pipeline.report(inputs.run, "report", [stage.name for stage in listed]))
     run_recipe(inputs.run, listed, jobs=args.jobs, threads=1)

@@ -87,7 +87,7 @@ FAMILIES: list[tuple[list[str], str]] = [
     (
         ["wav2vec_u/*"],
         "common.cpu checkpoint.save_interval_updates task.aux dataset.num_workers dataset.batch_size "
-        "dataset.validate_interval_updates optimization.* optimizer.discriminator_lr model.*",
+        "dataset.validate_interval_updates optimization.* lr_scheduler.* optimizer.discriminator_lr model.*",
     ),
 ]
 NOTES = {"task.data", "task.labels"}  # whose comment says which data, each its own

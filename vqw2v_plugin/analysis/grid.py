@@ -28,6 +28,7 @@ WEIGHTS = {  # options of the model that a grid goes over, by what they are call
     "gradient_penalty": "gp",
     "code_penalty": "cp",
     "smoothness_weight": "sm",
+    "skipgram_weight": "sk",
 }
 FOLDER = "grid"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..modules.unpaired.skipgrams import Skipgrams, of_text
 from ..stores.frames import TokenFrames
@@ -98,7 +99,9 @@ class Unpaired:
     def skipgrams(self, reach: int, repeats: float) -> Skipgrams:
         """How often phones follow each other in train.phn."""
         lines = self.lines
-        return of_text((lines[i] for i in range(len(lines))), len(self.units), reach, repeats)
+        return of_text(
+            (torch.from_numpy(lines[i]) for i in range(len(lines))), len(self.units), reach, repeats
+        )
 
     @cached_property
     def model(self) -> TextModel:

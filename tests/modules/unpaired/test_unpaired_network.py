@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -37,7 +36,7 @@ def network(config: UnpairedConfig) -> UnpairedNetwork:
         for p in made.parameters():
             p.add_(torch.randn_like(p) * 0.5)
     if config.skipgram_weight:
-        made.compare_with(skipgrams.of_text([np.array([0, 1, 2, 3, 1]), np.array([4, 2])], V, 3))
+        made.compare_with(skipgrams.of_text([torch.tensor([0, 1, 2, 3, 1]), torch.tensor([4, 2])], V, 3))
     return made
 
 

@@ -97,7 +97,7 @@ class UnpairedNetwork(nn.Module):
         return UnpairedOutput(logits, lengths, out.inter)
 
     def compare_with(self, text: Skipgrams) -> None:
-        """From here on `skipgram_weight` asks for the pairs and starts of this text; no checkpoint holds them."""
+        """What `skipgram_weight` asks for from here on; no checkpoint holds it."""
         for name, shares in (("text_pairs", text.pairs), ("text_starts", text.starts)):
             self.register_buffer(name, shares.to(self.generator.conv.weight.device), persistent=False)
 
@@ -176,12 +176,15 @@ class UnpairedNetwork(nn.Module):
     def _skipgrams(self, frames: UnpairedOutput) -> dict[str, Tensor]:
         """Of frames as they are: a run that is joined wrongly would hide the pairs that it should be."""
         if not hasattr(self, "text_pairs"):
-            raise ValueError("`skipgram_weight` compares with a text; give one to `compare_with`, or set it to 0")
+            raise ValueError(
+                "`skipgram_weight` compares with a text; give one to `compare_with`, or set it to 0"
+            )
         config, size = self.config, len(frames.lengths)
+        text: list[Tensor] = [self.text_pairs, self.text_starts]  # type: ignore[list-item]
         heard = skipgrams.of_output(frames.emissions.softmax(-1), frames.lengths, config.skipgram_reach)
         weight = size * config.skipgram_weight
-        pairs = skipgrams.lost(self.text_pairs, heard.pairs) * weight
-        starts = skipgrams.lost(self.text_starts, heard.starts) * weight * config.skipgram_start_weight
+        pairs = skipgrams.lost(text[0], heard.pairs) * weight
+        starts = skipgrams.lost(text[1], heard.starts) * weight * config.skipgram_start_weight
         return {"pairs": pairs, "starts": starts}
 
     def _idle(self, part: nn.Module) -> dict[str, Tensor]:

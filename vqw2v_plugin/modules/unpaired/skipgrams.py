@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,17 +40,20 @@ def of_output(probabilities: Tensor, lengths: Tensor, reach: int) -> Skipgrams:
     return Skipgrams(_shares(torch.stack(pairs), (1, 2)), _shares(heard[:, :reach].sum(0), (1,)))
 
 
-def of_text(lines: Iterable[np.ndarray], num_columns: int, reach: int, repeats: float = 1.0) -> Skipgrams:
+def of_text(lines: Iterable[Tensor], num_columns: int, reach: int, repeats: float = 1.0) -> Skipgrams:
     """Of lines of columns, however many; each phone is heard so many times in the mean, geometrically."""
-    held = [np.asarray(line, np.int64) for line in lines]
+    held = list(lines)
     if repeats > 1:
-        draws = np.random.default_rng(0)
-        held = [np.repeat(line, draws.geometric(1 / repeats, len(line))) for line in held]
+        draws = torch.Generator().manual_seed(0)
+        held = [
+            line.repeat_interleave(torch.empty(len(line)).geometric_(1 / repeats, generator=draws).long())
+            for line in held
+        ]
     pairs = [
-        _counts((line[:-far] * num_columns + line[far:] for line in held), num_columns * num_columns)
+        _counts([line[:-far] * num_columns + line[far:] for line in held], num_columns * num_columns)
         for far in range(1, reach + 1)
     ]
-    starts = [_counts((line[place : place + 1] for line in held), num_columns) for place in range(reach)]
+    starts = [_counts([line[place : place + 1] for line in held], num_columns) for place in range(reach)]
     counted = torch.stack(pairs).view(reach, num_columns, num_columns)
     return Skipgrams(_shares(counted, (1, 2)).float(), _shares(torch.stack(starts), (1,)).float())
 
@@ -62,9 +64,8 @@ def lost(text: Tensor, output: Tensor) -> Tensor:
     return (text * ((text + _TINY).log() - (output + _TINY).log())).sum() / len(text)
 
 
-def _counts(keys: Iterable[np.ndarray], size: int) -> Tensor:
-    held = [np.empty(0, np.int64), *keys]
-    return torch.from_numpy(np.bincount(np.concatenate(held), minlength=size).astype(np.float64))
+def _counts(keys: list[Tensor], size: int) -> Tensor:
+    return torch.bincount(torch.cat(keys), minlength=size).double()
 
 
 def _shares(counts: Tensor, dims: tuple[int, ...]) -> Tensor:
