@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from omegaconf import OmegaConf
 
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.files import CheckpointError
+from vqw2v_plugin.checkpoints.unpaired import seconds_of
 from vqw2v_plugin.stores.emissions import read_emissions
+from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.phone_text import PhoneTextError
 from vqw2v_plugin.tasks.vq_unpaired import VqUnpairedConfig, VqUnpairedTask
 from vqw2v_plugin.text.units import Units
@@ -64,6 +67,13 @@ def test_a_training_tells_its_terms_its_score_and_the_error_beside_it(
     )
     best = torch.load(tmp_path / "checkpoint_best.pt", weights_only=True)
     assert best["extra_state"]["val_loss"] == best["extra_state"]["best"] > 1  # of the score
+
+
+def test_segments_come_at_no_even_times_and_are_counted() -> None:
+    spec = FeatureSpec.from_json({**STAMP, "dim": DIM})
+    assert seconds_of(spec, 2) == pytest.approx(0.02)
+    for uneven in ({"segments": "runs"}, {"silence": "energy"}, {"stride": None}):
+        assert seconds_of(replace(spec, **uneven), 2) == 2.0
 
 
 def test_a_resumed_training_equals_a_whole_one(language: Folders, tmp_path: Path) -> None:

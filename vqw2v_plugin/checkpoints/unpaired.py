@@ -40,7 +40,8 @@ ARCHS: dict[str, dict[str, Any]] = {  # what differs from the defaults, in fairs
 
 def seconds_of(spec: FeatureSpec, stride: int) -> float:
     """From one frame of scores to the next; frames that have no times are counted, one a second."""
-    return stride * spec.frame_seconds if spec.stride and spec.sample_rate else float(stride)
+    even = spec.has_times and spec.stride and spec.sample_rate
+    return stride * spec.frame_seconds if even else float(stride)
 
 
 @dataclasses.dataclass(frozen=True)
