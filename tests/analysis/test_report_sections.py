@@ -14,10 +14,12 @@ import pytest
 from report_tables import table_of
 from small_run import make_run, make_training, mark
 
+from vqw2v_plugin.analysis.corpus_splits import label_words
 from vqw2v_plugin.analysis.report_page import assemble, settings, speech, training
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.recipes.folder import BEGUN, DONE, LOG, RunFolder
+from vqw2v_plugin.stores.labels import Labels, write_labels
 
 
 @pytest.fixture
@@ -163,6 +165,31 @@ def test_what_was_said_is_the_transcript_or_the_words_that_have_times(run: Path)
     for extra, said in (({"text": "other words"}, "other words"), ({}, "low high low")):
         told = Utterance(row.path, row.samples, utt=row.utt, speaker=row.speaker, extra=extra)
         assert f'<td class="lead">said</td><td>{said}</td>' in speech._article(view, split, told)
+
+
+def test_what_was_heard_is_laid_beside_the_labels_words_not_beside_a_text_with_its_stops(run: Path) -> None:
+    (split,) = view_of(run).splits
+    row = split.utterances["speaker0-00"]
+    told = Utterance(
+        row.path, row.samples, utt=row.utt, speaker=row.speaker, extra={"text": "Low, sky – Low."}
+    )
+    for labels in ("", "low sky oh"):  # labels of its own, or none: normalized as they would be
+        if labels:
+            write_labels(
+                run / "labels",
+                "letters",
+                {split.name: Labels((row.utt,), (("l",),), (labels,))},
+                [("l", 1)],
+                {},
+            )
+        view = view_of(run)
+        said = label_words(view.run, split.name).get(row.utt)
+        assert said == (labels or None) and label_words(view.run, "train") == {}
+        shown = speech._article(view, split, told, said)
+        assert "<td>Low, sky – Low.</td>" in shown
+        assert 'low sky low <mark title="not said">oh</mark>' in shown if not labels else "sky <mark" in shown
+    (run / "labels" / f"{split.name}.utt").unlink()
+    assert label_words(view_of(run).run, split.name) == {}
 
 
 def made_of(run: Path) -> dict[str, tuple[str, str, str]]:
