@@ -10,7 +10,7 @@ from vqw2v_plugin.modules.acoustic.conv_stack import ConvStack, parse_stack
 from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook
 from vqw2v_plugin.recipes.own_files import Given, script_text, yaml_text
 from vqw2v_plugin.recipes.own_plan import FrontPlan, Plan, plan_for, receptive_frames, spectra
-from vqw2v_plugin.recipes.own_words import advised, expected, told
+from vqw2v_plugin.recipes.own_words import advised, expected, expected_range, told, what_helps
 
 
 def look(
@@ -97,6 +97,17 @@ def test_a_checkpoint_of_a_stranger_s_quantizer_goes_with_its_plugin() -> None:
     assert "features '/a/b c.pt' /m/$split.tsv" in (text := script_text(seen, plan, given))
     assert "--layer c --user-dir '/their plugin'\n" in text
     assert "--user-dir '" not in script_text(seen, plan, Given(Path("/m")))
+
+
+def test_the_script_ends_with_the_whole_line_that_transcribes_and_with_what_was_expected() -> None:
+    seen = look(test_text="open a new window on")
+    text = script_text(seen, plan_for(seen, spectra(seen)), Given(Path("/m")))
+    *_, transcribe, closing = text.splitlines()
+    for option in ("--decoder lexicon", "--lexicon", "--lm", '--weights \\"$RUN/emissions/tuned-valid.json'):
+        assert option in transcribe
+    assert '"$RUN/test_words" --expect 80 100 --why \'80% of the words of the test stand in no' in closing
+    assert expected_range(look()) == (0, 10) and expected_range(look(test_text="what else")) == (100, 100)
+    assert "are known" in what_helps(look())
 
 
 def test_it_says_what_to_expect_and_what_is_wrong_with_the_data() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .own_corpus import CorpusLook
 from .own_plan import Plan
+from .own_words import expected_range, what_helps
 
 YAML, SCRIPT = "acoustic.yaml", "run.sh"
 _COMMENTS_FROM = 40  # the column
@@ -142,11 +143,29 @@ def script_text(look: CorpusLook, plan: Plan, given: Given) -> str:
         f"{generate} \\\n    --gen-subset {test} {beam} \\",
         f'    --weights "$RUN/emissions/tuned-{valid}.json" --results-path "$RUN/{test}_words"',
         "",
-        "# All error rates, and a page with curves, errors and sound.",
+        "# All error rates, a page with curves, errors and sound, and how any other file becomes words.",
         'vqw2v results "$RUN"',
         f'vqw2v report "$RUN" "$RUN/report.html" --corpus {manifests}',
+        *_last_lines(look),
     ]
     return "\n".join([*parts, ""])
+
+
+def _last_lines(look: CorpusLook) -> list[str]:
+    """The whole line that transcribes as well as the test was, and what came of what was expected."""
+    valid, test = look.valid.name, look.test.name
+    searched = {
+        "lexicon": "labels/lexicon.ltr.txt",
+        "lm": "lm.arpa",
+        "weights": f"emissions/tuned-{valid}.json",
+    }
+    options = " ".join(f'--{name} \\"$RUN/{file}\\"' for name, file in searched.items())
+    model = 'vqw2v transcribe \\"$RUN/acoustic/checkpoint_best.pt\\"'
+    low, high = expected_range(look)
+    return [
+        f'echo "next: {model} FILE --decoder lexicon {options}"',
+        f'vqw2v results "$RUN/{test}_words" --expect {low:g} {high:g} --why {shlex.quote(what_helps(look))}',
+    ]
 
 
 def _listing(given: Given) -> list[str]:
