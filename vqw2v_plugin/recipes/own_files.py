@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .folder import SCRIPT
 from .own_corpus import CorpusLook
 from .own_plan import Plan
 from .own_words import expected_range, what_helps
 
-YAML, SCRIPT = "acoustic.yaml", "run.sh"
+YAML = "acoustic.yaml"
 _COMMENTS_FROM = 40  # the column
 _BY_SPEAKER = """ Not --standardize speaker (with normalize_features: none):
 # on the digits of four speakers 7 % of the words were wrong with it by letters alone, 12 % without, but with
