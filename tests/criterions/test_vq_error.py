@@ -64,7 +64,10 @@ def test_with_a_listing_in_a_file_the_screen_ends_with_the_error_rate_and_what_c
     ]
     named = {"--decoder": "lexicon", "--lexicon": "/l x", "--lm": "/a"}
     told = [json.loads((tmp_path / "errors-test.json").read_text())["decoded"]]
-    whole.task.weights = None
+    whole.generation.beam = 500  # not given: that of tuning counts
+    build_scorer(whole.scoring, None).result_string()
+    assert "--beam" not in json.loads((tmp_path / "errors-test.json").read_text())["decoded"]
+    whole.generation.beam, whole.task.weights = 50, None
     build_scorer(whole.scoring, None).result_string()
     told.append(json.loads((tmp_path / "errors-test.json").read_text())["decoded"])
     numbers = {"--lm-weight": "2", "--word-score": "1.5", "--sil-score": "0", "--beam": "50"}

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..common.files import write_whole
 from ..decoding.scoring import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
+from ..decoding.settings import BeamSettings
 from ..text.phones import FOLDS
 from ..text.units import BOUNDARY, PIECE_BEGIN, UNSPOKEN
 from ..training.resumed import as_mapping
@@ -108,7 +109,9 @@ def decoded_by(whole: Mapping[str, Any]) -> Dict[str, Any]:
     options = {"--decoder": str(task["decoder"]), **_files(task)}
     if task["decoder"] != "greedy":
         beam = {**(whole.get("generation") or {}), **task}
-        names = ("beam",) if task.get("weights") else ("lm_weight", "word_score", "sil_score", "beam")
+        names = ["beam"] if task.get("weights") else ["lm_weight", "word_score", "sil_score", "beam"]
+        if task.get("weights") and beam.get("beam") == BeamSettings().beam:
+            names = []  # it is that of tuning
         numbers = {name: beam[name] for name in names if beam.get(name) is not None}
         options |= {"--" + name.replace("_", "-"): f"{value:g}" for name, value in numbers.items()}
     return {"decoded": options}
