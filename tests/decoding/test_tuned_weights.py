@@ -59,8 +59,8 @@ def test_to_a_greedy_decoder_they_are_of_no_use_which_is_said_with_what_they_are
     [
         (("--beam", "many"), "its `beam` is 'many'; expected a file that `vqw2v tune` wrote"),
         (("--beam",), "its `beam` is ''"),
-        (("--beam", "9" * 30), "`beam` is"),
-        (("--beam-threshold", "nan"), "`beam_threshold` is nan"),
+        (("--beam", "9" * 30), r"t\.json: `beam` is"),
+        (("--beam-threshold", "nan"), r"t\.json: `beam_threshold` is nan"),
     ],
 )
 def test_a_beam_that_is_none_is_named(options: tuple[str, ...], said: str, tmp_path: Path) -> None:

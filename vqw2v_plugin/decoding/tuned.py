@@ -39,7 +39,10 @@ def with_tuned(
             f"`{shortened(by, 400)}`"
         )
     searched = {name: value for name, value in _search(options, path).items() if name not in given}
-    return replace(settings, beam=replace(settings.beam, **searched, **weights._asdict()))
+    try:
+        return replace(settings, beam=replace(settings.beam, **searched, **weights._asdict()))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {_WANTED}") from None
 
 
 def unlike_defaults(beam: BeamSettings) -> set[str]:
