@@ -36,7 +36,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
 
 setup: named-python .venv/.ready ## make .venv with all that the other targets need (2 to 6 minutes; no time if done)
-	@echo "setup: .venv is ready"
+	@echo "setup: .venv is ready; '. .venv/bin/activate' makes vqw2v and fairseq's programs known to a shell"
 
 demo: setup ## run the whole pipeline on a small synthesized corpus, in runs/toy
 	$(PY) examples/toy/recipe.py runs/toy

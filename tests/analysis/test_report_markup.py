@@ -113,7 +113,7 @@ def test_a_run_full_of_odd_names_makes_the_page_of_a_plain_one(
         view = RunView(RunFolder(run), PageOptions())
         pages.append(make_report(view)[0])
     plain, odd_page = Seen(pages[0]), Seen(pages[1])
-    assert odd_page.tags <= plain.tags | {"details", "summary", "ul", "li"}
+    assert odd_page.tags <= plain.tags | {"details", "summary", "ul", "li", "del"}
     assert odd_page.attributes == plain.attributes
     assert_harmless(pages[1])
     for said in ("no ", "never", "beware ", "odd", "later", "lexicon", "words", "loss", "vq_wav2vec"):

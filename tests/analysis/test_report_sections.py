@@ -14,10 +14,13 @@ import pytest
 from report_tables import table_of
 from small_run import make_run, make_training, mark
 
-from vqw2v_plugin.analysis.report_page import assemble, settings, speech, training
+from vqw2v_plugin.analysis.corpus_splits import label_words
+from vqw2v_plugin.analysis.report_page import assemble, results, settings, speech, training
+from vqw2v_plugin.analysis.run_results import Confusion
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.recipes.folder import BEGUN, DONE, LOG, RunFolder
+from vqw2v_plugin.stores.labels import Labels, write_labels
 
 
 @pytest.fixture
@@ -165,6 +168,31 @@ def test_what_was_said_is_the_transcript_or_the_words_that_have_times(run: Path)
         assert f'<td class="lead">said</td><td>{said}</td>' in speech._article(view, split, told)
 
 
+def test_what_was_heard_is_laid_beside_the_labels_words_not_beside_a_text_with_its_stops(run: Path) -> None:
+    (split,) = view_of(run).splits
+    row = split.utterances["speaker0-00"]
+    told = Utterance(
+        row.path, row.samples, utt=row.utt, speaker=row.speaker, extra={"text": "Low, sky – Low."}
+    )
+    for labels in ("", "low sky oh"):  # labels of its own, or none: normalized as they would be
+        if labels:
+            write_labels(
+                run / "labels",
+                "letters",
+                {split.name: Labels((row.utt,), (("l",),), (labels,))},
+                [("l", 1)],
+                {},
+            )
+        view = view_of(run)
+        said = label_words(view.run, split.name).get(row.utt)
+        assert said == (labels or None) and label_words(view.run, "train") == {}
+        shown = speech._article(view, split, told, said)
+        assert "<td>Low, sky – Low.</td>" in shown
+        assert 'low sky low <mark title="not said">oh</mark>' in shown if not labels else "sky <mark" in shown
+    (run / "labels" / f"{split.name}.utt").unlink()
+    assert label_words(view_of(run).run, split.name) == {}
+
+
 def made_of(run: Path) -> dict[str, tuple[str, str, str]]:
     rows = table_of(assemble._stages(view_of(run)))
     return {row["stage"]: (row["state"], row["took"], row["made"]) for row in rows}
@@ -228,6 +256,66 @@ def test_only_sections_with_nothing_to_show_are_named(run: Path) -> None:
     assert assemble.make_report(view_of(run))[1] == []
     shutil.rmtree(run / "decode")
     assert assemble.make_report(view_of(run))[1] == ["Error rates"]
+
+
+def test_of_many_errors_those_seen_once_are_left_out(run: Path) -> None:
+    view = view_of(run)
+    (rated,) = view.errors
+    pairs = (Confusion("the", "a", 3), *(Confusion(f"word{i}", "x", 1) for i in range(11)))
+    once = tuple(Confusion(f"gone{i}", "", 1) for i in range(20))
+    for total, shown in ((12, True), (13, False)):
+        counts = {"substitutions": total, "deletions": 20, "insertions": 1}
+        frequent = {"substitutions": pairs, "deletions": once, "insertions": (Confusion("", "oh", 1),)}
+        view.__dict__["errors"] = [replace(rated, counts=counts, frequent=frequent)]
+        body = results.errors_section(view).body
+        assert "the → a" in body and ("word3 → x" in body) == shown
+        assert "20, each another one" in body and "gone" not in body and "<td>oh</td>" in body
+
+
+@pytest.fixture
+def own_run(tmp_path: Path) -> Path:
+    """As `vqw2v new` and its script leave it, as far as the page asks."""
+    run = tmp_path / "own"
+    (run / "acoustic").mkdir(parents=True)
+    (run / "features").mkdir()
+    (run / "features/features.json").write_text('{"sample_rate": 8000}')
+    (run / "lm.arpa").write_text("")
+    (run / "run.sh").write_text(
+        'set -e\nvqw2v lm "$RUN/labels/train.wrd" "$RUN/lm.arpa"\n# said\nfor split in train; do\n'
+        '    vqw2v features - m/$split.tsv "$RUN/features" \\\n        --layer logmel\ndone\n'
+        'fairseq-hydra-train --config-dir "$RUN" \\\n    checkpoint.save_dir="${RUN}/acoustic"\n'
+        'echo "next: vqw2v transcribe"\n'
+    )
+    task = {"_name": "vq_acoustic", "data": f"{run}/features", "sample_rate": 16_000}
+    log = f"[now][fairseq_cli.train][INFO] - { ({'task': task}) }\n"
+    (run / "acoustic/hydra_train.log").write_text(log)
+    return run
+
+
+def test_a_run_of_letters_alone_says_of_codes_one_line(own_run: Path) -> None:
+    page, lacking = assemble.make_report(view_of(own_run))
+    assert lacking[-1:] == ["Codes"] and not {"Codebook", "ABX"} & set(lacking)
+    assert "This run has no codes" in page and "vqw2v abx" not in page and "vqw2v usage" not in page
+    log = own_run / "acoustic/hydra_train.log"
+    log.write_text(log.read_text().replace("vq_acoustic", "vq_audio_pretraining"))
+    assert "Codebook" in assemble.make_report(view_of(own_run))[1]  # codes are on their way
+
+
+def test_what_a_script_made_shows_its_commands_and_the_features_own_rate(own_run: Path) -> None:
+    view = view_of(own_run)
+    made, acoustic = sorted(view.run.stages, key=lambda stage: stage.name == "acoustic")
+    assert made.commands == (
+        f'vqw2v lm "{own_run}/labels/train.wrd" "{own_run}/lm.arpa"',
+        f'vqw2v features - m/$split.tsv "{own_run}/features" --layer logmel',
+    )
+    assert acoustic.commands == (
+        f'fairseq-hydra-train --config-dir "{own_run}" checkpoint.save_dir="{own_run}/acoustic"',
+    )
+    assert [row["state"] for row in table_of(assemble._stages(view))] == ["by run.sh"] * 2
+    body = settings.settings_section(view).body
+    assert "was not written down" not in body and "sample_rate: 8000" in body and "16000" not in body
+    (own_run / "features/features.json").write_text("[1")
+    assert "sample_rate: 16000" in settings.settings_section(view_of(own_run)).body
 
 
 def test_a_training_shows_valid_s_change_its_last_sign_of_life_and_eight_warnings(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_the_rates_table_has_each_figure_in_its_column(run: Path) -> None:
 
 def test_confusions_stand_under_their_kinds_the_most_frequent_first(run: Path) -> None:
     frequent = {
-        "substitutions": (Confusion("a", "b", 4), Confusion("c", "d", 1)),
+        "substitutions": (Confusion("a", "b", 8), Confusion("c", "d", 2)),
         "deletions": (Confusion("e", "", 2),),
         "insertions": tuple(Confusion("", f"x{i}", 20 - i) for i in range(15)),
     }
@@ -172,7 +172,7 @@ def test_confusions_stand_under_their_kinds_the_most_frequent_first(run: Path) -
     markup = results.errors_section(view).body
     assert "words/greedy, dev: most frequent errors" in markup
     first, second, third = (table_of(markup, i) for i in (1, 2, 3))
-    assert [(row["said → heard"], row["times"]) for row in first] == [("a → b", "4"), ("c → d", "1")]
+    assert [(row["said → heard"], row["times"]) for row in first] == [("a → b", "8"), ("c → d", "2")]
     assert [(row["not heard"], row["times"]) for row in second] == [("e", "2")]
     assert [row["heard, not said"] for row in third] == [f"x{i}" for i in range(12)]
     assert re.findall(r"width:([\d.]+)em", markup)[:3] == ["4.00", "1.00", "4.00"]

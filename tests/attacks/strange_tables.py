@@ -202,6 +202,10 @@ def strange_weights() -> list[Case]:
         weights("a number of best", {"best": 5}),
         weights("text of best", {"best": "ab"}),
         weights("one that lacks", {"best": [{"lm_weight": 1}]}),
+        *(
+            weights(f"a beam {v!r:.20}", {**_WEIGHTS, "options": ["--beam", v]})
+            for v in ("many", "1" * 5000, "-1", "0", "nan", [1], None)
+        ),
         *(weights(f"a weight {v!r:.20}", {"best": [{**best, "lm_weight": v}]})
           for v in (None, "1", True, [1], {}, float("nan"), float("inf"))),
         weights("a weight of 400 figures", json.dumps(_WEIGHTS).replace("1.5", "1" * 400)),

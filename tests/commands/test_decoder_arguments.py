@@ -1,6 +1,8 @@
 """The decoder's options: what a command takes for granted is what the settings do."""
 
 import argparse
+import json
+from pathlib import Path
 
 from vqw2v_plugin.commands import transcribe, tune
 from vqw2v_plugin.commands.decoder_arguments import decoder_settings
@@ -32,6 +34,17 @@ def test_options_that_are_given_are_the_settings() -> None:
     args = parser.parse_args(f"{files} {beam} {weights}".split())
     expected = BeamSettings(7, 9.0, 5, 1.5, -2.0, 0.25, log_add=True)
     assert decoder_settings(args) == DecoderSettings("lexicon", "x.txt", "y.arpa", expected)
+
+
+def test_with_weights_of_a_file_a_beam_that_was_given_holds(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    transcribe.add_arguments(parser)
+    best = {"lm_weight": 1, "word_score": 0, "sil_score": 0}
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"best": [best], "options": ["--beam", "50", "--beam-threshold", "50"]}))
+    asked = f"a.pt a.flac --decoder lexicon --lexicon x.txt --weights {path}".split()
+    beams = [decoder_settings(parser.parse_args(asked + more)).beam.beam for more in ([], ["--beam", "500"])]
+    assert beams == [50, 500]
 
 
 def test_what_tune_finds_is_said_in_options_that_mean_the_same() -> None:

@@ -267,6 +267,10 @@ def test_hours_speakers_rates_times_and_a_dozen_reasons_are_told(
         f"  {tmp_path}/test.tsv: 0 utterances, 0.00 h; EMPTY: see --valid and --resplit",
         f"  {tmp_path}/refused.tsv: 14",
     ]
+    told.num_known, splits["train"] = 0, [row("a", hour, 8000)]
+    manifest_module._report(cast(Collected, SimpleNamespace(**vars(told), splits=splits, refused=[])), "o")
+    first, _, train, *_ = capsys.readouterr().out.splitlines()
+    assert first == "plain: 4,321 files looked at in 1.2 s" and ", 1 speaker, " in train
     assert len([line for line in lines if "the first: " in line]) == 12
     assert lines[18] == "    and 2 further reasons"
     assert len(lines) == 20 and lines[19].startswith(f"  {tmp_path}/old.tsv: not of this run")

@@ -1,6 +1,7 @@
 """`vqw2v new`: a corpus is looked at, and what is written leads from its audio to words."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,3 +159,17 @@ def test_the_commands_run_as_they_are_written(table: Path, tmp_path: Path) -> No
     table_of_rates = [line.split() for line in done.stdout.splitlines() if line.startswith("test ")]
     assert min(float(row[2]) for row in table_of_rates if row[1] == "WER") < 10
     assert (run / "report.html").stat().st_size > 10_000
+    assert not any(line.split()[7] == "-" for line in done.stdout.splitlines() if line.startswith("test  "))
+    assert "faster if you build a binary" not in done.stderr and "{'_name': None" not in done.stdout
+    *_, transcribe, closing = done.stdout.splitlines()
+    assert closing.startswith("test: ") and "within the 0 to 10 % expected; all words" in closing
+    words = shlex.split(transcribe.removeprefix("next: "))
+    told = subprocess.run(
+        [str(table.parent / "49.wav") if word == "FILE" else word for word in words],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    said = " ".join(line.split("\t")[3] for line in told.stdout.splitlines())
+    assert said == table.read_text().splitlines()[-1].split(",")[1], told.stderr

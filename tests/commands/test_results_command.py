@@ -82,6 +82,55 @@ def test_the_decoder_is_that_of_the_stage_s_command(
     assert "lexicon and language model" in capsys.readouterr().out
 
 
+def test_without_a_command_the_decoder_is_what_the_file_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, decoded in (("a", {"--decoder": "lexicon", "--lm": "x/lm.arpa"}), ("b", [1]), ("c", {"x": 1})):
+        errors(tmp_path / name, 3.0)
+        path = tmp_path / name / "errors-test.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "decoded": decoded}))
+    assert cli.main(["results", str(tmp_path)]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert "lexicon and language model lm.arpa  " in rows[0] and all(" -  " in row for row in rows[1:])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        ("20", "40", "30.5 % word errors, within the 20 to 40 % expected; why\n"),
+        ("30.5", "30.5", "within the 30.5 to 30.5 % expected; why\n"),
+        ("40", "80", "fewer than the 40 to 80 % expected; why\n"),
+        ("0", "10", "more than the 0 to 10 % expected; hear on the report's page whether the texts are"),
+    ],
+)
+def test_a_sentence_lays_the_rate_beside_what_was_expected(
+    low: str, high: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors(tmp_path / "a", 30.5)
+    errors(tmp_path / "worse", 60.0)
+    errors(tmp_path / "phones", 3.0, "phones")
+    assert cli.main(["results", str(tmp_path), "--expect", low, high, "--why", "why"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("test: 30.5 % word errors") and said in shown and shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--why", "x"], "`--why` ends the sentence of `--expect LOW HIGH`"),
+        (["--expect", "9", "3"], "`--expect` is 9 3; expected two rates in %, the lower first"),
+        (["--expect", "nan", "3"], "`--expect` is nan 3"),
+        (["--expect", "1", "3"], "`--expect` is about word error rates, and there are none"),
+    ],
+)
+def test_an_expectation_that_is_none_is_refused(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors(tmp_path, 3.0, "phones")
+    assert cli.main(["results", str(tmp_path), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_broken_files_are_named_and_the_rest_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

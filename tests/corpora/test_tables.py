@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from source_files import Write, lines, read
 
-from vqw2v_plugin.corpora.sources import KINDS, Entry, find_kind, open_folder
+from vqw2v_plugin.corpora.sources import KINDS, Entry, find_kind, open_folder, table
 from vqw2v_plugin.corpora.sources.columns import match, text_column
 from vqw2v_plugin.corpora.sources.entry import table_lines
 
@@ -71,6 +71,26 @@ def test_a_table_s_split_is_the_innermost_that_its_path_names(tmp_path: Path, wr
         "train/test/dev.csv": "valid",
         "train/x/metadata.csv": "train",
     }
+
+
+def test_columns_that_are_not_used_and_splits_by_another_name_are_said(tmp_path: Path, write: Write) -> None:
+    write("train/metadata.csv", "file_name,transcription,duration,mood\na.wav,yes,1.5,glad\n")
+    write("validation/metadata.csv", "file_name,start,duration,transcription\nb.wav,0.5,1.5,no\n")
+    write("train/a.wav", "x")
+    write("validation/b.wav", "x")
+    assert table.about(open_folder(str(tmp_path / "c"))) == [
+        "train/metadata.csv: path from file_name, text from transcription; not used: duration, mood",
+        "validation/metadata.csv: path from file_name, text from transcription; its split is valid",
+    ]
+
+
+@pytest.mark.parametrize("name", ["$data_root", "$data_folder", "{data_root}"])
+def test_speechbrain_s_folder_is_the_table_s_own(name: str, tmp_path: Path, write: Write) -> None:
+    write("train.csv", f"ID,wav,wrd\nu1,{name}/wavs/a.wav,YES\n")
+    for folder in ("wavs", "other"):  # two of the name, so that only the whole path tells them apart
+        write(f"{folder}/a.wav", "x")
+    (entry,), _ = read(tmp_path / "c", "table")
+    assert entry.path == "wavs/a.wav"
 
 
 def test_files_are_found_by_their_names_wherever_they_lie(tmp_path: Path, write: Write) -> None:

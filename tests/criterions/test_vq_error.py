@@ -45,7 +45,7 @@ def test_with_a_listing_in_a_file_the_screen_ends_with_the_error_rate_and_what_c
     assert first.startswith("test: WER 66.67 % (2 errors in 3 words") and "errors-test.json" in second
     assert after == [
         "next: vqw2v tune '/e m' --split test --labels /l --lm LM",
-        "next: vqw2v transcribe /c.pt FILE",
+        "next: vqw2v transcribe /c.pt FILE --decoder lexicon",
     ]
     for decoder, emissions, hint in (
         ("greedy", None, "--decoder lexicon"),
@@ -54,6 +54,25 @@ def test_with_a_listing_in_a_file_the_screen_ends_with_the_error_rate_and_what_c
         whole.task.decoder, whole.task.emissions = decoder, emissions
         build_scorer(whole.scoring, None).result_string()
         assert hint in capsys.readouterr().out
+    assert json.loads((tmp_path / "errors-test.json").read_text())["decoded"] == {"--decoder": "free"}
+    whole.task.update({"decoder": "lexicon", "lexicon": "/l x", "lm": "/a", "weights": "/t"})
+    whole.task.update({"word_score": 1.5, "sil_score": 0.0})
+    whole.generation = {"beam": 50, "lm_weight": 2.0}
+    build_scorer(whole.scoring, None).result_string()
+    assert capsys.readouterr().out.splitlines()[2:] == [  # as well as it was decoded, and nothing done before
+        "next: vqw2v transcribe /c.pt FILE --decoder lexicon --lexicon '/l x' --lm /a --weights /t"
+    ]
+    named = {"--decoder": "lexicon", "--lexicon": "/l x", "--lm": "/a"}
+    told = [json.loads((tmp_path / "errors-test.json").read_text())["decoded"]]
+    whole.generation.beam = 500  # not given: that of tuning counts
+    build_scorer(whole.scoring, None).result_string()
+    assert "--beam" not in json.loads((tmp_path / "errors-test.json").read_text())["decoded"]
+    whole.generation.beam, whole.task.weights = 50, None
+    build_scorer(whole.scoring, None).result_string()
+    told.append(json.loads((tmp_path / "errors-test.json").read_text())["decoded"])
+    numbers = {"--lm-weight": "2", "--word-score": "1.5", "--sil-score": "0", "--beam": "50"}
+    assert told == [{**named, "--weights": "/t", "--beam": "50"}, {**named, **numbers}]
+    capsys.readouterr()
     scorer().result_string()
     assert not capsys.readouterr().out  # fairseq prints it
 

@@ -1,16 +1,19 @@
 """A recipe for one's own corpus: sizes that fit utterances, labels and machine, and a yaml that says why."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from vqw2v_plugin.corpora.batches import BatchLimits, cut_padded
 from vqw2v_plugin.modules.acoustic.conv_stack import ConvStack, parse_stack
 from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook
 from vqw2v_plugin.recipes.own_files import Given, script_text, yaml_text
-from vqw2v_plugin.recipes.own_plan import FrontPlan, Plan, plan_for, receptive_frames, spectra
-from vqw2v_plugin.recipes.own_words import advised, expected, told
+from vqw2v_plugin.recipes.own_plan import FrontPlan, Plan, _learnt_from, plan_for, receptive_frames, spectra
+from vqw2v_plugin.recipes.own_words import advised, expected, expected_range, told, what_helps
 
 
 def look(
@@ -48,7 +51,48 @@ def test_a_frame_sees_a_part_of_an_utterance_and_labels_have_room(
     frames = seconds * 100 / plan.stride
     assert frames >= 2 * len(text) and 1 <= plan.stride <= 3
     assert plan.max_tokens >= seconds * 100 and plan.time_mask_width <= max(2, 10 * seconds)
-    assert plan.epochs * count * seconds * 100 / plan.max_tokens == pytest.approx(plan.updates, rel=0.02)
+    full = count // (plan.max_tokens // round(seconds * 100))  # batches, all utterances but one being alike
+    assert plan.batches in (full, full + 1) and plan.epochs == plan.updates / plan.batches
+
+
+def test_batches_are_counted_as_training_cuts_them_without_what_it_cannot_learn() -> None:
+    rng = np.random.default_rng(0)
+    seconds = (*rng.uniform(1.0, 6.0, 299).tolist(), 0.2)
+    train = SplitLook("train", seconds, ("turn on the light",) * 300, frozenset())
+    seen = replace(look(), train=train)
+    plan = plan_for(seen, spectra(seen))
+    sizes = np.round(np.array(seconds[:-1]) * 100).astype(np.int64)  # the last has no room for its letters
+    cuts = cut_padded(np.arange(299), np.sort(sizes)[::-1], BatchLimits(plan.max_tokens))
+    assert abs(plan.batches - len(cuts)) <= 1 and plan.batches > sizes.sum() / plan.max_tokens
+    assert _learnt_from(seen, plan.front, plan.stride).sum() == sizes.sum()
+    nowhere = replace(seen, train=replace(train, seconds=(0.1,) * 300))
+    assert len(_learnt_from(nowhere, plan.front, plan.stride)) == 300
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "text", "edge", "took"),  # as three trainings of 1,200 updates went on a core
+    [(220, 4.6, "abcdefgh " * 10, 0.2, 4.3), (300, 2.35, "abcdefg " * 3, 0.1, 1.8)],
+)
+def test_the_time_is_what_such_trainings_took(
+    count: int, seconds: float, text: str, edge: float, took: float
+) -> None:
+    plan = planned(count=count, seconds=seconds, text=text.strip(), edge=edge)
+    assert plan.updates == 1200 and plan.minutes == pytest.approx(took, rel=0.3)
+
+
+def test_a_hint_to_train_longer_is_about_valid_s_loss_since_uer_always_falls() -> None:
+    seen = look()
+    text = yaml_text(seen, plan_for(seen, spectra(seen)))
+    assert "only if valid's loss still falls at the end: uer does anyway" in text
+    assert "0.3 only if valid's loss has risen" in text
+
+
+def test_that_features_do_not_go_by_speaker_is_said_with_its_figures_where_there_are_several() -> None:
+    for speakers in (0, 1, 4):
+        seen = look(speakers=speakers)
+        text = script_text(seen, plan_for(seen, spectra(seen)), Given(Path("/m")))
+        assert ("lexicon 2.2 and 1.3 %" in text) == (speakers > 1)
+        assert all(line.startswith("#") for line in text.splitlines() if "standardize" in line)
 
 
 def test_the_receptive_field_is_the_stack_s() -> None:
@@ -97,6 +141,17 @@ def test_a_checkpoint_of_a_stranger_s_quantizer_goes_with_its_plugin() -> None:
     assert "features '/a/b c.pt' /m/$split.tsv" in (text := script_text(seen, plan, given))
     assert "--layer c --user-dir '/their plugin'\n" in text
     assert "--user-dir '" not in script_text(seen, plan, Given(Path("/m")))
+
+
+def test_the_script_ends_with_the_whole_line_that_transcribes_and_with_what_was_expected() -> None:
+    seen = look(test_text="open a new window on")
+    text = script_text(seen, plan_for(seen, spectra(seen)), Given(Path("/m")))
+    *_, transcribe, closing = text.splitlines()
+    for option in ("--decoder lexicon", "--lexicon", "--lm", '--weights \\"$RUN/emissions/tuned-valid.json'):
+        assert option in transcribe
+    assert '"$RUN/test_words" --expect 80 100 --why \'80% of the words of the test stand in no' in closing
+    assert expected_range(look()) == (0, 10) and expected_range(look(test_text="what else")) == (100, 100)
+    assert "are known" in what_helps(look())
 
 
 def test_it_says_what_to_expect_and_what_is_wrong_with_the_data() -> None:

@@ -13,11 +13,11 @@ from fake_speech import STAMP, write_features
 from feature_folders import write_frames
 
 from vqw2v_plugin.audio.reading import AudioError
+from vqw2v_plugin.corpora.batches import BatchLimits, cut_padded
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.features import FeatureError
 from vqw2v_plugin.training.datasets.base import digest_of, pad_batch
-from vqw2v_plugin.training.datasets.cuts import BatchLimits, cut_padded
 from vqw2v_plugin.training.datasets.label_join import UnequalRows
 from vqw2v_plugin.training.datasets.labelled import (
     AudioSource,

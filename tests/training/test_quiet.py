@@ -18,6 +18,7 @@ from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 import vqw2v_plugin
+from vqw2v_plugin.common.loud import LOUD
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.training import next_step, quiet
 
@@ -29,11 +30,15 @@ CHATTER = [
     ("fairseq.tasks.fairseq_task", "creating new batches for epoch 3"),
     ("fairseq.trainer", "detected shared parameter: network.a.conv.bias <- network.b.conv.bias"),
     ("fairseq_cli.train", "num. expert model params: 0 (num. trained: 0)"),
+    ("fairseq_cli.generate", "{'_name': None, 'common': {'_name': None, 'seed': 1}}"),
+    ("fairseq_cli.generate", "NOTE: hypothesis and token scores are output in base 2"),
+    ("fairseq_cli.generate", "Translated 1,030 sentences (1,727 tokens) in 0.4s (203.06 sentences/s)"),
 ]
 HEARD = [
     ("fairseq.tasks.fairseq_task", "rebuilt"),
     ("fairseq.trainer", "detected shared parameter: tokens.weight <- output.weight"),
     ("fairseq.trainer", "loading train data for epoch 3"),
+    ("fairseq_cli.generate", "loading model(s) from a.pt"),
     ("fairseq_cli.train", "num. expert model params: 12 (num. trained: 12)"),
     ("vqw2v_plugin.training.task", "can_reuse_epoch_itr = False"),
 ]
@@ -42,7 +47,7 @@ HEARD = [
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Without the filters that other tests' plugin has set, and with them again afterwards."""
-    monkeypatch.delenv(quiet.LOUD, raising=False)
+    monkeypatch.delenv(LOUD, raising=False)
     named = [logging.getLogger(name) for name in [*quiet.CHATTER, next_step.LOGGER]]
     for logger in named:
         monkeypatch.setattr(logger, "filters", [])
@@ -87,11 +92,11 @@ def test_chatter_is_left_out_and_all_else_is_heard(caplog: pytest.LogCaptureFixt
 
 
 def test_loud_shows_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setenv(quiet.LOUD, "")
+    monkeypatch.setenv(LOUD, "")
     assert not warned(quiet.NEEDLESS[0].begins, UserWarning, "hydra.compose")
     for name in quiet.CHATTER:
         logging.getLogger(name).filters.clear()
-    monkeypatch.setenv(quiet.LOUD, "1")
+    monkeypatch.setenv(LOUD, "1")
     assert warned(quiet.NEEDLESS[1].begins, UserWarning, "hydra.compose")
     with caplog.at_level(logging.INFO):
         for name, line in CHATTER:

@@ -10,6 +10,8 @@ from pathlib import Path
 from ..corpora.ctm import Segments, read_ctm
 from ..corpora.manifest import Manifest, ManifestError, Utterance
 from ..recipes.folder import RunFolder
+from ..stores.folder import StoreError
+from ..stores.labels import read_words
 
 _HELD_OUT = ("test", "dev", "valid")  # beginnings of their names
 
@@ -60,6 +62,21 @@ def find_splits(run: RunFolder, corpus: str | None = None) -> list[Split]:
         return found
     own = _splits(path for _, path in run.find("*.tsv"))
     return own or _splits(_named_in_commands(run))
+
+
+def label_words(run: RunFolder, split: str) -> dict[str, str]:
+    """Text by utterance, as the run's label folders have normalized it."""
+    found: dict[str, str] = {}
+    for _, path in run.find("*.wrd"):
+        if path.stem != split:
+            continue
+        try:
+            labels = read_words(path)
+        except (StoreError, OSError, UnicodeDecodeError):  # half a folder, left by a killed run
+            continue
+        for utt, text in zip(labels.utts, labels.words or (), strict=False):
+            found.setdefault(utt, text)
+    return found
 
 
 def _splits(paths: Iterable[Path]) -> list[Split]:

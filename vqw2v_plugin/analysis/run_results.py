@@ -208,11 +208,18 @@ def _name(stage: StageFolder, path: Path) -> str:
     return "/".join([stage.name, *path.parent.relative_to(stage.path).parts])
 
 
-def _decoder(stage: StageFolder, folder: Path) -> str:
-    """Of the command that wrote into a folder of this name, else the first; the run may have been moved."""
-    said = [dict(itertools.pairwise(words_of(command))) for command in stage.commands]  # option: its value
+def _decoder(stage: StageFolder | None, folder: Path, about: Mapping[str, Any]) -> str:
+    """Of the command that wrote into a folder of this name, else the first; the run may have been moved.
+
+    What the file itself says of its decoder counts where no command does.
+    """
+    commands = () if stage is None else stage.commands
+    said = [dict(itertools.pairwise(words_of(command))) for command in commands]  # option: its value
     wrote = [options for options in said if Path(options.get("--results-path", "")).name == folder.name]
     named = next((options for options in wrote or said if "--decoder" in options), {})
+    own = about.get("decoded")
+    if "--decoder" not in named and isinstance(own, Mapping):
+        named = {str(option): str(value) for option, value in own.items()}
     if "--decoder" not in named:
         return ""
     model = f" and language model {Path(named['--lm']).name}" if "--lm" in named else ""
@@ -227,13 +234,13 @@ def _rates(stage: StageFolder | None, path: Path, about: Any) -> ErrorRates:
     return ErrorRates(
         path=path,
         name="" if stage is None else _name(stage, path),
-        decoder="" if stage is None else _decoder(stage, path.parent),
         split=path.stem.removeprefix("errors-"),
         unit=str(about["unit"]),
         rate=float(about["rate"]),
         counts={kind: int(about[kind]) for kind in KINDS},
         length=int(about["reference_length"]),
         frequent=_confusions(about),
+        decoder=_decoder(stage, path.parent, about),
     )
 
 

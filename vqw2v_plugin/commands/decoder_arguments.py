@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..decoding.settings import BeamSettings, DecoderSettings, Weights
-from ..decoding.tuned import with_weights
+from ..decoding.tuned import with_tuned
 
 WEIGHTS = Weights._fields
+SEARCH = ("beam", "beam_threshold", "beam_tokens")  # how widely; None where an option is left out
 
 
 def add_decoder_arguments(parser: argparse.ArgumentParser, decoders: tuple[str, ...], default: str) -> None:
@@ -21,16 +23,14 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, decoders: tuple[str, 
     parser.add_argument(
         "--beam",
         type=int,
-        default=beam.beam,
         metavar="N",
-        help="hypotheses kept a frame (default: %(default)s)",
+        help=f"hypotheses kept a frame (default: {beam.beam})",
     )
     parser.add_argument(
         "--beam-threshold",
         type=float,
-        default=beam.beam_threshold,
         metavar="X",
-        help="hypotheses that are worse than the best by more are dropped (default: %(default)g)",
+        help=f"hypotheses worse than the best by more are dropped (default: {beam.beam_threshold:g})",
     )
     parser.add_argument(
         "--beam-tokens", type=int, metavar="N", help="labels tried a frame, the best ones (default: all)"
@@ -53,19 +53,25 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
             option(name), type=float, default=getattr(beam, name), metavar="X", help=help_line
         )
     parser.add_argument(
-        "--weights", metavar="FILE", help="of `vqw2v tune`: its best weights, in place of these three"
+        "--weights",
+        metavar="FILE",
+        help="of `vqw2v tune`: its best weights, in place of these three, and its beam where none is given",
     )
 
 
 def beam_settings(args: argparse.Namespace) -> BeamSettings:
     """The beam of the arguments; weights only where the command has them as numbers."""
     weights = {name: getattr(args, name) for name in WEIGHTS if isinstance(getattr(args, name, None), float)}
-    beam = BeamSettings(args.beam, args.beam_threshold, args.beam_tokens, log_add=args.log_add, **weights)
-    return with_weights(beam, getattr(args, "weights", None))
+    return BeamSettings(**_given(args), log_add=args.log_add, **weights)
 
 
 def decoder_settings(args: argparse.Namespace) -> DecoderSettings:
-    return DecoderSettings(args.decoder, args.lexicon, args.lm, beam_settings(args))
+    settings = DecoderSettings(args.decoder, args.lexicon, args.lm, beam_settings(args))
+    return with_tuned(settings, getattr(args, "weights", None), _given(args))
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in SEARCH if getattr(args, name) is not None}
 
 
 def option(name: str) -> str:

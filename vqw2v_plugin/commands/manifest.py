@@ -140,10 +140,9 @@ def _report(collected: Collected, out: str) -> None:
     from ..common.words import sentence
     from ..corpora.collect import count_reasons
 
-    print(
-        f"{collected.kind}: {collected.num_files:,} files looked at in {collected.header_seconds:.1f} s, "
-        f"{collected.num_known:,} of them known from the last time"
-    )
+    known = f", {collected.num_known:,} of them known from the last time" if collected.num_known else ""
+    looked = f"{collected.num_files:,} files looked at in {collected.header_seconds:.1f} s"
+    print(f"{collected.kind}: {looked}{known}")
     for note in collected.notes:
         print(f"  {sentence(note)}")
     for split, rows in collected.splits.items():
@@ -152,7 +151,7 @@ def _report(collected: Collected, out: str) -> None:
         rates = sorted({row.rate for row in rows})
         print(
             f"  {out}/{split}.tsv: {len(rows):,} utterances, {hours:.2f} h"
-            + (f", {len(speakers):,} speakers" if speakers else "")
+            + (f", {len(speakers):,} speaker{'s' * (len(speakers) > 1)}" if speakers else "")
             + (f", {'/'.join(map(str, rates))} Hz" if rates else "; EMPTY: see --valid and --resplit")
             + "".join(
                 f", {split}.{timed}.ctm"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders that hold errors-SPLIT.json or classes-SPLIT.json files, at any depth",
     )
     parser.add_argument("--split", help="of this split alone")
+    parser.add_argument(
+        "--expect",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="in place of tables one sentence: the lowest word error rate beside what was expected, in %%",
+    )
+    parser.add_argument("--why", metavar="TEXT", help="ends that sentence: where its errors come from")
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.why and not args.expect:
+        raise ValueError("`--why` ends the sentence of `--expect LOW HIGH`; give that as well")
+    if args.expect and not 0 <= args.expect[0] <= args.expect[1]:
+        low, high = args.expect
+        raise ValueError(f"`--expect` is {low:g} {high:g}; expected two rates in %, the lower first")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.run_results import find_errors
     from ..common.words import sentence
 
+    _check(args)
     troubles: list[str] = []
     found = [each for folder in args.folders for each in find_errors(folder, troubles)]
     heads = [each for folder in args.folders for each in find_class_rates(folder, troubles)]
@@ -44,11 +62,32 @@ def run(args: argparse.Namespace) -> int:
             "`fairseq-generate … --scoring vq_error --results-path FOLDER` writes them, and of classes "
             "`--task vq_utterance`"
         )
+    if args.expect:
+        print(_beside_expected(chosen, args.expect, args.why))
+        return 0
     tables = [_table(chosen)] if chosen else []
     if chosen_heads:
         tables.append(f"Right classes of utterances, in %: the more the better\n{_class_table(chosen_heads)}")
     print("\n\n".join(tables))
     return 0
+
+
+def _beside_expected(rates: list[ErrorRates], expected: Sequence[float], why: str | None) -> str:
+    from ..common.words import one_line
+
+    words = [each for each in rates if each.unit == "words"]
+    if not words:
+        raise ValueError("`--expect` is about word error rates, and there are none; leave it out")
+    best, (low, high) = min(words, key=lambda each: each.rate), expected
+    place = "fewer than" if best.rate < low else "more than" if best.rate > high else "within"
+    said = (
+        f"{one_line(best.split)}: {best.rate:.1f} % word errors, {place} the {low:g} to {high:g} % expected"
+    )
+    if place == "more than":
+        said += (
+            "; hear on the report's page whether the texts are what is said, and see what the log warns of"
+        )
+    return f"{said}; {one_line(why)}" if why else said
 
 
 def _table(rates: list[ErrorRates]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.bounds import check_workers
 from ..decoding.settings import DECODERS, Effort, Range, Space, Weights
-from .decoder_arguments import WEIGHTS, add_decoder_arguments, decoder_settings, option
+from .decoder_arguments import SEARCH, WEIGHTS, add_decoder_arguments, beam_settings, decoder_settings, option
 
 if TYPE_CHECKING:
     from ..decoding.scoring import ErrorScore, Judge
@@ -174,8 +174,9 @@ def _print_table(judge: Judge, best: Best, others: Mapping[str, ErrorScore]) -> 
 def _options(args: argparse.Namespace, weights: Weights) -> list[str]:
     """The options for fairseq-generate and `vqw2v transcribe`."""
     options = ["--decoder", args.decoder]
-    for name in ("lexicon", "lm", "beam", "beam_threshold", "beam_tokens"):
-        value = getattr(args, name)
+    search = beam_settings(args)
+    named = {name: getattr(args, name) for name in ("lexicon", "lm")}
+    for name, value in {**named, **{name: getattr(search, name) for name in SEARCH}}.items():
         if value is not None:
             options += [option(name), f"{value:g}" if isinstance(value, float) else str(value)]
     for name, value in weights._asdict().items():

@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import quote
-from typing import Any, List, Optional
+from shlex import join, quote
+from typing import Any, Dict, List, Mapping, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.scoring import BaseScorer, register_scorer
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..common.files import write_whole
 from ..decoding.scoring import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
+from ..decoding.settings import BeamSettings
 from ..text.phones import FOLDS
 from ..text.units import BOUNDARY, PIECE_BEGIN, UNSPOKEN
 from ..training.resumed import as_mapping
@@ -61,9 +62,8 @@ class VqErrorScorer(BaseScorer):
             write_whole(Path(self.cfg.error_alignment), "\n".join(self._alignments))
         folder, split = outside(self.cfg, "results_path"), outside(self.cfg, "gen_subset")
         if folder and split:
-            counted = json.dumps(
-                summary(self.errors, self.confusions, self.unit), indent=1, ensure_ascii=False
-            )
+            found = summary(self.errors, self.confusions, self.unit) | decoded_by(as_mapping(self.cfg))
+            counted = json.dumps(found, indent=1, ensure_ascii=False)
             write_whole(Path(folder) / f"errors-{split}.json", counted + "\n")
             # what fairseq prints goes into its listing then, and the screen would end without a figure
             print("\n".join([f"{split}: {self.errors.describe(self.unit)}", *self._next(folder, split)]))
@@ -78,20 +78,20 @@ class VqErrorScorer(BaseScorer):
         said = [
             f"{folder}: errors-{split}.json (what is confused), hypotheses-{split}.jsonl and .ctm (times)"
         ]
-        if decoder == "greedy":
-            said.append(
-                "next: `--decoder lexicon --lexicon LEXICON --lm LM`, which `vqw2v labels` and `lm` make"
-            )
-        elif emissions and labels:
+        if emissions and labels:
             said.append(
                 f"next: vqw2v tune {quote(emissions)} --split {split} --labels {quote(labels)} --lm LM"
             )
-        elif decoder:
+        elif decoder == "greedy":
+            said.append(
+                "next: `--decoder lexicon --lexicon LEXICON --lm LM`, which `vqw2v labels` and `lm` make"
+            )
+        elif decoder and not task.get("weights"):
             said.append(
                 "next: `--emissions FOLDER` on a dev set saves what `vqw2v tune` finds the weights by"
             )
         if path and decoder and task.get("_name") != "vq_unpaired":
-            said.append(f"next: vqw2v transcribe {quote(path)} FILE")
+            said.append(f"next: vqw2v transcribe {quote(path)} FILE{_spoken(task)}")
         return said
 
     def _items(self, ref: str, pred: str) -> List[List[str]]:
@@ -99,6 +99,35 @@ class VqErrorScorer(BaseScorer):
             return [self.fold(p for p in side.split() if p not in UNSPOKEN) for side in (ref, pred)]
         texts = [_joined(side, f"{ref} {pred}") for side in (ref, pred)]
         return [characters(text) if self.unit == "characters" else text.split() for text in texts]
+
+
+def decoded_by(whole: Mapping[str, Any]) -> Dict[str, Any]:
+    """The options of the decoder that answered, to tell rates apart by; {} where there was none."""
+    task = whole.get("task") or {}
+    if not task.get("decoder"):
+        return {}
+    options = {"--decoder": str(task["decoder"]), **_files(task)}
+    if task["decoder"] != "greedy":
+        beam = {**(whole.get("generation") or {}), **task}
+        names = ["beam"] if task.get("weights") else ["lm_weight", "word_score", "sil_score", "beam"]
+        if task.get("weights") and beam.get("beam") == BeamSettings().beam:
+            names = []  # it is that of tuning
+        numbers = {name: beam[name] for name in names if beam.get(name) is not None}
+        options |= {"--" + name.replace("_", "-"): f"{value:g}" for name, value in numbers.items()}
+    return {"decoded": options}
+
+
+def _files(task: Mapping[str, Any]) -> Dict[str, str]:
+    """Those that a search reads, by the options that name them."""
+    return {f"--{name}": str(task[name]) for name in ("lexicon", "lm", "weights") if task.get(name)}
+
+
+def _spoken(task: Mapping[str, Any]) -> str:
+    """The decoder as `vqw2v transcribe` is told of it; nothing where it is greedy, as it would be anyway."""
+    if task["decoder"] == "greedy":
+        return ""
+    words = ["--decoder", str(task["decoder"]), *(word for pair in _files(task).items() for word in pair)]
+    return f" {join(words)}"
 
 
 def outside(cfg: Any, name: str) -> Optional[str]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..common.loud import without_chatter
 from ..common.words import some_of
 from ..stack import StackError
 from ..text.model_file import check_model
@@ -48,7 +49,8 @@ def load_language_model(path: str | os.PathLike[str] | None, words: Sequence[str
         ) from error
     check_model(path)
     try:
-        return KenLM(os.fspath(path), Dictionary([*words, UNKNOWN]))
+        with without_chatter():
+            return KenLM(os.fspath(path), Dictionary([*words, UNKNOWN]))
     except Exception as error:
         raise ValueError(
             f"{path}: KenLM cannot read it ({_reason(error)}); expected ARPA of order 2 or more, or KenLM's "
@@ -107,5 +109,6 @@ def _missing(path: str | os.PathLike[str], words: Iterable[str]) -> list[str]:
         raise StackError(
             f"a language model needs kenlm, which cannot be imported ({error}): `{EXTRA}`"
         ) from error
-    model = kenlm.Model(os.fspath(path))
+    with without_chatter():
+        model = kenlm.Model(os.fspath(path))
     return [word for word in words if word not in model]

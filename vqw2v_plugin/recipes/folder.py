@@ -19,8 +19,10 @@ from pathlib import Path
 
 from ..common import inputs
 from ..common.files import make_folder, write_whole
+from ..common.words import lines_of
 
 LOG, BEGUN, DONE, LOCK = "log.txt", "begun", "done", ".recipe.lock"
+SCRIPT = "run.sh"  # of `vqw2v new`
 HYDRA_LOG, HYDRA = "hydra_train.log", ".hydra"
 TRAIN_LOG = "train.log"  # of fairseq-train, by our plugin
 CHECKPOINTS = ("checkpoint_last.pt", "checkpoint_best.pt")  # of a training, the preferred one first
@@ -30,6 +32,8 @@ _PRODUCTS = (
     *("*.tsv", "hypotheses-*.jsonl"),
 )
 _AFTER, _WITH = (re.compile(rf"{word} (.+) ([0-9a-f]{{16}})") for word in ("after", "with"))
+_IN_RUN = re.compile(r"\$RUN\b|\$\{RUN\}")
+_COMMANDS = ("vqw2v ", "fairseq-")  # of a script, those that make something
 _DEPTH, _MOST_FILES = 6, 5000  # a folder with more files holds audio
 
 
@@ -112,6 +116,7 @@ class StageFolder:
     name: str
     path: Path
     files: tuple[Path, ...]
+    scripted: tuple[str, ...] = ()  # commands of the run's script, where it made the stage
 
     @cached_property
     def state(self) -> str:
@@ -123,7 +128,7 @@ class StageFolder:
     @cached_property
     def commands(self) -> tuple[str, ...]:
         """What a user would type; nothing where nobody wrote it down."""
-        return self._stamp.commands
+        return self._stamp.commands or self.scripted
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
@@ -174,7 +179,11 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError(f"{path}: is not a folder; expected that of a recipe's run, such as runs/toy")
         found = _gather(self.path)
-        stages = [StageFolder(self._name(folder), folder, tuple(files)) for folder, files in found.items()]
+        scripted = _scripted(self.path, list(found))
+        stages = [
+            StageFolder(self._name(folder), folder, tuple(files), scripted.get(folder, ()))
+            for folder, files in found.items()
+        ]
         hidden = None if without is None else without.resolve()
         self.listed = next((stage.needs for stage in stages if stage.path == hidden), ())
         stages = [stage for stage in stages if stage.path != hidden or stage.path == self.path]
@@ -211,6 +220,24 @@ def words_of(command: str) -> list[str]:
         return shlex.split(command)
     except ValueError:
         return command.split()
+
+
+def script_commands(run: Path) -> list[str]:
+    """Those of the run's script, a line each and with the run's folder in place of $RUN."""
+    joined = re.sub(r"\\\n\s*", "", read_text(run / SCRIPT))  # a line that goes on in the next one
+    found = [line.strip() for line in lines_of(joined)]
+    return [_IN_RUN.sub(lambda _: str(run), line) for line in found if line.startswith(_COMMANDS)]
+
+
+def _scripted(run: Path, folders: Iterable[Path]) -> dict[Path, tuple[str, ...]]:
+    """Each command goes to the stage whose folder it names as a whole, else to the run's own."""
+    found: dict[Path, list[str]] = {}
+    stages = [folder for folder in folders if folder != run]
+    for command in script_commands(run):
+        named = {word.rpartition("=")[2] for word in words_of(command)}
+        home = next((folder for folder in stages if str(folder) in named), run)
+        found.setdefault(home, []).append(command)
+    return {folder: tuple(commands) for folder, commands in found.items()}
 
 
 def _taken_from_end(lines: list[str], kind: re.Pattern[str]) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """wav → … → text for one's own corpus: what a corpus is like → the sizes of a recipe, each with its reason.
 
-Shapes: T frames of features, T' of emissions.
+Shapes: T frames of features, T' of emissions, N utterances.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..corpora.batches import BatchLimits, Ints, cut_padded, nearly_equal
 from .own_corpus import CorpusLook
 
 _FRAMES_A_LABEL = 2.0  # of emissions at least: CTC needs one, and one more between equal labels
@@ -15,7 +18,7 @@ _EDGE, _KEPT = 0.3, 0.1  # seconds: more silence than this is worth leaving out,
 _SHARE = 0.3  # of an utterance that a frame of emissions may see
 _STACKS = ((7, 5), (7, 4), (5, 4), (5, 3), (3, 4), (3, 3))  # kernel and layers, from wide to narrow
 _SMALL = 2.0  # hours, below which a wide stack learns utterances by heart
-_OPERATIONS = 8e9  # a second, of a CPU's core and of a GPU, as trainings here reach them
+_OPERATIONS = 2e10  # a second, of a CPU's core (measured with 128 channels) and of a GPU
 _OPERATIONS_GPU = 2e13
 
 
@@ -57,8 +60,12 @@ class Plan:
     lr: float
     order: int  # of the language model
     minutes: float  # of training, computed
-    epochs: float
+    batches: int  # of an epoch
     trim: float | None  # seconds of silence to keep
+
+    @property
+    def epochs(self) -> float:
+        return self.updates / self.batches
 
     @property
     def conv_layers(self) -> str:
@@ -99,13 +106,13 @@ def plan_for(look: CorpusLook, front: FrontPlan, gpus: int = 0) -> Plan:
     stride = _stride(look.labels_a_second * length / spoken, front.frame_seconds)
     kernel, layers = _stack(hours, spoken / front.frame_seconds, stride)
     channels = _channels(hours, gpus)
-    frames = sum(look.train.seconds) * spoken / length / front.frame_seconds
-    longest = max(look.train.seconds) / front.frame_seconds
-    batch = _batch(frames, longest, gpus)
-    batches = max(1.0, frames / batch)
-    updates = _updates(hours, batches, gpus)
+    sizes = _learnt_from(look, front, stride)
+    batch = _batch(float(sizes.sum()), float(sizes.max()), gpus)
+    batches = _cut(sizes, batch)
+    updates = _updates(hours, len(batches), gpus)
+    padded = sum(len(each) * int(each.max()) for each in batches) / len(batches)  # frames
     weights = channels * kernel * (front.dim + (layers - 1) * channels)
-    operations = 6 * weights * batch / stride * updates
+    operations = 6 * weights * padded / stride * updates
     masks = _masks(front, spoken / front.frame_seconds)
     return Plan(
         front,
@@ -121,11 +128,11 @@ def plan_for(look: CorpusLook, front: FrontPlan, gpus: int = 0) -> Plan:
         feature_mask_width=masks[3],
         max_tokens=batch,
         updates=updates,
-        validate_interval=max(1, round(updates / batches / 20)),
+        validate_interval=max(1, round(updates / len(batches) / 20)),
         lr=0.002 if channels <= 256 else 0.001,
         order=3 if hours < 5 else 4,
         minutes=operations / (_OPERATIONS_GPU * gpus if gpus else _OPERATIONS) / 60,
-        epochs=updates / batches,
+        batches=len(batches),
         trim=trim,
     )
 
@@ -157,7 +164,23 @@ def _batch(frames: float, longest: float, gpus: int) -> int:
     return math.ceil(wanted / 500) * 500
 
 
-def _updates(hours: float, batches: float, gpus: int) -> int:
+def _learnt_from(look: CorpusLook, front: FrontPlan, stride: int) -> Ints:
+    """Frames [N] of the utterances whose letters CTC finds room for; of all where there are none."""
+    sizes = np.maximum(1, np.round(np.array(look.train.seconds) / front.frame_seconds)).astype(np.int64)
+    letters = ["".join(f"{word}|" for word in text.split()) for text in look.train.texts]
+    needed = np.array([len(said) + sum(map(str.__eq__, said, said[1:])) for said in letters])
+    fits = sizes >= needed * stride
+    return sizes[fits] if fits.any() else sizes
+
+
+def _cut(sizes: Ints, max_tokens: int) -> list[Ints]:
+    """An epoch's batches, as training cuts them: the sizes in each."""
+    ties = np.random.default_rng(1).permutation(len(sizes))
+    ordered = sizes[np.lexsort((ties, nearly_equal(sizes)))[::-1]]
+    return cut_padded(ordered, ordered, BatchLimits(max_tokens))
+
+
+def _updates(hours: float, batches: int, gpus: int) -> int:
     """So many that every utterance is seen often, and no more than a machine does in a night."""
     epochs = 30 if hours < 1 else 20 if hours < 20 else 40 if gpus else 10
     most = 100_000 if gpus else 12_000

@@ -6,7 +6,8 @@ from .own_corpus import CorpusLook, SplitLook
 from .own_plan import Plan
 
 # Word error rates, %, that so many hours of training speech of open vocabulary have led to elsewhere.
-_OPEN = ((1, "70 to 100"), (10, "40 to 80"), (100, "15 to 50"), (float("inf"), "5 to 20"))
+_OPEN = ((1, (70, 100)), (10, (40, 80)), (100, (15, 50)), (float("inf"), (5, 20)))
+_CLOSED, _CLOSED_OTHERS = (0, 10), (10, 30)  # few words, all of them known, by known speakers and by others
 
 
 def told(look: CorpusLook) -> list[str]:
@@ -26,15 +27,39 @@ def expected(look: CorpusLook) -> str:
     if look.is_closed and not look.new_speakers:
         said = "word errors in single digits: few words, all of them in training, and the same speakers"
     elif look.is_closed:
-        said = "10 to 30 % word errors: few words, all of them in training, but speakers it has not heard"
-    else:
-        rate = next(rate for hours, rate in _OPEN if look.train.hours < hours)
+        low, high = _CLOSED_OTHERS
         said = (
-            f"{rate} % word errors with {look.train.hours:.1f} h of training and an open vocabulary; "
-            "features of a large checkpoint (`--checkpoint`) save hours of labels"
+            f"{low} to {high} % word errors: few words, all of them in training, but speakers it never heard"
+        )
+    else:
+        low, high = _open_range(look)
+        said = (
+            f"{low} to {high} % word errors with {look.train.hours:.1f} h of training and an open "
+            "vocabulary; features of a large checkpoint (`--checkpoint`) save hours of labels"
         )
     floor = f"; no fewer than {look.new_words:.0%}, since a lexicon of training lacks those words"
     return f"expect {said}{floor if look.new_words >= 0.005 else ''}"
+
+
+def expected_range(look: CorpusLook) -> tuple[float, float]:
+    """Word error rates, %, of the rule of thumb, none below the share of words that training lacks."""
+    low, high = (_CLOSED_OTHERS if look.new_speakers else _CLOSED) if look.is_closed else _open_range(look)
+    floor = round(100 * look.new_words) if look.new_words >= 0.005 else 0
+    return max(low, floor), high if floor < high else 100
+
+
+def what_helps(look: CorpusLook) -> str:
+    """What the errors come from that no training takes away."""
+    if look.new_words < 0.005:
+        return "all words of the test are known: more speech with its text, and other speakers, help"
+    return (
+        f"{look.new_words:.0%} of the words of the test stand in no training text: more text for lexicon and "
+        "language model, or more labels, help"
+    )
+
+
+def _open_range(look: CorpusLook) -> tuple[int, int]:
+    return next(rate for hours, rate in _OPEN if look.train.hours < hours)
 
 
 def advised(look: CorpusLook, plan: Plan, trims: bool) -> list[str]:

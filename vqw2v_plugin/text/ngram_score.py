@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..common.inputs import UTF8_MARK, lines_of
+from ..common.loud import without_chatter
 from ..common.words import lines_of as lines_in
 from ..stack import StackError
 from .model_file import check_model
@@ -160,7 +161,8 @@ def _by_kenlm(path: str | os.PathLike[str]) -> Score:
             "`pip install 'vqw2v_plugin[decode]'`, or name the model's ARPA file"
         ) from error
     try:
-        model = kenlm.Model(os.fspath(path))
+        with without_chatter():
+            model = kenlm.Model(os.fspath(path))
     except Exception as error:
         raise ValueError(f"{path}: KenLM cannot read it ({error}); make it anew") from None
     return lambda words: float(model.score(" ".join(words)))

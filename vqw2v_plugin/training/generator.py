@@ -22,7 +22,7 @@ from ..decoding.hypothesis import DecoderPool, Hypothesis
 from ..decoding.paths import TINY
 from ..decoding.results import ResultFiles
 from ..decoding.settings import DECODERS, BeamSettings, DecoderSettings
-from ..decoding.tuned import with_weights
+from ..decoding.tuned import unlike_defaults, with_tuned
 from ..stores.emissions import EmissionWriter
 from ..stores.labels import LabelError, Labels
 from ..text.lexicon import read_lexicon, spells_labels
@@ -69,7 +69,10 @@ class DecodingConfig(FairseqDataclass):
     )
     weights: Optional[str] = field(
         default=None,
-        metadata={"help": "decoding: file of `vqw2v tune`, whose best weights replace those of the options"},
+        metadata={
+            "help": "decoding: file of `vqw2v tune`, whose best weights replace those of the options, and "
+            "whose beam a default one"
+        },
     )
     gen_subset: str = II("dataset.gen_subset")
     results_path: Optional[str] = II("common_eval.results_path")
@@ -206,4 +209,5 @@ def decoder_settings(cfg: Any, generation: Any) -> DecoderSettings:
         **{name: getattr(cfg, name) for name in ("beam_threshold", "beam_tokens", "word_score")},
         **{name: getattr(cfg, name) for name in ("sil_score", "log_add")},
     )
-    return DecoderSettings(str(cfg.decoder), cfg.lexicon, cfg.lm, with_weights(beam, cfg.weights))
+    settings = DecoderSettings(str(cfg.decoder), cfg.lexicon, cfg.lm, beam)
+    return with_tuned(settings, cfg.weights, unlike_defaults(beam))

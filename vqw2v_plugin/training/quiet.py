@@ -6,15 +6,13 @@ line that names a file in other bytes than UTF-8 is written, where `logging` wou
 """
 
 import logging
-import os
 import re
 import warnings
 from io import TextIOWrapper
 from typing import Dict, NamedTuple, Type
 
+from ..common.loud import is_loud
 from .train_log import shorten_screen
-
-LOUD = "VQW2V_LOUD"
 
 
 class Needless(NamedTuple):
@@ -46,6 +44,8 @@ CHATTER: Dict[str, str] = {
     "fairseq.trainer": r"detected shared parameter: \S+\.bias <- \S+\.bias$",
     "fairseq.checkpoint_utils": r"State of \w+ is ready to be persisted",
     "fairseq_cli.train": r"num\. expert model params: 0 ",
+    # 8 kB of settings, of which our own lines name what matters, and what is true of translations
+    "fairseq_cli.generate": r"\{'_name': None, 'common': |NOTE: hypothesis and |Translated [\d,]+ ",
     "hydra.core.utils": r"Setting JobRuntime:name=",
 }
 
@@ -64,7 +64,7 @@ _NO_CHATTER = NoChatter()
 
 def leave_out_needless() -> None:
     """From here on without them, unless the user wants them; safe to call twice."""
-    if os.environ.get(LOUD, "0") not in ("", "0"):
+    if is_loud():
         return
     for begins, category, module in NEEDLESS:
         warnings.filterwarnings("ignore", re.escape(begins), category, module)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from html import escape
 
-from ...recipes.folder import StageFolder
+from ...recipes.folder import SCRIPT, StageFolder
 from ..run_view import RunView
 from .beside import beside_section
 from .codes import codebook_section, phones_section
@@ -32,12 +32,17 @@ _SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
     settings_section,
     seeds_section,
 )
+_CODES = "Codes"
+_OF_CODES = (codebook_section, phones_section, beside_section, abx_section)
+_LEARNT_FROM_LABELS = ("vq_acoustic", "vq_utterance")  # tasks
 _STATES = {"unknown": "begun by hand", "planned": "not begun"}
 
 
 def make_report(view: RunView) -> tuple[str, list[str]]:
     """The page, and the titles of those sections that have nothing to show yet."""
-    made_of = [section for make in _SECTIONS if (section := make(view)) is not None]
+    makers = [make for make in _SECTIONS if make not in _OF_CODES] if _needs_no_codes(view) else _SECTIONS
+    made_of = [section for make in makers if (section := make(view)) is not None]
+    made_of += [_no_codes()] if makers is not _SECTIONS else []
     sections = sorted(made_of, key=lambda each: each.title != ERRORS or each.lacks)  # they come first
     overview = Section("Stages", _stages(view) + _troubles(view))
     name = view.run.path.name
@@ -47,6 +52,18 @@ def make_report(view: RunView) -> tuple[str, list[str]]:
     first = sections[:1] if view.errors else []
     page = render_page(f"Run {name}", lead, [*first, overview, *sections[len(first) :]], footer)
     return page, [section.title for section in made_of if section.lacks]
+
+
+def _needs_no_codes(view: RunView) -> bool:
+    """A run that learns from labels alone, and has neither codes nor what is said of them."""
+    tasks = [(curves.settings.get("task") or {}).get("_name") for curves in view.trainings.values()]
+    has_none = not (view.sources or view.usage or view.abx)
+    return bool(tasks) and has_none and all(task in _LEARNT_FROM_LABELS for task in tasks)
+
+
+def _no_codes() -> Section:
+    text = "This run has no codes, so nothing is said of them here, nor of ABX: a vq-wav2vec makes some."
+    return Section(_CODES, missing(text), lacks=True)
 
 
 def _tiles(view: RunView) -> str:
@@ -79,10 +96,11 @@ def _stages(view: RunView) -> str:
     rows = []
     for stage in view.run.stages:
         state = view.state(stage)
+        told = f"by {SCRIPT}" if state == "unknown" and stage.scripted else _STATES.get(state, state)
         rows.append(
             [
                 f"<b>{escape(stage.name)}</b>",
-                f'<span class="state {state}">{_STATES.get(state, state)}</span>',
+                f'<span class="state {state}">{told}</span>',
                 "–" if stage.seconds is None else duration(stage.seconds),
                 escape(_made(view, stage)),
             ]

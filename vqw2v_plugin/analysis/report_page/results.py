@@ -51,7 +51,7 @@ def errors_section(view: RunView) -> Section:
     body = table(head, [_rate_row(each) for each in rates], (3, 5, 6, 7, 8))
     for each in rates:
         if any(each.frequent.values()):
-            lists = "".join(_list(kind, each.frequent[kind]) for kind in KINDS)
+            lists = "".join(_list(kind, each.frequent[kind], each.counts[kind]) for kind in KINDS)
             body += heading(f"{each.name}, {each.split}: most frequent errors")
             body += f'<div class="columns">{lists}</div>'
     return Section(ERRORS, body)
@@ -84,7 +84,12 @@ def _rate_row(each: ErrorRates) -> list[str]:
     ]
 
 
-def _list(kind: str, confusions: tuple[Confusion, ...]) -> str:
+def _list(kind: str, confusions: tuple[Confusion, ...], total: int) -> str:
+    """The most frequent; of many, those seen once say nothing and are left out."""
+    often = tuple(each for each in confusions if each.count > 1)
+    if not often and confusions and total > _SHOWN:
+        return f"<div><p><b>{kind}</b></p>{paragraph(f'{total:,}, each another one', 'lead')}</div>"
+    confusions = confusions if total <= _SHOWN else often
     if not confusions:
         return f"<div><p><b>{kind}</b></p>{paragraph('none listed', 'lead')}</div>"
     most = max(each.count for each in confusions) or 1

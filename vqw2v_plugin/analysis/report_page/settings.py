@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from ...common.inputs import parse_json
@@ -42,7 +43,7 @@ def settings_section(view: RunView) -> Section:
         body += shell(lines) if lines else paragraph("Its command was not written down.", "lead")
         if overrides and not lines:
             body += code(view.run.short(overrides))
-        text = _flat(settings) or read_text(stage.path / HYDRA / "config.yaml")
+        text = _flat(_with_rate(settings)) or read_text(stage.path / HYDRA / "config.yaml")
         if text:
             body += folded("All settings", code(view.run.short(text)))
         elif curves is None:
@@ -101,6 +102,19 @@ def _seeds_of_files(run: RunFolder, stage: StageFolder) -> Iterator[tuple[str, s
             named = about.get("arguments", about) if isinstance(about, Mapping) else {}
             if isinstance(named, Mapping) and isinstance(named.get("seed"), int):
                 yield stage.name, run.short(str(path)).removeprefix("RUN/"), named["seed"]
+
+
+def _with_rate(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The features' own sample rate, where a task of features has one that is of no use to it."""
+    task = settings.get("task")
+    if not isinstance(task, Mapping) or "sample_rate" not in task:
+        return settings
+    try:
+        about = parse_json(read_text(Path(str(task.get("data"))) / "features.json"))
+    except ValueError:
+        return settings
+    rate = about.get("sample_rate") if isinstance(about, Mapping) else None
+    return settings if rate is None else {**settings, "task": {**task, "sample_rate": rate}}
 
 
 def _flat(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from ...audio.reading import AudioError
 from ...corpora.manifest import Utterance
 from ...decoding.scoring import align
-from ..corpus_splits import Split
+from ...text.normalize import Normalizer
+from ..corpus_splits import Split, label_words
 from ..run_view import RunView
 from .clips import ClipView, Lane, choose, heard_segments, read_clip
 from .page import Section, missing, paragraph
@@ -36,9 +37,10 @@ def speech_section(view: RunView) -> Section:
     )
     if not view.sources:
         body += missing("The rows of codes are missing: the run has no tokens and no vq-wav2vec to ask yet.")
+    words = {split.name: label_words(view.run, split.name) for split, _ in rows}
     for split, row in rows:
         try:
-            body += _article(view, split, row)
+            body += _article(view, split, row, words[split.name].get(row.utt))
         except AudioError as error:
             body += missing(f"{row.utt} cannot be shown: {error}")
     return Section(_TITLE, body)
@@ -64,12 +66,14 @@ def _rows(view: RunView) -> Iterator[tuple[Split, Utterance]]:
     yield from ((split, row) for row in choose(known or split.utterances.values(), view.options.num_clips))
 
 
-def _article(view: RunView, split: Split, row: Utterance) -> str:
+def _article(view: RunView, split: Split, row: Utterance, words: str | None = None) -> str:
+    """`words` are the labels': what was heard is laid beside them, not beside a text with its stops."""
     clip = ClipView(row, read_clip(row, view.options.clip_seconds), tuple(_lanes(view, split, row)))
     about = [split.name, f"speaker {row.speaker}" if row.speaker else "", row.lang or ""]
     told = ", ".join(part for part in about if part)
     said = str(row.extra.get("text", "")) or " ".join(_labels(split, row))
     texts = [("said", escape(said))] if said else []
+    said = Normalizer()(said) if words is None else words
     texts += [(name, _marked(said, str(line.get("text", "")))) for name, line in _heard(view, row)]
     lines = "".join(
         f'<tr><td class="lead">{escape(name)}</td><td>{text or "–"}</td></tr>' for name, text in texts

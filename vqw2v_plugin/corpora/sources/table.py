@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
+from ...common.words import some_of
 from . import delimited
 from .columns import SHOWN, match
 from .delimited import Table
@@ -15,7 +16,8 @@ from .folder import Folder
 from .textgrid import parse_times, read_textgrid, within
 
 _MOST_TABLES, _DEEPEST = 1_000, 2
-_DATA_FOLDER = re.compile(r"^(?:\$data_folder|\{data_(?:root|folder)\})/+", re.IGNORECASE)  # SpeechBrain's
+_DATA_FOLDER = re.compile(r"^(?:\$|\{)data_(?:root|folder)\}?/+", re.IGNORECASE)  # SpeechBrain's
+_OF_A_PART = ("duration", "stop", "samples")  # without a start the file's own length counts
 _OURS = "refused.tsv"  # beside what `vqw2v manifest` wrote
 _WHOLE = re.compile(r"[0-9]{1,18}")
 
@@ -30,12 +32,19 @@ def read(folder: Folder) -> Iterator[Entry | Refusal]:
 
 
 def about(folder: Folder) -> list[str]:
-    """Which column of each table was taken for what."""
-    said = []
-    for table in Tables(folder).used:
+    """Which column of each table was taken for what, and which were not used."""
+    said, tables = [], Tables(folder)
+    for table in tables.used:
         known = match(table.columns, folder.columns)
         taken = ", ".join(f"{what} from {known[what]}" for what in SHOWN if what in known)
-        said.append(f"{table.name}: {taken}" + ("" if "text" in known else f"; {_NO_TEXT}"))
+        has_part = "start" in known or "offset" in known
+        used = {name for what, name in known.items() if has_part or what not in _OF_A_PART}
+        left = [name for name in table.columns if name not in used and name.strip()]
+        split = tables._split(table)
+        parts = [f"{table.name}: {taken}"]
+        parts += [f"its split is {split}"] if split and split not in re.split(r"[/._-]", table.name) else []
+        parts += [f"not used: {some_of(left)}"] if left else []
+        said.append("; ".join([*parts, *([] if "text" in known else [_NO_TEXT])]))
     return said
 
 

@@ -21,10 +21,10 @@ from ...audio.pcm_cache import PcmCache
 from ...audio.reading import AudioError, Samples, read_audio
 from ...common.bounds import LONGEST, check_between
 from ...common.words import sentence
+from ...corpora.batches import BatchLimits, Ints
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
 from .base import BatchDataset, Item, pad_batch
-from .cuts import BatchLimits, Ints
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ...audio.reading import AudioError
 from ...common.words import sentence
+from ...corpora.batches import BatchLimits, Ints, cut_padded
 from ...modules.layers.padding import padding
-from .cuts import BatchLimits, Ints, cut_padded
 
 logger = logging.getLogger(__name__)
 

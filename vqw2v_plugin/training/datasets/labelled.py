@@ -17,16 +17,14 @@ from torch import Tensor
 
 from ...audio.reading import AudioError, read_audio
 from ...common.splits import split_there
+from ...corpora.batches import BatchLimits, Ints, cut_padded, nearly_equal
 from ...corpora.manifest import Manifest
 from ...corpora.sizes import sizes_at
 from ...features.speakers import RowClip
 from ...stores.feature_spec import FeatureSpec, read_spec
 from ...stores.features import FEATURES, FeatureError, FeatureStore
 from .base import BatchDataset, digest_of, pad_batch
-from .cuts import BatchLimits, Ints, cut_padded
 from .label_join import Columns, UnequalRows
-
-_SPREAD = 1.04  # utterances of lengths within this ratio change places from epoch to epoch
 
 Input = npt.NDArray[np.float32]  # [T, D] or [S]
 
@@ -212,9 +210,7 @@ class LabelledDataset(BatchDataset[LabelledUtterance]):
 
     def order(self, indices: Ints) -> npt.NDArray[Any]:
         """By length, nearly equal ones as if they were equal."""
-        sizes = np.maximum(self.sizes[indices], 1)
-        steps: npt.NDArray[np.float64] = np.floor(np.log(sizes) / np.log(_SPREAD))
-        return steps
+        return nearly_equal(self.sizes[indices])
 
     def check_fits(self, indices: Ints, max_tokens: int) -> None:
         """In decoding, what is too long is a batch of its own."""

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from ...audio.reading import AudioError
+from ...corpora.batches import BatchLimits, Ints
 from ...corpora.mixture import Entry, MixtureError, MixturePlan
 from ...corpora.shares import Corpus, Draws, shares
 from .base import BatchDataset, digest_of
-from .cuts import BatchLimits, Ints
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ import torch
 
 from ...audio.reading import AudioError
 from ...common.words import some_of
+from ...corpora.batches import BatchLimits, Ints, cut_packed
 from ...corpora.sizes import sizes_at
 from ...modules.bert.speech import NO_CODE, SpeechInput
 from ...modules.layers.conv_spec import ConvGeometry
@@ -24,7 +25,6 @@ from ...stores.frames import FrameTimes, TokenFrames, read_code_sizes
 from ...stores.symbols import TokenError
 from .audio import CropDataset
 from .base import digest_of
-from .cuts import BatchLimits, Ints, cut_packed
 from .tokens import digest_of_tokens
 
 logger = logging.getLogger(__name__)

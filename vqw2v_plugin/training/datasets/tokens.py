@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from ...common.bounds import LONGEST, check_between
+from ...corpora.batches import BatchLimits, Ints, cut_packed
 from ...modules.bert.vocabulary import BOS, EOS, Symbols
 from ...modules.layers.masks import check_spans, corrupt, span_mask
 from ...stores.symbols import TOKENS, TokenError
 from ...stores.tokens import TokenStore
 from .base import BatchDataset, digest_of
-from .cuts import BatchLimits, Ints, cut_packed
 
 logger = logging.getLogger(__name__)
 

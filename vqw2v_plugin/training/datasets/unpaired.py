@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ...common.words import some_of
+from ...corpora.batches import Ints
 from ...stores.frames import TokenFrames
 from ...stores.symbols import TokenError
 from .base import BatchDataset, digest_of, pad_batch
-from .cuts import Ints
 from .label_join import UnequalRows
 from .labelled import Source
 

@@ -1,11 +1,12 @@
 """How models learn, what they are fed: how neighbours in a split are cut into batches."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+_SPREAD = 1.04  # utterances of lengths within this ratio change places from epoch to epoch
 
 
 class BatchLimits(NamedTuple):
@@ -14,6 +15,12 @@ class BatchLimits(NamedTuple):
     max_tokens: int | None = None
     max_sentences: int | None = None
     multiple: int = 1  # `required_batch_size_multiple`
+
+
+def nearly_equal(sizes: Ints) -> npt.NDArray[Any]:
+    """A number for each length, the same for those that are nearly equal."""
+    steps: npt.NDArray[np.float64] = np.floor(np.log(np.maximum(sizes, 1)) / np.log(_SPREAD))
+    return steps
 
 
 def cut_padded(indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
