@@ -21,11 +21,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """The root logger with one handler, as fairseq's program has it."""
     stream = io.StringIO()
     monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(stream)])
-    monkeypatch.setattr(logging.root, "level", logging.INFO)
+    before = logging.root.level
+    logging.root.setLevel(logging.INFO)  # which loggers that others have asked remember, unless it is told so
     monkeypatch.setattr(logging.getLogger(TRAIN), "filters", [])
     yield stream
     for handler in logging.root.handlers[1:]:
         handler.close()
+    logging.root.setLevel(before)
 
 
 def config(folder: Path, **checkpoint: object) -> object:

@@ -91,21 +91,21 @@ def test_pairs_alone_tell_which_phone_is_which() -> None:
                 row[i] = follows[row[i - 1]][int(rng.random() < 0.3)]
         return found
 
-    said, text = lines(400), skipgrams.of_text(tensors(lines(400).tolist()), 5, 4)
+    said, text = lines(200), skipgrams.of_text(tensors(lines(200).tolist()), 5, 4)
     hidden = torch.tensor([3, 0, 4, 1, 2])
     x = torch.eye(5)[hidden[torch.from_numpy(said)]]
     torch.manual_seed(1)
-    config = UnpairedConfig(5, 5, generator_kernel=1, generator_bias=True, generator_dropout=0.0,
+    config = UnpairedConfig(5, 5, generator_kernel=1, generator_bias=True, generator_dropout=0.0, discriminator_dim=4,
                             skipgram_weight=1.0, skipgram_reach=4, code_penalty=0.0)  # fmt: skip
     made = UnpairedNetwork(config).train()
     made.compare_with(text)
     made.begin_near(text)
     adam = torch.optim.Adam(made.generator.parameters(), 0.1)
-    lengths = torch.full((400,), 8)
-    for _ in range(100):
+    lengths = torch.full((200,), 8)
+    for _ in range(60):
         terms = made.generator_step(x, lengths).terms
         adam.zero_grad()
-        (terms["pairs"] + terms["starts"]).div(400).backward()  # type: ignore[no-untyped-call]
+        (terms["pairs"] + terms["starts"]).div(200).backward()  # type: ignore[no-untyped-call]
         adam.step()
     heard = made(x, lengths, joined=False).emissions.argmax(-1)
     assert (heard != torch.from_numpy(said)).float().mean() < 0.01
