@@ -62,6 +62,14 @@ def test_nothing_is_asked_or_shown_where_there_is_one_kind() -> None:
     assert KindTable("none", KINDS).lines() == []
 
 
+def test_one_kind_has_no_table_but_columns_to_choose_by() -> None:
+    """A subset such as `valid_de`, which fairseq too asks for `best_checkpoint_metric=even_loss`."""
+    table = KindTable("mix:valid_de", KINDS[:1])
+    with metrics.aggregate(new_root=True) as agg:
+        table.add([logs_of([0, 0], [2, 4], num_kinds=1)])
+    assert table.lines() == [] and float(agg.get_smoothed_values()["even_loss"]) == 1.5
+
+
 def test_codes_are_not_told_apart_where_there_would_be_too_many() -> None:
     assert set(logs_of([0], [1.0], 40_000, 3)) == {"kind_sums", "kind_counts"}
     assert set(logs_of([0], [1.0], 40_000, 4)) == {"kind_sums"}

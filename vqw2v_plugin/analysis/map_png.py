@@ -37,7 +37,9 @@ def draw_map(made: CodeMap, title: str, out: Path) -> None:
         (left, above), (other, below) = at[int(a)], at[int(b)]
         tree.plot([left, height, height, other], [above, above, below, below], color="tab:blue")
         at[node] = (height, (above + below) / 2)
-    tree.axvline(float(made.floors.mean()), color="grey", linestyle="--", linewidth=1, label="halves of one")
+    tree.axvline(
+        float(made.floors.mean()), color="grey", linestyle="--", linewidth=1, label="halves of one (mean)"
+    )
     tree.set_yticks(range(len(order)), [names[leaf] for leaf in order])
     tree.invert_yaxis()
     tree.set_xlim(left=0)

@@ -156,7 +156,7 @@ class _StageRunner:
 
     def say_begun(self, stage: Stage) -> None:
         self._time_left.begin(stage.name)
-        about = f"    about {stage.minutes:g} min; log: {self._run / stage.name / LOG}"
+        about = f"    about {stage.minutes:.2g} min; log: {self._run / stage.name / LOG}"
         commands = [f"    $ {shlex.join(command)}" for command in stage.commands]
         self._screen.say("", f"{self._numbered(stage)} {stage.title}", about, *commands)
 

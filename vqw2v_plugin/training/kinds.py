@@ -52,10 +52,8 @@ class KindTable:
 
     @classmethod
     def of(cls, dataset: Any) -> "Optional[KindTable]":
-        """None where there is nothing to be told apart."""
-        if not isinstance(dataset, MixtureDataset) or len(dataset.kinds) < 2:
-            return None
-        return cls(dataset.name, dataset.kinds)
+        """None where there are no kinds; of one alone it has no lines, but columns to choose by."""
+        return cls(dataset.name, dataset.kinds) if isinstance(dataset, MixtureDataset) else None
 
     def add(self, logs: Sequence[Mapping[str, Any]]) -> None:
         """Of an update or a batch, summed over ranks; and the columns of those of which each counts alike."""

@@ -90,7 +90,7 @@ class Mixer:
         if not members:
             raise MixtureError(
                 f"{plan.path}: no corpus has the split {split!r}; expected one of which a folder holds "
-                f"SPLIT.{self.suffix}, or SPLIT_NAME with the name of a language or domain"
+                f"SPLIT.{self.suffix}, or SPLIT_NAME with the name of a language or domain{_names(plan)}"
             )
         if len(members) > _MOST_CORPORA:
             raise MixtureError(
@@ -104,6 +104,12 @@ class Mixer:
             f"{len(langs)} languages and {len(domains)} domains"
         )
         return MixtureDataset(f"{plan.path}:{split}", parts, members, draws, self.seed, self.strict)
+
+
+def _names(plan: MixturePlan) -> str:
+    """Those that the file itself says; others are columns of manifests."""
+    found = {name for entry in plan.entries for name in (entry.lang, entry.domain) if name}
+    return f" ({some_of(sorted(found), 9)})" if found else ""
 
 
 def _members(number: int, dataset: BatchDataset[Any], entry: Entry) -> list[Member]:
@@ -135,8 +141,11 @@ def told(dataset: MixtureDataset, batches: int, settings: Mapping[str, Any]) -> 
         if optimization.get(name)
     ]
     epochs = min(limits, default=math.nan)
-    head = f"{dataset.name}: {dataset.draws.hours:.2f} h are heard an epoch"
-    head += "" if math.isnan(epochs) else f", and there will be {epochs:.1f} epochs of {updates:,} updates"
+    told_epochs = f"{epochs:.1f}" if epochs >= 0.95 else f"{epochs:.2g}"
+    hours, heard = (sum(getattr(c, name) for c in dataset.draws.corpora) for name in ("hours", "heard"))
+    crops = f" (crops hear {heard:.2f} of {hours:.2f} h)" if heard < 0.99 * hours else ""
+    head = f"{dataset.name}: {dataset.draws.hours:.2f} h are heard an epoch{crops}"
+    head += "" if math.isnan(epochs) else f", and there will be {told_epochs} epochs of {updates:,} updates"
     return f"{head}\n{dataset.draws.table(epochs)}"
 
 

@@ -95,8 +95,8 @@ def test_pairs_alone_tell_which_phone_is_which() -> None:
     hidden = torch.tensor([3, 0, 4, 1, 2])
     x = torch.eye(5)[hidden[torch.from_numpy(said)]]
     torch.manual_seed(1)
-    config = UnpairedConfig(5, 5, generator_kernel=1, generator_bias=True, generator_dropout=0.0, code_penalty=0.0,
-                            discriminator_dim=4, skipgram_weight=1.0, skipgram_reach=4)  # fmt: skip
+    generator = {"generator_kernel": 1, "generator_bias": True, "generator_dropout": 0.0}
+    config = UnpairedConfig(5, 5, **generator, discriminator_dim=4, skipgram_weight=1.0, skipgram_reach=4)  # type: ignore[arg-type]
     made = UnpairedNetwork(config).train()
     made.compare_with(text)
     made.begin_near(text)

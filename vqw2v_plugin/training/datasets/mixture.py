@@ -84,8 +84,7 @@ class MixtureDataset(BatchDataset[Drawn]):
         """As the corpora's own data sets do, which are alike; `kinds` says of which language and domain."""
         batch = self.parts[0].collate([drawn.item for drawn in items], num_skipped)
         batch["id"] = torch.tensor([drawn.index for drawn in items], dtype=torch.int64)
-        if len(self.kinds) > 1:
-            batch["kinds"], batch["num_kinds"] = [self._kind_of[d.corpus] for d in items], len(self.kinds)
+        batch["kinds"], batch["num_kinds"] = [self._kind_of[d.corpus] for d in items], len(self.kinds)
         return batch
 
     def cut_sized(self, indices: Ints, sizes: Ints, limits: BatchLimits) -> list[Ints]:
