@@ -53,6 +53,8 @@ class UnpairedNetwork(nn.Module):
     """
 
     transitions = None
+    text_pairs: Tensor  # [N, V, V] and
+    text_starts: Tensor  # [N, V], once there is a text to compare with
 
     def __init__(self, config: UnpairedConfig, draws: torch.Generator | None = None) -> None:
         super().__init__()
@@ -180,11 +182,10 @@ class UnpairedNetwork(nn.Module):
                 "`skipgram_weight` compares with a text; give one to `compare_with`, or set it to 0"
             )
         config, size = self.config, len(frames.lengths)
-        text: list[Tensor] = [self.text_pairs, self.text_starts]  # type: ignore[list-item]
         heard = skipgrams.of_output(frames.emissions.softmax(-1), frames.lengths, config.skipgram_reach)
         weight = size * config.skipgram_weight
-        pairs = skipgrams.lost(text[0], heard.pairs) * weight
-        starts = skipgrams.lost(text[1], heard.starts) * weight * config.skipgram_start_weight
+        pairs = skipgrams.lost(self.text_pairs, heard.pairs) * weight
+        starts = skipgrams.lost(self.text_starts, heard.starts) * weight * config.skipgram_start_weight
         return {"pairs": pairs, "starts": starts}
 
     def _idle(self, part: nn.Module) -> dict[str, Tensor]:
