@@ -54,6 +54,19 @@ def test_letters_share_the_dictionary_of_training(corpus: Path, capsys: pytest.C
     assert about["splits"]["valid"]["unknown"] == {"<unk>": 1, "é": 1}
 
 
+def test_words_are_labels_as_they_are(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(corpus / "train.tsv", [("u1", "Sil, all <s> |", ""), ("u2", "a all", "")])
+    assert labels(corpus, "--text", "words", "--unit", "words", "--as-is", "--case", "keep") == 0
+    assert lines(corpus, "train", "words") == ["Sil, all <unk> <unk>", "a all"]
+    assert lines(corpus, "valid", "words") == ["all <unk> <unk>"]
+    assert (corpus / "o" / "dict.word.txt").read_text() == "Sil, 1\na 1\nall 2\n"
+    assert (corpus / "o" / "lexicon.word.txt").read_text() == "Sil,\tSil,\na\ta\nall\tall\n"
+    assert (corpus / "o" / "train.wrd").read_text() == "Sil, all <s> |\na all\n"
+    assert "3 words in dict.word.txt (made from train)" in capsys.readouterr().out
+    about = json.loads((corpus / "o" / "labels.json").read_text())["words"]["splits"]
+    assert about["train"]["unknown"] == {"<s>": 1, "|": 1} and about["valid"]["unknown"]["é"] == 1
+
+
 def test_what_has_no_label_is_counted_in_its_own_split(corpus: Path) -> None:
     write(corpus / "train.tsv", [("u1", "a|b <noise>", "")])
     write(corpus / "valid.tsv", [("v1", "a b", "")])

@@ -39,7 +39,7 @@ def test_a_dictionary_of_another_encoding_or_that_is_a_folder(tmp_path: Path) ->
         read_dict(tmp_path)
 
 
-@pytest.mark.parametrize("unit", ["words", "ltr"])
+@pytest.mark.parametrize("unit", ["word", "ltr"])
 def test_labels_of_a_unit_that_there_is_not(tmp_path: Path, unit: str) -> None:
     (tmp_path / "train.utt").touch()
     for ask in (lambda: dict_name(unit), lambda: read_labels(tmp_path, "train", unit)):

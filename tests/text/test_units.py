@@ -72,6 +72,13 @@ def test_pieces_and_phones_make_words() -> None:
     assert phones.words(["HH", "|", "AH", "|"]) == ["HH", "AH"]
 
 
+def test_words_are_words_and_none_is_silence() -> None:
+    units = asg_units(["oui", "sil"], "words")
+    assert units.decode(units.encode(["sil", "sil", "oui"])) == ["sil", "sil", "oui"]
+    assert units.words(["sil", "oui"]) == ["sil", "oui"]
+    assert units.silence == -1 and units.boundary is None
+
+
 def test_silence_is_the_boundary_or_sil_or_nothing() -> None:
     assert ctc_units(LETTERS).silence == 1
     assert asg_units(["aa", "sil"], "phones").silence == 1
@@ -87,7 +94,7 @@ def test_what_cannot_be_is_said_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="'<blank>' is none"):
         ctc_units(LETTERS).encode(["<blank>"])
     with pytest.raises(ValueError, match="expected one of letters, phones, pieces"):
-        Units(("a",), "words", loss=LOSS_KINDS["asg"])
+        Units(("a",), "word", loss=LOSS_KINDS["asg"])
     with pytest.raises(ValueError, match="`blank` is None; CTC has the column of one"):
         Units(("a",), loss=LOSS_KINDS["ctc"])
     with pytest.raises(ValueError, match="`repeats` are 1; CTC has none"):

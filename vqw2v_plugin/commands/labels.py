@@ -1,4 +1,4 @@
-"""`vqw2v labels`: transcripts as letters, phones or pieces, or the class of each utterance, to be learnt."""
+"""`vqw2v labels`: transcripts as letters, phones, pieces or words, or classes of utterances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..jobs.labels import LabelFolder
 
 HELP = "make label files and a dictionary from transcripts or classes"
-_UNITS = ("letters", "phones", "pieces", "class")
+_UNITS = ("letters", "phones", "pieces", "words", "class")
 _ONLY_FOR = {
     "lexicon": "phones",
     "espeak": "phones",
@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unit",
         required=True,
         choices=_UNITS,
-        help="what the model is to say; class: one of each utterance, for the task `vq_utterance`",
+        help="what the model is to say; words: a small vocabulary's, each as it is; class: one of each "
+        "utterance, for the task `vq_utterance`",
     )
     add("--dict", metavar="FILE", help="use this dictionary")
     add("--strict", action="store_true", help="write nothing if any text is missing or not known whole")

@@ -63,7 +63,10 @@ class _BeamDecoder:
         results = self._search.decode(scores.ctypes.data, *scores.shape)
         probabilities = frame_probabilities(emissions, self.transitions)
         best_first = sorted(results, key=lambda result: -result.score)
-        found = self._distinct(self._hypothesis(result, probabilities) for result in best_first)
+        meant = (result for result in best_first if self._is_meant(result))
+        found = self._distinct(self._hypothesis(result, probabilities) for result in meant)
+        if not found:  # a beam so narrow that it lost them
+            found = self._distinct(self._hypothesis(result, probabilities) for result in best_first)
         return found[: self.settings.nbest] or [Hypothesis((), (), -math.inf, -math.inf)]
 
     def _distinct(self, hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
@@ -125,6 +128,10 @@ class _BeamDecoder:
     def _make_search(self) -> Any:
         raise NotImplementedError
 
+    def _is_meant(self, result: Any) -> bool:
+        """Whether the path says what the search takes it for."""
+        return True
+
     def _hypothesis(self, result: Any, probabilities: Probabilities) -> Hypothesis:
         frames = len(probabilities)
         # flashlight adds a silence before the first frame and one behind the last.
@@ -163,13 +170,24 @@ class LexiconDecoder(_BeamDecoder):
         self._lm = load_language_model(lm, self._vocabulary)
         if lm is not None:
             check_knows_words(lm, self._vocabulary)
+        self._ways: dict[int, set[tuple[int, ...]]] = {}  # of each word, where paths must be looked at
         if self._has_endings:
+            if units.loss.has_blank:
+                place = {word: i for i, word in enumerate(self._vocabulary)}
+                for word, columns in spelled:
+                    self._ways.setdefault(place[word], set()).add(tuple(columns))
             spelled = [(word, way) for word, c in spelled for way in endings.with_endings(c, len(units))]
         self._trie = make_trie(spelled, self._vocabulary, self._lm, self._width)
 
     def _make_search(self) -> Any:
         score = self.settings.word_score
         return self._lexicon_search(self._trie, self._lm, len(self._vocabulary), self._silence, score)
+
+    def _is_meant(self, result: Any) -> bool:
+        if not self._ways:
+            return True
+        path, words = result.tokens[1:-1], result.words[1:-1]
+        return endings.is_spelled(path, words, self._ways, len(self.units), self.units.blank or 0)
 
     def _scores(self, emissions: Emissions) -> Emissions:
         """With a blank, and a frame more where a boundary is free: no boundary need follow the last word."""

@@ -9,7 +9,7 @@ Shapes: T frames, V columns, W = 2 V + 1 columns with the endings and a silence 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,30 @@ def with_endings(columns: Sequence[int], size: int) -> list[list[int]]:
 def without_endings(path: Sequence[int], size: int) -> list[int]:
     """The path [T] of the model's own columns."""
     return [column - size if column >= size else column for column in path]
+
+
+def is_spelled(
+    path: Sequence[int],
+    words: Sequence[int],
+    ways: Mapping[int, Container[tuple[int, ...]]],
+    size: int,
+    blank: int,
+) -> bool:
+    """Whether CTC reads a path [T] as the words [T] that end in its frames; elsewhere words are -1.
+
+    The search knows x and x′ for two columns: it takes `x _ x′` for one x held, and `x′ x` for two.
+    """
+    said: list[int] = []
+    before = blank
+    for column, word in zip(without_endings(path, size), words, strict=True):
+        if column not in (blank, before):
+            said.append(column)
+        before = column
+        if word >= 0:
+            if tuple(said) not in ways[word]:
+                return False
+            said = []
+    return True
 
 
 def widen_emissions(emissions: Emissions) -> Emissions:

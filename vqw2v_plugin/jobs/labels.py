@@ -26,7 +26,7 @@ class LabelSettings:
     """How transcripts are read and spelled; each field is the option of `vqw2v labels` of its name."""
 
     text: str | None  # a column, or a file of lines `utterance<TAB>text`; None: the column that is known
-    unit: str  # letters, phones, pieces, or class: one of each utterance, whatever it says
+    unit: str  # letters, phones, pieces, words, or class: one of each utterance, whatever it says
     dict: str | None = None
     min_count: int = 1
     case: str = "lower"
@@ -151,6 +151,8 @@ def _speller(settings: LabelSettings, out: Path, training: Sequence[str]) -> spe
         return spelling.ClassSpeller()
     if settings.unit == "letters":
         return spelling.LetterSpeller()
+    if settings.unit == "words":
+        return spelling.WordSpeller()
     if settings.unit == "pieces":
         return _piece_speller(settings, out / PIECES, training)
     fold = FOLDS[settings.fold or "none"]

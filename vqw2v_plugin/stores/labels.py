@@ -1,4 +1,4 @@
-"""The label folder: SPLIT.ltr, .phn, .pcs or .cls, a line an utterance, with words, ids and dictionary.
+"""The label folder: SPLIT.ltr, .phn, .pcs, .word or .cls, a line an utterance; words, ids, dictionary.
 
 SPLIT.utt names the utterance of each line, SPLIT.wrd holds its normalized words, SPLIT.seconds and SPLIT.spk
 its length and its speaker where the manifest knows them, dict.ltr.txt a line `label count` for each label,
@@ -21,7 +21,7 @@ from ..common.splits import split_there
 from .folder import SplitFormat, StoreError, text_lines
 from .symbols import TokenError, read_dict
 
-EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs"}  # of what is said
+EXTENSIONS = {"letters": "ltr", "phones": "phn", "pieces": "pcs", "words": "word"}  # of what is said
 CLASS = "class"  # of the utterance
 _ALL = {**EXTENSIONS, CLASS: "cls"}
 PIECES = "pieces.model"

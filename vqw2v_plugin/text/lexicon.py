@@ -17,7 +17,8 @@ _VARIANT = re.compile(r"\(\d+\)$")  # the `(2)` of a second pronunciation
 
 
 def read_lexicon(path: str | os.PathLike[str], word_form: Callable[[str], str] | None = None) -> Spellings:
-    """Spellings by word; a word alone on its line has an empty one and is spelled by its letters.
+    """Spellings by word; a word alone on its line has an empty one and is spelled by its letters, or by
+    itself where words are labels.
 
     `word_form` is what transcripts went through too, so that both spell `IT'S` alike.
     """
@@ -72,7 +73,7 @@ def columns_of(
 
 
 def _columns(word: str, labels: tuple[str, ...], units: Units) -> list[int]:
-    wanted = list(labels) or _letters(word, units)
+    wanted = list(labels) or _own_spelling(word, units)
     has_boundary = units.boundary is not None and units.kind != "pieces"
     wanted = wanted[:-1] if wanted[-1:] == [BOUNDARY] else wanted
     if not wanted:
@@ -82,9 +83,10 @@ def _columns(word: str, labels: tuple[str, ...], units: Units) -> list[int]:
     return columns[1:] if has_boundary and units.loss.starts_with_boundary else columns
 
 
-def _letters(word: str, units: Units) -> list[str]:
-    if units.kind == "letters":
-        return list(word)
+def _own_spelling(word: str, units: Units) -> list[str]:
+    """Of a word that stands alone on its line."""
+    if units.kind in ("letters", "words"):
+        return list(word) if units.kind == "letters" else [word]
     example = f"{PIECE_BEGIN}w o rd" if units.kind == "pieces" else "W ER D"
     raise ValueError(f"has no spelling; expected its {units.kind} behind it, such as `word {example}`")
 

@@ -1,4 +1,4 @@
-"""text ──▶ letters, phones or pieces: the labels of a transcript, as label files hold them."""
+"""text ──▶ letters, phones, pieces or words: the labels of a transcript, as label files hold them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 from ..common.inputs import read_bytes
 from .lexicon import Spellings
-from .units import BOUNDARY, UNKNOWN
+from .units import BLANK, BOUNDARY, SILENCE, UNKNOWN
 
 Fold = Callable[[Iterable[str]], list[str]]
 Variants = Callable[[str], Sequence[Sequence[str]]]  # a word's pronunciations, the usual one first
+_FAIRSEQ = ("<s>", "<pad>", "</s>", UNKNOWN)  # in its dictionaries already
+_NO_WORDS = (*_FAIRSEQ, BLANK, BOUNDARY, SILENCE)
 
 
 class Speller(Protocol):
@@ -71,6 +73,25 @@ class PhoneSpeller:
         return list(dict.fromkeys(phones for phones in found if phones))
 
 
+class WordSpeller:
+    """`hello world`: each word as it is, for few that are often said."""
+
+    def __init__(self) -> None:
+        self.unknown: Counter[str] = Counter()
+
+    def __call__(self, text: str) -> list[str]:
+        return [self._label(word) for word in text.split()]
+
+    def spellings(self, word: str) -> list[tuple[str, ...]]:
+        return [] if word in _NO_WORDS else [(word,)]
+
+    def _label(self, word: str) -> str:
+        if word in _NO_WORDS:
+            self.unknown[word] += 1
+            return UNKNOWN
+        return word
+
+
 class PhonesAsTheyAre:
     """The transcript holds phones already, with ` | ` between words or without."""
 
@@ -94,15 +115,13 @@ class PhonesAsTheyAre:
 class ClassSpeller:
     """The class of a whole utterance, which is no text: one label, without spaces."""
 
-    _FAIRSEQ = ("<s>", "<pad>", "</s>", UNKNOWN)  # in its dictionaries already
-
     def __init__(self) -> None:
         self.unknown: Counter[str] = Counter()
         self._called: dict[str, str] = {}
 
     def __call__(self, text: str) -> list[str]:
         name = "_".join(text.split())
-        if name in self._FAIRSEQ:
+        if name in _FAIRSEQ:
             raise ValueError(f"the class {name!r} bears a name of fairseq's own; expected another name")
         if (other := self._called.setdefault(name, text)) != text:
             raise ValueError(f"the classes {other!r} and {text!r} are both {name!r}; rename one")

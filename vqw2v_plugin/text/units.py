@@ -1,7 +1,7 @@
 """states ──acoustic model──▶ letters: what the columns of the emissions stand for, and labels ↔ words.
 
-Labels are a transcript's letters, phones or pieces as a label file holds them. Columns are what the model
-tells apart: the labels, with a blank before them or repetition symbols behind them as the loss wants it.
+Labels are a transcript's letters, phones, pieces or words as a label file holds them. Columns are what the
+model tells apart: the labels, a blank before or symbols of repetition behind them as the loss wants it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ..common.words import shortened
 from .loss_kinds import LOSS_KINDS, LossKind, loss_kind
 
-KINDS = ("letters", "phones", "pieces")
+KINDS = ("letters", "phones", "pieces", "words")
 BOUNDARY = "|"  # ends a word of letters or phones, and stands for the silence between words
 PIECE_BEGIN = "▁"  # begins a word of pieces
 UNKNOWN = "<unk>"
@@ -94,7 +94,9 @@ class Units:
 
     @property
     def silence(self) -> int:
-        """The column of silence; -1 if there is none."""
+        """The column of silence; -1 if there is none. Among words `sil` is one like any other."""
+        if self.kind == "words":
+            return -1
         return next((self.symbols.index(name) for name in SILENCES if name in self.symbols), -1)
 
     def encode(self, labels: Sequence[str]) -> list[int]:
@@ -128,12 +130,12 @@ class Units:
         return labels[1:] if self._starts_with_boundary and labels[:1] == [BOUNDARY] else labels
 
     def words(self, labels: Sequence[str]) -> list[str]:
-        """The words that labels form; a phone counts as a word."""
+        """The words that labels form; a phone, as a word, is one by itself."""
         return ["".join(labels[i] for i in group).lstrip(PIECE_BEGIN) for group in self.groups(labels)]
 
     def groups(self, labels: Sequence[str]) -> list[list[int]]:
         """The positions in `labels` of each word's own labels."""
-        if self.kind == "phones":
+        if self.kind in ("phones", "words"):
             return [[i] for i, label in enumerate(labels) if label not in UNSPOKEN]
         groups: list[list[int]] = [[]]
         for i, label in enumerate(labels):

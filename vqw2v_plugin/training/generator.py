@@ -104,7 +104,7 @@ class AnswerDictionary:
             reason = "the labels hold none (no SPLIT.wrd)"
         elif kind == "phones" and counted == "phones":
             reason = "phones are counted (`--error-unit phones`)"
-        elif self.lexicon and spells_labels(read_lexicon(self.lexicon)):
+        elif kind != "words" and self.lexicon and spells_labels(read_lexicon(self.lexicon)):
             reason = f"those of {self.lexicon} are {kind}"
         if reason and self.answer == "words":
             raise LabelError(f"`answer` is words, but {reason}; say `--answer labels`")
