@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from attempts import run
-from checkpoints.earlier.make import train_options, write_clip, write_corpus
+from checkpoints.earlier.make import train_options, write_clip, write_corpus, write_text
 from seed_files import TRAINED
 from small_run import make_run
 
@@ -18,6 +18,7 @@ from vqw2v_plugin.jobs.split_job import SplitJob
 PLUGIN = Path(__file__).resolve().parents[2] / "vqw2v_plugin"
 KINDS = ("none", "gumbel", "kmeans", "fsq", "wav2vec2", "bert", "asg", "ctc")
 LOGMEL = ["--layer", "logmel", "--bands", "20"]
+SEGMENTED = ["--layer", "mfcc:5", "--bands", "20", "--frames", "900", "--pca", "4"]
 FEW = ["--workers", "1", "--shard-minutes", "0.02"]  # many shards
 
 
@@ -32,12 +33,14 @@ def make_good(folder: Path) -> None:
     for split in ("train", "valid"):
         do("vqw2v", "features", "-", f"data/{split}.tsv", "mel", *LOGMEL)
         do("vqw2v", "discretize", "kmeans.pt", f"data/{split}.tsv", "tokens")
+        do("vqw2v", "segment", "-", f"data/{split}.tsv", "segments", *SEGMENTED)
     do("vqw2v", "discretize", "gumbel.pt", "data/train.tsv", "gumbel-tokens")
     do("vqw2v", "features", "kmeans.pt", "data/valid.tsv", "bertf", "--layer", "bert", "--bert", "bert.pt")
     do("vqw2v", "labels", "data/train.tsv", "data/valid.tsv", "labels", "--text", "text", "--unit", "letters")
     spoken = [Path(f"labels/train.{kind}").read_text() for kind in ("wrd", "ltr")]
     Path("words-and-letters.txt").write_text("".join(spoken))  # a model for either kind of search
     do("vqw2v", "lm", "words-and-letters.txt", "lm.arpa", "--order", "2")
+    write_text(folder / "text")
     do(*generate_command(folder, folder / "ctc.pt", folder / "generated"), "--emissions", "em")
     write_phones(folder / "train.ctm", folder / "data/train.tsv")
     make_run(folder / "run", num_utterances=1, samples=1_600)
@@ -83,7 +86,8 @@ def train_command(
     words = train_options(kind)
     for name, value in (("--user-dir", str(PLUGIN)), ("--max-update", str(updates))):
         words[len(words) - words[::-1].index(name)] = value
-    words = [f"{good}/{w}" if w in ("data", "mel", "tokens", "labels", "gumbel.pt") else w for w in words]
+    made = ("data", "mel", "tokens", "labels", "text", "gumbel.pt")
+    words = [f"{good}/{word}" if word in made else word for word in words]
     return ["fairseq-train", *words, "--save-dir", save_dir, *(more or [])]
 
 

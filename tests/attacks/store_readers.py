@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attempts import Reader
 from corpus_readers import tune
-from good_things import LOGMEL, discretize_killed, features_killed, train_command
+from good_things import LOGMEL, SEGMENTED, discretize_killed, features_killed, train_command
 
 
 def store_readers(good: Path) -> dict[str, list[Reader]]:
@@ -34,6 +34,11 @@ def store_readers(good: Path) -> dict[str, list[Reader]]:
             Reader("labels", partial(_one_more, good, ["labels"], spoken)),
             Reader("fairseq-train", partial(_train, good, "ctc", "--labels")),
         ],
+        "segments": [
+            Reader("segment", partial(_one_more, good, ["segment", "-"], SEGMENTED)),
+            Reader("fairseq-train", partial(_train, good, "wav2vec_u", "")),
+        ],
+        "text": [Reader("fairseq-train", partial(_train, good, "wav2vec_u", "--text"))],
         "em": [Reader("tune", lambda word, out, kind: [*tune(good, word, out), "--decoder", "free"])],
         "run": [
             Reader("report", lambda word, out, kind: ["vqw2v", "report", word, f"{out}.html"], lenient=True)

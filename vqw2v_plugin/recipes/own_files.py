@@ -37,7 +37,7 @@ def files(look: CorpusLook, plan: Plan, given: Given) -> dict[str, str]:
 
 def yaml_text(look: CorpusLook, plan: Plan) -> str:
     device = "bf16: true" if plan.gpus else "cpu: true"
-    length, frame = look.train.length(50), plan.front.frame_seconds
+    length, frame, more = look.train.length(50), plan.front.frame_seconds, plan.dropout + 0.1
     lines = [
         (f"# Letters by CTC, sized to {look.train.hours:.2f} h of speech and {_machine(plan)}.", ""),
         *_section(
@@ -94,7 +94,10 @@ def yaml_text(look: CorpusLook, plan: Plan) -> str:
                 f"sees {plan.receptive_seconds:.2f} s of utterances of {length:.1f} s; a frame of emissions "
                 f"every {1000 * plan.stride * frame:.0f} ms for {look.labels_a_second:.0f} letters a second",
             ),
-            (f"dropout: {plan.dropout:g}", "0.3 only if valid's loss has risen a tenth above its least"),
+            (
+                f"dropout: {plan.dropout:g}",
+                f"{more:g} only if valid's loss has risen a tenth above its least",
+            ),
             ("normalize_features: utterance", "none, if the features are standardized by speaker"),
             (f"time_masks: {plan.time_masks}", "stretches hidden in training,"),
             (f"time_mask_width: {plan.time_mask_width}", f"each up to {plan.time_mask_width * frame:.2f} s"),

@@ -17,6 +17,7 @@ _FRAMES_A_LABEL = 2.0  # of emissions at least: CTC needs one, and one more betw
 _EDGE, _KEPT = 0.3, 0.1  # seconds: more silence than this is worth leaving out, and so much of it is kept
 _SHARE = 0.3  # of an utterance that a frame of emissions may see
 _STACKS = ((7, 5), (7, 4), (5, 4), (5, 3), (3, 4), (3, 3))  # kernel and layers, from wide to narrow
+_MINUTES = 0.5  # hours, below which a model learns for long, and under more dropout
 _SMALL = 2.0  # hours, below which a wide stack learns utterances by heart
 _OPERATIONS = 2e10  # a second, of a CPU's core (measured with 128 channels) and of a GPU
 _OPERATIONS_GPU = 2e13
@@ -121,7 +122,7 @@ def plan_for(look: CorpusLook, front: FrontPlan, gpus: int = 0) -> Plan:
         layers,
         channels,
         stride,
-        dropout=0.2 if hours < 5 else 0.1,
+        dropout=0.3 if hours < _MINUTES else 0.2 if hours < 5 else 0.1,
         time_masks=masks[0],
         time_mask_width=masks[1],
         feature_masks=masks[2],
@@ -184,7 +185,7 @@ def _updates(hours: float, batches: int, gpus: int) -> int:
     """So many that every utterance is seen often, and no more than a machine does in a night."""
     epochs = 30 if hours < 1 else 20 if hours < 20 else 40 if gpus else 10
     most = 100_000 if gpus else 12_000
-    least = 1200.0 if hours < 0.5 else 600.0  # of minutes: letters are still being learnt after 600
+    least = 2400.0 if hours < _MINUTES else 600.0
     return round(min(most, max(least, epochs * batches)) / 100) * 100
 
 
@@ -192,5 +193,5 @@ def _masks(front: FrontPlan, frames: float) -> tuple[int, int, int, int]:
     """Stretches of a tenth of an utterance; bands only where neighbours among features are of one pitch."""
     width = max(2, min(40, round(frames / 10)))
     if front.is_cepstra:
-        return 1, width, 0, 1
+        return 2, width, 0, 1
     return 2, width, 2, max(2, front.dim // 10)
