@@ -1,9 +1,13 @@
 """Two ranks under DDP get the gradients that one gets, whichever of the two learns."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from fake_languages import arguments, write_language
+from program_runs import on_ranks
 from ranks import on_two_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -61,3 +65,27 @@ def test_two_ranks_get_the_gradients_of_one(tmp_path: Path) -> None:
                 first[turn][name], value.expand_as(first[turn][name]), atol=1e-6, rtol=1e-5
             )
             assert torch.equal(first[turn][name], second[turn][name])
+
+
+@pytest.mark.slow
+def test_two_ranks_of_fairseq_learn_what_one_learns_from_both_batches(tmp_path: Path) -> None:
+    """Two optimizers in turn, a line of text for each utterance, wherever that utterance is."""
+    data, text, _ = write_language(tmp_path / "language", {"train": 8, "valid": 2})
+    program = str(Path(sys.executable).parent / "fairseq-train")
+    more = (
+        "--generator-dropout 0 --mean-pool-join --code-penalty 0 --smoothness-weight 0 --gradient-penalty 0"
+    )
+    more += " --max-update 6 --ddp-backend legacy_ddp --disable-validation"
+
+    def trained(ranks: int, *changed: str) -> dict[str, Tensor]:
+        out = tmp_path / f"{ranks}{''.join(changed)}"
+        options = [*more.split(), "--batch-size", str(8 // ranks), *changed]
+        return dict(on_ranks([program, *arguments(data, text, out, *options)], ranks, out)["model"])
+
+    one, two, still = trained(1), trained(2), trained(1, "--lr", "1e-9", "--discriminator-lr", "1e-9")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    for part in ("generator", "discriminator"):
+        moved = [(one[name] - still[name]).abs().max() for name in one if f".{part}" in f".{name}"]
+        assert max(moved) > 1e-3, f"the {part} learnt nothing, so that they are equal says nothing"
