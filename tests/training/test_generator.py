@@ -132,6 +132,14 @@ def test_phones_are_never_scored_against_words(tmp_path: Path) -> None:
         choice("words", words, "phones")
 
 
+def test_words_that_are_labels_are_scored_as_words(tmp_path: Path) -> None:
+    lexicon = tmp_path / "lexicon.word.txt"
+    lexicon.write_text("hi\thi\nall\tall\n")
+    made = AnswerDictionary(Dictionary(), "words", "lexicon", str(lexicon))
+    made.choose(Labels(("u",), (("hi", "all"),), ("hi all",)), "words")
+    assert made.words
+
+
 def test_every_option_of_the_search_reaches_it(tmp_path: Path) -> None:
     said = {"beam": 7, "nbest": 3, "lm_weight": 1.5, "beam_threshold": 9.0, "beam_tokens": 4}
     said |= {"word_score": -0.5, "sil_score": 0.25, "log_add": True}
