@@ -48,9 +48,19 @@ def test_settings_and_networks_are_in_the_file_and_the_rest_in_both(
         logger.info(line)
     logging.getLogger("fairseq.trainer").info("loading train data for epoch 1")
     logging.getLogger("fairseq.trainer").warning("loading train data for epoch 1")
+    logger.info("end of epoch 3 (average epoch stats below)")
+    for line in ("Saving checkpoint to a.pt", "Finished saving checkpoint to a.pt"):
+        logging.getLogger("fairseq.trainer").info(line)
+    for line in ("Preparing to save checkpoint for epoch 3 @ 6 updates", "Saved checkpoint a.pt (epoch 3)"):
+        logging.getLogger("fairseq.checkpoint_utils").info(line)
     logging.getLogger("train_inner").info("epoch 001:      2 / 4 loss=3, num_updates=2, lr=1")
     shown, kept = screen.getvalue(), (tmp_path / "run" / TRAIN_LOG).read_text()
-    assert [line[:12] for line in shown.splitlines()] == ["num. shared ", "loading trai", "epoch 001:  "]
+    assert [line[:12] for line in shown.splitlines()] == [
+        *("num. shared ", "loading trai", "Saved checkp", "epoch 001:  ")
+    ]
+    assert all(
+        line in kept for line in ("Preparing to save", "Saving check", "Finished saving", "end of epoch 3")
+    )
     assert "Linear()" in kept and "VqAcousticTask" in kept and kept.count("train_inner") == 1
     curves = best_log([kept, shown])
     assert curves.updates == 2 and curves.max_update == 8

@@ -11,7 +11,10 @@ import pytest
 import torch
 from small_training import noise_corpus, options, start
 
+from vqw2v_plugin.recipes.folder import TRAIN_LOG
+
 LAST_UPDATE = 6
+LOG = Path("ck", TRAIN_LOG)
 MOMENTS = [  # what the log says last before the kill
     f"num_updates={LAST_UPDATE - 1},",
     f"num_updates={LAST_UPDATE},",
@@ -33,7 +36,7 @@ def ended_at(arguments: list[str], folder: Path, moment: str, wait: float) -> bo
     while not said and time.monotonic() < deadline:
         if os.waitpid(child, os.WNOHANG)[0]:
             return False
-        log = (folder / ".stdout").read_text() if (folder / ".stdout").exists() else ""
+        log = (folder / LOG).read_text() if (folder / LOG).exists() else ""
         last = log.rfind(f"num_updates={LAST_UPDATE - 1},")
         said = last >= 0 and moment in log[last:]
         time.sleep(0.001)

@@ -46,6 +46,7 @@ def yaml_text(look: CorpusLook, plan: Plan) -> str:
         *_section(
             "checkpoint",
             ("no_epoch_checkpoints: true", "checkpoint_best.pt and checkpoint_last.pt alone"),
+            ("save_interval: ${dataset.validate_interval}", ""),
             ("best_checkpoint_metric: uer", "the error rate of letters on the validation set"),
         ),
         *_section(

@@ -19,6 +19,7 @@ from .finished import Patience, end_where_finished
 from .kinds import KindTable
 from .look_first import need_our_model
 from .mixing import look_into_mixtures, told
+from .pace import Pace
 from .quick_steps import bring_logs
 from .restart import LAST, check_ranks, mend_last_checkpoint
 from .resumed import DATA, Before, as_mapping, before
@@ -60,6 +61,7 @@ class TrainingTask(FairseqTask):
         super().__init__(cfg, **kwargs)
         self.guard = UpdateGuard(cfg.max_skipped_updates)
         self.patience = Patience()
+        self._pace = Pace()
         self.before: Optional[Before] = None
         self.trained_on: FrozenSet[str] = frozenset()  # splits; none where nothing is trained
         self._told: List[Any] = []  # mixtures whose table has been shown
@@ -181,6 +183,8 @@ class TrainingTask(FairseqTask):
     def end_epoch(self, num_updates: int, max_update: int) -> None:
         """Behind an epoch and its validation, the last one too: the moment to say what that tells."""
         self._tell_kinds(True)
+        if line := self._pace.line(num_updates, max_update):
+            logger.info(line)
 
     def _tell_kinds(self, training: bool) -> None:
         """Once for each epoch, or for each validation of a set."""

@@ -17,8 +17,10 @@ _DATES = "%Y-%m-%d %H:%M:%S"
 # By logger: what is known, of use to nobody who looks at a screen, or said by the next line.
 FIRST_LINES = {
     TRAIN: r"(task|model|criterion): \w+$|training on \d+ dev|max tokens per device|begin dry-run|\w+\(\n"
-    r"|Start iterating over samples",
-    "fairseq.trainer": r"Preparing to load checkpoint|No existing checkpoint|loading train data for epoch 1$",
+    r"|Start iterating over samples|end of epoch \d+ \(average epoch stats below\)",
+    "fairseq.trainer": r"Preparing to load checkpoint|No existing checkpoint|loading train data for epoch 1$"
+    r"|Saving checkpoint to|Finished saving checkpoint to",
+    "fairseq.checkpoint_utils": r"Preparing to save checkpoint",
     "fairseq.data.iterators": r"grouped total_num_itrs",
 }
 
