@@ -29,7 +29,7 @@ def test_the_name_alone_builds_a_word_error_rate() -> None:
 
 
 def test_with_a_listing_in_a_file_the_screen_ends_with_the_error_rate_and_what_comes_next(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = OmegaConf.create(
         {
@@ -62,6 +62,9 @@ def test_with_a_listing_in_a_file_the_screen_ends_with_the_error_rate_and_what_c
     assert capsys.readouterr().out.splitlines()[2:] == [  # as well as it was decoded, and nothing done before
         "next: vqw2v transcribe /c.pt FILE --decoder lexicon --lexicon '/l x' --lm /a --weights /t"
     ]
+    monkeypatch.setenv("VQW2V_NEXT", "0")  # of a script, which knows
+    build_scorer(whole.scoring, None).result_string()
+    assert len(capsys.readouterr().out.splitlines()) == 2
     named = {"--decoder": "lexicon", "--lexicon": "/l x", "--lm": "/a"}
     told = [json.loads((tmp_path / "errors-test.json").read_text())["decoded"]]
     whole.generation.beam = 500  # not given: that of tuning counts

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from vqw2v_plugin.corpora.batches import BatchLimits, cut_padded
 from vqw2v_plugin.modules.acoustic.conv_stack import ConvStack, parse_stack
 from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook
-from vqw2v_plugin.recipes.own_files import Given, script_text, yaml_text
+from vqw2v_plugin.recipes.own_files import yaml_text
 from vqw2v_plugin.recipes.own_plan import FrontPlan, Plan, _learnt_from, plan_for, receptive_frames, spectra
+from vqw2v_plugin.recipes.own_script import Given, script_text
 from vqw2v_plugin.recipes.own_words import advised, expected, expected_range, told, what_helps
 
 
@@ -85,6 +86,19 @@ def test_a_hint_to_train_longer_is_about_valid_s_loss_since_uer_always_falls() -
     text = yaml_text(seen, plan_for(seen, spectra(seen)))
     assert "only if valid's loss still falls at the end: uer does anyway" in text
     assert "dropout: 0.3" in text and "0.4 only if valid's loss has risen" in text
+
+
+def test_the_script_says_which_stage_it_is_at_and_leaves_no_next_step_to_the_user() -> None:
+    seen = look()
+    text = script_text(seen, plan_for(seen, spectra(seen)), Given(Path("/m"), ["/corpus"], 1))
+    said = re.findall(r'^echo "== (\d) of (\d): (.*)"$', text, re.MULTILINE)
+    assert [number for number, _, _ in said] == [str(i) for i in range(1, 9)] and {n for _, n, _ in said} == {
+        "7"
+    }
+    assert [name for _, _, name in said][:4] == ["manifests", "labels", "language model", "features"]
+    assert said[4][2].startswith("training, about ") and "export VQW2V_NEXT=0" in text
+    made = script_text(seen, plan_for(seen, spectra(seen)), Given(Path("/m")))  # manifests that are there
+    assert 'echo "== 1 of 7: labels"' in made and "vqw2v manifest" not in made
 
 
 def test_that_features_do_not_go_by_speaker_is_said_with_its_figures_where_there_are_several() -> None:

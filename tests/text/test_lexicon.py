@@ -48,6 +48,12 @@ def test_spellings_of_units_without_boundary_have_none() -> None:
     assert columns_of({"x": [("aa", "aa")]}, units) == [("x", [0, 2])]
 
 
+def test_a_word_that_stands_alone_too_has_its_spelling_once() -> None:
+    """As where more words are put behind a lexicon that has some of them."""
+    spelled = columns_of({"ball": [tuple("ball"), ()], "a": [()]}, CTC)
+    assert spelled == columns_of({"ball": [tuple("ball")], "a": [("a",)]}, CTC) and len(spelled) == 2
+
+
 @pytest.mark.parametrize(
     ("spellings", "kind", "message"),
     [

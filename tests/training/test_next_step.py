@@ -64,6 +64,8 @@ def test_the_best_checkpoint_goes_before_the_last_and_both_by_their_whole_path(
         assert first == f"checkpoint: {tmp_path / 'ck' / name}"
         assert [line.split()[:3] for line in others] == [["next:", *c.split()[:2]] for c in CODES]
     assert last_lines(settings("translation")) == []  # another plugin's
+    monkeypatch.setenv("VQW2V_NEXT", "0")  # of a script, which knows
+    assert last_lines(settings()) == [f"checkpoint: {tmp_path / 'ck' / 'checkpoint_best.pt'}"]
 
 
 def test_each_training_of_a_process_has_its_own_last_lines_once(tmp_path: Path) -> None:

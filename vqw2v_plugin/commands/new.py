@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..recipes.own_files import Given
     from ..recipes.own_plan import FrontPlan
+    from ..recipes.own_script import Given
 
 HELP = "look at a corpus of your own and write the commands from its audio to words"
 
@@ -76,7 +76,7 @@ def _check_unchanged(folder: Path, written: dict[str, str]) -> None:
 
 def _given(args: argparse.Namespace, folder: Path) -> Given:
     """The manifests; of anything else they are made first, as the script will make them again."""
-    from ..recipes.own_files import Given
+    from ..recipes.own_script import Given
 
     data = [Path(each).absolute() for each in args.data]
     if len(data) == 1 and _is_manifests(data[0]):
@@ -101,8 +101,8 @@ def _list(args: argparse.Namespace, data: list[str], out: Path) -> Given:
     from ..corpora.gather import Sources, gather
     from ..corpora.splits import SplitPlan
     from ..recipes.own_corpus import look_at
-    from ..recipes.own_files import Given
     from ..recipes.own_plan import trim_for
+    from ..recipes.own_script import Given
 
     sources = Sources(audio=args.audio)
     own = {entry.split for entry in gather(data, sources).entries}

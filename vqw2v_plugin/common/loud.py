@@ -1,4 +1,7 @@
-"""What libraries say of their own accord, and no user can act on: VQW2V_LOUD=1 asks for it."""
+"""What libraries say of their own accord, and no user can act on: VQW2V_LOUD=1 asks for it.
+
+VQW2V_NEXT=0 leaves out what to type next, for scripts that know.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOUD = "VQW2V_LOUD"
+LOUD, NEXT = "VQW2V_LOUD", "VQW2V_NEXT"
 
 
 def is_loud() -> bool:
     return os.environ.get(LOUD, "0") not in ("", "0")
+
+
+def says_next() -> bool:
+    return os.environ.get(NEXT, "1") != "0"
 
 
 @contextmanager

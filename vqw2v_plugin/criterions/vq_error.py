@@ -12,6 +12,7 @@ from omegaconf import II
 from omegaconf.errors import OmegaConfBaseException
 
 from ..common.files import write_whole
+from ..common.loud import says_next
 from ..decoding.scoring import UNITS, Confusions, Errors, align, characters, count, show_alignment, summary
 from ..decoding.settings import BeamSettings
 from ..text.phones import FOLDS
@@ -78,6 +79,8 @@ class VqErrorScorer(BaseScorer):
         said = [
             f"{folder}: errors-{split}.json (what is confused), hypotheses-{split}.jsonl and .ctm (times)"
         ]
+        if not says_next():
+            return said
         if emissions and labels:
             said.append(
                 f"next: vqw2v tune {quote(emissions)} --split {split} --labels {quote(labels)} --lm LM"

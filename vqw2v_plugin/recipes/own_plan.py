@@ -69,6 +69,10 @@ class Plan:
         return self.updates / self.batches
 
     @property
+    def machine(self) -> str:
+        return f"{self.gpus} GPUs" if self.gpus > 1 else "a GPU" if self.gpus else "a CPU"
+
+    @property
     def conv_layers(self) -> str:
         first = f"({self.channels}, {self.kernel}, {self.stride})"
         return f"[{first}] + [({self.channels}, {self.kernel})] * {self.layers - 1}"

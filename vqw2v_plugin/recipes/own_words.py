@@ -18,6 +18,7 @@ def told(look: CorpusLook) -> list[str]:
     return [
         "; ".join(f"{s.name}: {len(s.texts):,} utterances, {s.hours:.2f} h{_speakers(s)}" for s in splits),
         f"seconds: {lengths} (5, 50 and 95 % are shorter), {look.edge:.1f} of them silence at the ends",
+        f"texts: the column {look.column!r}; "
         f"{look.labels_a_second:.0f} letters a second; {len(look.train.words):,} words in training; {new}",
     ]
 
@@ -86,4 +87,4 @@ def advised(look: CorpusLook, plan: Plan, trims: bool) -> list[str]:
 
 def _speakers(split: SplitLook) -> str:
     count = len(split.speakers)
-    return f", {count:,} speaker{'s' * (count > 1)}" if count else ""
+    return f", {count:,} speaker{'s' * (count > 1)}" if count else ", speakers not known"

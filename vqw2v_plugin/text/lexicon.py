@@ -64,11 +64,11 @@ def columns_of(
     """
     spelled = []
     for word, found in spellings.items():
-        for labels in found:
-            try:
-                spelled.append((word, _columns(word, labels, units)))
-            except ValueError as error:
-                raise ValueError(f"the lexicon's word {word!r}: {error}") from None
+        try:
+            ways = dict.fromkeys(tuple(_columns(word, labels, units)) for labels in found)
+        except ValueError as error:
+            raise ValueError(f"the lexicon's word {word!r}: {error}") from None
+        spelled += [(word, list(way)) for way in ways]
     return spelled
 
 

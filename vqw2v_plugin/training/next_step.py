@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any, List, Optional
 
+from ..common.loud import says_next
 from ..common.on_off import is_on
 from ..corpora.mixture import MixtureError
 from .datasets.several import folders_of
@@ -53,7 +54,8 @@ def last_lines(cfg: Any) -> List[str]:
     if checkpoint is None:
         return []
     commands = next_commands(cfg, shlex.quote(str(checkpoint)))
-    return [f"checkpoint: {checkpoint}", *(f"next: {command}" for command in commands)] if commands else []
+    said = [f"next: {command}" for command in commands] if says_next() else []
+    return [f"checkpoint: {checkpoint}", *said] if commands else []
 
 
 def kept_best(cfg: Any) -> List[str]:
