@@ -14,6 +14,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.commands import tune as tune_module
 from vqw2v_plugin.commands.decoder_arguments import WEIGHTS
 from vqw2v_plugin.decoding import trials
+from vqw2v_plugin.decoding.scoring import Errors, ErrorScore, Judge
 from vqw2v_plugin.decoding.settings import Range, Weights
 from vqw2v_plugin.stores.emissions import EmissionWriter
 from vqw2v_plugin.stores.labels import Labels, write_labels
@@ -247,3 +248,13 @@ def test_the_file_says_each_point_s_errors_and_the_start_s_own(corpus: Path) -> 
         poor["at the start"] != found["others"]["at the start"]
         and poor["greedy"] == found["others"]["greedy"]
     )
+
+
+@pytest.mark.parametrize("errors", [(3, 3, 3), (3, 3, 4), (3,)])
+def test_points_that_are_all_alike_are_told(
+    errors: tuple[int, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = [ErrorScore(Errors(9, substitutions=count), Errors(9, substitutions=count)) for count in errors]
+    best = [(Weights(0.1 * i, 0.0, 0.0), score) for i, score in enumerate(scores)]
+    tune_module._print_table(Judge("words", "none"), best, {})
+    assert ("the best are alike" in capsys.readouterr().out) == (errors == (3, 3, 3))

@@ -347,3 +347,10 @@ def test_silence_between_a_lexicon_s_words_is_of_neither() -> None:
     columns = [units.symbols.index(s) for s in ["sil", "a", "b", "sil", "sil", "a", "b", "sil"]]
     best = LexiconDecoder(units, {"ab": [("a", "b")]}).decode(np.eye(4, dtype=np.float32)[columns] * 20)[0]
     assert [(w.text, w.begin, w.end) for w in best.words] == [("ab", 1, 2), ("ab", 5, 6)]
+
+
+def test_what_a_decoder_was_told_is_told_without_what_it_has_no_use_for() -> None:
+    assert DecoderSettings().told() == "decoder greedy"
+    free = DecoderSettings("free", lm="/a b.arpa", beam=BeamSettings(beam=50, word_score=-1.5))
+    assert free.told().startswith("decoder free, lm /a b.arpa, beam 50, ")
+    assert "word_score -1.5" in free.told() and "lexicon" not in free.told()

@@ -175,3 +175,12 @@ def test_it_says_what_to_expect_and_what_is_wrong_with_the_data() -> None:
     assert any("--trim 0.1" in line for line in advised(seen, plan, trims=False))
     assert not any("--trim" in line for line in advised(seen, plan, trims=True))
     assert "300 utterances, 0.25 h, 1 speaker" in told(seen)[0]
+
+
+def test_how_long_the_training_takes_is_told_before_it_begins() -> None:
+    seen = look()
+    plan = plan_for(seen, spectra(seen))
+    assert plan.time == f"{max(1, round(plan.minutes))} min on a CPU core (computed, not measured)"
+    assert f"training takes about {plan.time}" in advised(seen, plan, False)
+    assert f"training, about {plan.time}" in script_text(seen, plan, Given(Path("/m")))
+    assert replace(plan, minutes=600.0, gpus=2).time == "10 h on 2 GPUs (computed, not measured)"

@@ -169,6 +169,8 @@ def _print_table(judge: Judge, best: Best, others: Mapping[str, ErrorScore]) -> 
     for score, text in rows:
         rates = [score.errors.rate, score.finer.rate][: len(units)]
         print("".join(f"{rate:>8.2f}" for rate in rates) + text)
+    if len({score.order for _, score in best}) == 1 < len(best):
+        print("the best are alike: which of them is first, and where in its range, is chance")
 
 
 def _options(args: argparse.Namespace, weights: Weights) -> list[str]:

@@ -6,7 +6,7 @@ Commands read these for their help, so neither torch nor numpy is imported here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import NamedTuple
 
 from ..common.bounds import check_between
@@ -60,6 +60,16 @@ class DecoderSettings:
             raise ValueError(f"`lexicon` is of no use to the decoder {self.decoder!r}; take `lexicon`")
         if self.decoder == "greedy" and self.lm:
             raise ValueError("`lm` is of no use to the decoder 'greedy'; take `lexicon` or `free`")
+
+    def told(self) -> str:
+        """For the screen, with what counts for this decoder alone."""
+        if self.decoder == "greedy":
+            return "decoder greedy"
+        files = {"lexicon": self.lexicon, "lm": self.lm}
+        named = [f"{name} {path}" for name, path in files.items() if path]
+        return ", ".join(
+            [f"decoder {self.decoder}", *named, *(f"{n} {v}" for n, v in asdict(self.beam).items())]
+        )
 
 
 class Weights(NamedTuple):

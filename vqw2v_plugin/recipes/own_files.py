@@ -54,7 +54,7 @@ def yaml_text(look: CorpusLook, plan: Plan) -> str:
             (
                 f"max_update: {plan.updates}",
                 f"each utterance about {plan.epochs:.0f} times; twice as many only if valid's loss still "
-                "falls at the end: uer does anyway, as lr falls",
+                "falls at the end: uer does anyway, as lr falls, whose fall ends with the last",
             ),
             (f"lr: [{plan.lr:g}]", "half of it if the loss jumps"),
             ("clip_norm: 5.0", ""),

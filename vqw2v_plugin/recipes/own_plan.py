@@ -69,6 +69,13 @@ class Plan:
         return self.updates / self.batches
 
     @property
+    def time(self) -> str:
+        """Of training."""
+        minutes = max(1, round(self.minutes))
+        time = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+        return f"{time} on {self.machine if self.gpus else 'a CPU core'} (computed, not measured)"
+
+    @property
     def machine(self) -> str:
         return f"{self.gpus} GPUs" if self.gpus > 1 else "a GPU" if self.gpus else "a CPU"
 

@@ -55,7 +55,7 @@ def script_text(look: CorpusLook, plan: Plan, given: Given) -> str:
         ),
         _features(plan, given, manifests, splits, len(look.train.speakers)),
         Stage(
-            f"training, about {_minutes(plan)}",
+            f"training, about {plan.time}",
             "uer should be below 50 after a third of it, and fall on.",
             'fairseq-hydra-train --config-dir "$RUN" --config-name acoustic \\',
             '    common.user_dir="$(vqw2v path)" task.data="$RUN/features" task.labels="$RUN/labels" \\',
@@ -148,9 +148,3 @@ def _features(plan: Plan, given: Given, manifests: str, splits: str, speakers: i
         said = f"Layer {front.layer} of what was trained before."
     words = f'vqw2v features {source} {manifests}/$split.tsv "$RUN/features" --layer {front.layer} {options}'
     return Stage("features", said, f"for split in {splits}; do", f"    {words.rstrip()}", "done")
-
-
-def _minutes(plan: Plan) -> str:
-    minutes = max(1, round(plan.minutes))
-    time = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-    return f"{time} on {'a CPU core' if not plan.gpus else plan.machine} (computed, not measured)"

@@ -66,8 +66,9 @@ def _open_range(look: CorpusLook) -> tuple[int, int]:
 def advised(look: CorpusLook, plan: Plan, trims: bool) -> list[str]:
     """What to look at, and what of the data could be better."""
     lines = [
+        f"training takes about {plan.time}",
         "look at `uer` of valid in acoustic/hydra_train.log: it falls below 50 within a third of the "
-        "updates, or the log says what may be wrong; then at the table of `vqw2v results`"
+        "updates, or the log says what may be wrong; then at the table of `vqw2v results`",
     ]
     if plan.trim and not trims:
         lines.append(

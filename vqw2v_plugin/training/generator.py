@@ -150,7 +150,7 @@ class AcousticGenerator:
         units, transitions = self.model.units, self.model.network.transitions
         steps = None if transitions is None else transitions.detach().float().cpu().numpy()
         settings = decoder_settings(cfg, generation)
-        logger.info(f"{settings}")
+        logger.info(settings.told())
         decoder = make_decoder(settings, units, steps, self.model.frame_seconds)
         self._left = num_utterances
         self._files: Optional[ResultFiles] = None
