@@ -191,7 +191,7 @@ EXTRA = {
         ({"symbols": ["a", 3]}, "`symbols` is ['a', 3]"),
         ({"symbols": ["a", "a"]}, "'a' is there twice"),
         ({"symbols": ["a", "b"]}, "`num_columns` is 6; expected the 2 symbols"),
-        ({"kind": "words"}, "`kind` of units is 'words'"),
+        ({"kind": "word"}, "`kind` of units is 'word'"),
         ({"blank": 0}, "`blank` is 0; ASG has none"),
         ({"loss": "dtw"}, "'dtw'"),
         ({"repeats": None}, "`repeats` is None"),
