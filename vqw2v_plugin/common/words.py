@@ -55,3 +55,9 @@ def _printable(message: str) -> str:
     whole = _HALVES.sub(lambda half: ascii(half[0])[1:-1], message)
     plain = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
+
+
+def rough_time(seconds: float) -> str:
+    """In whole minutes or, of long times, hours; at least a minute."""
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"

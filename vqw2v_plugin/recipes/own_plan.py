@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..common.words import rough_time
 from ..corpora.batches import BatchLimits, Ints, cut_padded, nearly_equal
 from .own_corpus import CorpusLook
 
@@ -71,9 +72,8 @@ class Plan:
     @property
     def time(self) -> str:
         """Of training."""
-        minutes = max(1, round(self.minutes))
-        time = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-        return f"{time} on {self.machine if self.gpus else 'a CPU core'} (computed, not measured)"
+        time, where = rough_time(60 * self.minutes), self.machine if self.gpus else "a CPU core"
+        return f"{time} on {where} (computed, not measured)"
 
     @property
     def machine(self) -> str:

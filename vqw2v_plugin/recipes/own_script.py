@@ -32,12 +32,6 @@ def script_text(look: CorpusLook, plan: Plan, given: Given) -> str:
     splits = " ".join(dict.fromkeys(split.name for split in (look.train, look.valid, look.test)))
     valid, test = look.valid.name, look.test.name
     text = f" --text {shlex.quote(given.text)}" if given.text else ""
-    cpu = "" if plan.gpus else " --cpu"
-    generate = (
-        f'fairseq-generate "$RUN/features" --user-dir "$(vqw2v path)" --task vq_acoustic{cpu} \\\n'
-        '    --labels "$RUN/labels" --path "$RUN/acoustic/checkpoint_best.pt" --scoring vq_error'
-    )
-    beam = '--decoder lexicon --lexicon "$RUN/labels/lexicon.ltr.txt" --lm "$RUN/lm.arpa" --beam 50'
     stages = [
         *_listing(given),
         Stage(
@@ -61,21 +55,7 @@ def script_text(look: CorpusLook, plan: Plan, given: Given) -> str:
             '    common.user_dir="$(vqw2v path)" task.data="$RUN/features" task.labels="$RUN/labels" \\',
             '    checkpoint.save_dir="$RUN/acoustic" hydra.run.dir="$RUN/acoustic"',
         ),
-        Stage(
-            "weights",
-            f"Those of language model and words with the fewest errors on {valid}.",
-            f"{generate} \\",
-            f'    --gen-subset {valid} --emissions "$RUN/emissions" --results-path "$RUN/{valid}_greedy"',
-            f'vqw2v tune "$RUN/emissions" --split {valid} --labels "$RUN/labels" \\',
-            '    --lexicon "$RUN/labels/lexicon.ltr.txt" --lm "$RUN/lm.arpa" --beam 50',
-        ),
-        Stage(
-            f"what was said in {test}",
-            "By the model alone, and with lexicon and language model.",
-            f'{generate} \\\n    --gen-subset {test} --decoder greedy --results-path "$RUN/{test}_greedy"',
-            f"{generate} \\\n    --gen-subset {test} {beam} \\",
-            f'    --weights "$RUN/emissions/tuned-{valid}.json" --results-path "$RUN/{test}_words"',
-        ),
+        *_decoding(valid, test, " --cpu" * (not plan.gpus)),
         Stage(
             "results",
             "All error rates, a page with curves, errors and sound, and how any other file becomes words.",
@@ -105,6 +85,31 @@ class Stage:
 
     def lines(self, number: int, count: int) -> list[str]:
         return [f"# {self.why}", f'echo "== {number} of {count}: {self.name}"', *self.commands]
+
+
+def _decoding(valid: str, test: str, cpu: str) -> list[Stage]:
+    generate = (
+        f'fairseq-generate "$RUN/features" --user-dir "$(vqw2v path)" --task vq_acoustic{cpu} \\\n'
+        '    --labels "$RUN/labels" --path "$RUN/acoustic/checkpoint_best.pt" --scoring vq_error'
+    )
+    beam = '--lexicon "$RUN/labels/lexicon.ltr.txt" --lm "$RUN/lm.arpa" --beam 50'
+    return [
+        Stage(
+            "weights",
+            f"Those of language model and words with the fewest errors on {valid}.",
+            f"{generate} \\",
+            f'    --gen-subset {valid} --emissions "$RUN/emissions" --results-path "$RUN/{valid}_greedy"',
+            f'vqw2v tune "$RUN/emissions" --split {valid} --labels "$RUN/labels" \\',
+            f"    {beam}",
+        ),
+        Stage(
+            f"what was said in {test}",
+            "By the model alone, and with lexicon and language model.",
+            f'{generate} \\\n    --gen-subset {test} --decoder greedy --results-path "$RUN/{test}_greedy"',
+            f"{generate} \\\n    --gen-subset {test} --decoder lexicon {beam} \\",
+            f'    --weights "$RUN/emissions/tuned-{valid}.json" --results-path "$RUN/{test}_words"',
+        ),
+    ]
 
 
 def _last_lines(look: CorpusLook) -> list[str]:

@@ -3,6 +3,8 @@
 import time
 from typing import List, Optional, Tuple
 
+from ..common.words import rough_time
+
 _EVERY = 30.0  # seconds at least between two lines
 _WINDOW = 600.0  # seconds over which the speed is taken, where epochs are shorter
 
@@ -25,9 +27,4 @@ class Pace:
             return None
         self._said = now
         left = (last - updates) * (now - since) / (updates - before)
-        return f"{updates:,} of {last:,} updates, about {_told(left)} left"
-
-
-def _told(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+        return f"{updates:,} of {last:,} updates, about {rough_time(left)} left"
