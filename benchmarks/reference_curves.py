@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -20,16 +21,36 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from vqw2v_plugin.analysis.curves import Curves, parse_log  # noqa: E402
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest  # noqa: E402
 
 EXAMPLES = ROOT / "examples/vq_wav2vec"
 NAMES = ("wav2vec", "gumbel", "kmeans", "fsq")
-CROPS, SAMPLES = 4, 48_000
+CROPS, SAMPLES, RATE = 4, 48_000, 16_000
 WHOLE = 400_000  # updates of the shipped training: its schedules stay
+
+
+def draw_hours(data: Path, hours: float, out: Path) -> None:
+    """A manifest of so much of the audio, by utterances; less is a part of more."""
+    whole = Manifest(data / "train.tsv")
+    columns = {name: whole.column(name) for name in whole.columns}
+    left, kept = hours * 3600 * RATE, set[int]()
+    for i in random.Random(1).sample(range(len(whole)), len(whole)):
+        left -= int(whole.sizes[i])
+        if left < 0:
+            break
+        kept.add(i)
+    rows = [{name: values[i] for name, values in columns.items()} for i in sorted(kept)]
+    write_manifest(out / "train.tsv", whole.root, rows, whole.columns)
+
+
+def folder_of(name: str, seed: int, args: argparse.Namespace) -> Path:
+    of = f"-{args.hours:g}h" if args.hours else ""
+    return (args.runs / f"{name}{of}-{seed}").resolve()
 
 
 def train(name: str, seed: int, args: argparse.Namespace) -> Path:
     """The log of one training, which may have been done before."""
-    folder = (args.runs / f"{name}-{seed}").resolve()
+    folder = folder_of(name, seed, args)
     log = folder / "train.log"
     if (folder / f"updates-{args.updates}").exists():
         return log
@@ -125,13 +146,14 @@ def write(found: Mapping[tuple[str, int], Curves], args: argparse.Namespace) -> 
     seeds = (
         f"seed {numbers[0]}" if len(numbers) == 1 else f"seeds {', '.join(map(str, numbers))} side by side"
     )
-    minutes = statistics.mean(minutes_of(args.runs / f"{name}-{seed}") for name, seed in found)
-    precision, seconds = "bf16" if args.bf16 else "fp32", SAMPLES / 16_000
+    minutes = statistics.mean(minutes_of(folder_of(name, seed, args)) for name, seed in found)
+    precision, seconds = "bf16" if args.bf16 else "fp32", SAMPLES / RATE
     hours = args.updates * CROPS * seconds / 3600
+    drawn = f" of {args.hours:g} h" if args.hours else " of audio"
     machine = platform.processor() or platform.machine()
     text = (
         f"Each yaml of `examples/vq_wav2vec` as it is, {CROPS} crops of {seconds:g} s an update "
-        f"({args.updates} updates see {hours:.1f} h of audio), {precision}, {seeds}; "
+        f"({args.updates} updates hear {hours:.1f} h{drawn}), {precision}, {seeds}; "
         f"{minutes:.0f} minutes each on {args.threads} threads of a busy {machine}. Values are means over "
         f"the {args.every} updates before; `group` is the share of a group's codes that would do as well if "
         f"all were as frequent, `dead` are codes of both groups that 50 updates did not use.\n\n"
@@ -149,6 +171,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("data", type=Path, help="folder with train.tsv, a manifest of recorded speech")
+    parser.add_argument(
+        "--hours", type=float, help="so much of the audio, by utterances; less is a part of more (all)"
+    )
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), help="which yaml")
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--every", type=int, default=10, help="updates between two points of a curve")
@@ -164,6 +189,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
+    if args.hours:
+        drawn = args.runs / f"{args.hours:g}h"
+        draw_hours(args.data, args.hours, drawn)
+        args.data = drawn
     order: Sequence[tuple[str, int]] = [(name, seed) for seed in args.seeds for name in args.only]
     found = {key: read(*key, args) for key in order}
     write({key: found[key] for key in sorted(found, key=lambda key: (NAMES.index(key[0]), key[1]))}, args)

@@ -4,7 +4,7 @@
 
 A corpus is a folder with tables train.tsv, dev.tsv or valid.tsv, and test.tsv: columns `utt path speaker
 n_samples phones`. OUT gets the manifests, and for each share and seed share_SHARE_SEED/train.tsv: the
-utterances of so many speakers.
+utterances of so many speakers. Speakers whom no share has are in none of the files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import csv
 import os
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from vqw2v_plugin.corpora.manifest import write_manifest
@@ -23,6 +23,8 @@ SPLITS = {"train": ("train",), "valid": ("valid", "dev"), "test": ("test",)}
 COLUMNS = ("path", "samples", "utt", "speaker", "phones")
 NEEDED = ("utt", "path", "speaker", "n_samples", "phones")
 
+Row = dict[str, object]  # of COLUMNS
+
 
 def prepare(out: Path, corpora: Sequence[Path], shares: Sequence[float], seeds: Sequence[int]) -> None:
     """Everything; the same arguments give the same bytes."""
@@ -30,19 +32,28 @@ def prepare(out: Path, corpora: Sequence[Path], shares: Sequence[float], seeds: 
     root = os.path.commonpath(folders)
     for split, names in SPLITS.items():
         rows = [row for folder in folders for row in _rows(folder, names, root)]
+        if split == "train":
+            rows = _write_shares(out, root, rows, shares, seeds)
         write_manifest(out / f"{split}.tsv", root, rows, COLUMNS)
         hours = sum(row["samples"] for row in rows) / 16_000 / 3600
         print(f"{split}: {len(rows):,} utterances, {hours:.2f} h, {len(speakers_of(rows))} speakers")
-        if split == "train":
-            for share in shares:
-                for seed in seeds:
-                    _write_share(out, root, rows, share, seed)
 
 
-def _write_share(out: Path, root: str, rows: Sequence[dict[str, object]], share: float, seed: int) -> None:
-    drawn = draw(speakers_of(rows), share, seed)
-    kept = [row for row in rows if row["speaker"] in drawn]
-    write_manifest(out / share_name(share, seed) / "train.tsv", root, kept, COLUMNS)
+def _write_shares(
+    out: Path, root: str, rows: Sequence[Row], shares: Sequence[float], seeds: Sequence[int]
+) -> list[Row]:
+    """Each share's manifest; returns the rows that are in any."""
+    everyone, heard = speakers_of(rows), set[str]()
+    for share in shares:
+        for seed in seeds:
+            drawn = draw(everyone, share, seed)
+            heard |= drawn
+            write_manifest(out / share_name(share, seed) / "train.tsv", root, _of(rows, drawn), COLUMNS)
+    return _of(rows, heard)
+
+
+def _of(rows: Sequence[Row], speakers: Set[str]) -> list[Row]:
+    return [row for row in rows if row["speaker"] in speakers]
 
 
 def share_name(share: float, seed: int) -> str:
@@ -57,11 +68,11 @@ def draw(speakers: Sequence[str], share: float, seed: int) -> set[str]:
     return set(order[: max(1, round(share * len(order)))])
 
 
-def speakers_of(rows: Sequence[dict[str, object]]) -> list[str]:
+def speakers_of(rows: Sequence[Row]) -> list[str]:
     return sorted({str(row["speaker"]) for row in rows})
 
 
-def _rows(corpus: Path, names: Sequence[str], root: str) -> Iterator[dict[str, object]]:
+def _rows(corpus: Path, names: Sequence[str], root: str) -> Iterator[Row]:
     """Of the split, by whichever of its names the corpus has."""
     found = [path for name in names if (path := corpus / f"{name}.tsv").is_file()]
     if not found:

@@ -16,6 +16,8 @@ import soundfile
 from small_run import make_run, make_training, mark
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.analysis.pictures import PNG
+from vqw2v_plugin.analysis.report_page.png import png
 from vqw2v_plugin.analysis.run_view import PageOptions
 from vqw2v_plugin.recipes.folder import RunFolder
 from vqw2v_plugin.recipes.runner import Stage, run_recipe
@@ -123,6 +125,34 @@ def test_the_sound_of_a_clip_is_in_the_page(run: Path) -> None:
     wanted, _ = soundfile.read(run / "corpus/data/speaker1-04.wav")
     assert rate == 16_000 and np.array_equal(wav, wanted[:8000])
     assert "speaker1-04" in page.text and "speaker2-05" not in page.text
+
+
+def test_drawings_of_ones_own_are_in_the_page(run: Path, tmp_path: Path) -> None:
+    drawing, other = tmp_path / "hours.png", tmp_path / "b=c.png"
+    contents = [png(np.full((2, 3), shade, np.uint8), [(9, 9, 9), (0, 0, 0)]) for shade in (0, 1)]
+    for path, content in zip((drawing, other), contents, strict=True):
+        path.write_bytes(content)
+    page = report(run, "--picture", f"{drawing}=Errors < 20 % = few", "--picture", str(other))
+    assert page.headings == [*SECTIONS[:-2], "Pictures", *SECTIONS[-2:]]
+    assert "Errors < 20 % = few" in page.text and "b=c.png" in page.text
+    links = [f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in contents]
+    assert [link for link in page.links if link in links] == links
+
+
+def test_a_drawing_that_is_none_is_named_before_anything_is_read(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in (("text.png", b"no drawing"), ("large.png", PNG + bytes(100))):
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr("vqw2v_plugin.analysis.pictures._LARGEST", 50)
+    out = tmp_path / "page.html"
+    for said, told in (
+        ("text.png=Hours", "text.png is no PNG file; expected FILE.png"),
+        ("large.png", "draw it smaller"),
+        ("gone.png", "gone.png"),
+    ):
+        assert main(["report", str(run), str(out), "--picture", str(tmp_path / said)]) == 2
+        assert told in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from recipe_files import check_order, scripts_of, value_of, words_of
+from scipy.stats import linregress, t
 
 from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.recipes.runner import StageError
@@ -24,8 +25,8 @@ HEAD = "utt\tpath\tspeaker\tn_samples\tphones\n"
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
-    with scripts_of("few_labels", "prepare", "compare") as (prepare, compare):
-        yield SimpleNamespace(prepare=prepare, compare=compare)
+    with scripts_of("few_labels", "prepare", "compare", "hours") as (prepare, compare, hours):
+        yield SimpleNamespace(prepare=prepare, compare=compare, hours=hours)
 
 
 @pytest.fixture
@@ -63,6 +64,13 @@ def test_a_share_is_of_speakers_with_all_they_said(scripts: Any, corpora: list[P
     assert drawn[0.5, 1] != drawn[0.5, 2]
     first = Manifest(out / "test.tsv")[0]
     assert first.path == str(corpora[0] / "x/0a.wav") and first.utt == "one-0a"
+
+
+def test_speakers_whom_no_share_has_are_left_out(scripts: Any, corpora: list[Path], tmp_path: Path) -> None:
+    scripts.prepare.prepare(tmp_path, corpora, (0.1, 0.05), (1, 2))
+    drawn = [set(speakers(tmp_path / f"share_0.1_{seed}" / "train.tsv")) for seed in (1, 2)]
+    assert set(speakers(tmp_path / "train.tsv")) == drawn[0] | drawn[1] and len(drawn[0] | drawn[1]) < 9
+    assert len(set(speakers(tmp_path / "test.tsv"))) == 4
 
 
 def test_a_table_without_phones_is_named(scripts: Any, corpora: list[Path], tmp_path: Path) -> None:
@@ -118,6 +126,63 @@ def test_the_table_has_what_is_finished(
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert lines[0] == "| features | 100% of the speakers | 10% of the speakers | 2% of the speakers |"
     assert lines[2:] == ["| mel |  | 52.0 ± 2.8 (2) |  |", "| c | 30.0 |  |  |"]
+
+
+def scored(run: Path, name: str, rates: dict[tuple[float, int], float], done: bool = True) -> None:
+    for (share, seed), rate in rates.items():
+        folder = run / f"scores_{name}_{share:g}_{seed}"
+        folder.mkdir(parents=True)
+        (folder / "errors-test.json").write_text(json.dumps({"rate": rate}))
+        if done:
+            (folder / "done").touch()
+
+
+def test_more_audio_is_a_line_over_its_doublings(
+    scripts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against scipy's line through one seed; with more, how far seeds lie apart makes it no less sure."""
+    hours = (0.7, 1.4, 2.8, 5.6)
+    errors = (80.0, 77.5, 76.1, 73.1)
+    for at, error in zip(hours, errors, strict=True):
+        found = {(0.1, seed): error + 10 * seed for seed in (1, 2)} | {(0.02, 1): error}
+        scored(tmp_path, f"c{at:g}", found)
+    scored(tmp_path, "mel", {(0.1, 1): 71.0, (0.1, 2): 69.0, (0.02, 1): 90.0})
+    scored(tmp_path, "begun", {(0.1, 1): 71.0}, done=False)
+    command = ["hours.py", str(tmp_path), "--curve", *(f"{at:g}=c{at:g}" for at in reversed(hours))]
+
+    def said(*more: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", [*command, *more])
+        return scripts.hours.main(), *capsys.readouterr()
+
+    status, out, _ = said("--beside", "mel", "--out", str(tmp_path / "a.png"))
+    assert status == 0 and (tmp_path / "a.md").read_text() == out.removesuffix("\n")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    line = linregress(np.log2(hours), errors)
+    sure = t.ppf(0.975, 2) * line.stderr
+    both = sure * t.ppf(0.975, 5) / t.ppf(0.975, 2) * (2 / 5) ** 0.5
+    rows = [row.strip("| ").split(" | ") for row in out.splitlines()]
+    assert [row[0] for row in rows[2:7]] == ["0.7 h", "1.4 h", "2.8 h", "5.6 h", "mel"]
+    assert rows[2] == ["0.7 h", "95.0 ± 7.1", "80.0"]  # shares of 10 and 2 %
+    assert rows[7][1:] == [f"{line.slope:+.1f} ± {both:.1f}", f"{line.slope:+.1f} ± {sure:.1f}"]
+    at_60 = line.intercept + line.slope * np.log2(60)
+    assert rows[8] == ["a line's at 60 h", f"{at_60 + 15:.0f}", f"{at_60:.0f}"]
+    level = 2 ** ((70 - 15 - line.intercept) / line.slope)
+    assert rows[10][0].startswith("level") and rows[10][1] == f"{level:,.1f} h"
+    for more, told in (
+        (("--beside", "begun", "--out", str(tmp_path / "b.png")), "no finished rows of begun"),
+        (("--out", str(tmp_path / "b.pdf")), "FILE.png"),
+        (("--out", str(tmp_path / "b.png"), "--curve", "x=mel"), "HOURS=FEATURES"),
+    ):
+        status, _, problem = said(*more)
+        assert status == 2 and told in problem and not (tmp_path / "b.md").exists()
+
+
+def test_what_is_not_known_to_help_promises_nothing(scripts: Any) -> None:
+    flat = {at: {1: 50.0 + wobble} for at, wobble in ((1.0, 0.4), (2.0, -0.5), (4.0, 0.3), (8.0, -0.4))}
+    line = scripts.hours.Line.through(flat)
+    assert line.slope < 0 < line.slope + line.sure and line.hours_for(40) is None
+    two = scripts.hours.Line.through({1.0: {1: 50.0}, 2.0: {1: 45.0}})
+    assert two.slope == pytest.approx(-5) and two.hours_for(40) is None  # a line through two points fits
 
 
 @pytest.mark.parametrize("said", ["mel", "mel=", "mel=log mel", "=c@x", "c=c@", "c=c@x+"])

@@ -21,6 +21,7 @@ from .code_sources import CodeSource, find_sources
 from .corpus_splits import Split, find_splits
 from .curves import Curves, best_log
 from .phone_codes import Bitrate, Codes, CodeUsage, PhoneCodeTable, code_usage, frame_phones, phone_code_table
+from .pictures import Picture
 from .run_results import (
     Abx,
     ErrorRates,
@@ -46,6 +47,7 @@ class PageOptions:
     encode_minutes: float = 5.0  # of audio, if a checkpoint has to encode; 0: never
     corpus: str | None = None
     split: str | None = None  # for counts of codes
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

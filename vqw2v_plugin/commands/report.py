@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--split", help="count codes over this split (default: the largest with phone times)")
     add(
+        "--picture",
+        metavar="FILE.png[=CAPTION]",
+        action="append",
+        default=[],
+        help="a drawing of your own for the page; may be repeated",
+    )
+    add(
         "--encode-minutes",
         type=float,
         default=5.0,
@@ -45,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..analysis.pictures import Picture
     from ..analysis.report_page.assemble import make_report
     from ..analysis.run_view import PageOptions, RunView
     from ..common.bounds import check_between
@@ -66,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         encode_minutes=args.encode_minutes,
         corpus=args.corpus,
         split=args.split,
+        pictures=tuple(Picture.parse(text) for text in args.picture),
     )
     view = RunView(RunFolder(args.folder, without=out.parent), options, say=_say)
     page, lacking = make_report(view)

@@ -12,6 +12,7 @@ from .beside import beside_section
 from .codes import codebook_section, phones_section
 from .groups import groups_section
 from .page import Section, missing, render_page, table, tile
+from .pictures import pictures_section
 from .results import ERRORS, abx_section, errors_section
 from .settings import seeds_section, settings_section
 from .speech import speech_section
@@ -29,6 +30,7 @@ _SECTIONS: tuple[Callable[[RunView], Section | None], ...] = (
     abx_section,
     speech_section,
     errors_section,
+    pictures_section,
     settings_section,
     seeds_section,
 )

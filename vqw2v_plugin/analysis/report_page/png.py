@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..pictures import PNG
+
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
@@ -25,7 +27,7 @@ def png(pixels: Pixels, palette: Sequence[Colour], alpha: Sequence[int] = ()) ->
     if alpha:
         chunks.append((b"tRNS", bytes(alpha)))
     chunks += [(b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+    return PNG + b"".join(_chunk(name, data) for name, data in chunks)
 
 
 def data_url(content: bytes, kind: str) -> str:
