@@ -40,6 +40,7 @@ def register() -> None:
     quiet.leave_out_needless()
     quiet.log_any_name()
     import_module(".training.next_step", __name__).announce()
+    import_module(".training.told_errors", __name__).tell()
 
 
 def __getattr__(name: str) -> Any:

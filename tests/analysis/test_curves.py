@@ -143,6 +143,18 @@ def test_the_last_exception_is_what_ended_it() -> None:
     assert parse_log(text + inner(100, 3.4)).failure == ""  # it went on
 
 
+def test_an_error_of_ours_is_what_ended_it() -> None:
+    told = "fairseq-hydra-train: error: {}\n(VQW2V_LOUD=1 shows where in the program)\n"
+    traceback = "Traceback (most recent call last):\n  File x\nKeyError: 'a'\n"
+    begun = inner(50, 3.5) + "\n"
+    assert (
+        parse_log(begun + traceback + told.format("first") + told.format("no manifest")).failure
+        == "no manifest"
+    )
+    assert parse_log(begun + told.format("no manifest") + inner(100, 3.4)).failure == ""  # it went on
+    assert parse_log(begun + told.format("no manifest") + begun + traceback).failure == "KeyError: 'a'"
+
+
 def test_hydras_hidden_error_is_found() -> None:
     text = (
         "DEBUG:hydra.core.utils:Setting JobRuntime:name=hydra_train\nCould not override 'task.data'.\n"

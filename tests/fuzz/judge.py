@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dis
-import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-import vqw2v_plugin
+from vqw2v_plugin.common.said import PACKAGE, is_said
 from vqw2v_plugin.stack import StackError
 
-PACKAGE = str(Path(vqw2v_plugin.__file__).parent) + os.sep
 DECLARED = (ValueError, OSError, StackError)  # of which `vqw2v` makes a line
-_RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def judge(read: Callable[[Path], object], folder: Path) -> str:
@@ -44,20 +40,6 @@ def _fault(error: Exception, folder: Path) -> str:
     if not any(name in message for name in names):
         return _told(f"{what} names no file", error)
     return ""
-
-
-def is_said(error: Exception, *places: str) -> bool:
-    """Whether the innermost line is a `raise` of ours, not Python's own refusal of a value."""
-    last = _innermost(error.__traceback__)
-    code = last.tb_frame.f_code
-    return code.co_filename.startswith(places or PACKAGE) and code.co_code[last.tb_lasti] == _RAISE
-
-
-def _innermost(trace: TracebackType | None) -> TracebackType:
-    assert trace is not None
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace
 
 
 def _lacked_memory(error: BaseException | None) -> bool:

@@ -20,6 +20,7 @@ _LINE = re.compile(r"^(?:\[[^]]*\]\[([\w.]+)\]\[(\w+)\] - |[\d :,-]+ \| (\w+) \|
 _NUMBER = r"-?(?:\d[\d.]*(?:e[+-]?\d+)?|inf|nan)"
 _PAIR = re.compile(rf"(?:^|[ ,|])(\w+)[= ]({_NUMBER}|\[[^]]*\])(?=$|[ ,|])", re.IGNORECASE)
 _HYDRA_ERROR = "Set the environment variable HYDRA_FULL_ERROR=1"
+_TOLD = re.compile(r"^(?:fairseq-[\w-]+|hydra_train|train|generate|validate): error: (.*)$", re.MULTILINE)
 _NOISE = re.compile(r"\s|(?:DEBUG|INFO|WARNING):")
 _UPDATES = "num_updates"
 INNER, EPOCH = "train_inner", "train"
@@ -187,7 +188,9 @@ def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _failure(text: str) -> str:
     """The sentence of the last exception, unless something was logged after it."""
-    _, traceback, tail = text.rpartition("Traceback (most recent call last):")
+    before, traceback, tail = text.rpartition("Traceback (most recent call last):")
+    for told in [*_TOLD.finditer(text, len(before))][-1:]:
+        return "" if any(map(_LINE.match, lines_of(text[told.end() :]))) else told[1].strip()
     if not traceback:  # hydra hides the traceback where settings do not fit
         before, hydra, _ = text.rpartition(_HYDRA_ERROR)
         lines = lines_of(before.rstrip())[-12:]

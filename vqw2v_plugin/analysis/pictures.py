@@ -28,7 +28,7 @@ class Picture:
             raise ValueError(f"--picture: {path} is no PNG file; expected FILE.png or FILE.png=CAPTION")
         if len(content) > _LARGEST:
             raise ValueError(
-                f"--picture: {path} has {len(content) >> 20} MiB; expected at most {_LARGEST >> 20}, since it "
-                f"becomes part of the page: draw it smaller"
+                f"--picture: {path} has {len(content) >> 20} MiB; expected at most {_LARGEST >> 20}, since "
+                f"it becomes part of the page: draw it smaller"
             )
         return cls(content, caption or os.path.basename(path))
