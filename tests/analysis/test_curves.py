@@ -164,6 +164,12 @@ def test_hydras_hidden_error_is_found() -> None:
     assert parse_log(text).failure == "Could not override 'task.data'. Key 'data' is not in struct"
 
 
+def test_how_long_it_took_is_what_its_clock_says_at_last() -> None:
+    log = "\n".join([inner(50, 3.5, ", wall=61"), inner(100, 3.1, ", wall=118"), valid(100, 3.0)])
+    assert parse_log(log).seconds == 118 and parse_log(inner(50, 3.5)).seconds is None
+    assert parse_log(inner(50, 3.5, ", wall=nan")).seconds is None
+
+
 def test_of_two_logs_the_one_that_goes_further_counts() -> None:
     long, short = "\n".join([inner(50, 3.5), inner(100, 3.1)]), inner(100, 3.1)
     assert best_log([short, long]).points == parse_log(long).points

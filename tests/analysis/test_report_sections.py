@@ -226,6 +226,18 @@ def test_a_stage_s_row_says_its_state_its_time_and_what_it_made(run: Path) -> No
     )
 
 
+def test_a_training_without_marks_took_what_its_own_clock_says(run: Path) -> None:
+    line = '2026-11-29 09:42:41 | INFO | train_inner | {{"loss": "3.4", "num_updates": "{}", "wall": "{}"}}\n'
+    (run / "bare").mkdir()
+    (run / "bare/train.log").write_text(line.format(10, 61) + line.format(20, 7260))
+    assert made_of(run)["bare"] == ("begun by hand", "2.0 h", "a model, 20 updates")
+    mark(run / "marked", "x", done=True)
+    (run / "marked/train.log").write_text(line.format(10, 61))
+    for name, at in ((BEGUN, 1000), (DONE, 1300)):
+        os.utime(run / "marked" / name, (at, at))
+    assert made_of(run)["marked"][1] == "5 min"
+
+
 def test_an_unfinished_run_says_that_it_goes_on_and_a_finished_one_does_not(run: Path) -> None:
     assert "goes on where it stopped" not in assemble._stages(view_of(run))
     mark(run / "later", "x")

@@ -62,6 +62,12 @@ class Curves:
         return int(wanted) if isinstance(wanted, (int, float)) else 0
 
     @property
+    def seconds(self) -> float | None:
+        """How long it has trained by its own clock, with what it trained before it was resumed."""
+        walls = [p.values["wall"] for points in self.points.values() for p in points if "wall" in p.values]
+        return max(filter(_is_finite, walls), default=None)
+
+    @property
     def codebook_metrics(self) -> list[str]:
         return [name for name in _CODEBOOK if name in self._names()]
 

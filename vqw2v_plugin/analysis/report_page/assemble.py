@@ -97,13 +97,13 @@ def _tiles(view: RunView) -> str:
 def _stages(view: RunView) -> str:
     rows = []
     for stage in view.run.stages:
-        state = view.state(stage)
+        state, seconds = view.state(stage), _seconds(view, stage)
         told = f"by {SCRIPT}" if state == "unknown" and stage.scripted else _STATES.get(state, state)
         rows.append(
             [
                 f"<b>{escape(stage.name)}</b>",
                 f'<span class="state {state}">{told}</span>',
-                "–" if stage.seconds is None else duration(stage.seconds),
+                "–" if seconds is None else duration(seconds),
                 escape(_made(view, stage)),
             ]
         )
@@ -119,6 +119,12 @@ def _stages(view: RunView) -> str:
     if view.planned or any(stage.state == "unfinished" for stage in view.run.stages):
         body += missing("The run is not finished; the recipe's own command goes on where it stopped.")
     return body
+
+
+def _seconds(view: RunView, stage: StageFolder) -> float | None:
+    """By the recipe's marks; of a training without them, by its log."""
+    curves = view.trainings.get(stage.name)
+    return curves.seconds if stage.seconds is None and curves else stage.seconds
 
 
 def _made(view: RunView, stage: StageFolder) -> str:
