@@ -16,6 +16,11 @@ NEW_SEED = 5  # of voices that seed 1's corpus has none of
 # Of examples/digits, a speaker whom no training heard, lexicon and 4-gram.
 REAL_VOICES = "log-mel 27.4 %, vq-wav2vec's vectors 23.0 %, wav2vec's c 22.6 %"
 
+HOURS = (
+    HERE.parent / "few_labels/hours.png",
+    "Real speech, few labels: does more audio without labels help?",
+)
+
 
 def stages(run: Path, minutes: float) -> list[Stage]:
     data, labels = run / "corpus" / "data", run / "labels" / "data"
@@ -55,7 +60,7 @@ def stages(run: Path, minutes: float) -> list[Stage]:
     for name, called in FEATURES.items():
         listed += acoustic(run, name, called)
     listed += new_voices(run, gumbel, bert)
-    listed.append(pipeline.report(run, "report", [stage.name for stage in listed]))
+    listed.append(pipeline.report(run, "report", [stage.name for stage in listed], [HOURS]))
     return listed
 
 

@@ -94,6 +94,9 @@ def test_a_report_is_of_the_whole_run() -> None:
     stage = stages.report(RUN, "report", ["a", "b"])
     assert said(stage) == {"command": "report", "folder": "/run", "out": "/run/report/report.html"}
     assert stage.needs == ["a", "b"] and stage.result.startswith("/run/report/report.html: ")
+    drawn = stages.report(RUN, "report", [], [(Path("/h.png"), "Hours, so many"), (Path("/b.png"), "")])
+    assert said(drawn)["picture"] == ["/h.png=Hours, so many", "/b.png="]
+    assert drawn.reads == [Path("/h.png"), Path("/b.png")]  # drawn anew, the page is made anew
 
 
 @pytest.mark.parametrize(

@@ -181,8 +181,14 @@ def answer(
     return Stage(name, [command], title, minutes, needs, shown=f"^{split}: ", result=result)
 
 
-def report(run: Path, name: str, needs: Sequence[str]) -> Stage:
-    """One page that shows the whole run."""
+def report(run: Path, name: str, needs: Sequence[str], pictures: Sequence[tuple[Path, str]] = ()) -> Stage:
+    """One page that shows the whole run, and drawings that are not of it, each under its caption."""
     out = run / name / "report.html"
     command = [*VQW2V, "report", str(run), str(out)]
-    return Stage(name, [command], "One page of everything", 0.3, needs, result=f"{out}: open it in a browser")
+    for path, caption in pictures:
+        command += ["--picture", f"{path}={caption}"]
+    return Stage(
+        *(name, [command], "One page of everything", 0.3, needs),
+        reads=[path for path, _ in pictures],
+        result=f"{out}: open it in a browser",
+    )
