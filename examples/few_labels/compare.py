@@ -48,6 +48,7 @@ class Plan:
     corpora: Sequence[Path]
     rows: Sequence[Row]
     updates: int
+    dtype: str
     jobs: int
 
     @classmethod
@@ -55,7 +56,7 @@ class Plan:
         features = parse_features(args.features)
         rows = [Row(f, share, seed) for seed in args.seeds for share in args.shares for f in features]
         corpora = [corpus.resolve() for corpus in args.corpora]
-        return cls(args.run.resolve(), corpora, rows, args.updates, args.jobs)
+        return cls(args.run.resolve(), corpora, rows, args.updates, args.dtype, args.jobs)
 
     @property
     def data(self) -> Path:
@@ -95,6 +96,7 @@ def features(plan: Plan, chosen: Features) -> Stage:
         needs=["data"],
         checkpoint=chosen.checkpoint or "-",
         bert=chosen.bert,
+        options=["--dtype", plan.dtype] if chosen.checkpoint and plan.dtype != "fp32" else [],
     )
 
 
@@ -171,6 +173,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.02, 0.1, 1.0], help="of the speakers")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--updates", type=int, default=UPDATES, help="with all labels (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=("fp32", "bf16", "tf32"),
+        default="fp32",
+        help="of learned features (default: fp32)",
+    )
     pipeline.add_jobs(parser)
     return parser.parse_args()
 

@@ -109,7 +109,11 @@ def test_all_features_have_the_same_labels_seeds_and_updates(
         "bert:5",
         "/bert.pt",
     )
-    assert words_of(stages, "features_mel")[2] == "-"
+    assert words_of(stages, "features_mel")[2] == "-" and "--dtype" not in found
+    faster = plan(scripts, monkeypatch, tmp_path, "--features", *features, "--dtype", "bf16")
+    found = words_of(list(scripts.compare.stages(faster)), "features_BERT")
+    assert value_of(found, "--dtype") == "bf16"
+    assert "--dtype" not in words_of(list(scripts.compare.stages(faster)), "features_mel")
     decoding = words_of(stages, "scores_mel_0.1_2")
     assert value_of(decoding, "--gen-subset") == "test"
     assert value_of(decoding, "--path") == f"{tmp_path}/mel_0.1_2/checkpoint_best.pt"
