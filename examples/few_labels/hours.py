@@ -70,12 +70,17 @@ class Line:
             sure = stats.t.ppf(0.975, free) * math.sqrt(error * np.linalg.pinv(inputs.T @ inputs)[0, 0])
         return cls(float(solved[1:].mean()), float(solved[0]), float(sure))
 
+    @property
+    def tells(self) -> bool:
+        """Whether more audio is known to change anything."""
+        return abs(self.slope) > self.sure
+
     def at(self, hours: float) -> float:
         return max(self.at_one + self.slope * math.log2(hours), 0.0)
 
     def hours_for(self, errors: float) -> float | None:
         """How much audio makes so few; None if more audio is not known to help."""
-        if not self.slope + self.sure < 0:
+        if not self.tells or self.slope > 0:
             return None
         doublings = (errors - self.at_one) / self.slope
         return 2.0**doublings if doublings < 60 else None
@@ -88,7 +93,9 @@ def table(curve: Mapping[float, Rates], beside: Sequence[Rates]) -> str:
     rows += [[rates.name, *cells_of(rates, shares)] for rates in beside]
     lines = [line_of(curve, share) for share in shares]
     rows.append(["each doubling, with 95 %", *(f"{line.slope:+.1f} ± {line.sure:.1f}" for line in lines)])
-    rows += [[f"a line's at {hours:g} h", *(f"{line.at(hours):.0f}" for line in lines)] for hours in FAR]
+    for hours in FAR:
+        told = [f"{line.at(hours):.0f}" if line.tells else "not known" for line in lines]
+        rows.append([f"a line's at {hours:g} h", *told])
     if beside:
         best = [min(mean(rates, share) for rates in beside) for share in shares]
         enough = [line.hours_for(errors) for line, errors in zip(lines, best, strict=True)]

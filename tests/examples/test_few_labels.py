@@ -184,9 +184,11 @@ def test_more_audio_is_a_line_over_its_doublings(
 def test_what_is_not_known_to_help_promises_nothing(scripts: Any) -> None:
     flat = {at: {1: 50.0 + wobble} for at, wobble in ((1.0, 0.4), (2.0, -0.5), (4.0, 0.3), (8.0, -0.4))}
     line = scripts.hours.Line.through(flat)
-    assert line.slope < 0 < line.slope + line.sure and line.hours_for(40) is None
+    assert line.slope < 0 < line.slope + line.sure and line.hours_for(40) is None and not line.tells
+    worse = scripts.hours.Line.through({at: {1: at, 2: at} for at in (1.0, 2.0, 4.0)})
+    assert worse.tells and worse.hours_for(0.5) is None
     two = scripts.hours.Line.through({1.0: {1: 50.0}, 2.0: {1: 45.0}})
-    assert two.slope == pytest.approx(-5) and two.hours_for(40) is None  # a line through two points fits
+    assert two.slope == pytest.approx(-5) and not two.tells  # a line through two points fits
 
 
 @pytest.mark.parametrize("said", ["mel", "mel=", "mel=log mel", "=c@x", "c=c@", "c=c@x+"])
