@@ -22,6 +22,7 @@ from scipy import stats
 
 from vqw2v_plugin.common.files import write_whole
 from vqw2v_plugin.common.inputs import read_json
+from vqw2v_plugin.recipes.folder import DONE
 from vqw2v_plugin.recipes.table import spread
 
 FAR = (60.0, 960.0)  # hours: Libri-light's small part, Librispeech
@@ -39,7 +40,7 @@ class Rates:
         found: dict[float, dict[int, float]] = {}
         for folder in run.glob(f"scores_{name}_*"):
             share, _, seed = folder.name.removeprefix(f"scores_{name}_").partition("_")
-            if (folder / "done").exists() and seed.isdigit():
+            if (folder / DONE).exists() and seed.isdigit():
                 rate = float(read_json(folder / "errors-test.json")["rate"])
                 found.setdefault(float(share), {})[int(seed)] = rate
         if not found:
