@@ -54,13 +54,14 @@ class Transcriber:
         limit: float = PART_SECONDS,
         pieces: str | None = None,
         user_dir: str | None = None,
+        pca: str | None = None,
     ) -> Transcriber:
-        """`front`, `bert` and `pieces` say where lies what made the features, if not where it did.
+        """`front`, `bert`, `pieces` and `pca` say where lies what made the features, if not where it did.
 
         `user_dir` is the plugin that registers their quantizer, where that is not ours.
         """
         use_user_dir(user_dir)
-        ears = load_ears(path, front, bert, pieces)
+        ears = load_ears(path, front, bert, pieces, pca)
         steps = None if ears.transitions is None else ears.transitions.detach().float().numpy()
         chosen = settings or DecoderSettings()
         decoder = make_decoder(chosen, ears.units, steps, ears.frame_seconds)

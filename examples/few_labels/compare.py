@@ -90,13 +90,16 @@ def data(plan: Plan) -> Stage:
 
 
 def features(plan: Plan, chosen: Features) -> Stage:
+    options = ["--dtype", plan.dtype] if chosen.checkpoint and plan.dtype != "fp32" else []
+    if chosen.components is not None:
+        options += ["--pca", str(chosen.components)]
     return pipeline.features(
         *(plan.run, f"features_{chosen.name}", chosen.layer, plan.data, SPLITS),
         minutes=3,
         needs=["data"],
         checkpoint=chosen.checkpoint or "-",
         bert=chosen.bert,
-        options=["--dtype", plan.dtype] if chosen.checkpoint and plan.dtype != "fp32" else [],
+        options=options,
     )
 
 

@@ -191,7 +191,9 @@ def test_what_is_not_known_to_help_promises_nothing(scripts: Any) -> None:
     assert two.slope == pytest.approx(-5) and not two.tells  # a line through two points fits
 
 
-@pytest.mark.parametrize("said", ["mel", "mel=", "mel=log mel", "=c@x", "c=c@", "c=c@x+"])
+@pytest.mark.parametrize(
+    "said", ["mel", "mel=", "mel=log mel", "=c@x", "c=c@", "c=c@x+", "c=c/@x", "c=c/d@x"]
+)
 def test_features_that_are_none_are_refused(scripts: Any, said: str) -> None:
     with pytest.raises(ValueError, match="--features"):
         scripts.compare.Features.parse(said)

@@ -21,6 +21,7 @@ ARRIVE = {  # option: a value that is no default, and where it goes
     "front_bands": (23, "bands"),
     "front_deltas": (2, "deltas"),
     "front_standardize": ("speaker", "standardize"),
+    "front_pca": ("pca.safetensors", "pca"),
 }
 
 

@@ -8,6 +8,7 @@ import os
 
 from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
 from .layer_arguments import add_layer_arguments, add_preparation, feature_options
+from .principal_arguments import add_principal, check_principal, principal_for
 
 HELP = "dump z, c, quantized, BERT, log-mel or MFCC features for acoustic models"
 
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for a BERT of pieces: the tokens that it was trained on; states are repeated to frames",
     )
     add_preparation(parser)
+    add_principal(parser)
     parser.add_argument("--store", default="fp16", help="fp16 or fp32 on the disk (default: %(default)s)")
     add_run_arguments(parser)
 
@@ -27,14 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..common.locks import Rank
     from ..corpora.manifest import Manifest
+    from ..features.principal import PrincipalFeatures
     from ..features.registry import features_on
     from ..jobs.featurize import FeaturizeOptions, featurize
     from ..jobs.split_job import split_name
 
+    check_principal(args)
     rank, manifest = Rank.of(os.environ), Manifest(args.manifest)
     asked = feature_options(args, memory_bytes(args.memory), args.pieces)
     asked = dataclasses.replace(asked, deltas=args.deltas, standardize=args.standardize)
     features = features_on(device_for(args.device, rank), asked)
+    principal = principal_for(args, features, manifest, rank)
+    if principal is not None:
+        features = PrincipalFeatures(features, principal).to(features.device)
     features.take_notes()
     options = FeaturizeOptions(
         shard_minutes=args.shard_minutes,

@@ -7,21 +7,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.bounds import check_between
 from .corpus_arguments import add_run_arguments, device_for, memory_bytes, report_end, shared_work
 from .layer_arguments import add_layer_arguments, add_preparation, feature_options
+from .principal_arguments import add_principal, check_principal, principal_for
 
 if TYPE_CHECKING:
     from ..common.locks import Rank
     from ..corpora.ctm import Segments
     from ..corpora.manifest import Manifest
-    from ..features.base import FeatureOptions, Features
-    from ..features.principal import FilePrincipal
+    from ..features.base import FeatureOptions
     from ..features.segments import SpokenFeatures
     from ..jobs.segment import SpanFile
 
 HELP = "turn a manifest's audio into segments, for recognition without labels"
-_MOST_FRAMES, _MOST_SEED = 1 << 40, 2**63 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,20 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-pairs", action="store_true", help="else each two neighbouring runs become their mean, too")
     add("--spans", metavar="CTM", help="a row for each of these spans (phone times) in place of --clusters")
-    add(
-        "--pca",
-        metavar="D|FILE",
-        help="give rows in so many principal components; they are kept in OUT and used for every split that "
-        "follows; FILE: those of another folder",
-    )
-    add(
-        "--frames",
-        type=int,
-        default=500_000,
-        metavar="N",
-        help="to find components of, at most (default: %(default)s)",
-    )
-    add("--seed", type=int, default=1, help="which frames these are (default: %(default)s)")
+    add_principal(parser)
     add(
         "--targets",
         metavar="CLUSTERS",
@@ -80,15 +65,15 @@ def run(args: argparse.Namespace) -> int:
     silence = args.silence or ("keep" if spans is not None else "energy")
     asked = feature_options(args, memory_bytes(args.memory))
     layer = features_on(device_for(args.device, rank), asked)
-    layer.take_notes()
     spoken = SpokenFeatures(layer, silence)
     frames: SpokenFeatures | PreparedFeatures = spoken
     if args.deltas or args.standardize != "none":
         frames = PreparedFeatures(spoken, args.deltas, args.standardize)
     wanted = (args.clusters, not args.no_pairs, spans)
     SegmentFeatures(frames, *wanted)  # refuses what does not fit, before components are found
-    principal = _principal(args, frames, manifest, rank)
+    principal = principal_for(args, frames, manifest, rank)
     features = SegmentFeatures(frames, *wanted, principal).to(layer.device)
+    features.take_notes()
     shared = shared_work(args.workers, layer.device.type, rank)
     work = {"shard_minutes": args.shard_minutes, "refresh": args.refresh, "strict": args.strict, **shared}
     failed = False
@@ -106,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    check_between("--frames", args.frames, 1, _MOST_FRAMES)
-    check_between("--seed", args.seed, 0, _MOST_SEED)
+    check_principal(args)
     if args.no_pairs and args.clusters is None:
         raise ValueError("`--no-pairs` is said of runs; give `--clusters`, or leave it out")
     if args.targets is not None and (args.clusters is not None or args.spans is not None):
@@ -123,30 +107,6 @@ def _spans(path: str | None) -> tuple[dict[str, Segments] | None, SpanFile | Non
         return None, None
     found = read_ctm(path)
     return found, SpanFile(Path(path).name, sha256(Path(path)))
-
-
-def _principal(
-    args: argparse.Namespace, frames: Features, manifest: Manifest, rank: Rank
-) -> FilePrincipal | None:
-    from ..features.principal import read_principal
-    from ..features.speakers import ManifestVoices
-    from ..jobs.drawn_frames import DrawOptions
-    from ..jobs.segment import find_principal
-    from .corpus_arguments import num_workers
-
-    if args.pca is None:
-        return None
-    if not (args.pca.isascii() and args.pca.isdecimal()):
-        return read_principal(Path(args.pca))
-    options = DrawOptions(
-        num_workers(args.workers, frames.device.type, rank),
-        shard_minutes=args.shard_minutes,
-        strict=args.strict,
-        frames=args.frames,
-        seed=args.seed,
-    )
-    frames.know(ManifestVoices(manifest))
-    return find_principal(frames, int(args.pca), manifest, Path(args.out), options, rank)
 
 
 def _targets(

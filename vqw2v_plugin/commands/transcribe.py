@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pieces", metavar="FOLDER", help="the same of a BERT of pieces: the tokens that it was trained on"
     )
     parser.add_argument(
+        "--pca", metavar="FILE", help="the same of the principal components that the features are given in"
+    )
+    parser.add_argument(
         "--speaker",
         metavar="WHO",
         default="each",
@@ -66,7 +69,14 @@ def run(args: argparse.Namespace) -> int:
 
     settings = decoder_settings(args)
     transcriber = Transcriber.load(
-        args.checkpoint, settings, args.front, args.bert, args.device, args.limit, args.pieces
+        args.checkpoint,
+        settings,
+        args.front,
+        args.bert,
+        args.device,
+        args.limit,
+        args.pieces,
+        pca=args.pca,
     )
     _tell_speakers(args, transcriber)
     failed = 0

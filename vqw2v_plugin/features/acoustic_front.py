@@ -14,13 +14,19 @@ from ..stores.layers import LAYERS, whole_name
 from ..stores.pieces import MODEL
 from .base import DEFAULT_BANDS, FeatureOptions, parse_layer
 from .front import AudioFront
+from .principal import PrincipalFeatures, read_principal
 from .registry import FILES, OptionNames, build_features, make_features
 from .speakers import RowVoices
 
 NAMES = OptionNames(
-    "front_layer", "front", "front_bert", "front_pieces", "dtype", nothing=None, overrides=True
+    "front_layer", "front", "front_bert", "front_pieces", "front_pca", "dtype", nothing=None, overrides=True
 )
-_ASKED = {"checkpoint": "--front FILE", "bert": "--bert FILE", "pieces": "--pieces FOLDER"}
+_ASKED = {
+    "checkpoint": "--front FILE",
+    "bert": "--bert FILE",
+    "pieces": "--pieces FOLDER",
+    "pca": "--pca FILE",
+}
 _SAME = ("sample_rate", "stride", "receptive_field", "dim", "normalize")  # what the files themselves say
 
 
@@ -47,17 +53,22 @@ def make_front(options: FeatureOptions, freeze_updates: int = -1) -> AudioFront:
 
 
 def rebuild_front(
-    acoustic: Acoustic, checkpoint: str | None = None, bert: str | None = None, pieces: str | None = None
+    acoustic: Acoustic,
+    checkpoint: str | None = None,
+    bert: str | None = None,
+    pieces: str | None = None,
+    pca: str | None = None,
 ) -> AudioFront:
     """Audio → the features that `acoustic` was trained on, frozen; what it has learnt of them is in it.
 
     The arguments say where their files lie now. Those not given are looked for where they lay in training,
     then by their names beside the acoustic model and in this folder.
     """
-    spec, given = acoustic.spec, {"checkpoint": checkpoint, "bert": bert, "pieces": pieces}
+    spec, given = acoustic.spec, {"checkpoint": checkpoint, "bert": bert, "pieces": pieces, "pca": pca}
     _check_layer(spec, given)
-    paths = [_find(name, getattr(spec, name), given[name], acoustic.path.parent) for name in FILES]
-    checkpoint, bert, pieces = (None if path is None else str(path) for path in paths)
+    beside = acoustic.path.parent
+    paths = [_find(name, getattr(spec, name), place, beside) for name, place in given.items()]
+    checkpoint, bert, pieces, pca = (None if path is None else str(path) for path in paths)
     options = FeatureOptions(
         str(spec.layer),
         checkpoint,
@@ -71,6 +82,8 @@ def rebuild_front(
         standardize=spec.meaning("standardize"),
     )
     features = build_features(options, NAMES)
+    if pca is not None:
+        features = PrincipalFeatures(features, read_principal(Path(pca)))
     for name in _SAME:
         before, now = spec.meaning(name), features.spec.meaning(name)
         if None not in (before, now) and before != now:
@@ -94,12 +107,12 @@ def _check_layer(spec: FeatureSpec, given: dict[str, str | None]) -> None:
             f"expected a layer and a rate, as features.json of `vqw2v features` has them: make its features "
             f"and decode these"
         )
-    if not spec.has_times or spec.pca is not None:
+    if not spec.has_times:
         raise CheckpointError(
             "the acoustic model's features are segments, or without the audio's silence, as `vqw2v segment` "
             "makes them: make them of this audio and decode these with fairseq-generate"
         )
-    if not LAYERS[parse_layer(str(spec.layer)).name].needs and any(given.values()):
+    if not LAYERS[parse_layer(str(spec.layer)).name].needs and any(given[name] for name in FILES):
         raise CheckpointError(
             f"the acoustic model's features are of the layer {spec.layer}; leave out the checkpoints"
         )

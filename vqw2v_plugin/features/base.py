@@ -67,6 +67,7 @@ class FeatureOptions:
     memory: int = MEMORY  # bytes of one layer's outputs: beyond it they are computed twice
     deltas: int = 0  # how often the slope over five frames is put beside them
     standardize: str = "none"  # by utterance, or by speaker where a manifest knows them
+    pca: str | None = None  # the file of the principal components that frames are given in
 
 
 class Features(nn.Module):

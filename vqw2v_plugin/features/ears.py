@@ -160,13 +160,17 @@ class FineTunedEars(Ears):
 
 
 def load_ears(
-    path: str | Path, front: str | None = None, bert: str | None = None, pieces: str | None = None
+    path: str | Path,
+    front: str | None = None,
+    bert: str | None = None,
+    pieces: str | None = None,
+    pca: str | None = None,
 ) -> Ears:
     """Of a checkpoint of the task `vq_acoustic`; the others are what makes its features, if it needs any."""
     restored = load_any(Path(path), ACOUSTIC, FINE_TUNED)
     if not isinstance(restored.network, FineTuned):
         acoustic = acoustic_of(restored, Path(path))
-        return FrontEars(acoustic, rebuild_front(acoustic, front, bert, pieces))
-    if given := next((each for each in (front, bert, pieces) if each is not None), None):
+        return FrontEars(acoustic, rebuild_front(acoustic, front, bert, pieces, pca))
+    if given := next((each for each in (front, bert, pieces, pca) if each is not None), None):
         raise CheckpointError(f"{path} hears audio itself, without features; leave out {given}")
     return FineTunedEars(restored)

@@ -10,17 +10,18 @@ import threading
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..audio.clip import Clip
 from ..audio.reading import Samples
 from ..modules.layers.slopes import Moments, standardized, with_slopes
 from ..stores.feature_spec import check_preparation
 from .base import Features
+from .over import FeaturesOver
 from .speakers import Speakers, Voices
 
 
-class PreparedFeatures(Features):
+class PreparedFeatures(FeaturesOver):
     """Another layer's frames with their slopes, at mean 0 and variance 1 of an utterance or of a speaker.
 
     `know` is told who speaks. Audio of which nobody says it goes by its own mean and scale, and `notes`
@@ -29,9 +30,8 @@ class PreparedFeatures(Features):
 
     def __init__(self, features: Features, deltas: int, standardize: str) -> None:
         check_preparation(deltas, standardize)
-        nn.Module.__init__(self)  # all that a layer says of itself is taken over
-        self.features, self.deltas, self.standardize = features, deltas, standardize
-        self.sample_rate, self.geometry = features.sample_rate, features.geometry
+        super().__init__(features)
+        self.deltas, self.standardize = deltas, standardize
         self.dim = features.dim * (1 + deltas)
         self.spec = dataclasses.replace(
             features.spec,
@@ -39,7 +39,6 @@ class PreparedFeatures(Features):
             deltas=deltas or None,
             standardize=None if standardize == "none" else standardize,
         )
-        self.device = features.device
         self._speakers: Speakers | None = None
         self._own, self._lock = 0, threading.Lock()  # clips that went by their own mean and scale
 
@@ -86,24 +85,12 @@ class PreparedFeatures(Features):
         x = with_slopes(x.float(), self.deltas)
         return x if self.standardize == "none" else standardized(x, moments)
 
-    @property
-    def varies(self) -> bool:
-        return self.features.varies
-
-    def let_learn(self) -> list[nn.Module]:
-        return self.features.let_learn()
-
-    def refresh(self) -> None:
-        self.features.refresh()
-
-    def allow(self, memory: int) -> None:
-        self.features.allow(memory)
-
     def take_notes(self) -> None:
-        self.features.take_notes()
+        super().take_notes()
+        self._own = 0
 
     def notes(self) -> list[str]:
         own = [
             f"{self._own:,} utterances went by their own mean and scale: nobody says who speaks them"
         ] * bool(self._own)
-        return [*self.features.notes(), *own]
+        return [*super().notes(), *own]

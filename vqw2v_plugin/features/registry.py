@@ -17,6 +17,7 @@ from .base import FeatureOptions, Features, Layer, check_numbers, number_format,
 from .builders import BUILDERS
 from .clusters import FileParts
 from .prepared import PreparedFeatures
+from .principal import PrincipalFeatures, read_principal
 
 FILES = ("checkpoint", "bert", "pieces")
 
@@ -29,6 +30,7 @@ class OptionNames:
     checkpoint: str = "CHECKPOINT"
     bert: str = "--bert"
     pieces: str = "--pieces"
+    pca: str = "--pca"
     dtype: str = "--dtype"
     nothing: str | None = "-"  # in place of a checkpoint
     overrides: bool = False  # fairseq-generate's `--model-overrides` says where a file is now
@@ -69,11 +71,15 @@ def make_features(options: FeatureOptions, names: OptionNames = COMMAND, places:
         bert=told("bert"),
         pieces=told("pieces"),
     )
-    return features
+    if options.pca is None:
+        return features
+    principal = read_principal(Path(options.pca))
+    principal.check(features.spec)
+    return PrincipalFeatures(features, principal, places)
 
 
 def build_features(options: FeatureOptions, names: OptionNames = COMMAND) -> Features:
-    """The same, and nothing is said of the files."""
+    """The same before components, and nothing is said of the files."""
     layer = parse_layer(options.layer, names.layer)
     number_format(options.dtype, f"`{names.dtype}`")
     _check(options, layer, names)
@@ -102,7 +108,7 @@ def _check(options: FeatureOptions, layer: Layer, names: OptionNames) -> None:
             raise ValueError(f"{said if name == 'checkpoint' else asked}; {_wanted(name, names, kind)}")
         if given is not None and name not in (*kind.needs, *kind.takes):
             raise ValueError(f"{said}; {_too_much(name, option, names)}")
-    for name in FILES:
+    for name in (*FILES, "pca"):
         given, option = getattr(options, name), getattr(names, name)
         if names.overrides and given is not None and not Path(given).exists():
             raise CheckpointError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..audio.clip import Clip
 from ..audio.reading import AudioError, Samples
@@ -27,24 +27,22 @@ from ..modules.layers.segments import means_of, pair_means, run_places, span_mea
 from ..modules.quantizers.clusters import Clusters
 from ..stores.feature_spec import FeatureSpec, FileId
 from .base import Features, need_a_frame
+from .over import FeaturesOver
 from .prepared import PreparedFeatures
 from .principal import FilePrincipal
-from .speakers import Voices
 
 _SAME = ("layer", "checkpoint", "bert", "pieces", "run_length", "bands", "sample_rate", "dim", "normalize")
 Spans = Mapping[str, Segments]  # of each utterance
 
 
-class SpokenFeatures(Features):
+class SpokenFeatures(FeaturesOver):
     """A layer's frames of what is said in a clip: what segments and components are made of."""
 
     def __init__(self, features: Features, silence: str) -> None:
         check_detector(silence)
-        nn.Module.__init__(self)  # all that a layer says of itself is taken over
-        self.features, self.silence = features, silence
-        self.sample_rate, self.geometry, self.dim = features.sample_rate, features.geometry, features.dim
+        super().__init__(features)
+        self.silence = silence
         self.spec = dataclasses.replace(features.spec, silence=None if silence == "keep" else silence)
-        self.device = features.device
 
     @property
     def varies(self) -> bool:
@@ -63,21 +61,6 @@ class SpokenFeatures(Features):
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, F]
         said = self.said(wav.cpu().numpy(), "the audio")
         return self.features(torch.from_numpy(said).to(wav.device))  # type: ignore[no-any-return]
-
-    def know(self, voices: Voices) -> None:
-        self.features.know(voices)
-
-    def refresh(self) -> None:
-        self.features.refresh()
-
-    def allow(self, memory: int) -> None:
-        self.features.allow(memory)
-
-    def take_notes(self) -> None:
-        self.features.take_notes()
-
-    def notes(self) -> list[str]:
-        return self.features.notes()
 
 
 class SegmentFeatures(SpokenFeatures):

@@ -1,6 +1,6 @@
 """wav → segments for whole manifests: what `vqw2v segment` does, with the guarantees of `features`.
 
-Its stages are each resumed where a killed run was: components of frames, targets beside frames, rows.
+Its stages are each resumed where a killed run was: targets beside frames, rows.
 """
 
 from __future__ import annotations
@@ -10,23 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from ..audio.reading import Samples, read_audio
-from ..common.locks import Rank, check_folder, claimed
+from ..common.locks import Rank
 from ..corpora.manifest import Manifest, Utterance
-from ..features.base import Features
-from ..features.principal import NAME, FilePrincipal, PrincipalError, read_principal, write_principal
 from ..features.segments import SegmentFeatures, SpokenFeatures
-from ..modules.layers.principal import principal_of
 from ..stores.frames import FrameTimes
 from ..stores.symbols import Codes
 from ..tokenizer import Tokenizer
 from .discretize import DiscretizeJob, DiscretizeOptions
-from .drawn_frames import DrawnFrames, DrawOptions, batches_of
 from .featurize import FeaturizeJob, FeaturizeOptions
-from .split_job import Outcome, one_thread
+from .split_job import Outcome
 
 TARGETS = "targets"  # a token folder in the feature folder
 
@@ -37,54 +30,6 @@ class SpanFile:
 
     name: str
     sha256: str
-
-
-def find_principal(
-    features: Features, dim: int, manifest: Manifest, out: Path, options: DrawOptions, rank: Rank
-) -> FilePrincipal:
-    """Those in the folder, or those of frames drawn from this manifest, which the next split will use too."""
-    path = out / NAME
-    check_folder(out)
-    if not path.exists():
-        if rank.total > 1:
-            raise ValueError(
-                f"{path} is not there, and it is one process that finds components: run this once "
-                "without torchrun"
-            )
-        with claimed(out, rank):
-            _find(features, dim, manifest, path, options)
-    found = read_principal(path)
-    found.check(features.spec)
-    if len(found.network.axes) != dim:
-        raise PrincipalError(
-            f"{path}: has {len(found.network.axes)} components, `--pca` is {dim}; say the same, or name "
-            "another folder"
-        )
-    return found
-
-
-def _find(features: Features, dim: int, manifest: Manifest, path: Path, options: DrawOptions) -> None:
-    if not 1 <= dim <= features.dim:
-        raise ValueError(f"`--pca` is {dim}; expected 1 to {features.dim:,}, the size of a frame, or a file")
-    drawn = DrawnFrames(features, features.of, features.dim, manifest, path.parent / ".pca", options)
-    about = {
-        "manifest": Path(manifest.path).name,
-        "manifest_sha256": manifest.digest,
-        "frames": options.frames,
-        "seed": options.seed,
-    }
-    drawn.make({**about, "features": features.spec.to_json()})
-    rows = drawn.rows()
-    held = sum(map(len, rows))
-    if held <= dim:
-        raise ValueError(
-            f"{manifest.path}: {held:,} frames were drawn, expected more than components ({dim:,}); take a "
-            f"larger corpus, a larger `--frames` or a smaller `--pca`"
-        )
-    one_thread()
-    network = principal_of(lambda: (torch.from_numpy(np.array(batch)) for batch in batches_of(rows)), dim)
-    write_principal(path, network, features.spec, {**about, "frames_drawn": held})
-    drawn.remove()
 
 
 class SegmentJob(FeaturizeJob):

@@ -6,29 +6,34 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_NAMED = re.compile(r"([\w.-]+)=([\w:,-]+)(?:@([^+]+)(?:\+(.+))?)?")
+_NAMED = re.compile(r"([\w.-]+)=([\w:,-]+)(?:/(\d+))?(?:@([^+]+)(?:\+(.+))?)?")
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a model hears: `NAME=LAYER`, of spectra, or `NAME=LAYER@CHECKPOINT[+BERT]`."""
+    """What a model hears: `NAME=LAYER`, of spectra, or `NAME=LAYER@CHECKPOINT[+BERT]`.
+
+    `LAYER/D` are D principal components of it.
+    """
 
     name: str
     layer: str
     checkpoint: Path | None = None
     bert: Path | None = None
+    components: int | None = None
 
     @classmethod
     def parse(cls, text: str, several: bool = False) -> Features:
         """`several`: layers by commas are mixed."""
         found = _NAMED.fullmatch(text)
-        if not found or ("," in found[2] and not several):
-            layers = "LAYER[,LAYER…]" if several else "LAYER"
+        if not found or ("," in found[2] and not several) or (found[3] and several):
+            layers = "LAYER[,LAYER…]" if several else "LAYER[/COMPONENTS]"
             raise ValueError(
                 f"`--features` has {text!r}; expected NAME={layers} or NAME={layers}@CHECKPOINT[+BERT]"
             )
-        name, layer, *files = found.groups()
-        return cls(name, layer, *(Path(file).resolve() if file else None for file in files))
+        name, layer, components, *files = found.groups()
+        checkpoint, bert = (Path(file).resolve() if file else None for file in files)
+        return cls(name, layer, checkpoint, bert, int(components) if components else None)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -43,6 +43,13 @@ class FrontConfig(FairseqDataclass):
             "speaker of the manifest says (speaker), or none"
         },
     )
+    front_pca: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "for audio: give them in these principal components, the pca.safetensors of "
+            "`vqw2v features --pca D`"
+        },
+    )
     freeze_updates: int = field(
         default=-1,
         metadata={"help": "for audio: updates after which the front learns too; -1: it stays as it is"},
@@ -70,6 +77,7 @@ def front_options(asked: Mapping[str, Any], sample_rate: int) -> FeatureOptions:
         sample_rate=sample_rate,
         deltas=asked["front_deltas"],
         standardize=asked["front_standardize"],
+        pca=asked["front_pca"],
     )
 
 

@@ -32,7 +32,7 @@ _TOLD = {
     *("model.freeze_finetune_updates", "model.w2v_path"),  # whose weights are in the checkpoint
     *(f"model.{name}" for name in ("dropout", "dropout_features", "dropout_agg")),
     *(f"model.{name}" for name in ("attention_dropout", "activation_dropout")),
-    *("model.front", "model.front_bert", "model.front_pieces"),  # their weights are in the checkpoint
+    *("model.front", "model.front_bert", "model.front_pieces", "model.front_pca"),  # known by their bytes
     *("task.init_from", "task.init_codebook"),  # of which it began: they are in the checkpoint too
 }
 _FREE = {
