@@ -53,8 +53,8 @@ class Transcriber:
         device: str = "cpu",
         limit: float = PART_SECONDS,
         pieces: str | None = None,
-        user_dir: str | None = None,
         pca: str | None = None,
+        user_dir: str | None = None,
     ) -> Transcriber:
         """`front`, `bert`, `pieces` and `pca` say where lies what made the features, if not where it did.
 

@@ -58,10 +58,10 @@ def test_a_corpus_is_collected_as_it_was_asked_for(arrived: Any) -> None:
 def test_files_are_transcribed_as_it_was_asked_for(arrived: Any) -> None:
     seen = arrived("transcriber.Transcriber.load")
     assert main("transcribe a.pt f.wav".split()) == 2
-    assert seen[0] == ("a.pt", DecoderSettings(), None, None, "cpu", PART_SECONDS, None)
-    words = "--front f.pt --bert b.pt --pieces p --device cuda:1 --limit 7.5"
+    assert seen[0] == ("a.pt", DecoderSettings(), None, None, "cpu", PART_SECONDS, None, None)
+    words = "--front f.pt --bert b.pt --pieces p --pca c --device cuda:1 --limit 7.5"
     assert main(f"transcribe a.pt f.wav {words}".split()) == 2
-    assert seen[1] == ("a.pt", DecoderSettings(), "f.pt", "b.pt", "cuda:1", 7.5, "p")
+    assert seen[1] == ("a.pt", DecoderSettings(), "f.pt", "b.pt", "cuda:1", 7.5, "p", "c")
 
 
 def test_clusters_are_found_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:

@@ -114,6 +114,11 @@ def test_all_features_have_the_same_labels_seeds_and_updates(
     found = words_of(list(scripts.compare.stages(faster)), "features_BERT")
     assert value_of(found, "--dtype") == "bf16"
     assert "--dtype" not in words_of(list(scripts.compare.stages(faster)), "features_mel")
+    assert "--pca" not in found
+    fewer = plan(scripts, monkeypatch, tmp_path, "--features", "c=c/64@/pre.pt", "mel=logmel/9")
+    for name, components, source in (("c", "64", "/pre.pt"), ("mel", "9", "-")):
+        found = words_of(list(scripts.compare.stages(fewer)), f"features_{name}")
+        assert (value_of(found, "--pca"), found[2]) == (components, source)
     decoding = words_of(stages, "scores_mel_0.1_2")
     assert value_of(decoding, "--gen-subset") == "test"
     assert value_of(decoding, "--path") == f"{tmp_path}/mel_0.1_2/checkpoint_best.pt"

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         args.device,
         args.limit,
         args.pieces,
-        pca=args.pca,
+        args.pca,
     )
     _tell_speakers(args, transcriber)
     failed = 0
