@@ -1,6 +1,7 @@
 """The papers' comparison at small scale: an acoustic model on spectra, wav2vec, vq-wav2vec and BERT.
 
-    python examples/digits/compare.py FSDD RUN [--unlabelled MANIFEST …] [--speech DIR]
+    python examples/digits/compare.py FSDD RUN [--unlabelled MANIFEST …] [--speech DIR] \\
+        [--given NAME=c/64@PRETRAINED.pt]
 
 A finished row is in RUN/results.md at once; a killed run resumes where it stopped.
 """
@@ -16,6 +17,7 @@ from plan import CORPORA, Input, Plan, Row, add_arguments, rates
 from stages import stages
 
 from vqw2v_plugin.common.files import write_whole
+from vqw2v_plugin.recipes.compared import parse_features
 from vqw2v_plugin.recipes.table import finish, spread
 
 WAV2VEC = ("model.quantizer=none",)
@@ -65,21 +67,32 @@ def parse_arguments() -> argparse.Namespace:
         choices=list(INPUTS),
         help="default: all with ASG",
     )
+    parser.add_argument(
+        "--given",
+        nargs="+",
+        default=[],
+        metavar="NAME=LAYER[/COMPONENTS]@CHECKPOINT",
+        help="also features of a model that was trained elsewhere",
+    )
     return parser.parse_args()
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
+    given = {each.name: each for each in parse_features(args.given)}
+    if twice := given.keys() & INPUTS.keys():
+        raise ValueError(f"`--given` has {min(twice)}, which `--features` knows; give another name")
+    inputs = {**INPUTS, **{name: Input(name, "", each.layer, given=each) for name, each in given.items()}}
     corpora = [("digits", args.seeds), *([("speech", 1)] if args.speech else [])]
     rows = [
         Row(corpus, features, fraction, seed)
         for seed in range(1, args.seeds + 1)
         for corpus, seeds in corpora
         for fraction in args.fractions
-        for features in args.features
+        for features in (*args.features, *given)
         # Phones are learnt with phones.yaml's loss, whichever the digits are learnt with.
-        if seed <= seeds and (corpus == "digits" or INPUTS[features].criterion == "asg")
+        if seed <= seeds and (corpus == "digits" or inputs[features].criterion == "asg")
     ]
-    return Plan.of(args, INPUTS, rows)
+    return Plan.of(args, inputs, rows)
 
 
 def write_table(plan: Plan, done: Set[str]) -> None:
@@ -90,7 +103,7 @@ def write_table(plan: Plan, done: Set[str]) -> None:
         rows = [r for r in plan.rows if (r.corpus, -r.fraction, r.features) == (corpus, fraction, features)]
         found = {decoder: rates(plan, rows, decoder, done) for decoder in ("greedy", "lexicon")}
         if found["greedy"]:
-            what = (CORPORA[corpus], INPUTS[features].called, f"{-fraction:.0%}", len(found["greedy"]))
+            what = (CORPORA[corpus], plan.inputs[features].called, f"{-fraction:.0%}", len(found["greedy"]))
             lines.append("| " + " | ".join([*map(str, what), *map(spread, found.values())]) + " |")
     write_whole(plan.run / "results.md", "\n".join(lines) + "\n")
 

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqw2v_plugin.recipes import stages as pipeline
+from vqw2v_plugin.recipes.compared import Features
 
 CORPORA = {"digits": "connected digits, words", "speech": "read speech, phones"}
 
 
 @dataclass(frozen=True)
 class Input:
-    """An acoustic model's input: a layer of a pretrained model, or spectra, which need no model."""
+    """An acoustic model's input: a layer of a pretrained model, or spectra, which need no model.
+
+    `given`: of a checkpoint that was trained elsewhere.
+    """
 
     called: str
     model: str
@@ -23,9 +27,12 @@ class Input:
     criterion: str = "asg"
     settings: tuple[str, ...] = ()  # of the pretraining
     training: tuple[str, ...] = ()  # of the acoustic model
+    given: Features | None = None
 
     @property
     def name(self) -> str:
+        if self.given is not None:
+            return self.given.name
         return f"{self.model}_{self.layer}" if self.model else self.layer
 
 

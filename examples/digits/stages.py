@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from plan import CORPORA, Input, Plan, Row, checkpoint, corpus_data, corpus_splits, shortened
 
@@ -64,13 +65,23 @@ def shared_stages(plan: Plan, row: Row) -> Iterator[Stage]:
         splits,
         minutes=1,
         needs=needs,
-        checkpoint=checkpoint(plan, chosen.model) if chosen.model else "-",
-        bert=checkpoint(plan, f"{chosen.model}_bert") if chosen.layer == "bert" else None,
-        options=[] if chosen.model else ["--sample-rate", "8000", "--bands", "40"],
+        **_made_of(plan, chosen),
     )
     yield labels(plan, row)
     if corpus == "digits":
         yield pipeline.language_model(run, "lm", data / "lm.txt", 4, ["digits"])
+
+
+def _made_of(plan: Plan, chosen: Input) -> dict[str, Any]:
+    """The files that make the features, and how; spectra are of what 8 kHz has."""
+    if chosen.given is not None:
+        given = chosen.given
+        options = ["--pca", str(given.components)] if given.components else []
+        return {"checkpoint": given.checkpoint or "-", "bert": given.bert, "options": options}
+    if not chosen.model:
+        return {"options": ["--sample-rate", "8000", "--bands", "40"]}
+    bert = checkpoint(plan, f"{chosen.model}_bert") if chosen.layer == "bert" else None
+    return {"checkpoint": checkpoint(plan, chosen.model), "bert": bert}
 
 
 def labels(plan: Plan, row: Row) -> Stage:

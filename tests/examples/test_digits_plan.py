@@ -211,3 +211,26 @@ def test_the_table_is_there_at_once_and_anew_behind_each_stage(
     assert table.finish("x.py", "t.md", lambda: plan, lambda of: iter(("a", "b")), write) == 0
     assert asked == [(plan.run, ["a", "b"], {"jobs": 3, "threads": 1}, 1)]
     assert written == [{"a", "b"}] * 3 and capsys.readouterr().out == "table 3\n"
+
+
+def test_features_of_a_model_that_was_trained_elsewhere_stand_beside_the_others(
+    digits: Any, plan_of: Any
+) -> None:
+    plan = plan_of(
+        "--features", "mfcc", "--given", "c64=c/64@/pre.pt", "r2=bert:3@/vq.pt+/b.pt", "--seeds", "1"
+    )
+    assert [row.name for row in plan.rows] == [
+        f"digits_{name}_{share}_1" for share in ("1", "0.1") for name in ("mfcc", "c64", "r2")
+    ]
+    listed = list(digits.stages.stages(plan))
+    check_order(listed, plan.run)
+    heard, states = (words_of(listed, f"features_digits_{name}") for name in ("c64", "r2"))
+    assert (heard[2], value_of(heard, "--layer"), value_of(heard, "--pca")) == ("/pre.pt", "c", "64")
+    assert (states[2], value_of(states, "--bert"), "--pca" in states) == ("/vq.pt", "/b.pt", False)
+    assert (
+        "--sample-rate" not in heard and value_of(words_of(listed, "features_digits_mfcc"), "--bands") == "40"
+    )
+    assert f"task.data={plan.run}/features_digits_c64/data" in words_of(listed, "digits_c64_0.1_1")
+    assert not [stage for stage in listed if "pretrain" in stage.title.lower()][1:]  # only the audio for it
+    with pytest.raises(ValueError, match="`--given` has mfcc"):
+        plan_of("--given", "mfcc=c@/pre.pt")
