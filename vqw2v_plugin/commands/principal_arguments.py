@@ -27,7 +27,7 @@ def add_principal(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames",
         type=int,
-        default=500_000,
+        default=100_000,
         metavar="N",
         help="to find components of, at most (default: %(default)s)",
     )

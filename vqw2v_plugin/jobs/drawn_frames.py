@@ -1,7 +1,7 @@
 """wav → features for a corpus, a sample of them: frames drawn from a manifest's audio and kept in shards.
 
 What is drawn depends on the seed and the utterances' names alone, and not on who draws it, in which order, or
-how often a run was killed.
+how often a run was killed. Where few frames are wanted of much audio, most of it is not even read.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from .split_job import JobOptions, Refused, one_thread, refused_of, shard_sample
 from .work import Work
 
 _BATCH = 1 << 14  # frames
+_EVERY = 2  # of an utterance's frames one in so many, if there are enough: neighbours are alike
+_FEWEST = 200  # utterances that are read at least, of as many voices
 
 Frames = npt.NDArray[np.float32]  # [n, D]
 
@@ -51,19 +53,22 @@ class DrawnFrames:
         options: DrawOptions,
     ) -> None:
         self.folder, self._manifest, self._options, self._frames_of = folder, manifest, options, frames_of
+        self._width = width
         self._shards = ShardFolder(folder, np.float32, width, gathers=False)
         self._spans = plan(
             manifest.sizes, shard_samples(manifest, options.shard_minutes, features.sample_rate)
         )
         wanted = sum(map(features.frames, sizes_at(manifest, features.sample_rate).tolist()))
-        self._share = min(1.0, options.frames / max(1, wanted))
+        share = min(1.0, options.frames / max(1, wanted))
+        self._utterances = min(1.0, max(_EVERY * share, _FEWEST / max(1, len(manifest))))  # are read, ...
+        self._of_each = share / self._utterances  # ... and of each so many frames kept
         prepare = one_thread if features.device.type == "cpu" else lambda: None
         self._work = Work(self.draw, options.workers, prepare)
 
     def make(self, settings: Mapping[str, Any]) -> list[Refused]:
         """Draws what is missing; answers the utterances that gave nothing."""
         manifest = self._manifest
-        self._shards.open(dict(settings))
+        self._shards.open({**settings, "every": _EVERY})
         make_shards(manifest, self._shards, self._spans, self._work, Rank())
         if not complete(self._shards, self._spans):
             raise ValueError(f"{self.folder}: shards are missing; run the same command again")
@@ -89,10 +94,12 @@ class DrawnFrames:
 
     def draw(self, utterance: Utterance) -> Frames:
         """An utterance's frames, those that its name and the seed draw."""
-        frames = self._frames_of(utterance).cpu().float()
         seed = [self._options.seed, zlib.crc32(utterance.utt.encode("utf-8", "surrogateescape"))]
-        kept = np.random.default_rng(seed).random(len(frames)) < self._share
-        rows: Frames = frames.numpy()[kept]
+        rng = np.random.default_rng(seed)
+        if rng.random() >= self._utterances:
+            return np.empty((0, self._width), np.float32)
+        frames = self._frames_of(utterance).cpu().float()
+        rows: Frames = frames.numpy()[rng.random(len(frames)) < self._of_each]
         return rows
 
 
