@@ -150,6 +150,9 @@ def _features(plan: Plan, given: Given, manifests: str, splits: str, speakers: i
         source, options = shlex.quote(front.checkpoint), "--device cuda" if plan.gpus else ""
         options += f" --user-dir {shlex.quote(given.user_dir)}" if given.user_dir else ""
         options = options.strip()
-        said = f"Layer {front.layer} of what was trained before."
+        said = (
+            f"Layer {front.layer} of what was trained before. With a young model add --pca 64: a few of its\n"
+            "# directions outweigh all others, and letters are learnt sooner without (README.md, Features)."
+        )
     words = f'vqw2v features {source} {manifests}/$split.tsv "$RUN/features" --layer {front.layer} {options}'
     return Stage("features", said, f"for split in {splits}; do", f"    {words.rstrip()}", "done")
