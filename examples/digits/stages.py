@@ -76,8 +76,7 @@ def _made_of(plan: Plan, chosen: Input) -> dict[str, Any]:
     """The files that make the features, and how; spectra are of what 8 kHz has."""
     if chosen.given is not None:
         given = chosen.given
-        options = ["--pca", str(given.components)] if given.components else []
-        return {"checkpoint": given.checkpoint or "-", "bert": given.bert, "options": options}
+        return {"checkpoint": given.checkpoint or "-", "bert": given.bert, "options": given.options}
     if not chosen.model:
         return {"options": ["--sample-rate", "8000", "--bands", "40"]}
     bert = checkpoint(plan, f"{chosen.model}_bert") if chosen.layer == "bert" else None

@@ -90,16 +90,14 @@ def data(plan: Plan) -> Stage:
 
 
 def features(plan: Plan, chosen: Features) -> Stage:
-    options = ["--dtype", plan.dtype] if chosen.checkpoint and plan.dtype != "fp32" else []
-    if chosen.components is not None:
-        options += ["--pca", str(chosen.components)]
+    faster = ["--dtype", plan.dtype] if chosen.checkpoint and plan.dtype != "fp32" else []
     return pipeline.features(
         *(plan.run, f"features_{chosen.name}", chosen.layer, plan.data, SPLITS),
         minutes=3,
         needs=["data"],
         checkpoint=chosen.checkpoint or "-",
         bert=chosen.bert,
-        options=options,
+        options=[*faster, *chosen.options],
     )
 
 

@@ -99,9 +99,8 @@ class PrincipalFeatures(FeaturesOver):
                 f"{features.dim:,}: it is not what was found of them"
             )
         self.principal = principal.network
-        told = FileId(
-            principal.file.name, principal.file.sha256, str(principal.path.absolute()) if place else None
-        )
+        path = str(principal.path.absolute()) if place else None
+        told = dataclasses.replace(principal.file, path=path)
         self.spec = dataclasses.replace(features.spec, dim=self.dim, pca=told)
 
     def forward(self, wav: Tensor) -> Tensor:  # [S] → [T, D]

@@ -36,6 +36,11 @@ class Features:
         return cls(name, layer, checkpoint, bert, int(components) if components else None)
 
     @property
+    def options(self) -> list[str]:
+        """Of `vqw2v features`, beside its layer and files."""
+        return [] if self.components is None else ["--pca", str(self.components)]
+
+    @property
     def layers(self) -> tuple[str, ...]:
         return tuple(self.layer.split(","))
 
