@@ -1,6 +1,6 @@
 """A made-up language is heard in one folder and read in another; of several seeds the score chooses."""
 
-import math
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -12,11 +12,9 @@ import pytest
 from program_runs import call, checked_settings
 from recipe_files import EXAMPLES, scripts_of
 
-from vqw2v_plugin.analysis.curves import Curves, Point
 from vqw2v_plugin.stores.features import FeatureStore
 from vqw2v_plugin.stores.labels import read_labels
 from vqw2v_plugin.stores.phone_text import read_phone_lines
-from vqw2v_plugin.text.ngram_score import TextModel
 
 
 @pytest.fixture(scope="module")
@@ -56,30 +54,8 @@ def test_phones_last_and_follow_each_other_in_few_ways_but_for_the_flat_language
         store = FeatureStore(tmp_path / rung / "features", "train")
         said = read_labels(tmp_path / rung / "labels", "train", "phones").labels
         assert 1.8 < len(store.frames) / sum(map(len, said)) < 2.2
-        tells[rung] = ladder.text_model(tmp_path / rung / "text").tells
+        tells[rung] = ladder.library.text_model(tmp_path / rung / "text").tells
     assert tells == {"L1": True, "flat": False}
-
-
-def test_the_score_alone_chooses(scripts: tuple[ModuleType, ModuleType]) -> None:
-    _, ladder = scripts
-
-    def curves(*scores: float) -> Curves:
-        points = (
-            Point(100 * (i + 1), {"weighted_lm_ppl": score, "vocab_seen_pct": 1.0, "uer": 10.0 * i})
-            for i, score in enumerate(scores)
-        )
-        return Curves({"valid": tuple(points)})
-
-    first, second = ladder.chosen(curves(9, 4, 5), 1, 3.0), ladder.chosen(curves(8, math.inf), 2, 3.0)
-    assert (first.score, first.updates, first.error) == (4, 200, 10) and second.updates == 100
-    text = TextModel(lambda words: 0.0, 3.0, 9.0)
-    shown = ladder.table("L1", [second, first], text)
-    assert shown[2].startswith("→     1     4.00      200") and shown[3].startswith("      2     8.00")
-    assert shown[-2].endswith("seed 1, error 10.0 %; the score says that it is text")
-    assert "NOT learnt" in ladder.table("L1", [second], text)[-2]
-    assert "NOT learnt" in ladder.table("flat", [first], TextModel(lambda words: 0.0, 8.5, 9.0))[-2]
-    with pytest.raises(ValueError, match="seed 3: was never validated"):
-        ladder.chosen(Curves({}), 3, 1.0)
 
 
 @pytest.mark.parametrize("name", ["toy", "w2vu", "w2vu2"])
@@ -103,19 +79,24 @@ def test_a_rung_is_trained_told_and_not_trained_anew(tmp_path: Path) -> None:
     pytest.importorskip("fairseq")
     small = ["checkpoint.save_interval_updates=1", "dataset.validate_interval_updates=1"]
     command = [sys.executable, EXAMPLES / "wav2vec_u" / "ladder.py", tmp_path / "out", "--rungs", "L1"]
-    command += [
-        "--seeds",
-        "3",
-        "--jobs",
-        "2",
-        "--utterances",
-        "60",
-        "--settings",
-        "optimization.max_update=2",
-    ]
-    said = call([*command, *small], tmp_path)
-    assert "chosen by its score: seed" in said
-    times = {path: path.read_text() for path in tmp_path.glob("out/L1/seed*/done")}
+    command += ["--seeds", "3", "--jobs", "2", "--utterances", "60", "--updates", "2", "--settings", *small]
+    said = call(command, tmp_path)
+    told = said[said.index("L1: ") :]
+    assert "Gaussians in runs" in told and "Chosen without a label: seed" in told and "error, %" in told
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/L1/grid/seed*/2/done")}
     assert len(times) == 3
-    assert call([*command, *small], tmp_path).endswith(said[said.index("L1: ") :])
-    assert times == {path: path.read_text() for path in times}
+    assert call(command, tmp_path).endswith(told)
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    assert json.loads((tmp_path / "out/L1/grid/grid.json").read_text())["chosen"] in told
+
+
+def test_numbers_that_make_no_rung_are_told(
+    scripts: tuple[ModuleType, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, ladder = scripts
+    monkeypatch.setattr(sys, "argv", ["ladder.py", str(tmp_path / "out"), "--seeds", "0"])
+    assert ladder.main() == 1
+    assert "`--seeds`" in capsys.readouterr().err and not (tmp_path / "out").exists()
