@@ -13,7 +13,9 @@ from checkpoints.earlier.make import train_options, write_clip, write_corpus, wr
 from seed_files import TRAINED
 from small_run import make_run
 
+from vqw2v_plugin.analysis.grid import FOLDER, Found, all_trials, write_table
 from vqw2v_plugin.jobs.split_job import SplitJob
+from vqw2v_plugin.text.ngram_score import TextModel
 
 PLUGIN = Path(__file__).resolve().parents[2] / "vqw2v_plugin"
 KINDS = ("none", "gumbel", "kmeans", "fsq", "wav2vec2", "bert", "asg", "ctc")
@@ -44,6 +46,7 @@ def make_good(folder: Path) -> None:
     do(*generate_command(folder, folder / "ctc.pt", folder / "generated"), "--emissions", "em")
     write_phones(folder / "train.ctm", folder / "data/train.tsv")
     make_run(folder / "run", num_utterances=1, samples=1_600)
+    write_trials(folder / "run")
     killed(folder)
 
 
@@ -58,6 +61,17 @@ def write_phones(path: Path, manifest: Path) -> None:
     utts = [line.split("\t")[0].removesuffix(".wav") for line in manifest.read_text().splitlines()[2:]]
     rows = [(utt, i, phone) for utt in utts for i, phone in enumerate(rng.choices("abc", k=8))]
     path.write_text("".join(f"{utt} 1 {i * 0.06:.2f} 0.06 {phone}\n" for utt, i, phone in rows))
+
+
+def write_trials(run: Path) -> None:
+    """As a grid of trainings without labels leaves its table."""
+    (run / FOLDER).mkdir()
+    first, second = all_trials((1, 2), {"gradient_penalty": (0.5,)})
+    found = [
+        Found(first, 3.5, 300, 400, 0.9, 12.0, run / "seed1.pt"),
+        Found(second, 30.0, 100, 100, 0.5, None, run / "seed2.pt"),
+    ]
+    write_table(run, found, TextModel(lambda words: 0.0, 3.0, 9.0))
 
 
 def killed(folder: Path) -> None:
