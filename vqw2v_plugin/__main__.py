@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from .common.said import DECLARED
 from .common.user_code import use_user_dir
 from .common.words import sentence
-from .stack import StackError, explain_import_error
+from .stack import explain_import_error
 
 # command: (module in commands/, its help line). A new command is one line here and one file there.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`); give Python's own flush at exit somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError, StackError) as error:
+    except DECLARED as error:
         return _fail(_message(error))
     except ImportError as error:
         sentence = explain_import_error(error)

@@ -19,12 +19,11 @@ from typing import NamedTuple
 import fairseq
 import torch
 from forked import Ended, begin_child, ended
-from judge import DECLARED
 from tries import CPU_SECONDS, WALL_SECONDS, bound_memory
 
 from vqw2v_plugin import register
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.common.said import PACKAGE, is_said
+from vqw2v_plugin.common.said import DECLARED, PACKAGE, is_said
 from vqw2v_plugin.common.words import sentence
 from vqw2v_plugin.training.update_guard import NumericalTroubleError
 

@@ -7,10 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from vqw2v_plugin.common.said import PACKAGE, is_said
-from vqw2v_plugin.stack import StackError
-
-DECLARED = (ValueError, OSError, StackError)  # of which `vqw2v` makes a line
+from vqw2v_plugin.common.said import DECLARED, PACKAGE, is_said
 
 
 def judge(read: Callable[[Path], object], folder: Path) -> str:

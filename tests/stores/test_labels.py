@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.stores.labels import LABELS, LabelError, Labels, read_labels, read_symbols, write_labels
+from vqw2v_plugin.stores.labels import (
+    EXTENSIONS,
+    LABELS,
+    LabelError,
+    Labels,
+    read_labels,
+    read_symbols,
+    write_labels,
+)
+from vqw2v_plugin.text.units import KINDS
 
 TRAIN = Labels(("u1", "u2"), (("h", "i", "|"), ("a", "|")), ("hi", "a"))
 COUNTS = [("|", 2), ("a", 1), ("h", 1), ("i", 1)]
@@ -124,3 +133,7 @@ def test_lengths_and_speakers_of_a_manifest_that_is_no_more_go_with_it(tmp_path:
     write(tmp_path, train=TRAIN)
     assert read_labels(tmp_path, "train", "letters") == TRAIN
     assert read_labels(tmp_path, "valid", "letters") == told  # which nobody made anew
+
+
+def test_every_kind_of_unit_has_a_file() -> None:
+    assert (*EXTENSIONS,) == KINDS

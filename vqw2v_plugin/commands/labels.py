@@ -7,11 +7,12 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
+from ..text.units import KINDS
+
 if TYPE_CHECKING:
     from ..jobs.labels import LabelFolder
 
 HELP = "make label files and a dictionary from transcripts or classes"
-_UNITS = ("letters", "phones", "pieces", "words", "class")
 _ONLY_FOR = {
     "lexicon": "phones",
     "espeak": "phones",
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--unit",
         required=True,
-        choices=_UNITS,
+        choices=(*KINDS, "class"),
         help="what the model is to say; words: a small vocabulary's, each as it is; class: one of each "
         "utterance, for the task `vq_utterance`",
     )

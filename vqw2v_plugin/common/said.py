@@ -6,6 +6,9 @@ import dis
 import os
 from pathlib import Path
 
+from ..stack import StackError
+
+DECLARED = (ValueError, OSError, StackError)  # what the package raises for a caller's mistake
 PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _RAISE = dis.opmap["RAISE_VARARGS"]
 

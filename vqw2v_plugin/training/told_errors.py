@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import Optional, Type
 
 from ..common.loud import LOUD, is_loud
-from ..common.said import is_said
+from ..common.said import DECLARED, is_said
 from ..common.words import lines_of, sentence
-from ..stack import StackError
 from .update_guard import NumericalTroubleError
 
-DECLARED = (ValueError, OSError, StackError, NumericalTroubleError)
+_OURS = (*DECLARED, NumericalTroubleError)
 
 
 def tell() -> None:
@@ -33,7 +32,7 @@ def _is_fairseqs(program: str) -> bool:
 
 
 def _tell(kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
-    if not (isinstance(error, DECLARED) and is_said(error)):
+    if not (isinstance(error, _OURS) and is_said(error)):
         sys.__excepthook__(kind, error, trace)
         return
     sys.stdout.flush()
