@@ -84,6 +84,8 @@ def test_what_was_found_of_other_features_is_refused(
         (["--pca", pca, "--bands", 70], "are of features whose `bands` is 80, and these have 70"),
         (["--pca", "none"], "expected components that `vqw2v features --pca D` has found"),
         (["--pca", 2, "--frames", 0], "`--frames` is 0"),
+        (["--frames", 90], "`--frames` is for finding components, and none is asked for"),
+        (["--pca", pca, "--seed", 2], "`--seed` is for finding components, and those of"),
     ):
         out = made if options == ["--pca", 3] else tmp_path / "p"
         assert make(corpus, out, *options) == 2, options
