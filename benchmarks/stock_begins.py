@@ -2,7 +2,7 @@
 
 Both sides are trained by fairseq-hydra-train, four crops of 3 s an update, with the binary loss; ours is the
 shipped yaml without its cures. At the end their checkpoints tell how much of z's and of c's power varies over
-time. What is done is kept in `--runs`.
+time. Stock's perplexity is the sum of its groups', ours their mean. What is done is kept in `--runs`.
 """
 
 from __future__ import annotations
