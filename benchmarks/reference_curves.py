@@ -51,10 +51,6 @@ def folder_of(name: str, seed: int, args: argparse.Namespace) -> Path:
 def train(name: str, seed: int, args: argparse.Namespace) -> Path:
     """The log of one training, which may have been done before."""
     folder = folder_of(name, seed, args)
-    log = folder / "train.log"
-    if (folder / f"updates-{args.updates}").exists():
-        return log
-    folder.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).with_name("fairseq-hydra-train"))]
     command += ["--config-dir", str(EXAMPLES), "--config-name", name]
     command += [f"common.user_dir={ROOT / 'vqw2v_plugin'}", f"task.data={args.data.resolve()}"]
@@ -70,16 +66,25 @@ def train(name: str, seed: int, args: argparse.Namespace) -> Path:
     ]
     command += [f"checkpoint.save_interval_updates={args.save_every}", "common.log_format=json"]
     command += [f"common.bf16={str(args.bf16).lower()}"]
+    return run_training(command, folder, f"{name}, seed {seed}", args)
+
+
+def run_training(command: Sequence[str], folder: Path, name: str, args: argparse.Namespace) -> Path:
+    """Its log; a training that is done already is not run again."""
+    log, done = folder / "train.log", folder / f"updates-{args.updates}"
+    if done.exists():
+        return log
+    folder.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": str(ROOT)}
     began = time.monotonic()
     with log.open("a", encoding="utf-8") as out:
         code = subprocess.run(command, env=env, stdout=out, stderr=subprocess.STDOUT).returncode
     if code:
         end = log.read_text(encoding="utf-8")[-3000:]
-        raise SystemExit(f"reference_curves.py: error: {name}, seed {seed} ended with {code}:\n{end}")
+        raise SystemExit(f"{Path(sys.argv[0]).name}: error: {name} ended with {code}:\n{end}")
     minutes = (time.monotonic() - began) / 60
-    (folder / f"updates-{args.updates}").write_text(f"{minutes:.1f} minutes\n", encoding="utf-8")
-    print(f"{name}, seed {seed}: {args.updates} updates in {minutes:.0f} min", flush=True)
+    done.write_text(f"{minutes:.1f} minutes\n", encoding="utf-8")
+    print(f"{name}: {args.updates} updates in {minutes:.0f} min", flush=True)
     return log
 
 

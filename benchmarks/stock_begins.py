@@ -8,16 +8,13 @@ time. Stock's perplexity is the sum of its groups', ours their mean. What is don
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from reference_curves import CROPS, METRICS, ROOT, SAMPLES, WHOLE, values
+from reference_curves import CROPS, METRICS, ROOT, SAMPLES, WHOLE, run_training, values
 
 from vqw2v_plugin import load_features
 from vqw2v_plugin.__main__ import main as vqw2v
@@ -96,20 +93,7 @@ def write_data(data: Path, out: Path) -> None:
 
 def train(row: Row, args: argparse.Namespace) -> Curves:
     folder: Path = args.runs / row.name
-    log, done = folder / "train.log", folder / f"updates-{args.updates}"
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        env = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": str(ROOT)}
-        began = time.monotonic()
-        with log.open("a", encoding="utf-8") as out:
-            code = subprocess.run(
-                row.command(folder, args), env=env, stdout=out, stderr=subprocess.STDOUT
-            ).returncode
-        if code:
-            end = log.read_text(encoding="utf-8")[-3000:]
-            raise SystemExit(f"stock_begins.py: error: {row.name} ended with {code}:\n{end}")
-        done.write_text(f"{(time.monotonic() - began) / 60:.1f} minutes\n", encoding="utf-8")
-    print(f"{row.name}: {done.read_text(encoding='utf-8').strip()}", flush=True)
+    log = run_training(row.command(folder, args), folder, row.name, args)
     return parse_log(log.read_text(encoding="utf-8"))
 
 

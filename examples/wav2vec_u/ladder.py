@@ -18,7 +18,7 @@ from pathlib import Path
 from grid import yaml_updates
 from language import RUNGS, SIZES, make
 
-from vqw2v_plugin.analysis import grid as library
+from vqw2v_plugin.analysis.grid import Grid, all_trials, run_grid, table, text_model, write_table
 from vqw2v_plugin.recipes import stages as pipeline
 from vqw2v_plugin.recipes.runner import run_or_say
 
@@ -29,28 +29,31 @@ SETTINGS = {"L0": ("model.segments=none", "optimization.lr=[0.01]"), "L1": (), "
 UPDATES = {"L0": 800}
 
 
-def grid_of(rung: str, args: argparse.Namespace) -> library.Grid:
+def grid_of(rung: str, args: argparse.Namespace) -> Grid:
     """Its seeds, all of which go to the end; labels are there for measuring alone."""
     data = (args.out / rung).resolve()
     settings = (f"task.data={data / 'features'}", f"task.text={data / 'text'}")
     settings += (f"task.measure={data / 'labels'}", *SETTINGS[rung], *args.settings)
-    trials = library.all_trials(range(1, args.seeds + 1), {})
+    trials = all_trials(range(1, args.seeds + 1), {})
     updates = args.updates or UPDATES.get(rung) or yaml_updates(CONFIG)
-    return library.Grid(data, CONFIG, settings, trials, updates, rounds=1, minutes=0.5)
+    return Grid(data, CONFIG, settings, trials, updates, rounds=1, minutes=0.5)
 
 
 def climb(args: argparse.Namespace) -> None:
-    if min(args.seeds, args.utterances) < 1 or args.language < 0:
-        raise ValueError("`--seeds` and `--utterances` are numbers from 1 up, `--language` from 0")
+    numbers = (args.seeds, args.jobs, args.utterances, 1 if args.updates is None else args.updates)
+    if min(numbers) < 1 or args.language < 0:
+        raise ValueError(
+            "`--seeds`, `--jobs`, `--utterances` and `--updates` are numbers from 1 up, `--language` from 0"
+        )
     told = []
     for rung in args.rungs:
         data = args.out / rung
         if not (data / "labels" / "labels.json").is_file():
             make(data, rung, args.language, {**SIZES, "train": args.utterances})
-        grid, model = grid_of(rung, args), library.text_model(data / "text")
-        ranked = library.run_grid(grid, [], args.jobs)
-        library.write_table(grid.run, ranked, model)
-        told.append("\n".join([f"{rung}: {TITLES[rung]}", "", *library.table(ranked, model), ""]))
+        grid, model = grid_of(rung, args), text_model(data / "text")
+        ranked = run_grid(grid, [], args.jobs)
+        write_table(grid.run, ranked, model)
+        told.append("\n".join([f"{rung}: {TITLES[rung]}", "", *table(ranked, model), ""]))
     print("\n" + "\n".join(told))
 
 

@@ -54,7 +54,7 @@ def test_phones_last_and_follow_each_other_in_few_ways_but_for_the_flat_language
         store = FeatureStore(tmp_path / rung / "features", "train")
         said = read_labels(tmp_path / rung / "labels", "train", "phones").labels
         assert 1.8 < len(store.frames) / sum(map(len, said)) < 2.2
-        tells[rung] = ladder.library.text_model(tmp_path / rung / "text").tells
+        tells[rung] = ladder.text_model(tmp_path / rung / "text").tells
     assert tells == {"L1": True, "flat": False}
 
 
@@ -90,13 +90,15 @@ def test_a_rung_is_trained_told_and_not_trained_anew(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/L1/grid/grid.json").read_text())["chosen"] in told
 
 
+@pytest.mark.parametrize("option", ["--seeds", "--jobs", "--utterances", "--updates"])
 def test_numbers_that_make_no_rung_are_told(
+    option: str,
     scripts: tuple[ModuleType, ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, ladder = scripts
-    monkeypatch.setattr(sys, "argv", ["ladder.py", str(tmp_path / "out"), "--seeds", "0"])
+    monkeypatch.setattr(sys, "argv", ["ladder.py", str(tmp_path / "out"), option, "0"])
     assert ladder.main() == 1
-    assert "`--seeds`" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert f"`{option}`" in capsys.readouterr().err and not (tmp_path / "out").exists()
