@@ -167,3 +167,12 @@ def test_changes_are_what_their_names_say() -> None:
             assert len(found) == round(len(wav) / float(number))
         else:
             assert name == "reverb"
+
+
+def test_of_what_is_heard_in_a_room_four_fifths_are_the_direct_sound() -> None:
+    """The echo has half of its amplitude, so a quarter of its power."""
+    wav = np.zeros(8_000, dtype=np.float32)
+    wav[1_000] = 1.0
+    for seed in range(3):
+        heard = add_reverb(wav, np.random.default_rng(seed), RATE)
+        assert heard[1_000] ** 2 == pytest.approx(0.8, abs=0.01)

@@ -73,3 +73,12 @@ def test_what_cannot_be_cut_is_an_error(tmp_path: Path) -> None:
         list(parts_of(tmp_path / "a.wav", 0.5, 0.01))
     with pytest.raises(AudioError, match="no such file"):
         list(parts_of(tmp_path / "none.wav", 2.0, 0.01))
+
+
+def test_a_fifth_of_a_second_is_a_pause_and_a_tenth_is_none(tmp_path: Path) -> None:
+    """However silent the tenth is."""
+    wav = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    wav[15_600:16_400] = 0  # 0.1 s around 2 s
+    wav[19_000:21_000] *= 0.1  # 0.25 s around 2.5 s
+    sf.write(tmp_path / "a.wav", wav, 8_000)
+    assert next(parts_of(tmp_path / "a.wav", 3.0, 0.01)).samples == pytest.approx(20_000, abs=400)

@@ -26,6 +26,21 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     return found
 
 
+def test_seconds_are_told_in_samples_of_the_clip_s_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[int] = []
+    for name in ("add_reverb", "change_pitch"):
+        made = getattr(drawn_changes, name)
+
+        def noted(wav: np.ndarray, *given: object, made: object = made) -> np.ndarray:
+            rates.append(given[-2])  # type: ignore[arg-type]
+            return made(wav, *given)  # type: ignore[operator]
+
+        monkeypatch.setattr(drawn_changes, name, noted)
+    wav = np.random.default_rng(0).normal(0, 0.1, 900).astype(np.float32)
+    DrawnChanges.parse("reverb,pitch", 1.0)(wav, np.random.default_rng(0), 8_000)
+    assert rates == [8_000, 8_000]
+
+
 def draw(text: str, probability: float, times: int) -> None:
     changes, wav = DrawnChanges.parse(text, probability), np.zeros(10, dtype=np.float32)
     for i in range(times):

@@ -58,3 +58,12 @@ def test_speech_begins_at_three_tenths_of_the_range() -> None:
         levels = np.repeat([0.005, 0.005 * 10 ** (decibels / 20), 0.5], [30, 10, 20])
         wav = (levels[:, None] * square).ravel().astype(np.float32)
         assert speech_span(wav, RATE) == ((40 - found) * HOP, 60 * HOP)
+
+
+def test_a_loud_hop_does_not_hide_what_is_said_faintly() -> None:
+    """Of a hundred hops one is 60 dB over the quiet ones, and speech 12."""
+    square = np.where(np.arange(HOP) % 2, 1.0, -1.0)
+    levels = 1e-3 * 10 ** (np.repeat([0, 12, 0], [40, 40, 20]) / 20)
+    levels[10] = 1.0
+    wav = (levels[:, None] * square).ravel().astype(np.float32)
+    assert speech_span(wav, RATE) == (40 * HOP, 80 * HOP)

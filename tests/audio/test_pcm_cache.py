@@ -131,3 +131,33 @@ def test_a_file_that_was_changed_within_a_second_is_decoded_anew(sound: Sound, c
         path = sound("x.wav", noise(1_000, seed=seed))
         os.utime(path, ns=(0, 10**18 + 1_000 * seed))
         np.testing.assert_array_equal(cache.read(Clip(str(path))), read_audio(path, 16_000))
+
+
+def test_of_what_is_kept_only_the_crop_is_read(
+    sound: Sound, cache: PcmCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a map of the file; and a file that is not there yet is nothing to warn of."""
+    clip = Clip(str(sound("x.wav", noise(1_000))))
+    cache.read(clip)
+    assert not caplog.records
+    modes: list[object] = []
+    load = np.load
+    monkeypatch.setattr(
+        np,
+        "load",
+        lambda file, mmap_mode=None, **how: modes.append(mmap_mode) or load(file, mmap_mode, **how),
+    )
+    assert len(cache.read(clip, Crop(10, 0.5))) == 10 and modes == ["r"]
+
+
+def test_files_of_one_relative_name_in_two_folders_are_two(
+    cache: PcmCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.wav").write_bytes(b"alike")
+        os.utime(tmp_path / name / "x.wav", ns=(0, 0))
+        monkeypatch.chdir(tmp_path / name)
+        kept.append(cache.file_of(Clip("x.wav")))
+    assert kept[0] != kept[1]

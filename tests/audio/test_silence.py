@@ -2,13 +2,14 @@
 
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from threading import local
 
 import numpy as np
 import pytest
 from sounds import noise, sine
 
-from vqw2v_plugin.audio.silence import spoken_parts, without_silence
+from vqw2v_plugin.audio.silence import check_detector, spoken_parts, without_silence
 
 RATE = 8_000
 
@@ -49,11 +50,14 @@ def test_a_clip_of_one_loudness_stays_whole(wav: np.ndarray) -> None:
 def test_another_detector_is_refused() -> None:
     with pytest.raises(ValueError, match="`--silence` is 'rvad'; expected one of keep, energy, silero"):
         without_silence(noise(99), RATE, "rvad")
+    with pytest.raises(ValueError, match=r"`task\.silence` is ''; expected one of"):
+        check_detector("", "task.silence")
 
 
 def test_silero_s_parts_are_those_that_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     package = types.ModuleType("silero_vad")
-    package.load_silero_vad = lambda: "network"  # type: ignore[attr-defined]
+    loaded: list[int] = []
+    package.load_silero_vad = lambda: loaded.append(1) or "network"  # type: ignore[attr-defined]
 
     def find(wav: object, model: str, sampling_rate: int) -> list[dict[str, int]]:
         assert model == "network" and sampling_rate == RATE
@@ -66,9 +70,21 @@ def test_silero_s_parts_are_those_that_it_finds(monkeypatch: pytest.MonkeyPatch)
     assert np.array_equal(without_silence(wav, RATE, "silero"), np.concatenate([wav[10:20], wav[30:35]]))
     with pytest.raises(ValueError, match="silero-vad hears audio of 16000 or 8000 Hz, not of 22050"):
         without_silence(wav, 22_050, "silero")
+    for _ in range(2):
+        without_silence(wav, RATE, "silero")
+    assert len(loaded) == 1
+    with ThreadPoolExecutor(1) as pool:  # whose network remembers what it alone has heard
+        pool.submit(without_silence, wav, RATE, "silero").result()
+    assert len(loaded) == 2
 
 
 def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     with pytest.raises(ValueError, match=r"needs `silero-vad` .*this package's extra `\[vad\]`"):
         without_silence(noise(99), RATE, "silero")
+
+
+def test_a_twentieth_of_a_second_stays_on_each_side_of_what_is_said() -> None:
+    levels = np.repeat([0.0, 0.3, 0.0, 0.3, 0.0], [30, 20, 30, 20, 3])
+    wav = np.repeat(levels, RATE // 100).astype(np.float32)
+    assert spoken_parts(wav, RATE) == [(2_400 - 400, 4_000 + 400), (6_400 - 400, 8_000 + 240)]

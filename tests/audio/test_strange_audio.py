@@ -141,3 +141,33 @@ def test_the_lowest_and_the_highest_rate_are_read(tmp_path: Path) -> None:
         else:
             with pytest.raises(AudioError, match=f"its header says {rate:,} Hz"):
                 audio_info(tmp_path / "x.wav")
+
+
+def test_what_memory_cannot_hold_is_told_in_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flac(tmp_path / "x.flac", 1_080_000, 1_000)
+    monkeypatch.setattr(reading, "machine_memory", lambda: 60_000)
+    with pytest.raises(AudioError, match=r"its 1,080,000 samples \(0\.3 h\) need more memory"):
+        read_audio(tmp_path / "x.flac", 1_000)
+
+
+def test_memory_that_is_gone_while_reading_is_the_same_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    flac(tmp_path / "x.flac")
+    monkeypatch.setattr(soundfile.SoundFile, "read", full)
+    with pytest.raises(AudioError, match=r"x\.flac: its 16,000 samples .* need more memory"):
+        read_audio(tmp_path / "x.flac", 16_000)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.flac").write_bytes(b"hello")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    with pytest.raises(
+        AudioError, match=r"x\.flac: cannot be opened as audio \(permission denied\); expected"
+    ):
+        audio_info(tmp_path / "x.flac")

@@ -126,6 +126,16 @@ def test_spectra_need_no_file(layer: str, dim: int, tmp_path: Path) -> None:
         rebuild_front(acoustic, "vq.pt")
 
 
+def test_spectra_are_made_again_of_audio_of_their_rate(tmp_path: Path) -> None:
+    front = make_front(
+        FeatureOptions("logmel", bands=12, sample_rate=8_000, deltas=1, standardize="utterance")
+    )
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), front.spec, 24, front)))
+    rebuilt = rebuild_front(acoustic)
+    assert rebuilt.features.sample_rate == 8_000 and rebuilt.features.stride == 80
+    assert torch.equal(rebuilt(*wav())[0], front(*wav())[0])
+
+
 def test_a_layer_is_kept_with_the_number_that_was_left_out() -> None:
     spec = make_front(FeatureOptions("mfcc")).spec
     assert (spec.layer, spec.store, spec.fine_tuned) == ("mfcc:13", "fp32", False)  # and that none is rounded
@@ -199,6 +209,22 @@ def test_features_that_are_not_those_of_training_are_refused_by_what_differs(
         CheckpointError, match=rf"whose `{name}` is {other!r}; those of .*vq\.pt have {now!r}"
     ):
         rebuild_front(wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"layer": "mine"}, "its features are layer 'mine' at 16000 Hz; expected a layer and a rate"),
+        ({"layer": None}, "its features are layer None at 16000 Hz; expected a layer and a rate"),
+        ({"sample_rate": None}, "its features are layer 'logmel' at None Hz; expected a layer and a rate"),
+    ],
+)
+def test_features_of_a_layer_that_there_is_not_cannot_be_made(
+    changes: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    acoustic = load_acoustic(saved(tmp_path / "a.pt", Model(ctc_units(LETTERS), SPEC, 12)))
+    with pytest.raises(CheckpointError, match=says):
+        rebuild_front(replace(acoustic, spec=replace(acoustic.spec, **changes)))
 
 
 def test_a_front_that_has_learnt_is_in_the_checkpoint(vq: str, tmp_path: Path) -> None:

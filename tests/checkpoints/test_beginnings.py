@@ -1,5 +1,6 @@
 """A training begins with another's weights as they were, or says in a sentence what does not fit."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,53 @@ def test_other_audio_is_refused(saved: Any) -> None:
     for audio, says in ((Audio(8_000), "`sample_rate` 16000"), (Audio(16_000, True), "`normalize` False")):
         with pytest.raises(CheckpointError, match=f"old.pt hears audio with {says}.*say it as there"):
             check_audio(audio, restored, "old.pt")
+
+
+def test_how_a_network_learns_is_its_own(saved: Any, tiny: Build, tmp_path: Path) -> None:
+    """Whatever it was in the training before."""
+    free: dict[str, Any] = {
+        "dropout_agg": 0.2,
+        "dropout_features": 0.1,
+        "sample_distance": 9,
+        "cross_sample_negatives": 3,
+        "balanced_classes": True,
+        "vq_temp": [1.0, 0.1],
+        "vq_gamma": 0.7,
+        "prediction_gain": 0.5,
+    }
+    old, path = saved(**KMEANS)
+    new = tiny(**KMEANS, **free)
+    take(new, path)
+    assert torch.equal(old.encode(WAV), new.eval().encode(WAV))
+    free = {
+        "attention_dropout": 0.3,
+        "activation_dropout": 0.2,
+        "dropout_input": 0.4,
+        "mask_length": 3,
+        "mask_channel_prob": 0.2,
+        "mask_channel_length": 2,
+        "feature_grad_mult": 0.5,
+        "logit_temp": 0.2,
+        "latent_temp": [1.0, 0.1, 0.9],
+        "encoder_layerdrop": 0.1,
+        "dropout_features": 0.3,
+    }
+    first, second = wav2vec2s.saved(tmp_path / "w.pt"), wav2vec2s.tiny_wav2vec2(**free)
+    take(second, tmp_path / "w.pt", wav2vec2.KIND)
+    assert torch.equal(first.encode(WAV), second.eval().encode(WAV))
+
+
+def test_four_settings_that_differ_are_named_and_the_others_counted(saved: Any, tiny: Build) -> None:
+    _, path = saved(**KMEANS)
+    others = {"log_compression": False, "residual_scale": 0.4, "offset": "3", "activation": "gelu"}
+    for more, said in (({}, "there; say"), ({"no_conv_bias": True}, "there, and 1 more; say them as there")):
+        with pytest.raises(CheckpointError, match=said) as error:
+            take(tiny(**KMEANS, **others, **more), path)
+        assert str(error.value).count(" here and ") == 4
+
+
+def test_what_hears_no_audio_goes_with_any(saved: Any) -> None:
+    _, path = saved()
+    restored = load(path, KIND)
+    silent = dataclasses.replace(restored, header=dataclasses.replace(restored.header, audio=None))
+    check_audio(Audio(8_000, True), silent, "old.pt")

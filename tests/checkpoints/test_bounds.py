@@ -40,3 +40,44 @@ def test_a_file_bounds_numbers_by_its_bytes_and_modules_by_its_weights() -> None
         torch.nn.Sequential(*(torch.nn.ReLU() for _ in range(1_040)))
     with pytest.raises(TooLargeError, match="more than 1,040 modules"), no_larger_than(weights):
         torch.nn.Sequential(*(torch.nn.ReLU() for _ in range(1_041)))
+
+
+def test_memory_is_told_in_gibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "machine_memory", lambda: 3 << 30)
+    says = r"more than 201,326,592 numbers: this machine has 3 GiB, and training takes 16 bytes a number"
+    with pytest.raises(TooLargeError, match=says), fits_memory():
+        holding((3 << 26) + 1)
+    with fits_memory():
+        holding(3 << 26)
+
+
+def test_a_model_has_fifty_thousand_modules_at_most() -> None:
+    parent, child = torch.nn.Module(), torch.nn.Identity()
+    with pytest.raises(TooLargeError, match="more than 50,000 modules: this machine has"), fits_memory():
+        for number in range(50_001):
+            parent.add_module(str(number), child)
+    assert len(parent._modules) == 50_000
+
+
+@pytest.mark.parametrize(
+    ("error", "is_size"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("Storage size calculation overflowed with sizes=[9]"), True),
+        (RuntimeError("CUDA out of memory."), True),
+        (OverflowError("Python int too large to convert to C long"), True),
+        (MemoryError(), True),
+        (TypeError("Overflow when unpacking long long"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("`dim` is too large"), False),
+        (TypeError("can't allocate memory"), False),
+    ],
+)
+def test_what_has_no_room_is_a_sentence_and_what_is_wrong_stays_as_it_is(
+    error: Exception, is_size: bool
+) -> None:
+    with pytest.raises(TooLargeError if is_size else type(error)) as caught, fits_memory():
+        raise error
+    assert (caught.value is not error) == is_size
+    if is_size:
+        assert str(caught.value).startswith("the model's settings ask for more than can be counted or held: ")

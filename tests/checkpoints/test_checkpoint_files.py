@@ -316,3 +316,11 @@ def test_a_best_checkpoint_that_no_validation_has_chosen_is_told_from_one_that_i
     (tmp_path / "checkpoint_last.pt").touch()
     with pytest.raises(CheckpointError, match="no validation has chosen it yet; name checkpoint_last"):
         load_any(best)
+
+
+def test_a_wav2vec_2_s_hash_is_of_what_its_weights_do_not_tell(tmp_path: Path) -> None:
+    """Such as where its norms are, or how many heads it has."""
+    export_folder(EARLIER / "wav2vec2.pt", tmp_path / "w")
+    before = checkpoint_hash(tmp_path / "w")
+    assert checkpoint_hash(changed(tmp_path / "w", num_updates=3)) == before
+    assert checkpoint_hash(changed(tmp_path / "w", settings={"encoder_attention_heads": 4})) != before

@@ -1,5 +1,6 @@
 """Clusters on disk: what is asked of audio goes with them, and no feature is divided by nothing."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,17 @@ def test_what_a_network_hears_is_kept_with_the_clusters_of_its_layer(
     found = load_clusters(tmp_path / "c.pt").network.part("checkpoint")
     assert found is not None and found.header.audio == Audio(8_000, True) == part.header.audio
     assert found.header.extra == part.header.extra and found.header.settings == part.header.settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"parts": {"pieces": {}}}, "`parts` has 'pieces'; expected only checkpoint and bert"),
+        ({"dim": 0}, "`dim` is 0; expected 1 to 1,048,576"),
+        ({"dim": (1 << 20) + 1}, "`dim` is 1048577; expected 1 to 1,048,576"),
+    ],
+)
+def test_settings_that_no_clusters_have_are_refused(changes: dict[str, Any], says: str) -> None:
+    header = of_log_mels().header
+    with pytest.raises(ValueError, match=says):
+        KIND.build(dataclasses.replace(header, settings={**header.settings, **changes}))

@@ -12,7 +12,7 @@ from wav2vec2s import noise, tiny_wav2vec2
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 from vqw2v_plugin.checkpoints.files import CheckpointError
-from vqw2v_plugin.checkpoints.finetuned import KIND, begun, columns_of, read_start
+from vqw2v_plugin.checkpoints.finetuned import KIND, about_of, begun, columns_of, read_start
 from vqw2v_plugin.checkpoints.format import load, load_any, write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import Audio, Header
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
@@ -156,3 +156,17 @@ def test_what_does_not_fit_together_is_one_sentence(change: Any, message: str, t
     with pytest.raises(CheckpointError) as error:
         load_any(path)
     assert str(path) in str(error.value) and message in str(error.value), error.value
+
+
+def test_a_model_says_how_often_its_frames_come_at_the_rate_that_it_hears() -> None:
+    config = tiny_fine_tuned().config
+    for rate in (8_000, 16_000):
+        said = about_of(config, UNITS, Audio(rate, True)).content
+        assert said["frame_seconds"] == 20 / rate
+        assert said["features"] == {"sample_rate": rate, "normalize": True}
+
+
+def test_times_are_told_at_the_rate_that_it_hears(tmp_path: Path) -> None:
+    path = save_fine_tuned(tmp_path / "a.pt", tiny_fine_tuned(), audio=Audio(8_000))
+    ears = load_ears(path)
+    assert (ears.sample_rate, ears.frame_seconds, ears.units) == (8_000, 20 / 8_000, UNITS)

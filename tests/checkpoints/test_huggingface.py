@@ -1,5 +1,6 @@
 """wav2vec 2.0 goes to Hugging Face's transformers and comes back, with the same numbers there and here."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from wav2vec2s import LARGE_STYLE, even_draws, noise, saved
+from wav2vec2s import LARGE_STYLE, config_of, even_draws, noise, saved
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.format import load
-from vqw2v_plugin.checkpoints.kinds import Audio
-from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
+from vqw2v_plugin.checkpoints.huggingface_names import their_config
+from vqw2v_plugin.checkpoints.kinds import KINDS, Audio
+from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint, load_or_import
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND
 
 STYLES = {"BASE": {}, "LARGE": LARGE_STYLE, "one size": {"encoder_embed_dim": 16}}
@@ -186,3 +188,63 @@ def test_other_models_go_nowhere_of_theirs(tmp_path: Path, capsys: pytest.Captur
         "`--to huggingface` is for 'vq_wav2vec2', pretrained or fine-tuned; this is a 'vq_wav2vec'"
         in capsys.readouterr().err
     )
+
+
+def test_each_setting_goes_under_its_name_of_theirs() -> None:
+    """No two values are alike, and names are those of transformers' Wav2Vec2Config."""
+    said = their_config(
+        config_of(
+            dropout=0.11,
+            attention_dropout=0.12,
+            activation_dropout=0.13,
+            dropout_input=0.14,
+            dropout_features=0.15,
+            encoder_layerdrop=0.16,
+            mask_prob=0.5,
+            mask_length=3,
+            mask_channel_prob=0.17,
+            mask_channel_length=4,
+            logit_temp=0.2,
+            latent_dim=6,
+        ),
+        "X",
+    )
+    assert {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "hidden_dropout": 0.11,
+        "attention_dropout": 0.12,
+        "activation_dropout": 0.13,
+        "layerdrop": 0.16,
+        "feat_proj_dropout": 0.14,
+        "feat_quantizer_dropout": 0.15,
+        "hidden_act": "gelu",
+        "mask_time_prob": 0.5,
+        "mask_time_length": 3,
+        "mask_feature_prob": 0.17,
+        "mask_feature_length": 4,
+        "num_codevectors_per_group": 9,
+        "num_codevector_groups": 2,
+        "num_negatives": 5,
+        "contrastive_logits_temperature": 0.2,
+        "codevector_dim": 6,
+        "proj_codevector_dim": 12,
+        "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 4,
+        "architectures": ["X"],
+    }.items() <= said.items()
+
+
+def test_a_training_begins_with_a_folder_of_theirs_too(tmp_path: Path) -> None:
+    network = saved(tmp_path / "a.pt")
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    restored = load_or_import(tmp_path / "hf", KIND)
+    digest = hashlib.sha256((tmp_path / "hf" / "model.safetensors").read_bytes()).hexdigest()
+    made_from = {"file": "model.safetensors", "sha256": digest, "kind": "Hugging Face, wav2vec2"}
+    assert restored.header.made_from == made_from
+    found = restored.network
+    assert all(torch.equal(found.get_parameter(name), p) for name, p in network.named_parameters())
+    with pytest.raises(CheckpointError, match=r"hf holds the model 'vq_wav2vec2'; expected 'vq_wav2vec'$"):
+        load_or_import(tmp_path / "hf", KINDS["vq_wav2vec"])

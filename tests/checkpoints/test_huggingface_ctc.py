@@ -17,6 +17,7 @@ from vqw2v_plugin.checkpoints.finetuned import KIND, columns_of
 from vqw2v_plugin.checkpoints.format import load
 from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
+from vqw2v_plugin.modules.finetuned.config import FineTuning
 from vqw2v_plugin.text.units import asg_units, ctc_units
 
 LETTERS = ctc_units(["|", *"ABT'"])
@@ -150,3 +151,50 @@ def test_what_they_have_no_place_for_is_named(tmp_path: Path) -> None:
             CheckpointError, match=f"this model is one of {name}; transformers' Wav2Vec2ForCTC"
         ):
             export_folder(tmp_path / f"{name}.pt", tmp_path / "hf", to="huggingface")
+
+
+def test_how_it_was_tuned_goes_under_their_names_and_comes_back(tmp_path: Path) -> None:
+    """No two values are alike, and names are those of transformers' Wav2Vec2Config."""
+    theirs = {
+        "hidden_dropout": 0.11,
+        "attention_dropout": 0.12,
+        "activation_dropout": 0.13,
+        "layerdrop": 0.14,
+        "feat_proj_dropout": 0.15,
+        "final_dropout": 0.16,
+        "mask_time_prob": 0.5,
+        "mask_time_length": 3,
+        "mask_feature_prob": 0.17,
+        "mask_feature_length": 4,
+        "apply_spec_augment": True,
+    }
+    tuning = FineTuning(
+        *(True, 0.5, 3, 0.17, 4),
+        layerdrop=0.14,
+        dropout=0.11,
+        attention_dropout=0.12,
+        activation_dropout=0.13,
+        dropout_input=0.15,
+        final_dropout=0.16,
+    )
+    save_fine_tuned(tmp_path / "a.pt", tiny_fine_tuned(tuning, LETTERS), LETTERS)
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    said = json.loads((tmp_path / "hf" / "config.json").read_text())
+    fixed = {"ctc_loss_reduction": "sum", "ctc_zero_infinity": True, "vocab_size": 6, "pad_token_id": 0}
+    assert {**theirs, **fixed, "bos_token_id": None, "eos_token_id": None}.items() <= said.items()
+    told = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text())
+    assert (told["word_delimiter_token"], told["do_lower_case"], told["pad_token"]) == ("|", False, "<pad>")
+    assert import_checkpoint(tmp_path / "hf").network.config.tuning == tuning
+
+
+def test_of_stock_s_blank_and_theirs_there_is_one(tmp_path: Path) -> None:
+    units = ctc_units(["<pad>", "<s>", "|", "a"])
+    save_fine_tuned(tmp_path / "a.pt", tiny_fine_tuned(units=units), units)
+    with pytest.raises(
+        CheckpointError, match="its symbols hold both <pad> and <s>; transformers have a place"
+    ):
+        export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    save_fine_tuned(tmp_path / "b.pt", tiny_fine_tuned(units=STOCK_S), STOCK_S)
+    export_folder(tmp_path / "b.pt", tmp_path / "hf", to="huggingface")
+    vocabulary = json.loads((tmp_path / "hf" / "vocab.json").read_text())
+    assert list(vocabulary) == ["<pad>", "<s>", "</s>", "<unk>", "|", *"EAT"] and vocabulary["T"] == 7

@@ -1,6 +1,7 @@
 """Stock fairseq's checkpoints, written by stock's own classes, become ours and keep their codes."""
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
@@ -239,3 +240,17 @@ def test_stock_s_own_trainer_s_file_is_imported_and_fine_tuned_from(data: Path, 
     tuned = load_network(tmp_path / "tuned" / "ck" / "checkpoint_last.pt").network
     for name, value in imported.loaded.network.named_parameters():
         assert torch.equal(tuned.get_parameter(name), value), name
+
+
+def test_a_stock_file_tells_what_it_was_and_how_long_it_was_to_be_trained(tmp_path: Path) -> None:
+    model, options = stock_model(vq_type="gumbel")
+    path = tmp_path / "stock.pt"
+    for write, kind, updates in (
+        (lambda: write_today(path, model, options), "stock fairseq, cfg", (1000, 400)),
+        (lambda: write_2019(path, model, options, zipped=True), "stock fairseq, args of 2019", (9, 3)),
+    ):
+        write()
+        imported = import_stock(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert imported.loaded.made_from == {"file": "stock.pt", "sha256": digest, "kind": kind}
+        assert (imported.loaded.network.config.max_update, imported.num_updates) == updates

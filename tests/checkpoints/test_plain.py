@@ -74,6 +74,21 @@ WRONG: list[tuple[Callable[[State], object], str]] = [
         lambda s: s["extra_state"]["train_iterator"].update(iterations_in_epoch=-1),
         "`extra_state.train_iterator.iterations_in_epoch` is -1",
     ),
+    (
+        lambda s: s["extra_state"]["train_iterator"].update(epoch=1.0),
+        "`extra_state.train_iterator.epoch` is 1.0; expected a number of at least 0",
+    ),
+    (
+        lambda s: s["extra_state"]["metrics"].update(train=[(1, "a", "os.system", {})]),
+        "`extra_state.metrics.train` holds",
+    ),
+    (
+        lambda s: s["extra_state"]["metrics"].update(valid=(1, "a", "Meters", {})),
+        "`extra_state.metrics.valid`",
+    ),
+    (lambda s: s.update(task_state=3), "`task_state` is 3; expected names and their values"),
+    (lambda s: s.update(last_optimizer_state=[1]), "`last_optimizer_state` is [1]; expected names"),
+    (lambda s: s.update(optimizer_history=[]), "`optimizer_history` is []; expected a list of what each run"),
     (lambda s: s["extra_state"].update(train_iterator=3), "`extra_state.train_iterator` is 3"),
     (lambda s: s["extra_state"].update(metrics=3), "`extra_state.metrics` is 3"),
     (

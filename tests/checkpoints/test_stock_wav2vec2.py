@@ -77,6 +77,7 @@ def test_codes_and_layers_are_stock_s(
     ours = load(tmp_path / "ours.pt", KIND)
     assert ours.header.audio is not None and ours.header.audio.normalize
     assert ours.header.num_updates == 40 and ours.network.config.max_update == 1000
+    assert ours.header.made_from["kind"] == f"stock wav2vec2, {'cfg' if way == 'cfg' else 'args of 2020'}"
     wav = noise(900)[None]
     assert torch.equal(ours.network.encode(wav), model.quantize(wav)[1])
     wanted = model.extract_features(wav, None)["x"][0]

@@ -63,6 +63,7 @@ def test_emissions_are_stock_s(
     assert "2 layers of 24, ctc, 9 columns of letters, 16000 Hz" in said.out and "ignored" not in said.err
     ours = load(tmp_path / "ours.pt", KIND)
     assert ours.header.audio == Audio(16_000, True) and ours.header.num_updates == 40
+    assert ours.header.made_from["kind"] == f"stock wav2vec_ctc, {'cfg' if way == 'cfg' else 'args of 2020'}"
     assert ours.network.config.tuning == TUNING
     units = columns_of(ours.header)
     assert units.symbols == ("<blank>", *SYMBOLS[1:]) and units.blank == 0

@@ -1,5 +1,7 @@
 """Heads for utterances: weights are for their classes in their order, and for features as in training."""
 
+import dataclasses
+
 import pytest
 
 from vqw2v_plugin.checkpoints.files import CheckpointError
@@ -70,3 +72,12 @@ def test_a_trainer_s_options_are_those_of_its_network(option: str, value: object
     KIND.check_options(header, KIND.model, {**own, option: None})
     with pytest.raises(ValueError, match=f"`{option}` is .*; expected the same"):
         KIND.check_options(header, KIND.model, {**own, option: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("num_classes", "is 3; expected the 2"), ("num_layers", "is 3; expected the 1")]
+)
+def test_a_head_is_of_as_many_classes_and_layers_as_it_says(name: str, says: str) -> None:
+    header, _ = head()
+    with pytest.raises(ValueError, match=f"`{name}` {says} that it says"):
+        KIND.build(dataclasses.replace(header, settings={**header.settings, name: 3}))

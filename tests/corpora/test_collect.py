@@ -156,3 +156,12 @@ def test_the_three_most_frequent_reasons_are_in_the_refusal(tmp_path: Path, wav:
         in said
     )
     assert said.count(" × ") == 3
+
+
+def test_files_are_counted_once_however_many_stretches_they_have(tmp_path: Path, wav: Sound) -> None:
+    wav("r.wav", 16_000), wav("s.wav", 16_000)
+    (tmp_path / "c" / "wav.scp").write_text("r r.wav\ns s.wav\n")
+    (tmp_path / "c" / "segments").write_text("u r 0 0.5\nv r 0.5 1\nw s 0 1\n")
+    first, again = (collect(tmp_path / "c", tmp_path / "o", CollectOptions(workers=1)) for _ in range(2))
+    assert (first.kind, first.num_files, first.num_known) == ("kaldi", 2, 0)
+    assert (again.num_files, again.num_known) == (2, 2) and sum(map(len, again.splits.values())) == 3

@@ -36,3 +36,9 @@ def test_another_encoding_is_named_but_where_names_have_bytes_of_their_own(tmp_p
         read_ctm(path)
     path.write_bytes(b"\xe9 1 0 1 a\n")
     assert list(read_ctm(path)) == ["\udce9"]
+
+
+def test_a_line_may_tell_how_sure_it_is_and_a_label_take_no_time(tmp_path: Path) -> None:
+    (tmp_path / "a.ctm").write_text("u A 0.5 0.0 b 0.99\nu\tA  0.25 0.5 a\n", encoding="utf-8")
+    found = read_ctm(tmp_path / "a.ctm")["u"]
+    assert found.labels == ("a", "b") and found.ends.tolist() == [0.75, 0.5]

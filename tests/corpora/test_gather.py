@@ -150,3 +150,12 @@ def test_times_from_textgrids_are_looked_at_as_others_are(tmp_path: Path, write:
     found = gather([str(tmp_path / "c")], Sources(times=str(tmp_path / "t")))
     assert [(e.utt, len(e.words)) for e in found.entries] == [("a", 1)]
     assert [(r.path, r.group) for r in found.refused] == [("b.wav", "has white space among its words")]
+
+
+def test_suffixes_are_of_folders_that_are_walked(tmp_path: Path, write: Write) -> None:
+    write("k/wav.scp", "u /far/a.wav\n")
+    write("p/a.wav"), write("p/b.flac")
+    with pytest.raises(SourceError, match="`--ext` chooses files of a folder; kaldi lists its files itself"):
+        gather([str(tmp_path / "c" / "k")], Sources(suffixes=("flac",)))
+    found = gather([str(tmp_path / "c" / "p")], Sources(suffixes=("flac",)))
+    assert [entry.path for entry in found.entries] == ["b.flac"]

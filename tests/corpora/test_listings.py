@@ -57,3 +57,27 @@ def test_speakers_and_lengths_are_told_where_the_file_has_them(write: Write, wav
     made = read_listing(write("n.tsv", f"{head}\trate\n" + rows.format("\t8000", "\t16000")))
     assert made.seconds == [1.0, 0.25]
     assert read_listing(write("o.tsv", "utt\twords\nu\tja\n")).speakers is None
+
+
+def test_names_that_a_table_has_twice_are_those_of_its_files(write: Write) -> None:
+    rows = "u,x/a.wav,ja\nu,x/b.wav,nein\n"
+    assert read_listing(write("t.csv", f"ID,wav,wrd\n{rows}")).utts == ["a", "b"]
+    same = read_listing(write("t.csv", "wav,wrd\nx/a.wav,ja\ny/b.wav,so\nx/a.wav,nein\n"))
+    assert same.utts == ["x/a#0", "y/b#1", "x/a#2"] and same.columns == ("wav", "wrd")
+
+
+def test_a_listing_is_known_by_its_bytes(write: Write) -> None:
+    """By sha256sum."""
+    table, mere = write("t.csv", "utt,text\nu,ja\n"), write("m.tsv", "path\ttext\nx/a.wav\tja\n")
+    assert read_listing(table).digest == "f48ff95851fe3c58d41d8717f51cfd5f006a9df9c8fab9966f47c0fac88c0062"
+    assert (
+        read_listing(mere).digest
+        == Manifest(mere, lengths=False).digest
+        == "690b500166a189d197dccb33d911f737299b0e15a9eb10c8c0cb028ee1024d64"
+    )
+
+
+def test_lengths_in_samples_of_no_known_rate_are_none_in_seconds(write: Write) -> None:
+    head = "/far\n# path\tsamples\tspeaker\n"
+    assert read_listing(write("m.tsv", f"{head}a.wav\t8000\tann\n")).seconds is None
+    assert read_listing(write("m.tsv", head)).seconds is None

@@ -191,3 +191,46 @@ def test_columns_that_are_not_utf_8_are_in_the_digest_too(tmp_path: Path) -> Non
         (tmp_path / "m.tsv").write_bytes(b"/c\n# path\tsamples\t" + name + b"\na.wav\t1\tz\n")
         digests.add(Manifest(tmp_path / "m.tsv").rows_digest)
     assert len(digests) == 3
+
+
+def test_messages_show_the_beginning_of_what_is_long(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as error:
+        manifest_of(tmp_path, "/c\nx.wav\t" + "y" * 61 + "\n")
+    assert f"column samples is '{'y' * 60}'…, expected" in str(error.value)
+    names = [f"c{i}" for i in range(14)]
+    with pytest.raises(ManifestError, match=r"got the columns 'c0', .*'c11' and 2 more, without path and"):
+        manifest_of(tmp_path, "\t".join(names) + "\n")
+
+
+def test_rows_are_counted_from_the_end_as_far_as_the_first(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, "/c\nx.wav\t1\ny.wav\t2\n")
+    assert (manifest[-2].utt, manifest[-1].utt) == ("x", "y")
+    with pytest.raises(IndexError, match="has 2 rows, asked for row -3"):
+        manifest[-3]
+
+
+def test_a_corpus_that_lies_elsewhere_has_the_same_rows(tmp_path: Path) -> None:
+    """But is another file; sums are those of sha256sum."""
+    rows = "x.wav\t1\ny.wav\t2\n"
+    here, there, other = (
+        manifest_of(tmp_path, text) for text in (f"/c\n{rows}", f"/far\n{rows}", f"/c\n{rows}z\t3\n")
+    )
+    assert (
+        here.digest == "f4088ff8c3eddcac57dede5446e46375951e47c3b83550e6fb3d7bd47fd79a2d"
+        and here.digest != there.digest
+    )
+    assert (
+        here.rows_digest
+        == there.rows_digest
+        == "217c4428927f113f4d16a12a1472e90abeb55a4e47fd717ad170815dee40352b"
+        and here.rows_digest != other.rows_digest
+    )
+
+
+def test_numbers_are_as_large_as_they_may_be(tmp_path: Path) -> None:
+    text = "/c\n# path\tsamples\tstart\trate\nx\t{}\t{}\t{}\n"
+    row = manifest_of(tmp_path, text.format(10**12, 10**12, 10**6))[0]
+    assert (row.samples, row.start, row.rate) == (10**12, 10**12, 10**6)
+    for numbers in ((10**12 + 1, 0, 1), (0, 10**12 + 1, 1), (0, 0, 10**6 + 1)):
+        with pytest.raises(ManifestError, match="expected a whole number from"):
+            manifest_of(tmp_path, text.format(*numbers))

@@ -64,6 +64,16 @@ def test_a_mixture_is_a_file_and_no_folder_of_that_name(tmp_path: Path) -> None:
         ("corpora:\n- data: a\n- {data: b, weight: much}", ":3: `weight` is 'much'"),
         ("corpora: [{data: a, lang: 'a b'}]", "`lang` is 'a b'; expected a name without spaces"),
         ("corpora: [{data: a, lang: 'a,b'}]", "`lang` is 'a,b'"),
+        ("corpora: [{data: a, domain: a/b}]", "`domain` is 'a/b'; expected a name without spaces"),
+        ("corpora:\n- data: a\n  name: 'a:b'", ":3: `name` is 'a:b'; expected a name without spaces"),
+        ("corpora: [{data: a, name: 'a|b'}]", "`name` is 'a|b'"),
+        ("corpora: [{data: a, name: 'a\\b'}]", "`name` is "),
+        (f"corpora: [{{data: a, name: {'x' * 61}}}]", "slashes and colons, of at most 60 characters"),
+        ("corpora: [{data: a, weight: 0}]", "`weight` is '0'; expected a number from 1e-06 to 1e+06"),
+        (
+            "corpora: [{data: a}]\nalpha_within: -0.1",
+            "`alpha_within` is '-0.1'; expected a number from 0 to 1",
+        ),
         ("corpora: [{data: a, by: speaker}]", "`by` is 'speaker'; expected lang or domain"),
         ("corpora: [{data: a, by: lang, lang: de}]", "`by: lang` and `lang` are both there"),
         ("corpora: [{data: a, dat: b}]", "has a field 'dat'"),
@@ -134,3 +144,30 @@ def test_the_table_says_how_often_an_hour_is_heard() -> None:
     assert table[0].split("  ")[0] == "lang" and len({len(line) for line in table}) == 1
     assert table[1].split() == ["de", "-", "of_de", "1.00", "20.0%", "33.3%", "1.67", "20"]
     assert Draws(corpora, shares(corpora, 0.5, 1), 5).table(float("nan")).splitlines()[1].split()[-1] == "?"
+
+
+def test_what_the_file_does_not_say_has_its_value_and_what_it_says_is_taken(tmp_path: Path) -> None:
+    plan = read_mixture(written(tmp_path, "corpora: [{data: a}]"))
+    assert (plan.alpha, plan.alpha_within, plan.max_repeat, plan.epoch_hours) == (1, 1, 10, None)
+    text = "alpha: 0.5\nalpha_within: 0.2\nmax_repeat: 1\nepoch_hours: 7.5\n"
+    text += f"corpora: [{{data: de/data, tokens: ../t, name: {'x' * 60}}}, {{data: en/tokens}}]"
+    plan = read_mixture(written(tmp_path, text))
+    assert (plan.alpha, plan.alpha_within, plan.max_repeat, plan.epoch_hours) == (0.5, 0.2, 1, 7.5)
+    first, second = plan.entries
+    assert (first.tokens, first.name) == (str(tmp_path.parent / "t"), "x" * 60)
+    assert (second.tokens, second.name, second.weight) == (None, "en", 1)
+
+
+def test_upsampling_is_told_of_as_many_hours_as_there_are() -> None:
+    """Of 5 h a third is of 1 h and two thirds of 4 h, however long an epoch is."""
+    corpora = (Corpus("d", "de", "read", 1, 100, 1, 1), corpus("en", 4))
+    for hours in (5, 10):
+        draws = Draws(corpora, shares(corpora, 0.5, 1), hours)
+        assert draws.upsampling.tolist() == pytest.approx([5 / 3, 5 / 6])
+        assert draws.repeats.tolist() == pytest.approx([hours / 3, hours / 6])
+    assert draws.table(1).splitlines()[1].split()[:3] == ["de", "read", "d"]
+
+
+def test_of_half_a_draw_an_epoch_every_other_epoch_has_one() -> None:
+    draws = Draws((corpus("en", 1, count=1),), np.ones(1), 0.5)
+    assert [draws.done(epoch) for epoch in range(6)] == [[0], [1], [1], [2], [2], [3]]

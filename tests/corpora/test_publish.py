@@ -118,3 +118,10 @@ def test_a_failed_write_leaves_all_old_files(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="No space left"):
         publish(tmp_path, "/root", {"train": [row], "valid": [row]}, [Refusal("a", "b")])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_refused_stands_in_the_order_of_its_paths(tmp_path: Path) -> None:
+    publish(tmp_path, "/root", None, [Refusal(path, why) for path, why in ("bx", "ay", "cx", "ax")])
+    lines = (tmp_path / "refused.tsv").read_text().splitlines()
+    assert lines == ["path\treason", "a\tx", "a\ty", "b\tx", "c\tx"]
+    assert os.listdir(tmp_path) == ["refused.tsv"]

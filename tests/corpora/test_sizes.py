@@ -36,3 +36,10 @@ def test_without_rates_the_first_file_that_opens_stands_for_all(tmp_path: Path, 
     assert probe_rate(nothing) == 16_000
     with pytest.raises(ValueError, match="`sample_rate` is 0; expected 1 to 1,000,000"):
         sizes_at(nothing, 0)
+
+
+def test_ten_files_are_asked_for_their_rate_and_no_more(tmp_path: Path, wav: Sound) -> None:
+    wav("there.wav", 100, 8_000)
+    for gone, rate in ((9, 8_000), (10, 16_000)):
+        rows = [*((f"gone{i}.wav", 10, 0) for i in range(gone)), ("there.wav", 100, 0)]
+        assert probe_rate(listed(tmp_path, rows, ("path", "samples"))) == rate

@@ -150,3 +150,16 @@ def test_places_are_those_of_b2sum() -> None:
     assert divide(["a", "b"], 0.3, 0.0, 1) == {"a": "train", "b": "valid"}
     assert divide(["a", "b"], 0.1, 0.2, 1) == {"a": "train", "b": "valid"}  # the nearest fills an empty split
     assert divide(["a", "b", "c"], 0.0, 0.3, 1)["b"] == "test"
+
+
+def test_a_twentieth_is_held_out_where_nothing_is_said() -> None:
+    some = [Entry(f"{i}.wav", f"rec{i}") for i in range(400)]
+    for plan in (SplitPlan(), SplitPlan(valid=0.05, test=0.0, seed=1)):
+        held = {entry.unit for entry, split in zip(some, assign(some, plan), strict=True) if split == "valid"}
+        assert (
+            held == {entry.unit for entry in some if place_of(entry.unit, 1) < 0.05} and 10 < len(held) < 32
+        )
+    with pytest.raises(
+        SplitError, match=r"`--valid` and `--test` \(0\.05 \+ 0\.95\) leave nothing to train on"
+    ):
+        SplitPlan(test=0.95)

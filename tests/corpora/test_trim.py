@@ -15,7 +15,7 @@ from vqw2v_plugin.corpora.manifest import Manifest
 from vqw2v_plugin.corpora.rows import Row
 from vqw2v_plugin.corpora.sources import Entry, Refusal
 from vqw2v_plugin.corpora.sources.entry import Timed
-from vqw2v_plugin.corpora.trim import trimmed
+from vqw2v_plugin.corpora.trim import check_trim, trimmed
 from vqw2v_plugin.features.registry import load_features
 
 RATE = 8000
@@ -78,6 +78,8 @@ def test_wrong_lengths_and_files_that_are_none_are_named(
     blob = bytearray((tmp_path / "c" / "b.flac").read_bytes())
     blob[len(blob) // 2 :] = b"\xff" * (len(blob) - len(blob) // 2)
     (tmp_path / "c" / "b.flac").write_bytes(bytes(blob))
+    for bound in (None, 0.0, 60.0):
+        check_trim(bound)
     for seconds in ("-0.1", "61", "nan"):
         assert main(["manifest", str(tmp_path / "c"), str(tmp_path / "m"), f"--trim={seconds}"]) == 2
         assert "`--trim` is" in capsys.readouterr().err

@@ -67,6 +67,9 @@ def test_clusters_of_a_layer_of_another_model_than_theirs_are_refused(
     says = f"clusters of layer '{layer}' hold a vq_wav2vec as `checkpoint`; expected a {model}"
     with pytest.raises(CheckpointError, match=says):
         ClusterCoder(clusters_of(tiny, layer))
+    says = "clusters of layer 'bert' hold no such part as `bert`; expected a vq_bert: make them anew"
+    with pytest.raises(CheckpointError, match=says):
+        ClusterCoder(clusters_of(tiny, "bert"))
 
 
 def test_frames_that_get_codes_are_those_that_centres_are_compared_with(tiny: Tiny) -> None:

@@ -72,3 +72,4 @@ def test_unknown_codes_are_counted_in_frames() -> None:
     for code, dots in ((7, 0), (8, 0), (9, 0), (10, 1)):
         unknown.add(torch.tensor([[code, 0]]), None, torch.tensor([True]))
         assert "".join(unknown.sentences("it")).count(" …") == dots  # where more than five are meant
+    assert unknown.sentences("it")[0].endswith("became <unk>: 5-6, 3-4, 10-0, 7-0, 8-0 …")

@@ -237,3 +237,12 @@ def test_what_there_is_not_is_refused_wherever_it_stands(
     stamp = {**load_features("mfcc:4").spec.to_json(), "store": "fp32"}
     with pytest.raises((ValueError, CheckpointError), match=message):
         Transcriber.load(save(tmp_path / "strange.pt", {**stamp, **wrong}))
+
+
+def test_clips_of_nobody_are_counted_since_notes_are_taken() -> None:
+    features = load_features("mfcc:4", bands=20, standardize="speaker")
+    for count in (1, 2):
+        features.prepare(torch.arange(12.0).view(3, 4), Clip("a.wav"))
+        assert features.notes()[0].startswith(f"{count} utterances went by their own mean and scale")
+    features.take_notes()
+    assert features.notes() == []

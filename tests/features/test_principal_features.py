@@ -15,8 +15,9 @@ from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.features.acoustic_front import make_front, rebuild_front
 from vqw2v_plugin.features.base import FeatureOptions
-from vqw2v_plugin.features.principal import PrincipalError
-from vqw2v_plugin.stores.feature_spec import read_spec
+from vqw2v_plugin.features.principal import PrincipalError, read_principal, write_principal
+from vqw2v_plugin.modules.layers.principal import Principal
+from vqw2v_plugin.stores.feature_spec import FeatureSpec, read_spec
 from vqw2v_plugin.stores.features import FeatureStore
 
 MFCC = ["--layer", "mfcc:6", "--store", "fp32"]
@@ -135,3 +136,45 @@ def test_a_front_and_transcribe_hear_in_the_components_of_training(
     plain = save(tmp_path / "plain.pt", load_features("mfcc:4").spec.to_json())
     assert main(["transcribe", plain, clip, "--pca", str(pca)]) == 2
     assert "the acoustic model's features need no pca" in capsys.readouterr().err
+
+
+def written(path: Path, mean: torch.Tensor, axes: torch.Tensor, **spec: object) -> Path:
+    network = Principal(torch.zeros(3), torch.eye(3)[:2])
+    network.mean, network.axes = mean, axes
+    write_principal(path, network, FeatureSpec("mfcc:3", dim=3, **spec), {"frames": 7})  # type: ignore[arg-type]
+    return path
+
+
+def test_components_are_those_of_any_device(tmp_path: Path) -> None:
+    paths = [
+        written(tmp_path / device, torch.ones(3), torch.eye(3)[:2], device=device)
+        for device in ("cpu", "cuda")
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    found = read_principal(paths[1])
+    assert found.of == FeatureSpec("mfcc:3", dim=3) and found.about["frames"] == 7
+    assert found.network(torch.tensor([[3.0, 5.0, 9.0]])).tolist() == [[2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("mean", "axes", "says"),
+    [
+        (torch.full((3,), torch.nan), torch.eye(3), "holds numbers that are not finite, or not of 32 bits"),
+        (torch.zeros(3), torch.eye(3) * torch.inf, "holds numbers that are not finite"),
+        (torch.zeros(3), torch.eye(3).double(), "holds numbers that are not finite, or not of 32 bits"),
+        (torch.zeros(2), torch.eye(3), r"`axes` are \[3, 3\] and the mean is \[2\]"),
+    ],
+)
+def test_a_file_of_other_numbers_is_none_of_components(
+    mean: torch.Tensor, axes: torch.Tensor, says: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "pca.safetensors", mean, axes)
+    with pytest.raises(PrincipalError, match=rf"pca\.safetensors: is no file of components \(.*{says}"):
+        read_principal(path)
+
+
+def test_a_file_of_components_has_a_quarter_of_a_gigabyte_at_most(tmp_path: Path) -> None:
+    with open(tmp_path / "pca.safetensors", "wb") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(PrincipalError, match="has 268,435,457 bytes, expected 268,435,456 at most"):
+        read_principal(tmp_path / "pca.safetensors")

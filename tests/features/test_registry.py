@@ -12,13 +12,17 @@ import torch
 from vqw2v_plugin.audio.clip import Clip
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
-from vqw2v_plugin.checkpoints.files import checkpoint_hash
+from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
-from vqw2v_plugin.features.base import FeatureOptions, Layer, parse_layer
+from vqw2v_plugin.features.acoustic_front import make_front
+from vqw2v_plugin.features.base import FeatureOptions, Layer, number_format, parse_layer
 from vqw2v_plugin.features.bert import bert_layer_features
 from vqw2v_plugin.features.coder import CoderFeatures, NetworkCoder
+from vqw2v_plugin.features.codes import NoCodesError
 from vqw2v_plugin.features.network import NetworkFeatures
+from vqw2v_plugin.features.over import FeaturesOver
 from vqw2v_plugin.features.registry import load_features, make_features
+from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.pieces import Pieces
@@ -141,3 +145,100 @@ def test_pieces_of_another_folder_are_refused_though_they_are_as_many(
     monkeypatch.setattr(Pieces, "load", lambda folder: SimpleNamespace(symbols=["a", "c"]))
     with pytest.raises(ValueError, match="`--pieces` theirs: expected the token folder that the BERT"):
         bert_layer_features(Layer("bert"), FeatureOptions("bert", bert="b.pt", pieces="theirs"), parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layer", "files", "says"),
+    [
+        (
+            "bert",
+            {"checkpoint": "a.pt"},
+            "`--layer` is 'bert:-1'; layer `bert` needs a BERT .* `--bert BERT.pt`",
+        ),
+        (
+            "logmel",
+            {"checkpoint": "a.pt"},
+            "`CHECKPOINT` is 'a.pt' and `--layer` is 'logmel'; expected - for",
+        ),
+        ("z", {"checkpoint": "a.pt", "bert": "b.pt"}, "`--bert` is 'b.pt' and .* goes with `--layer bert`;"),
+        ("c", {"checkpoint": "a.pt", "pieces": "p"}, "`--pieces` is 'p' and .* goes with `--layer bert`;"),
+        ("mfcc:4", {"bert": "b.pt"}, "`--bert` is 'b.pt' and `--layer` is 'mfcc:4'; .*; leave out one"),
+    ],
+)
+def test_files_that_a_layer_lacks_or_has_no_use_for_are_named(
+    layer: str, files: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        load_features(layer, **files)
+
+
+@pytest.mark.parametrize("gone", ["front", "front_bert", "front_pieces", "front_pca"])
+def test_a_front_s_file_that_is_gone_is_told_with_its_option(vq: str, bert: str, gone: str) -> None:
+    files = {"front": vq, "front_bert": bert, gone: "gone.pt"}
+    options = FeatureOptions(
+        "bert" if gone != "front_pca" else "z",
+        files["front"],
+        files["front_bert"] if gone != "front_pca" else None,
+        files.get("front_pieces"),
+        pca=files.get("front_pca"),
+    )
+    says = rf"`{gone}` is gone\.pt, which is not there; .* `--model-overrides \"{{'{gone}': 'FILE'}}\"`"
+    with pytest.raises(CheckpointError, match=says):
+        make_front(options)
+
+
+def test_numbers_are_known_by_name_or_by_torch_s_type() -> None:
+    given = ("fp32", "bf16", "tf32", torch.float32, torch.bfloat16)
+    assert [number_format(each) for each in given] == ["fp32", "bf16", "tf32", "fp32", "bf16"]
+    with pytest.raises(ValueError, match=r"dtype is torch\.float16; expected fp32, bf16 or tf32"):
+        number_format(torch.float16)
+
+
+def test_what_stands_on_a_layer_asks_the_layer_for_all_that_it_does_not_know() -> None:
+    asked: list[object] = []
+
+    class Under(SpectralFeatures):
+        varies = True  # type: ignore[assignment]
+
+        def know(self, voices: object) -> None:
+            asked.append(voices)
+
+        def refresh(self) -> None:
+            asked.append("refresh")
+
+        def allow(self, memory: int) -> None:
+            asked.append(memory)
+
+        def take_notes(self) -> None:
+            asked.append("take notes")
+
+        def notes(self) -> list[str]:
+            return ["a note"]
+
+        def let_learn(self) -> list[torch.nn.Module]:
+            return [self]
+
+    layer = Under(Layer("logmel"), 8_000, 20)
+    over = FeaturesOver(layer)
+    over.know("who")  # type: ignore[arg-type]
+    over.refresh(), over.allow(7), over.take_notes()
+    assert asked == ["who", "refresh", 7, "take notes"]
+    assert over.varies and over.notes() == ["a note"] and over.let_learn() == [layer]
+    assert (over.sample_rate, over.dim, over.stride, over.frames(8_000)) == (
+        8_000,
+        20,
+        80,
+        layer.frames(8_000),
+    )
+    assert over.spec is layer.spec
+
+
+@pytest.mark.parametrize("layer", ["q", "bert"])
+def test_a_network_without_a_quantizer_has_no_layer_over_codes(
+    tiny: Callable[..., VqWav2Vec], bert: str, tmp_path: Path, layer: str
+) -> None:
+    loaded = Loaded(tiny(quantizer="none"), 16_000, False)
+    save_checkpoint(Imported(loaded, False, 0, []), tmp_path / "none.pt")
+    says = rf"no quantizer \(wav2vec 1\.0\), so it has no layer '{layer}'; take z or c"
+    with pytest.raises(NoCodesError, match=says):
+        load_features(layer, str(tmp_path / "none.pt"), bert=bert if layer == "bert" else None)

@@ -24,15 +24,18 @@ from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures
 from vqw2v_plugin.features.prepared import PreparedFeatures
+from vqw2v_plugin.features.principal import FilePrincipal, PrincipalFeatures
 from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.features.speech import SpeechFeatures
-from vqw2v_plugin.features.together import batches, to_processor
+from vqw2v_plugin.features.together import batches, fit_side_by_side, to_processor
 from vqw2v_plugin.features.wav2vec2 import Wav2Vec2Coder, Wav2Vec2Features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.kernels import devices, launching
+from vqw2v_plugin.modules.layers.principal import Principal
 from vqw2v_plugin.modules.wav2vec import many_clips
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.stores.feature_spec import FileId
 
 Tiny = Callable[..., VqWav2Vec]
 SIZES = (4000, 1500, 2777, 900)
@@ -71,6 +74,12 @@ def bert_over(tiny: Tiny, run_length: bool, symbols: Symbols = ALL) -> BertFeatu
     return BertFeatures(NetworkCoder(loaded(tiny)), build_bert(sizes, symbols), Layer("bert"), run_length)
 
 
+def in_components(features: Features) -> PrincipalFeatures:
+    axes = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(6))).Q[:5]
+    held = FilePrincipal(Path("p"), Principal(torch.ones(16), axes), features.spec, {}, FileId("p", "0"))
+    return PrincipalFeatures(features, held)
+
+
 MADE: dict[str, Callable[[Tiny], Features]] = {
     "z": lambda tiny: EncoderFeatures(loaded(tiny, normalize=True)),
     "z in bf16": lambda tiny: EncoderFeatures(loaded(tiny), "bf16"),
@@ -89,6 +98,7 @@ MADE: dict[str, Callable[[Tiny], Features]] = {
     "w2v2": lambda tiny: Wav2Vec2Features(restored_wav2vec2(), Layer("w2v2", 1)),  # type: ignore[arg-type]
     "logmel": lambda tiny: SpectralFeatures(Layer("logmel"), 16_000, 20),
     "prepared": lambda tiny: PreparedFeatures(EncoderFeatures(loaded(tiny)), 1, "utterance"),
+    "components": lambda tiny: in_components(EncoderFeatures(loaded(tiny))),
 }
 
 
@@ -178,3 +188,28 @@ def test_batches_are_as_large_as_fits_and_what_does_not_fit_is_by_itself() -> No
 def test_all_come_to_the_processor_as_they_were() -> None:
     parts = [torch.arange(n * 2).view(n, 2) for n in (3, 1, 5)]
     assert all(torch.equal(a, b) for a, b in zip(to_processor(parts), parts, strict=True))
+
+
+def test_what_could_not_be_read_takes_no_place_beside_others() -> None:
+    assert fit_side_by_side([8_000, 0, 0, 8_000]) and not fit_side_by_side([8_000, 1, 8_000])
+    assert fit_side_by_side([0]) and fit_side_by_side([])
+
+
+@pytest.mark.parametrize("name", ["z", "c of 1.0"])
+def test_many_clips_are_heard_by_the_weights_as_they_are_after_a_refresh(tiny: Tiny, name: str) -> None:
+    features = MADE[name](tiny).eval()
+    before = features.together(clips())
+    with torch.no_grad():
+        for number, p in enumerate(features.parameters()):
+            p.mul_(1 + 0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
+    features.refresh()
+    for x, earlier, wav in zip(features.together(clips()), before, clips(), strict=True):
+        torch.testing.assert_close(x, features(wav), rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(x, earlier, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["z", "c", "bert", "speech", "w2v2", "prepared", "components"])
+def test_what_learns_hears_one_clip_at_a_time(tiny: Tiny, name: str) -> None:
+    features = MADE[name](tiny)
+    assert features.fits([4_000])
+    assert features.let_learn() and not features.fits([4_000])

@@ -147,3 +147,17 @@ def test_layers_of_other_models_are_refused_by_name(
     ]:
         assert main(["features", said, str(manifest), str(tmp_path / "out"), "--layer", layer]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("style", "layer", "learns"),
+    [({}, 1, True), ({}, 2, True), (LARGE_STYLE, 1, False), (LARGE_STYLE, 2, True), (LARGE_STYLE, -1, True)],
+)
+def test_the_transformer_s_norm_learns_with_the_layers_that_it_is_heard_in(
+    style: dict[str, Any], layer: int, learns: bool
+) -> None:
+    """BASE's is before its first layer, LARGE's behind its last."""
+    features = Wav2Vec2Features(restored(**style), Layer("w2v2", layer))
+    parts, transformer = features.let_learn(), features.network.transformer
+    assert any(part is transformer.norm for part in parts) == learns
+    assert any(part is transformer.layers[1] for part in parts) == (layer != 1)

@@ -141,3 +141,34 @@ def test_emissions_that_are_no_numbers_are_named(tmp_path: Path, value: float) -
     assert len(saved[0]) == 3
     with pytest.raises(FeatureError, match=r"dev.npy: the emissions of 'bad' are no numbers"):
         saved[1]
+
+
+def test_a_column_that_cannot_be_is_a_number_too(tmp_path: Path) -> None:
+    """The logarithm of nothing, where another column has something."""
+    logs = rows(3)
+    logs[1, :4] = -np.inf
+    with EmissionWriter(tmp_path, "dev", UNITS.to_json(), 0.01, STEPS) as writer:
+        writer.add("x", logs)
+    assert np.array_equal(read_emissions(tmp_path, "dev")[0], logs)
+
+
+def test_units_may_name_their_loss_and_those_of_earlier_files_do_not(tmp_path: Path) -> None:
+    for split, more in (("dev", {}), ("test", {"loss": "asg"})):
+        with EmissionWriter(tmp_path / split, split, {**UNITS.to_json(), **more}, 0.01, STEPS) as writer:
+            writer.add("x", rows(3))
+        assert Units.from_json(read_emissions(tmp_path / split, split).units) == UNITS
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path, steps=STEPS + 1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -91,6 +91,7 @@ def test_the_same_features_are_the_same_wherever_files_lie() -> None:
         ({"layer": "logmel", "dim": 20}, {"layer": "logmel", "dim": 20, "bands": 20, "dtype": "bf16"}),
         ({"layer": "z"}, {"layer": "z", "normalize": True, "receptive_field": 465, "fine_tuned": False}),
         ({"layer": "z", "stride": 160.0, "splits": {}, "own": 3}, {"layer": "z", "stride": 160}),
+        ({"layer": "z"}, {"layer": "z", "deltas": 0, "standardize": "none", "silence": "keep", "pooled": 1}),
     ],
 )
 def test_what_old_files_do_not_say_is_what_was_so_then(old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -161,7 +162,12 @@ def test_help_texts_name_every_layer() -> None:
     for text in (layer_names(), layer_names(titles=True)):
         assert all(name in text for name in LAYERS)
     assert layer_names() == "z, c, q, logmel, mfcc:N, bert:N, speech:N or w2v2:N"
-    assert "mfcc:N (N cepstra; mfcc: 13)" in layer_names(titles=True)
+    assert layer_names(titles=True) == (
+        "z, c (context), q (quantized), logmel, mfcc:N (N cepstra; mfcc: 13), "
+        "bert:N (its N-th layer; bert: -1; 0: embeddings, -1: last), "
+        "speech:N (the N-th layer of a BERT over speech; speech: -1; 0: projection, -1: last) or "
+        "w2v2:N (the N-th layer of a wav2vec 2.0; w2v2: -1; 0: what the first hears, -1: last)"
+    )
     assert spectral_names() == "logmel and mfcc"
 
 

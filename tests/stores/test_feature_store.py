@@ -169,3 +169,37 @@ def test_opening_reads_no_frame(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, "train")
     assert store[count - 1].shape == (500, 200)
     assert time.perf_counter() - begin < 0.05
+
+
+def test_many_frames_of_a_killed_writer_are_known_by_the_sum_of_all(tmp_path: Path) -> None:
+    """Which are more than are read at once."""
+    frames = np.random.default_rng(0).normal(size=(300_000, 1)).astype(np.float32)
+    killed = FeatureWriter(tmp_path, "train", np.float32, 1)
+    killed.add(frames)
+    killed.close()
+    writer = FeatureWriter(tmp_path, "train", np.float32, 1, resume=True)
+    writer.skip(len(frames), zlib.crc32(frames.tobytes()))
+    writer.publish([("u", len(frames))], {})
+    assert np.array_equal(FeatureStore(tmp_path, "train")[0], frames)
+
+
+def test_frames_are_of_the_size_and_type_that_the_json_says(tmp_path: Path) -> None:
+    for about, says in (
+        ({"dim": 4}, "its `dim` is 3, features.json says 4"),
+        ({"store": "fp16"}, "its `store` is fp32, features.json says fp16"),
+    ):
+        writer = FeatureWriter(tmp_path, "train", np.float32, 3)
+        writer.add(np.ones((2, 3)))
+        writer.publish([("u", 2)], about)
+        with pytest.raises(FeatureError, match=rf"train\.npy: {says}; the two are not of one run"):
+            FeatureStore(tmp_path, "train")
+
+
+def test_utterances_are_counted_from_the_end_as_far_as_the_first(tmp_path: Path) -> None:
+    writer = FeatureWriter(tmp_path, "train", np.float32, 1)
+    writer.add(np.arange(3.0)[:, None])
+    writer.publish([("a", 1), ("b", 2)], {})
+    store = FeatureStore(tmp_path, "train")
+    assert [store[i].ravel().tolist() for i in (-1, -2)] == [[1, 2], [0]]
+    with pytest.raises(IndexError, match="train has 2 utterances, asked for -3"):
+        store[-3]

@@ -152,3 +152,28 @@ def test_a_link_to_nothing_is_no_split(tmp_path: Path, kind: SplitFormat) -> Non
     assert kind.splits(tmp_path) == ["train"]
     kind.hide(tmp_path, "train")
     assert not (tmp_path / "far").exists() and (tmp_path / f"train.{kind.files[0]}").is_symlink()
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, True, "160", None, float("nan")])
+def test_what_is_counted_is_a_number_from_one_up(tmp_path: Path, value: object) -> None:
+    for name in ("stride", "receptive_field", "sample_rate", "num_groups", "num_codes"):
+        for good in (1, 160.0, 2**31 - 1):
+            TOKENS.write_about(tmp_path, {name: good})
+            assert TOKENS.read_about(tmp_path) == {name: good}
+        TOKENS.write_about(tmp_path, {name: value})
+        with pytest.raises(TOKENS.error, match=f"`{name}` is .*; expected a whole number from 1 up"):
+            TOKENS.read_about(tmp_path)
+
+
+@pytest.mark.parametrize("splits", [[], {"train": 3}, None])
+def test_splits_in_the_json_are_an_object_each(tmp_path: Path, splits: object) -> None:
+    FEATURES.write_about(tmp_path, {"splits": splits})
+    with pytest.raises(FEATURES.error, match=r"its `splits` are .*; expected an object for each split"):
+        FEATURES.read_about(tmp_path)
+
+
+def test_of_long_settings_that_differ_two_hundred_characters_are_told(tmp_path: Path) -> None:
+    make(tmp_path, TOKENS, layer="z" * 198)
+    with pytest.raises(SettingsError) as error:
+        TOKENS.is_published(tmp_path, "train", {"layer": "c" * 199})
+    assert f"`layer` was '{'z' * 198}' and is now '{'c' * 199}…;" in str(error.value)

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from feature_folders import write_frames
 
-from vqw2v_plugin.stores.frames import FrameTimes, read_code_sizes
-from vqw2v_plugin.stores.symbols import TokenError
+from vqw2v_plugin.stores.features import FeatureError
+from vqw2v_plugin.stores.frames import FrameTimes, TokenFrames, open_frames, read_code_sizes
+from vqw2v_plugin.stores.symbols import TOKENS, TokenError, write_dict
+from vqw2v_plugin.stores.tokens import TokenWriter
 
 MEL = FrameTimes(160, 400, 16_000)  # centres at samples 200, 360, 520, …
 
@@ -64,3 +67,62 @@ def test_tokens_that_are_not_one_a_frame_are_refused(tmp_path: Path, about: dict
     (tmp_path / "tokens.json").write_text(json.dumps(about))
     with pytest.raises(TokenError, match=message):
         read_code_sizes(tmp_path)
+
+
+FRAMES = {"stride": 160, "receptive_field": 400, "sample_rate": 16_000}
+
+
+def tokens(folder: Path, run_length: bool = False) -> None:
+    """Two utterances of codes of two groups, and a token that the dictionary lacks."""
+    with TokenWriter(folder, "train", 10) as writer:
+        writer.add("a", 3, [4, 9] if run_length else [4, 9, 5])
+        writer.add("b", 2, [5] if run_length else [5, 5])
+    if run_length:
+        np.save(folder / "train.durations.npy", np.array([2, 1, 2], "<i4"))
+    write_dict(folder / "dict.txt", [("0-7", 1), ("3-2", 1)])
+    TOKENS.write_about(folder, {**FRAMES, "run_length": run_length})
+
+
+def test_frames_a_second_are_the_rate_by_the_stride() -> None:
+    assert MEL.rate == 100 and FrameTimes(320, 400, 8_000).rate == 25
+    assert MEL.centres(3).tolist() == pytest.approx([0.0125, 0.0225, 0.0325])
+
+
+def test_tokens_are_codes_one_a_frame_and_what_the_dictionary_lacks_is_none(tmp_path: Path) -> None:
+    tokens(tmp_path / "frames")
+    tokens(tmp_path / "runs", run_length=True)
+    found, runs = (open_frames(tmp_path / name, None, []) for name in ("frames", "runs"))
+    assert found.layer == "codes" and found.times == MEL
+    assert found["a"].tolist() == [[0, 7], [-1, -1], [3, 2]] and found["b"].tolist() == [[3, 2]] * 2
+    assert runs["a"].tolist() == [[0, 7], [0, 7], [-1, -1]] and runs["b"].tolist() == [[3, 2]] * 2
+
+
+def test_codes_are_those_that_the_json_says(tmp_path: Path) -> None:
+    tokens(tmp_path)
+    found = TokenFrames(tmp_path, "train")
+    found.check_codes(2, 8)
+    for groups, codes in ((2, 7), (1, 8), (2, (1 << 24) + 1)):
+        with pytest.raises(FeatureError, match=rf"dict\.txt: has symbols of 2 codes up to 7, .* {codes};"):
+            found.check_codes(groups, codes)
+
+
+def test_rows_without_times_are_no_frames(tmp_path: Path) -> None:
+    for about, says in (
+        ({**FRAMES, "segments": "runs"}, "holds segments, or frames of audio without its silence"),
+        ({**FRAMES, "silence": "energy"}, "holds segments, or frames of audio without its silence"),
+        ({"stride": 160}, "does not say receptive_field, sample_rate, so its frames have no times"),
+    ):
+        write_frames(tmp_path, "train", {"a": np.zeros((2, 3), np.float16)}, about)
+        with pytest.raises(FeatureError, match=says):
+            open_frames(tmp_path, "train", [])
+
+
+def test_of_several_splits_the_one_that_was_asked_for_or_hinted_at_is_read(tmp_path: Path) -> None:
+    for split in ("dev", "test", "train"):
+        write_frames(tmp_path, split, {"a": np.zeros((2, 3), np.float16)}, {**FRAMES, "layer": "mfcc"})
+    assert open_frames(tmp_path, "train", ["test"]).split == "train"
+    assert open_frames(tmp_path, None, ["other", "test", "dev"]).split == "test"
+    assert open_frames(tmp_path, "train", []).layer == "mfcc"
+    for asked, says in ((None, "it is not clear which split is meant"), ("eval", "`--split` is 'eval'")):
+        with pytest.raises(FeatureError, match=f"{says}; the splits there are: dev, test, train; name one"):
+            open_frames(tmp_path, asked, ["other"])

@@ -87,3 +87,17 @@ def test_lengths_and_speakers_lie_beside_the_labels_and_are_read_again(tmp_path:
         read_labels(tmp_path, "train", "letters")
     with pytest.raises(LabelError, match=r"is no SPLIT\.wrd of a label folder"):
         read_words(tmp_path / "train.utt")
+
+
+def test_who_is_drawn_is_the_same_for_ever() -> None:
+    """Those with the smallest sums of `printf '1 u0' | b2sum` and so on, of GNU coreutils."""
+    assert share_of(UTTS, 3, 1) == draw(LABELS, Share(3)).utts == {"u16", "u4", "u5"}
+    assert share_of(UTTS, 3, 2) == {"u14", "u5", "u16"}
+
+
+def test_eight_speakers_are_named_the_most_frequent_first() -> None:
+    who = tuple(f"s{i}" for i in (*range(10), 9, 9, 9))
+    utts = tuple(f"u{i}" for i in range(13))
+    told = draw(Labels(utts, ((),) * 13, speakers=who), Share()).told()
+    assert told.startswith("13 of 13 labelled utterances, of 10 of 10 speakers: s9 4, s0 1, s1 1")
+    assert "s6 1" in told and "s7" not in told

@@ -10,8 +10,12 @@ from vqw2v_plugin.stores.labels import (
     LABELS,
     LabelError,
     Labels,
+    dict_name,
+    lexicon_name,
+    read_joined_labels,
     read_labels,
     read_symbols,
+    read_words,
     write_labels,
 )
 from vqw2v_plugin.text.units import KINDS
@@ -137,3 +141,51 @@ def test_lengths_and_speakers_of_a_manifest_that_is_no_more_go_with_it(tmp_path:
 
 def test_every_kind_of_unit_has_a_file() -> None:
     assert (*EXTENSIONS,) == KINDS
+
+
+def test_several_splits_are_read_one_behind_the_other(tmp_path: Path) -> None:
+    told = Labels(("v",), (("a",),), ("a",), (0.5,), ("ann",))
+    other = Labels(("w",), (("h", "|"),), ("h",), (1.5,), ("bob",))
+    write(tmp_path, train=TRAIN, valid=told, test=other)
+    assert read_joined_labels(tmp_path, "valid", "letters") == told
+    assert read_joined_labels(tmp_path, "test,valid", "letters") == Labels(
+        ("w", "v"), (("h", "|"), ("a",)), ("h", "a"), (1.5, 0.5), ("bob", "ann")
+    )
+    joined = read_joined_labels(tmp_path, "train,valid", "letters")  # the first of which has no lengths
+    assert joined == Labels(("u1", "u2", "v"), (*TRAIN.labels, ("a",)), ("hi", "a", "a"))
+
+
+@pytest.mark.parametrize("name", ["seconds", "spk"])
+def test_lengths_and_speakers_are_one_an_utterance(tmp_path: Path, name: str) -> None:
+    write(tmp_path, train=Labels(TRAIN.utts, TRAIN.labels, TRAIN.words, (1.0, 2.0), ("ann", "bob")))
+    (tmp_path / f"train.{name}").write_text("1\n")
+    with pytest.raises(LabelError, match=rf"train\.{name}: has 1 lines, train\.utt 2; expected one"):
+        read_labels(tmp_path, "train", "letters")
+
+
+@pytest.mark.parametrize("length", ["-0.1", "inf", "x", ""])
+def test_lengths_are_seconds(tmp_path: Path, length: str) -> None:
+    write(tmp_path, train=Labels(TRAIN.utts, TRAIN.labels, TRAIN.words, (0.0, 2.0)))
+    (tmp_path / "train.seconds").write_text(f"1.5\n{length}\n")
+    says = r"train\.seconds: holds .*, expected seconds in every line"
+    with pytest.raises(LabelError, match=says):
+        read_labels(tmp_path, "train", "letters")
+    with pytest.raises(LabelError, match=says):
+        read_words(tmp_path / "train.wrd")
+
+
+def test_the_record_of_labels_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed before has not made what it says."""
+    named: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda part, path: (named.append(Path(path).name), replace(part, path))
+    )
+    write(tmp_path, train=TRAIN)
+    assert named[-1] == "labels.json" and {"train.utt", "train.ltr", "dict.ltr.txt"} <= set(named)
+
+
+def test_files_are_named_for_what_is_in_them() -> None:
+    names = {"letters": "ltr", "phones": "phn", "pieces": "pcs", "words": "word", "class": "cls"}
+    for kind, ending in names.items():
+        assert (dict_name(kind), lexicon_name(kind)) == (f"dict.{ending}.txt", f"lexicon.{ending}.txt")

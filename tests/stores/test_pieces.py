@@ -168,3 +168,24 @@ def test_a_folder_of_pieces_expands_to_the_frames_it_was_made_of(
     )
     with pytest.raises(SystemExit, match="is not empty"):
         script.main()
+
+
+def test_a_rare_code_is_a_piece_like_any_other() -> None:
+    """sentencepiece leaves out what makes up less than a share of the text, unless it is told otherwise."""
+    made = train_pieces([[CODES[0], CODES[1]] * 2_000, [CODES[2]]], CODES[:3], 5)
+    assert set(CODES[:3]) <= set(made.symbols) and made([CODES[2]])[0].tolist() != [3]
+
+
+def test_places_of_codes_are_joined_as_their_symbols_are() -> None:
+    made = train_pieces(speech(50), CODES, 40)
+    for utterance in speech(3, seed=1):
+        places = np.array([CODES.index(symbol) for symbol in utterance])
+        assert all(np.array_equal(a, b) for a, b in zip(made.join(places), made(utterance), strict=True))
+    ids, counts = made.join(np.array([1, -1, 4]))
+    assert (ids[0], ids[1], counts.tolist()) == (4 + made.symbols.index(CODES[1]), 3, [1, 1, 1])
+
+
+def test_there_are_no_more_codes_than_private_characters() -> None:
+    codes = [str(i) for i in range(0xFFFF)]
+    with pytest.raises(TokenError, match=r"70,000 pieces of 65,535 code symbols: .* at most 65,534 symbols"):
+        train_pieces([codes[:3]], codes, 70_000)

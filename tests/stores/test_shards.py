@@ -130,3 +130,23 @@ def test_a_removal_that_was_cut_short_is_ended_by_the_next(tmp_path: Path) -> No
     (tmp_path / "parts.done" / "000001.rows").write_text("left")
     parts(tmp_path / "parts").remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shard_that_is_made_anew_is_not_there_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else new frames would lie beside what was said of the old ones."""
+    made = parts(tmp_path / "parts")
+    seen: list[tuple[str, bool]] = []
+    replace = os.replace
+
+    def noted(part: Path, path: Path) -> None:
+        seen.append((Path(path).name, (made.folder / "000001.json").exists()))
+        replace(part, path)
+
+    monkeypatch.setattr(os, "replace", noted)
+    with made.writing(1) as writer:
+        writer.add(np.array([[7, 8]]))
+    assert seen == [("000001.rows", False), ("000001.json", False)]
+    shard = made.read(1)
+    assert shard is not None and made.rows(1, shard).tolist() == [[7, 8]]

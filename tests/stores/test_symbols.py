@@ -43,6 +43,8 @@ def test_what_the_dictionary_lacks_is_unknown_and_counted() -> None:
     assert ids(codes).tolist() == [5, 4, UNK, UNK, UNK]
     assert ids(codes[:0]).tolist() == []
     assert ids.unknown == {"9-9": 2, "0-1": 1}
+    ids(codes[2:3])
+    assert ids.unknown == {"9-9": 3, "0-1": 1}  # of all that it was given
 
 
 def test_runs_can_be_repeated_back() -> None:

@@ -60,3 +60,27 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, utt: str) -> None:
     write(tmp_path / "deep", {utt: CODES["a"]}, npy=True)
     files = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*.npy")]
     assert len(files) == 1 and files[0][:2] == ("deep", "train.codes")
+
+
+def test_codes_that_a_killed_run_left_go(tmp_path: Path) -> None:
+    left = tmp_path / ".train.codes.part"
+    left.mkdir()
+    (left / "old.npy").write_bytes(b"half")
+    write(tmp_path, CODES, npy=True)
+    assert not left.exists()
+    assert sorted(path.name for path in (tmp_path / "train.codes").rglob("*.npy")) == ["a.npy", "c.npy"]
+
+
+@pytest.mark.parametrize(
+    ("utts", "says"),
+    [
+        (["a/b", "a//b"], r"train\.tsv: `--npy` would write the codes of 'a/b' and of 'a//b' into one file"),
+        (["x", "x.npy/y"], r"would make x\.npy a file for 'x' and a folder for 'x\.npy/y'"),
+        (["x.npy/y", "x"], r"would make x\.npy a file for 'x' and a folder for 'x\.npy/y'"),
+        (["a\0b"], r"has no file for the utterance 'a.x00b', which holds a NUL"),
+    ],
+)
+def test_names_that_clash_on_the_disk_are_told(utts: list[str], says: str) -> None:
+    with pytest.raises(TokenError, match=says):
+        check_code_files(["first", *utts], "train.tsv")
+    check_code_files(["a", "a/b", "a/c", "b"], "train.tsv")

@@ -1,5 +1,6 @@
 """The token folder: fairseq reads it, a killed writer goes on, what does not fit is named."""
 
+import os
 import pickle
 import struct
 import subprocess
@@ -95,6 +96,9 @@ def test_what_a_killed_or_failed_writer_left_goes(tmp_path: Path) -> None:
     [
         (("a", 3, [4]), "'a': expected an id of its own"),
         (("x\ty", 3, [4]), "expected an id of its own, without tab"),
+        (("x\ny", 3, [4]), "expected an id of its own, without tab and line break"),
+        (("x\ry", 3, [4]), "expected an id of its own, without tab and line break"),
+        (("", 3, [4]), "'': expected an id of its own"),
         (("x", 3, [65_536]), "has ids 2 to 65536; expected 0 to 65535"),
         (("x", 3, [-1]), "has ids -1 to 2; expected 0"),
     ],
@@ -192,3 +196,29 @@ def test_the_note_of_how_tokens_were_made_is_kept(tmp_path: Path) -> None:
     (tmp_path / "tokens.json").write_text("{")
     with pytest.raises(TokenError, match=r"tokens\.json: .*expected a JSON object"):
         TOKENS.read_about(tmp_path)
+
+
+def test_of_a_number_of_symbols_that_is_not_known_ids_have_32_bits(tmp_path: Path) -> None:
+    with TokenWriter(tmp_path, "train") as writer:
+        writer.add("a", 1, [2**32 - 1])
+        with pytest.raises(TokenError, match="has ids 2 to 4294967296; expected 0 to 4294967295"):
+            writer.add("b", 1, [2**32])
+    assert TokenStore(tmp_path, "train")[-1].tolist() == [2**32 - 1]
+
+
+def test_utterances_whose_ids_are_vouched_for_are_not_remembered(tmp_path: Path) -> None:
+    with TokenWriter(tmp_path, "train", 100, distinct=True) as writer:
+        writer.add("a", 1, [4])
+        writer.add("a", 1, [5])  # who vouches has to know
+    assert TokenStore(tmp_path, "train").rows == [("a", 1)] * 2
+
+
+def test_a_split_s_index_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it there is no split, whenever the writer is killed."""
+    named: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda part, path: (named.append(Path(path).name), replace(part, path))
+    )
+    write(tmp_path)
+    assert named == ["train.bin", "train.ids", "train.idx"]

@@ -92,7 +92,7 @@ class ShardFolder:
         write_whole(path, json.dumps(dict(settings), sort_keys=True))
 
     def remove(self) -> None:
-        """Gone at once by its name; a removal that is cut short is ended by the next `open`."""
+        """Gone at once by its name; a removal that is cut short is ended by the next."""
         aside = self.folder.with_name(self.folder.name + ".done")
         shutil.rmtree(aside, ignore_errors=True)
         if self.folder.exists():

@@ -1,0 +1,62 @@
+"""Segments are told apart by clusters of the very features that they are of."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vqw2v_plugin.checkpoints.clusters import KIND, ClusterSettings, cluster_network
+from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
+from vqw2v_plugin.checkpoints.format import write_checkpoint
+from vqw2v_plugin.checkpoints.kinds import Audio, Header
+from vqw2v_plugin.features.base import Features
+from vqw2v_plugin.features.registry import load_features
+from vqw2v_plugin.features.segments import SegmentFeatures, SpokenFeatures
+from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
+from vqw2v_plugin.stores.feature_spec import FileId
+
+FILE = FileId("other.pt", "ab" * 32)
+OTHER: dict[str, Any] = {
+    "layer": "mfcc:5",
+    "checkpoint": FILE,
+    "bert": FILE,
+    "pieces": FILE,
+    "run_length": True,
+    "bands": 30,
+    "sample_rate": 8_000,
+    "dim": 5,
+    "normalize": True,
+}
+
+
+def mfcc() -> Features:
+    return load_features("mfcc:4", bands=20)
+
+
+def clusters(path: Path, features: dict[str, Any]) -> str:
+    """Of MFCC, with what is said of them."""
+    made = Clusters(4, ClustersConfig(3))
+    network = cluster_network(ClusterSettings("mfcc:4", 4, made.config, bands=20), made, {})
+    header = Header(KIND.model, KIND.settings(network), Audio(), made_from={"features": features})
+    write_checkpoint(path, header, network.state_dict())
+    return str(path)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_clusters_of_other_features_are_refused_by_what_differs(tmp_path: Path, name: str) -> None:
+    path, features = clusters(tmp_path / "c.pt", mfcc().spec.to_json()), mfcc()
+    features.spec = replace(features.spec, **{name: OTHER[name]})
+    with pytest.raises(CheckpointError, match=rf"c\.pt: its clusters are of features whose `{name}` is "):
+        SegmentFeatures(SpokenFeatures(features, "keep"), path)
+
+
+def test_clusters_of_these_features_are_told_with_their_hash(tmp_path: Path) -> None:
+    path = clusters(tmp_path / "c.pt", mfcc().spec.to_json())
+    for silence in ("keep", "energy"):  # which is left out of the audio of these frames alone
+        spec = SegmentFeatures(SpokenFeatures(mfcc(), silence), path, pairs=silence == "keep").spec
+        assert spec.clusters == FileId("c.pt", checkpoint_hash(path)) and spec.segments == "runs"
+        assert (spec.pooled, spec.silence) == ((2, None) if silence == "keep" else (None, "energy"))
+    clusters(tmp_path / "c.pt.bad", {"stride": "x"})
+    with pytest.raises(CheckpointError, match="what it says of its features is damaged: `stride` is 'x'"):
+        SegmentFeatures(SpokenFeatures(mfcc(), "keep"), str(tmp_path / "c.pt.bad"))
