@@ -169,3 +169,18 @@ def test_the_alignment_is_written_on_request(tmp_path: Path) -> None:
     assert (tmp_path / "align.txt").read_text() == (
         "1\nREF: one two\nHYP: one ***\n         D\n\n2\nREF: x\nHYP: x\n\n"
     )
+
+
+def test_labels_that_were_only_measured_by_are_what_weights_are_found_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = OmegaConf.create(
+        {
+            "scoring": {"_name": "vq_error", "results_path": str(tmp_path), "gen_subset": "dev"},
+            "task": {"_name": "vq_unpaired", "decoder": "greedy", "measure": "/m", "emissions": "/e"},
+            "common_eval": {"path": "/c.pt"},
+        }
+    )
+    build_scorer(whole.scoring, None).result_string()
+    after = capsys.readouterr().out.splitlines()[2:]
+    assert after == ["next: vqw2v tune /e --split dev --labels /m --lm LM"]  # and no `vqw2v transcribe`

@@ -12,7 +12,9 @@ import vqw2v_plugin
 
 vqw2v_plugin.register()
 from vqw2v_plugin.models.vq_bert import VqBertModel, VqBertModelConfig
+from vqw2v_plugin.modules.bert.config import BertConfig
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
+from vqw2v_plugin.tasks.vq_token_pretraining import VqTokenPretrainingConfig
 
 TASK = SimpleNamespace(symbols=Symbols(("0", "1", "2")))
 
@@ -22,6 +24,7 @@ TASK = SimpleNamespace(symbols=Symbols(("0", "1", "2")))
     [
         ("vq_bert_base", 12, 768, 3072, 12),
         ("vq_bert_small", 12, 512, 2048, 8),
+        ("vq_bert_tiny", 4, 128, 512, 4),
         ("vq_bert", 12, 768, 3072, 12),
     ],
 )
@@ -37,3 +40,22 @@ def test_sizes_follow_from_the_arch_unless_they_are_given(
     assert (config.encoder_layers, *sizes) == (layers, dim, ffn, heads)
     assert given.encoder_layers == 2 and given.encoder_embed_dim == dim
     assert model.max_positions() > 10**9
+
+
+def test_it_says_how_large_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), torch.device("meta"):
+        VqBertModel.build_model(VqBertModelConfig(_name="vq_bert_tiny", encoder_layers=2), TASK)
+    (said,) = caplog.messages
+    assert said.startswith("vq_bert: 2 layers of 128, 8 symbols, ") and said.endswith(" parameters")
+
+
+def test_what_is_not_given_is_stock_roberta_s() -> None:
+    from argparse import Namespace
+
+    from fairseq.models.roberta.model import base_architecture
+
+    theirs = Namespace()
+    base_architecture(theirs)
+    ours = {name: value for name, value in vars(BertConfig()).items() if hasattr(theirs, name)}
+    assert len(ours) == 11 and ours == {name: getattr(theirs, name) for name in ours}
+    assert BertConfig().max_positions == VqTokenPretrainingConfig().tokens_per_sample == 2048

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.modules.layers.masks import SpecMasks
 from vqw2v_plugin.modules.layers.spectrum import LogMel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
@@ -253,3 +254,39 @@ def test_every_option_of_a_front_reaches_its_features() -> None:
         sample_rate=8000,
     )
     assert front_options(front_settings(cfg), 8000) == expected
+
+
+@pytest.mark.parametrize(
+    ("by", "again"),
+    [("speaker", "utterance"), ("speaker", "none"), ("none", "utterance"), ("utterance", "utterance")],
+)
+def test_who_takes_away_by_utterance_what_speakers_differ_in_is_warned(
+    by: str, again: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(stamp={**LOGMEL, "standardize": by}, normalize_features=again)
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == (by == "speaker" and again == "utterance")
+    assert all("`normalize_features` does so by utterance again" in text for text in warned)
+
+
+def test_it_says_what_it_is_made_of_and_how_often_it_answers(caplog: pytest.LogCaptureFixture) -> None:
+    """Convolutions of 20 features to 16 channels and of these to 16, their norms, and six columns."""
+    with caplog.at_level("INFO"):
+        build()
+    parameters = 16 * 20 * 5 + 16 * 16 * 3 + 2 * 3 * 16 + 6 * 17
+    said = f"2 layers over 20 features (logmel), 6 symbols with CTC, {parameters:,} parameters"
+    assert caplog.messages[-1] == f"vq_wav2letter: {said}; a frame of emissions every 20 ms"
+
+
+def test_it_asks_whose_clips_it_hears_only_where_speakers_count() -> None:
+    audio = {"dim": 0, "stamp": {"sample_rate": 16_000}}
+    found = [build(**audio, front_standardize=by).wants_clips for by in ("speaker", "utterance", "none")]
+    assert found == [True, False, False] and not build().wants_clips
+
+
+def test_who_says_nothing_masks_nothing_and_each_mask_is_the_option_s() -> None:
+    assert build().network.config.masks == SpecMasks() and build().network.config.normalize == "utterance"
+    given = {"time_masks": 2, "time_mask_width": 7, "time_mask_share": 0.3}
+    given |= {"feature_masks": 1, "feature_mask_width": 5}
+    assert build(**given).network.config.masks == SpecMasks(2, 7, 0.3, 1, 5)
+    assert build(conv_layers=None).network.config.layers == "[(192, 7, 2)] + [(192, 7)] * 4"

@@ -53,3 +53,11 @@ def test_both_networks_are_compiled_where_that_is_asked(monkeypatch: pytest.Monk
 def test_a_schedule_without_an_end_is_refused_before_the_first_update() -> None:
     with pytest.raises(ValueError, match="max_update"):
         build(quantizer="gumbel", vq_temp=[2.0, 0.5], max_update=0)
+
+
+def test_it_says_what_a_frame_sees(caplog: pytest.LogCaptureFixture) -> None:
+    """Eight samples of the second layer are (8 − 1) · 5 + 10 of audio."""
+    with caplog.at_level("INFO"):
+        build(quantizer="kmeans")
+    assert caplog.messages[-1].startswith("vq_wav2vec: quantizer kmeans, ")
+    assert caplog.messages[-1].endswith(" parameters; a frame sees 45 samples, every 20")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from wav2vec2s import LAYERS, noise, tiny_wav2vec2
+from wav2vec2s import LAYERS, TINY, noise, tiny_wav2vec2
 
 pytest.importorskip("fairseq")
 import vqw2v_plugin
@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from vqw2v_plugin.models import vq_wav2vec2
 from vqw2v_plugin.models.vq_wav2vec2 import HELPS, OF_THE_ARCH, VqWav2Vec2Model, VqWav2Vec2ModelConfig
 from vqw2v_plugin.modules.wav2vec2.config import ARCHS, BASE, LARGE, SMALL, Wav2Vec2Config
-from vqw2v_plugin.training.collapse_alarm import CollapseAlarm, CollapseError
+from vqw2v_plugin.training.collapse_alarm import CollapseAlarm, CollapseError, LossSettings
 
 
 def built(arch: str, monkeypatch: pytest.MonkeyPatch, **given: Any) -> Wav2Vec2Config:
@@ -136,3 +136,31 @@ def test_a_skipped_update_leaves_no_trace() -> None:
 
 def test_any_length_fits() -> None:
     assert VqWav2Vec2Model(tiny_wav2vec2()).max_positions() > 10**9
+
+
+def made(**given: Any) -> VqWav2Vec2Model:
+    return VqWav2Vec2Model.build_model(
+        OmegaConf.merge(OmegaConf.structured(VqWav2Vec2ModelConfig), {"max_update": 9, **TINY, **given})
+    )
+
+
+def test_the_alarm_looks_from_the_500th_update_on_for_a_hundredth_of_the_codes() -> None:
+    alarm = made().alarm
+    assert alarm is not None and (alarm.share, alarm.stop, alarm.first) == (0.01, False, 500)
+    alarm = made(collapse_share=0.2, stop_on_collapse=True).alarm
+    assert alarm is not None and (alarm.share, alarm.stop) == (0.2, True)
+
+
+def test_the_alarm_hears_what_the_criterion_asks() -> None:
+    model = made().eval()
+    for weights, own, penalty in (((None, 10.0), 0.1, 10.0), ((0.5, 0.0), 0.5, 0.0)):
+        model(noise(900)[None], seeds=[1], weights=weights)
+        assert model._loss == LossSettings(True, own, (penalty,))
+    assert VqWav2Vec2Model.pads and VqWav2Vec2Model.criterion == "vq_masked_contrastive"
+
+
+def test_it_says_what_a_frame_sees(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        made()
+    assert caplog.messages[-1].startswith("vq_wav2vec2: 2 layers of 24, quantizer gumbel, ")
+    assert caplog.messages[-1].endswith(" parameters; a frame sees 30 samples, every 20")

@@ -171,3 +171,24 @@ def test_task_options_keep_stocks_names() -> None:
 def test_a_training_may_go_on_with_another_cache_of_its_audio() -> None:
     assert {"audio_cache", "data", "seed"} <= VqAudioPretrainingTask.may_change
     assert "normalize" not in VqAudioPretrainingTask.may_change
+
+
+def test_a_criterion_that_a_model_does_not_learn_by_is_refused(corpus: Path) -> None:
+    task = task_of(corpus)
+    task._learns_by = "vq_masked_contrastive"
+    with pytest.raises(ValueError, match="`criterion` is 'vq_contrastive'; expected 'vq_masked_contrastive'"):
+        task.build_criterion(OmegaConf.create({"_name": "vq_contrastive"}))
+
+
+def test_nothing_to_make_tokens_of_is_explained(corpus: Path) -> None:
+    task = task_of(corpus)
+    task.load_dataset("train")
+    with pytest.raises(ValueError, match="makes tokens with `--task vq_audio_pretraining` and a checkpoint"):
+        task.build_generator([], None)
+
+
+def test_who_says_nothing_gets_the_paper_s_crops_and_audio_as_it_is() -> None:
+    cfg = VqAudioPretrainingConfig()
+    assert (cfg.sample_rate, cfg.max_sample_size, cfg.min_sample_size) == (16_000, 150_000, 4_000)
+    assert (cfg.normalize, cfg.augment, cfg.augment_probability) == (False, None, 0.5)
+    assert (cfg.audio_cache, cfg.strict_audio) == (None, False)

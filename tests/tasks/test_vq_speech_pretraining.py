@@ -164,3 +164,10 @@ def test_run_length_tokens_are_refused_before_anything_is_built(folder: Path) ->
     TOKENS.write_about(folder / "tokens", {**TOKENS.read_about(folder / "tokens"), "run_length": True})
     with pytest.raises(TokenError, match="run-length tokens"):
         task_of(folder).check_data()
+
+
+def test_it_says_how_many_frames_will_be_masked(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 5,200 samples in the mean, which are 31 frames and 15 that are joined."""
+    with caplog.at_level("INFO"):
+        task_of(folder, mask_start_prob=0.3, mask_length=1).load_dataset("valid")
+    assert "valid: 30.0% of the frames will be masked, for 15 frames in a crop" in caplog.text

@@ -151,3 +151,12 @@ def test_the_paper_s_masks_are_the_defaults() -> None:
         0.0,
         2048,
     )
+    # of the masked ones BERT sees 80 % as <mask>, 10 % as they are, 10 % as another code
+    assert (cfg.leave_unmasked_prob, cfg.random_token_prob) == (0.1, 0.1)
+
+
+def test_it_says_how_many_tokens_will_be_masked(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 40 to 103 tokens, 71 in the mean, three in ten of which are a span of their own."""
+    with caplog.at_level("INFO"):
+        task_of(folder, mask_start_prob=0.3, mask_length=1).load_dataset("valid")
+    assert "valid: 30.0% of the tokens will be masked, for 71 tokens in a piece" in caplog.text

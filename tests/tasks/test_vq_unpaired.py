@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from vqw2v_plugin.checkpoints.unpaired import seconds_of
 from vqw2v_plugin.stores.emissions import read_emissions
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
 from vqw2v_plugin.stores.phone_text import PhoneTextError
+from vqw2v_plugin.tasks import vq_unpaired as module
 from vqw2v_plugin.tasks.vq_unpaired import VqUnpairedConfig, VqUnpairedTask
 from vqw2v_plugin.text.units import Units
 from vqw2v_plugin.training.look_first import look_at
@@ -216,3 +218,33 @@ def test_an_optimizer_of_both_at_once_is_refused(language: Folders, tmp_path: Pa
     del words[place : place + 2]
     with pytest.raises(ValueError, match="steps generator and adversary at once; take two_adams"):
         called("fairseq_cli.train", ["fairseq-train", *words, "--max-update", "1"])
+
+
+def test_who_says_nothing_gets_stock_s_settings(language: Folders) -> None:
+    """Of fairseq's `unpaired_audio_text` and `w2vu_generate`."""
+    cfg = task_of(*language[:2]).cfg
+    assert (cfg.min_frames, cfg.max_frames, cfg.target_downsample_rate) == (3, None, 2)
+    assert (cfg.vocab_usage_power, cfg.reset_discriminator) == (2.0, 0)
+    assert (cfg.joined_runs, cfg.decode_stride, cfg.strict_audio) == (False, None, False)
+
+
+def test_decoding_s_options_reach_the_model(language: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    for runs, stride in ((True, 2), (False, None)):
+        task, strides = task_of(*language[:2], joined_runs=runs, decode_stride=stride), []
+        monkeypatch.setattr(task.answering, "generator", lambda models, args: models)
+        (model,) = task.build_generator([SimpleNamespace(stride_by=strides.append)], None)
+        assert model.decodes_runs is runs and strides == ([] if stride is None else [stride])
+
+
+def test_the_adversary_begins_anew_every_so_many_updates_by_a_draw_of_its_own(language: Folders) -> None:
+    task, seeds, forgotten = task_of(*language[:2], reset_discriminator=3, seed=-7), [], []
+    steps: list[Any] = []
+    optimizer = SimpleNamespace(supports_groups=True, step=lambda groups: steps.append(groups))
+    network = SimpleNamespace(discriminator=SimpleNamespace(begin_anew=seeds.append))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "forget_steps", lambda of, group: forgotten.append(group))
+        for update in range(7):
+            learns = ("generator", "discriminator")[update % 2]
+            task.take_step(optimizer, SimpleNamespace(learns=learns, network=network), update)
+    assert seeds == [7 + 3, 7 + 6] and forgotten == ["discriminator"] * 2
+    assert steps == [{("generator", "discriminator")[i % 2]} for i in range(7)]

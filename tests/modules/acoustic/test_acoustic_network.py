@@ -140,3 +140,21 @@ def test_wrong_input_and_wrong_options_are_named() -> None:
         model(dropout=1.0)
     with pytest.raises(ValueError, match="`in_dim` is 0"):
         AcousticModel(AcousticConfig(0, 7), CTC())
+
+
+def test_what_hardly_varies_is_normed_by_its_epsilon() -> None:
+    x = 1e-3 * batch((40,))[0]  # a variance of some 4e-6 beside an epsilon of 1e-5
+    expected = (x - x.mean(1)) / (x.var(1, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(normalized(x, torch.tensor([40])), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_frame_of_emissions_sees_so_many_of_them_however_few_of_the_last() -> None:
+    """5 + 2 · 2 frames of features, of which two are one of emissions."""
+    assert model().receptive_field == 5 and model().stride == 2
+
+
+def test_who_says_nothing_gets_the_small_stack_without_masks_or_dropout() -> None:
+    config = AcousticConfig(5, 7)
+    assert (config.layers, config.activation) == (ARCHS["vq_wav2letter_tiny"].conv_layers, "relu")
+    assert (config.norm, config.dropout, config.normalize) == ("layer", 0.0, "utterance")
+    assert config.masks == SpecMasks()

@@ -150,3 +150,11 @@ def test_each_band_has_mean_0_and_deviation_1_whatever_the_loudness() -> None:
 def test_settings_that_give_no_network_are_said(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SpeechBertConfig(**{**SIZES, **settings})
+
+
+def test_a_band_that_hardly_varies_is_scaled_by_a_hundredth_and_not_by_what_it_varies() -> None:
+    """So digital silence with a little noise is not made as loud as speech."""
+    heard, bands = SpeechInput(16_000, 10, 2), torch.randn(40, 10, generator=torch.Generator().manual_seed(5))
+    bands = (bands - bands.mean(0)) / bands.std(0, correction=0)
+    found = heard._joined(1e-3 * bands + 3, heard.geometry.samples(20)).reshape(-1, 10)
+    torch.testing.assert_close(found, 0.1 * bands, atol=1e-3, rtol=0)

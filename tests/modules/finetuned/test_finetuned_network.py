@@ -181,3 +181,17 @@ def test_settings_that_are_wrong_are_named(settings: dict[str, object], message:
 def test_a_network_without_columns_is_none() -> None:
     with pytest.raises(ValueError, match="`num_columns` is 0; expected at least 1"):
         FineTunedConfig(0)
+
+
+def test_a_clip_that_is_nearly_silent_is_normed_by_its_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    wav = 1e-2 * WAVS[0][None]  # a variance of 1e-6 beside an epsilon of 1e-5
+    expected = (wav - wav.mean()) / (wav.var(correction=0) + 1e-5).sqrt()
+    for at_once in (False, True):
+        monkeypatch.setattr(devices, "is_gpu", lambda x, at_once=at_once: at_once)
+        torch.testing.assert_close(unit_clips(wav, torch.tensor([900])), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_linear_layer_begins_uniform_as_glorot_has_it() -> None:
+    weight = tiny_fine_tuned(encoder_embed_dim=96).projection.weight.detach()
+    bound = (6 / (96 + len(UNITS))) ** 0.5
+    assert 0.95 * bound < float(weight.abs().max()) <= bound

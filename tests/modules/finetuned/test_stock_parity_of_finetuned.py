@@ -1,24 +1,25 @@
 """With stock fairseq's weights and masks: its emissions, its CTC loss and all of its gradients."""
 
+from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from finetuned import STILL, UNITS, stock_ctc
 from torch import Tensor
 from wav2vec2s import LARGE_STYLE, noise
 
-pytest.importorskip("fairseq")
-from dataclasses import replace
-
+fairseq = pytest.importorskip("fairseq")
 from fairseq.criterions.ctc import CtcCriterion, CtcCriterionConfig
 
 from vqw2v_plugin.checkpoints.finetuned import make_fine_tuned
 from vqw2v_plugin.checkpoints.stock_wav2vec2 import wav2vec2_settings_of_stock
 from vqw2v_plugin.checkpoints.stock_wav2vec_ctc import fine_tuned_weights_of_stock
-from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, without_targets
+from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, FineTuning, without_targets
 from vqw2v_plugin.modules.wav2vec2.config import Wav2Vec2Config
 from vqw2v_plugin.modules.wav2vec2.draws import Masks, draw_masks
 
@@ -112,3 +113,14 @@ def test_without_masks_emissions_are_stock_s() -> None:
         there = stock.eval()(source=wav, padding_mask=torch.zeros_like(wav, dtype=torch.bool))["encoder_out"]
         here = ours.eval()(wav, torch.tensor([SAMPLES])).emissions
     torch.testing.assert_close(here[0], there[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_who_says_nothing_is_fine_tuned_as_stock_is_with_ten_minutes_of_labels() -> None:
+    from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig
+
+    path = Path(fairseq.__path__[0], "examples/wav2vec/config/finetuning/base_10m.yaml")
+    if not path.is_file():
+        pytest.skip("this fairseq has no examples in its wheel")
+    theirs = {**vars(Wav2Vec2CtcConfig()), **yaml.safe_load(path.read_text())["model"]}
+    ours = asdict(FineTuning())
+    assert ours == {name: theirs[name] for name in ours}

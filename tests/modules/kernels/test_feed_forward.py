@@ -52,3 +52,10 @@ def test_nothing_as_wide_is_kept_but_what_the_activation_is_given() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
         made(torch.randn(13, 16, dtype=torch.float64), [6, 7])
     assert kept.count(torch.Size([13, 40])) == 1
+
+
+def test_without_dropout_nothing_is_drawn() -> None:
+    made, x = layer("gelu"), torch.ones(9, 16, dtype=torch.float64)
+    before = torch.random.get_rng_state()
+    made(x, [4, 5])
+    assert torch.equal(torch.random.get_rng_state(), before)

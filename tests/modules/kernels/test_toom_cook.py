@@ -47,3 +47,12 @@ def test_transforms_can_be_asked_for_under_any_default_device() -> None:
     with torch.device("meta"):
         assert toom_cook(2, 2, torch.zeros(1)).inputs.device.type == "meta"
     assert toom_cook(2, 2, torch.zeros(1)).inputs.device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("taps", "rows", "roots"), [(2, 100, 0), (2, 1_000, 2), (13, 100, 0), (13, 1_000, 16), (13, 10_000, 32)]
+)
+def test_the_points_are_those_that_cost_least(taps: int, rows: int, roots: int) -> None:
+    """P products of a tile for its rows and its weights, which cost as 100 rows: 4 for 3 outputs of 2 taps,
+    25 for 6 and 49 for 22 of 13 taps."""
+    assert best_roots(taps, rows) == roots

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vqw2v_plugin.modules.layers import spectrum as logmel
-from vqw2v_plugin.modules.layers.spectrum import LogMel, mel_bands
+from vqw2v_plugin.modules.layers.spectrum import LogMel, check_bands, mel_bands
 
 
 def tone(hertz: float, samples: int = 16_000) -> torch.Tensor:
@@ -99,3 +99,11 @@ def test_many_clips_have_each_its_own_frames_and_not_a_bit_from_others(
         torch.testing.assert_close(frames, mel(wav), atol=1e-4, rtol=1e-4)
     beside = mel.of_many([clips[0] * 1e6, *clips[1:], tone(5000.0, 2000)])
     assert torch.equal(beside[1], found[1]) and torch.equal(beside[2], found[2])
+
+
+def test_the_largest_sizes_are_taken_and_larger_ones_refused() -> None:
+    check_bands(4_096, 1_000_000)
+    with pytest.raises(ValueError, match="`bands` is 4,097; expected 1 to 4,096"):
+        check_bands(4_097, 16_000)
+    with pytest.raises(ValueError, match="`sample_rate` is 1,000,001; expected 400 to 1,000,000"):
+        check_bands(80, 1_000_001)

@@ -158,3 +158,17 @@ def test_a_seed_draws_the_same_and_another_something_else() -> None:
     x = frames(500, 4)
     first, again, other = (first_centres(x, 2, 9, seed) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_feature_that_varies_little_is_standardized_like_any_other() -> None:
+    """Only below a deviation of 1e-5 is it held for constant."""
+    x = frames(400, 2).double() * torch.tensor([1e-4, 1e-7])
+    prepared = drawn(dim=2, codes=3, standardize="utterance").prepare(x.float())
+    torch.testing.assert_close(prepared.std(0, correction=0), torch.tensor([1.0, 0.01]), atol=2e-3, rtol=0)
+
+
+def test_the_most_codes_and_groups_are_taken_and_more_refused() -> None:
+    ClustersConfig(codes=1 << 20, groups=1 << 10)
+    for name, most in (("codes", 1 << 20), ("groups", 1 << 10)):
+        with pytest.raises(ValueError, match=f"`{name}` is {most + 1}; expected 1 to {most:,}"):
+            ClustersConfig(**{name: most + 1})  # type: ignore[arg-type]

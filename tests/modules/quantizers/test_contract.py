@@ -6,7 +6,10 @@ import pytest
 import torch
 from changed_quantizers import OtherEncode, OtherNearest, OtherProjection
 
+from vqw2v_plugin.modules.quantizers.fsq import FsqQuantizer
 from vqw2v_plugin.modules.quantizers.gumbel import temperature_at
+from vqw2v_plugin.modules.quantizers.kmeans import KmeansQuantizer
+from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig
 from vqw2v_plugin.quantizers import (
     FsqConfig,
     GumbelConfig,
@@ -305,3 +308,42 @@ def test_settings_without_a_meaning_are_refused_by_name(field: str, value: objec
     config = {"vq_gamma": KmeansConfig, "start_spread": FsqConfig}.get(field, GumbelConfig)
     with pytest.raises(ValueError, match=f"`{field}` is"):
         config(**{field: value})
+
+
+@pytest.mark.parametrize("config", [GumbelConfig, KmeansConfig, FsqConfig])
+def test_a_quantizer_by_itself_has_the_settings_of_the_network_s(config: type) -> None:
+    ours, whole = vars(config()), vars(VqWav2VecConfig())
+    shared = ours.keys() & whole.keys()
+    assert {"vq_vars", "vq_groups", "vq_dim", "combine_groups"} <= shared
+    assert {name: ours[name] for name in shared} == {name: whole[name] for name in shared}
+
+
+@pytest.mark.parametrize(
+    ("cls", "values"),
+    [
+        (KmeansQuantizer, {"start": "frames", "ema_decay": 0.99, "revive_after": 20}),
+        (GumbelQuantizer, {"start_dim": 8, "loss_weight": 0.1}),
+        (FsqQuantizer, {"start_spread": 1.0}),
+    ],
+)
+def test_the_cures_of_a_collapse_are_those_of_the_page(cls: type[Quantizer], values: dict) -> None:
+    """`examples/vq_wav2vec`; each is a setting that there is."""
+    assert cls.cure_values == values
+    cls.Config(**{name: value for name, value in values.items() if name != "loss_weight"})
+
+
+def test_the_deepest_head_and_the_widest_space_are_taken() -> None:
+    GumbelConfig(vq_depth=100, start_dim=4_096)
+    for field, most in (("vq_depth", "100"), ("start_dim", "4,096")):
+        beyond = int(most.replace(",", "")) + 1
+        with pytest.raises(ValueError, match=f"`{field}` is {beyond}; expected .*{most}"):
+            GumbelConfig(**{field: beyond})
+
+
+def test_a_head_is_twice_as_wide_as_z_unless_it_is_told() -> None:
+    sizes = [
+        [layer.out_features for layer in make("gumbel", vq_depth=3).head if hasattr(layer, "out_features")]
+    ]
+    told = build_quantizer("gumbel", 12, {**OPTIONS, "vq_depth": 3}, '{"head_dim": 5}')
+    sizes.append([layer.out_features for layer in told.head if hasattr(layer, "out_features")])
+    assert sizes == [[24, 24, 16], [5, 5, 16]]

@@ -67,9 +67,9 @@ def test_expected_counts_and_likelihood_are_those_of_all_paths() -> None:
     clusters, emissions, language = small()
     stay = 0.3
     inside, start, end = module._transitions(language, stay)
-    likelihood, counts = 0.0, torch.zeros_like(emissions)
+    likelihood, stays, counts = 0.0, 0.0, torch.zeros_like(emissions)
     for codes in clusters:
-        whole, parts = 0.0, torch.zeros_like(emissions)
+        whole, gone_on, parts = 0.0, 0.0, torch.zeros_like(emissions)
         for path in itertools.product(range(2), repeat=len(codes)):
             p = float(start[path[0]] * end[path[-1]])
             for before, phone in itertools.pairwise(path):
@@ -77,12 +77,16 @@ def test_expected_counts_and_likelihood_are_those_of_all_paths() -> None:
             for phone, code in zip(path, codes.tolist(), strict=True):
                 p *= float(emissions[phone, code])
             whole += p
+            # a step to the same phone may also be the language's: it goes on by its share of that step
+            goes = [stay / float(inside[a, b]) for a, b in itertools.pairwise(path) if a == b]
+            gone_on += p * sum(goes)
             for phone, code in zip(path, codes.tolist(), strict=True):
                 parts[phone, code] += p
         likelihood += float(torch.log(torch.tensor(whole, dtype=torch.float64)))
         counts += parts / whole
+        stays += gone_on / whole
     expected, stayed, steps, found = module._expect(module._padded(clusters), emissions, stay, language)
-    assert found == pytest.approx(likelihood) and steps == 8 and 0 < stayed < 5
+    assert found == pytest.approx(likelihood) and steps == 8 and stayed == pytest.approx(stays)
     torch.testing.assert_close(expected, counts)
 
 
@@ -122,3 +126,24 @@ def test_nothing_to_decipher_is_said() -> None:
             decipher(clusters, 1, text, 1, EFFORT)
     with pytest.raises(ValueError, match="`restarts` is 0; expected 1 to 100,000"):
         Effort(restarts=0)
+
+
+def test_a_phone_lasts_as_sentences_and_utterances_differ_in_length() -> None:
+    """3 phones a sentence, 10 clusters an utterance; at most nine of ten go on, at least one of 100."""
+    text = [torch.zeros(n, dtype=torch.long) for n in (2, 4, 0)]
+    for lengths, expected in (((5, 10, 15), 0.7), ((3,), 0.01), ((2,), 0.01), ((100,), 0.9)):
+        clusters = [torch.zeros(n, dtype=torch.long) for n in lengths]
+        assert module._stay_by_length(clusters, text) == pytest.approx(expected)
+
+
+def test_who_says_nothing_gets_256_starts_and_four_of_them_refined() -> None:
+    assert vars(Effort()) == {"restarts": 256, "passes": 25, "refined": 4, "passes_after": 15, "seed": 1}
+    for name in ("restarts", "passes", "refined"):
+        with pytest.raises(ValueError, match=f"`{name}` is 100001; expected 1 to 100,000"):
+            Effort(**{name: 100_001})
+
+
+def test_a_sentence_s_end_does_not_go_on() -> None:
+    """Of a language of one phone: it goes on as often as it is followed by another, at even chances."""
+    joint = module._joint(torch.tensor([[2.0, 1.0], [1.0, 0.0]], dtype=torch.float64), 0.5)
+    torch.testing.assert_close(joint, torch.tensor([[5.0, 1.0], [1.0, 0.0]], dtype=torch.float64) / 7)

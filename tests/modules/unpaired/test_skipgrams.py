@@ -73,9 +73,12 @@ def test_a_generator_begins_near_the_frequencies_of_text() -> None:
     torch.manual_seed(0)
     made = UnpairedNetwork(UnpairedConfig(3, V, generator_bias=True, generator_kernel=1)).eval()
     text = skipgrams.of_text(tensors([[0, 0, 1, 0, 2, 0, 0, 1]]), V, REACH)
+    before = made.generator.conv.weight.clone()
     made.begin_near(text)
+    tenth = made.generator.conv.weight.clone()
     said = made(torch.randn(2, 5, 3), torch.tensor([5, 5]), joined=False).emissions.softmax(-1)
     torch.testing.assert_close(said, text.frequencies.expand_as(said), atol=0.05, rtol=0)
+    torch.testing.assert_close(tenth, 0.1 * before)
 
 
 def test_pairs_alone_tell_which_phone_is_which() -> None:

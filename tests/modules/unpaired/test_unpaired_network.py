@@ -248,3 +248,22 @@ def test_features_of_another_size_are_refused() -> None:
         network(PLAIN)(torch.zeros(1, 3, 9), torch.tensor([3]))
     with pytest.raises(ValueError, match="clusters are of frames"):
         replace(KINDS[3], mmi_weight=1.0)
+
+
+def test_a_batch_norm_begins_with_the_scale_that_is_asked_for() -> None:
+    assert UnpairedNetwork(KINDS[1]).generator.norm.weight.unique().tolist() == [30.0]
+    assert not hasattr(UnpairedNetwork(PLAIN).generator, "norm")
+
+
+def test_pairs_and_first_phones_weigh_as_their_settings_say() -> None:
+    x, lengths = torch.randn(2, 9, D, dtype=torch.float64), torch.tensor([9, 7])
+    found = []
+    for weight, start in ((1.0, 0.1), (3.0, 0.1), (1.0, 0.4)):
+        made = network(replace(KINDS[5], skipgram_weight=weight, skipgram_start_weight=start)).train()
+        terms = made.generator_step(x, lengths).terms
+        found.append((float(terms["pairs"]), float(terms["starts"])))
+    pairs, starts = found[0]
+    assert pairs > 0 and starts > 0
+    assert found[1] == pytest.approx((3 * pairs, 3 * starts)) and found[2] == pytest.approx(
+        (pairs, 4 * starts)
+    )

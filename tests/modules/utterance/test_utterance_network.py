@@ -112,3 +112,35 @@ def test_wrong_settings_are_explained(given: dict[str, object], message: str) ->
 def test_other_features_are_explained() -> None:
     with pytest.raises(ValueError, match=r"\[1, 4, 7\]; expected \[batch, frames, 6\]"):
         UtteranceNetwork(CONFIG)(torch.zeros(1, 4, 7), torch.tensor([4]))
+
+
+def test_it_is_a_projection_gelu_a_mean_over_time_and_a_linear_layer() -> None:
+    made = UtteranceNetwork(UtteranceConfig(3, 4, hidden_dim=5, normalize="none")).double().eval()
+    x = torch.randn(7, 3, dtype=torch.float64)
+    inner = x @ made.projection.weight.T + made.projection.bias
+    inner = inner * (1 + torch.erf(inner / 2**0.5)) / 2
+    expected = made.classes.weight @ inner.mean(0) + made.classes.bias
+    torch.testing.assert_close(made(x[None], torch.tensor([7])).logits[0], expected)
+
+
+def test_attention_is_a_mean_where_nothing_is_learnt_yet() -> None:
+    x, lengths = torch.randn(2, 8, 5), torch.tensor([8, 5])
+    attention, mean = (POOLINGS[name](5)(x, lengths) for name in ("attention", "mean"))
+    torch.testing.assert_close(attention, mean)
+
+
+def test_vectors_are_dropped_in_training_alone() -> None:
+    made, x, lengths = (
+        UtteranceNetwork(replace(CONFIG, dropout=0.5)),
+        torch.randn(1, 6, DIM),
+        torch.tensor([6]),
+    )
+    for training in (True, False):
+        one, other = (made.train(training)(x, lengths).logits for _ in range(2))
+        assert torch.equal(one, other) != training
+
+
+def test_a_feature_that_hardly_varies_in_training_is_scaled_by_its_epsilon() -> None:
+    made = UtteranceNetwork(CONFIG)
+    made.fit(torch.zeros(DIM), torch.full((DIM,), 1e-6))
+    torch.testing.assert_close(made.scale, torch.full((2, 3), (1e-6 + 1e-5) ** -0.5))

@@ -74,8 +74,14 @@ def test_the_generator_decides_all() -> None:
         ((2, 9, 0, 0), "num_negatives"),
         ((2, 1, 3, 0), "min_sample_size"),
         ((2, 9, 3, 0, 0), "sample_distance"),
+        ((1, 1, 0, 3), "a batch of 1 × 1 frames holds no negative"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(arguments: tuple[int, ...], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         sample_negatives(*arguments)
+
+
+def test_the_smallest_utterances_and_batches_hold_a_negative() -> None:
+    assert sample_negatives(1, 2, 1).flatten().tolist() == [1, 0]
+    assert sample_negatives(2, 1, 0, 1).flatten().tolist() == [1, 0]

@@ -52,6 +52,11 @@ def test_the_settings_are_those_of_the_papers() -> None:
     assert [layer.kernel for layer in context] == list(range(2, 14))
     assert {layer.dim for layer in (*encoder, *context)} == {512}
     assert (config.dropout, config.dropout_features, config.dropout_agg) == (0.0, 0.0, 0.0)
+    # what is ours, or stock's and not the papers', is to be asked for
+    assert (config.centred, config.prediction_gain, config.balanced_classes) == (False, 1.0, False)
+    assert (config.aggregator, config.gru_dim, config.project_features) == ("cnn", 512, "none")
+    assert (config.quantizer, config.quantizer_position, config.offset) == ("none", "encoder", "auto")
+    assert (config.no_conv_bias, config.non_affine_group_norm, config.sample_distance) == (False, False, None)
 
 
 def test_the_order_is_chosen_in_one_place() -> None:
@@ -161,6 +166,8 @@ def test_the_end_of_an_update_is_told_its_number(tiny: Tiny) -> None:
             ({name: "false"}, f"`{name}` is 'false'; expected true or false")
             for name in ("centred", "no_conv_bias")
         ],
+        ({"gru_dim": 0}, "`gru_dim` is 0; expected at least 1"),
+        ({"sample_distance": 0}, "`sample_distance` is 0; expected at least 1 frame"),
         ({"prediction_gain": 1.5}, "`prediction_gain` is 1.5"),
         ({"prediction_gain": -0.1}, "`prediction_gain` is -0.1"),
         ({"residual_scale": 0.0}, "`residual_scale` is 0.0"),

@@ -14,6 +14,7 @@ from wav2vec2s import LARGE_STYLE, config_of, noise, padded, tiny_wav2vec2
 from vqw2v_plugin.checkpoints.wav2vec2 import make_wav2vec2
 from vqw2v_plugin.modules.kernels import long_conv
 from vqw2v_plugin.modules.layers.conv_spec import ConvGeometry, parse_conv_layers
+from vqw2v_plugin.modules.wav2vec2 import long_clips
 from vqw2v_plugin.modules.wav2vec2.config import ARCHS, BASE, LARGE, Wav2Vec2Config
 from vqw2v_plugin.modules.wav2vec2.draws import draw
 from vqw2v_plugin.modules.wav2vec2.network import Wav2Vec2
@@ -241,3 +242,46 @@ def test_the_temperature_falls_as_peers_have_it(vectors: dict[str, Any]) -> None
         network.set_num_updates(update)
         found.append(network.quantizer.temperature)
     assert found[0] > 0.1 == found[1]
+
+
+def test_the_settings_are_those_of_the_paper() -> None:
+    """Spans of ten frames from 0.065 of all, a hundred distractors at κ = 0.1, 2 × 320 codes (§4.2)."""
+    assert (BASE.mask_prob / BASE.mask_length, BASE.mask_length) == (pytest.approx(0.065), 10)
+    assert (BASE.num_negatives, BASE.logit_temp, BASE.final_dim) == (100, 0.1, 256)
+    assert (BASE.latent_groups, BASE.latent_vars, BASE.quantizer_depth) == (2, 320, 1)
+    assert (BASE.conv_pos, BASE.conv_pos_groups, BASE.feature_grad_mult) == (128, 16, 0.1)
+    dropped = (BASE.dropout, BASE.attention_dropout, BASE.dropout_input, BASE.dropout_features)
+    assert dropped == (0.1,) * 4 and (BASE.encoder_layerdrop, BASE.activation_dropout) == (0.05, 0.0)
+    assert (BASE.mask_channel_prob, LARGE.feature_grad_mult, LARGE.encoder_layerdrop) == (0.0, 1.0, 0.0)
+    assert {LARGE.dropout, LARGE.attention_dropout, LARGE.dropout_input, LARGE.dropout_features} == {0.0}
+
+
+def test_a_minute_is_heard_at_once_and_five_seconds_beside_what_is_kept() -> None:
+    """Frames of 20 ms."""
+    assert (long_clips.WHOLE * 0.02, long_clips.MARGIN * 0.02) == (60, 5)
+
+
+def test_weights_begin_as_stock_s() -> None:
+    network = tiny_wav2vec2(
+        encoder_embed_dim=192, conv_pos=16, conv_feature_layers="[(64, 10, 5), (64, 3, 2)]"
+    )
+    layer = network.transformer.layers[1]
+    for linear in (layer.qkv, layer.out, layer.fc1, layer.fc2):
+        assert float(linear.weight.detach().std()) == pytest.approx(0.02, rel=0.05) and not linear.bias.any()
+    mask = network.mask.detach()
+    assert 0 <= float(mask.min()) and 0.9 < float(mask.max()) < 1 and abs(float(mask.mean()) - 0.5) < 0.1
+    for block, inputs in zip(network.encoder.blocks, (10, 64 * 3), strict=True):
+        assert float(block.conv.weight.detach().std()) == pytest.approx((2 / inputs) ** 0.5, rel=0.1)
+    wanted = (4 / (16 * 192)) ** 0.5
+    assert float(network.transformer.positions.direction.detach().std()) == pytest.approx(wanted, rel=0.05)
+    assert not network.transformer.positions.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("batch", "frames", "taps", "pays"),
+    [(1, 400, 32, True), (2, 200, 128, True), (1, 399, 64, False), (1, 900, 31, False), (1, 900, 129, False)],
+)
+def test_spectra_are_for_many_frames_and_taps_that_a_stretch_holds(
+    batch: int, frames: int, taps: int, pays: bool
+) -> None:
+    assert long_conv.pays(torch.zeros(batch, frames, 8), torch.zeros(8, 2, taps)) == pays
