@@ -9,11 +9,12 @@ import torch
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.commands import discretize, features
+from vqw2v_plugin.commands import cluster, discretize, features, segment
 from vqw2v_plugin.commands.corpus_arguments import device_for, num_workers, report_end
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.features.base import FeatureOptions
+from vqw2v_plugin.jobs.cluster import ClusterOutcome
 from vqw2v_plugin.jobs.discretize import DiscretizeOptions
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions
 from vqw2v_plugin.jobs.split_job import Outcome, Refused
@@ -207,3 +208,34 @@ def test_codes_are_held_against_fp32_on_a_cpu_where_they_may_differ(
     discretize.print_agreement("m.pt", cast(Tokenizer, model), Manifest(manifest))
     said = "99.95% of the 2,000 codes of 7 utterances are those of fp32 on the CPU\n"
     assert capsys.readouterr().out == (said if asks else "")
+
+
+@pytest.mark.parametrize("what", ["segments", "frames"])
+def test_segments_are_told_with_how_many_a_second_has(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the audio as it is, at whatever rate it lies on the disk."""
+    rows = [{"path": f"{i}.wav", "samples": 40_000, "rate": 8_000} for i in range(2)]
+    write_manifest(tmp_path / "dev.tsv", tmp_path, rows, ("path", "samples", "rate"))
+    about = {"splits": {"dev": {"utterances": 1000, "frames": 1234}}, "dim": 9, "store": "fp32"}
+    more = {"segments": "runs"} if what == "segments" else {}
+    FEATURES.write_about(tmp_path, {**about, **more, "sample_rate": 16_000, "stride": 160})
+    segment._report(str(tmp_path), "dev", Manifest(tmp_path / "dev.tsv"))
+    said = f"{tmp_path}/dev: 1,000 utterances, 1,234 {what} of 9 in fp32, 123.4 a second of audio\n"
+    assert capsys.readouterr().out == said
+
+
+def test_clusters_are_told_with_what_they_were_found_of(
+    manifest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_from = {"frames_drawn": 12_345, "passes_made": 7, "distance": 1.23456}
+    found = SimpleNamespace(header=SimpleNamespace(made_from=made_from), summary="5 codes")
+    missing = (Refused("u", "a.wav", "no sound"),)
+    for state, refused in (("published", missing), ("there", ())):
+        outcome = SimpleNamespace(state=state, refused=refused, found=found)
+        cluster._report(cast(ClusterOutcome, outcome), "out", Manifest(manifest))
+        shown = capsys.readouterr()
+        told = "12,345 frames, 7 passes; squared, a frame lies 1.235 from its centres\n"
+        assert shown.out.endswith(f"out: 5 codes\n  {told}")
+        assert ("is there already" in shown.out) == (state == "there")
+        assert ("1 of 1 utterances are missing: these clusters" in shown.err) == bool(refused)

@@ -65,6 +65,10 @@ def test_a_language_is_read_and_beats_the_guess(
     assert "valid, decipherment: PER " in shown and about["codes"] == 6
     said = (corpus / "out" / "valid.phn").read_text().splitlines()
     assert len(said) == 20 and (corpus / "out" / "valid.utt").read_text().splitlines()[3] == "valid3"
+    true = [" ".join(PHONES[i] for i in line) for line in lines(20, 2)]
+    guessed = (corpus / "out" / "valid.guess.phn").read_text().splitlines()
+    right = [sum(a == b for a, b in zip(way, true, strict=True)) for way in (said, guessed)]
+    assert right[0] > 10 > right[1]  # each way's phones lie under its own name
 
     def no_labels(*_: object) -> None:
         raise AssertionError("labels are read")

@@ -157,3 +157,27 @@ def test_names_with_tabs_and_line_breaks_stay_in_their_column(
     assert main(["encode", checkpoint, str(tmp_path / "no\nfile.wav")]) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "no\\nfile.wav" in said[0]
+
+
+def test_a_page_about_the_model_that_is_there_stays_unless_all_is_replaced(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "exported" / "README.md"
+    page.parent.mkdir()
+    page.write_text("mine")
+    for more, kept in (([], True), (["--force"], False)):
+        assert main(["export", checkpoint, str(page.parent), *more]) == 0
+        assert (page.read_text() == "mine") == kept
+        assert (f"{page}: what it was trained on" in capsys.readouterr().out) != kept
+
+
+def test_an_exported_folder_becomes_a_checkpoint_again_and_replaces_none_unasked(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, again = str(tmp_path / "exported"), tmp_path / "again.pt"
+    assert main(["export", checkpoint, folder]) == 0 == main(["import", folder, str(again)])
+    weights = sum(p.numel() for p in Tokenizer.load(again).coder.module.parameters())
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"{again}: ") and said.endswith(f", {weights:,} parameters")
+    assert main(["import", folder, str(again)]) == 2 and "exists" in capsys.readouterr().err
+    assert main(["import", folder, str(again), "--force"]) == 0

@@ -143,6 +143,8 @@ def test_of_a_vq_wav2vec_c_is_taken_and_of_any_other_a_layer_is_asked_for(
     assert "w2v2.pt is of a vq_wav2vec2; say which `--layer` is wanted" in capsys.readouterr().err
     assert main(["new", str(run), str(folder), "--layer", "c"]) == 2
     assert "`--layer` is of a checkpoint" in capsys.readouterr().err
+    assert main(["new", str(run), str(folder), "--gpus", "65"]) == 2
+    assert "`--gpus` is 65; expected 0 to 64" in capsys.readouterr().err
 
 
 @pytest.mark.slow

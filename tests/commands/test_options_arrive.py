@@ -1,12 +1,28 @@
 """What `manifest`, `transcribe`, `cluster` and `abx` are told arrives where their work begins."""
 
+import argparse
+import dataclasses
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx import Plan
+from vqw2v_plugin.analysis.group_codes import MapOptions
+from vqw2v_plugin.commands import (
+    cluster,
+    decipher,
+    discretize,
+    features,
+    labels,
+    phones,
+    segment,
+    usage,
+    usage_by,
+)
+from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.collect import CollectOptions
 from vqw2v_plugin.corpora.gather import Sources
 from vqw2v_plugin.corpora.manifest import write_manifest
@@ -15,7 +31,13 @@ from vqw2v_plugin.corpora.splits import SplitPlan
 from vqw2v_plugin.decoding.settings import PART_SECONDS, DecoderSettings
 from vqw2v_plugin.features.base import FeatureOptions
 from vqw2v_plugin.jobs.cluster import ClusterOptions
+from vqw2v_plugin.jobs.discretize import DiscretizeOptions
+from vqw2v_plugin.jobs.drawn_frames import DrawOptions
+from vqw2v_plugin.jobs.featurize import FeaturizeOptions
+from vqw2v_plugin.jobs.labels import LabelSettings
+from vqw2v_plugin.jobs.phones import PhoneTextSettings
 from vqw2v_plugin.modules.quantizers.clusters import ClustersConfig
+from vqw2v_plugin.modules.unpaired.decipher import Effort
 
 
 @pytest.fixture
@@ -110,3 +132,69 @@ def test_phones_are_compared_as_it_was_asked_for(monkeypatch: pytest.MonkeyPatch
     assert seen == [Plan(10, 5, 1), Plan(3, 5, 1), Plan(6, 3, 9)]
     assert [context for _, context, _ in looked] == ["triphone", "none", "none"]
     assert looked[2][0] is None and looked[2][2] == ["a", "b"]
+
+
+def test_components_are_found_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    seen, out = arrived("jobs.principal.find_principal"), tmp_path / "out"
+    begun = ["features", "-", str(tmp_path / "m.tsv"), str(out), "--layer", "mfcc:5", "--pca", "3"]
+    assert main([*begun, "--workers", "1"]) == 2
+    assert main([*begun, *"--frames 99 --seed 6 --workers 3 --shard-minutes 2.5 --strict".split()]) == 2
+    assert [(features.dim, dim, folder, rank) for features, dim, _, folder, _, rank in seen] == [
+        (5, 3, out, Rank())
+    ] * 2
+    assert [options for *_, options, _ in seen] == [
+        DrawOptions(1, frames=100_000, seed=1),
+        DrawOptions(3, shard_minutes=2.5, strict=True, frames=99, seed=6),
+    ]
+
+
+def test_groups_are_counted_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    seen, parser = arrived("analysis.group_codes.map_groups"), argparse.ArgumentParser()
+    usage.add_arguments(parser)
+    told = "--group-minutes 2 --least-seconds 3 --least-frames 4 --seed 6"
+    for words in ("", told):
+        args = parser.parse_args(["c.pt", str(tmp_path / "m.tsv"), "--by", "lang", *words.split()])
+        usage_by.check_group_arguments(args)
+        with pytest.raises(ValueError, match="caught"):
+            usage_by.map_groups_of(args, None)  # type: ignore[arg-type]
+    assert [options for _, _, options, _ in seen] == [MapOptions("lang"), MapOptions("lang", 2, 3, 6, 4)]
+    assert [manifest.path for manifest in seen[0][1]] == [str(tmp_path / "m.tsv")]
+
+
+def parsed(command: ModuleType, words: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return vars(parser.parse_args(words.split()))
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "settings"),
+    [
+        (features, "- m out --layer mfcc", FeaturizeOptions()),
+        (segment, "- m out --layer mfcc", FeaturizeOptions()),
+        (discretize, "c m out", DiscretizeOptions()),
+        (cluster, "- m out --layer mfcc", ClusterOptions()),
+        (features, "- m out --layer mfcc", FeatureOptions("mfcc", "-")),
+        (segment, "- m out --layer mfcc", FeatureOptions("mfcc", "-")),
+        (phones, "t --save-dir out", PhoneTextSettings()),
+        (labels, "m out --unit letters", LabelSettings(None, "letters")),
+        (decipher, "f t out", Effort()),
+    ],
+)
+def test_who_says_nothing_gets_what_python_gives(command: ModuleType, words: str, settings: Any) -> None:
+    """But for how many work and with how much memory, which commands say in other units."""
+    told = parsed(command, words)
+    usual = {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}
+    both = (told.keys() & usual.keys()) - {"workers", "memory"}
+    assert len(both) > 1 and {name: told[name] for name in both} == {name: usual[name] for name in both}
+
+
+def test_the_usual_settings_are_those_of_the_pages() -> None:
+    told = parsed(features, "- m out --layer mfcc")
+    assert (told["shard_minutes"], told["memory"], told["store"], told["dtype"]) == (10, 1, "fp16", "fp32")
+    assert (told["bands"], told["sample_rate"], told["standardize"]) == (80, 16_000, "none")
+    told = parsed(phones, "t --save-dir out")
+    assert (told["sil_prob"], told["valid"], told["min_count"], told["seed"]) == (0.25, 0.01, 1, 1)
+    assert parsed(decipher, "f t out")["restarts"] == 256

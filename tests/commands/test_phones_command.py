@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.files import sha256
 from vqw2v_plugin.stores.phone_text import PhoneTextError, read_phone_lines
 
 LEXICON = "the\tDH AH0\ncat\tK AE1 T\ncat(2)\tK AH T\ndog\tD AO1 G\nvoyage\tV OY1 ZH\nhush\tHH AH1 SH\n"
@@ -152,3 +153,32 @@ def test_a_folder_whose_parts_are_not_of_one_run_is_refused(text: Path, tmp_path
         read_phone_lines(tmp_path / "o", "train")
     with pytest.raises(PhoneTextError, match=r"the splits in .* are: train, valid"):
         read_phone_lines(tmp_path / "o", "test")
+
+
+def test_what_is_next_leaves_silence_out_and_the_json_says_what_the_text_was(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text.write_text(TEXT + "".join(f"unheard{i} the\n" for i in [*range(45), 0]))
+    assert phones(text, tmp_path / "o") == 0
+    lines, shown = said(tmp_path / "o"), capsys.readouterr().out.splitlines()
+    sizes = [len(read_phone_lines(tmp_path / "o", split)) for split in ("train", "valid")]
+    total = sum(len(line.split()) for line in lines)
+    assert shown[0].endswith(": 13 phones and <SIL> in dict.phn.txt")
+    assert shown[1] == f"  train: {sizes[0]} lines; valid: {sizes[1]}; {total:,} phones"
+    assert shown[-1] == (
+        f"next: vqw2v lm {tmp_path}/o/train.phn {tmp_path}/o/phones.arpa --order 4 --leave-out '<SIL>'"
+    )
+    about = json.loads((tmp_path / "o" / "phones.json").read_text())
+    assert (about["text"], about["text_sha256"]) == ("text.txt", sha256(text))
+    assert (len(about["unknown_words"]), about["num_unknown_words"]) == (40, 47)
+    assert about["settings"] == {
+        "lexicon": str(text.with_name("lexicon.txt")),
+        "fold": "stress",
+        "min_count": 1,
+        "sil_prob": 0.25,
+        "valid": 0.1,
+        "seed": 1,
+        "case": "lower",
+        "keep": "'",
+        "as_is": False,
+    }

@@ -88,7 +88,9 @@ def test_the_page_has_every_section_and_needs_nothing_else(
     assert re.findall(r"https?://[^\"' )]*", page.source) == [
         "http://www.w3.org/2000/svg"
     ]  # a name, no address
-    assert 'class="missing' not in page.source and "nothing to show" not in capsys.readouterr().out
+    assert 'class="missing' not in page.source and "nothing to show" not in (said := capsys.readouterr().out)
+    size = len(page.source.encode()) / 1e6
+    assert said == f"{run.parent / 'page.html'}: {size:.1f} MB, {len(RunFolder(run).stages)} stages\n"
 
 
 def test_the_page_says_what_was_found(run: Path) -> None:

@@ -203,3 +203,9 @@ def test_names_with_tabs_and_line_breaks_stay_in_their_column(
             continue
         shown = str(tmp_path / (shown if shape != "--ctm" else shown.replace("\\t\\n", "_")))
         assert lines == [line.replace(files[0], shown) for line in expected]
+
+
+def test_a_model_hears_on_the_device_that_is_asked_for(model: str) -> None:
+    heard = Transcriber.load(model, device="meta")
+    assert {weights.device.type for weights in heard.ears.parameters()} == {"meta"} == {heard.device.type}
+    assert Transcriber.load(model).limit == 60

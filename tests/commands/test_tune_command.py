@@ -258,3 +258,22 @@ def test_points_that_are_all_alike_are_told(
     best = [(Weights(0.1 * i, 0.0, 0.0), score) for i, score in enumerate(scores)]
     tune_module._print_table(Judge("words", "none"), best, {})
     assert ("the best are alike" in capsys.readouterr().out) == (errors == (3, 3, 3))
+
+
+def test_the_table_has_words_characters_and_weights_of_each_point(capsys: pytest.CaptureFixture[str]) -> None:
+    score = ErrorScore(Errors(90, substitutions=10), Errors(398, deletions=2))
+    best = [(Weights(1.25, -2.0, 0.0), score)]
+    tune_module._print_table(Judge(), best, {"greedy": ErrorScore(Errors(75, 25), Errors(396, insertions=4))})
+    assert capsys.readouterr().out.splitlines() == [
+        "   WER %   CER %   lm_weight  word_score   sil_score",
+        "   10.00    0.50        1.25          -2           0",
+        "   25.00    1.01  (greedy)",
+    ]
+    tune_module._print_table(Judge("phones"), best, {})
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "   PER %   lm_weight  word_score   sil_score",
+        "   10.00        1.25          -2           0",
+    ]
+    tune_module._say(Judge("characters"), "round 3", Weights(1.25, -2.0, 0.0), score)
+    said = "round 3: CER 10.00 % at --lm-weight 1.25, --word-score -2, --sil-score 0\n"
+    assert capsys.readouterr().err == said

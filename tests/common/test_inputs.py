@@ -1,12 +1,13 @@
 """Files of strangers: what is no file of bytes is refused before anybody waits for it."""
 
+import io
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.common.bounds import check_between, check_workers
+from vqw2v_plugin.common.bounds import check_between, check_workers, machine_memory
 from vqw2v_plugin.common.inputs import LONGEST_LINE, check_file, lines_of, parse_json, read_json, read_text
 
 
@@ -69,3 +70,29 @@ def test_workers_are_from_one_to_a_thousand_or_left_to_the_caller() -> None:
     for wrong in (0, -1, 1_025):
         with pytest.raises(ValueError, match=rf"`--workers` is {wrong:,}; expected 1 to 1,024"):
             check_workers(wrong)
+
+
+def test_lines_may_be_as_long_as_the_limit_and_the_one_that_is_longer_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vqw2v_plugin.common.inputs.LONGEST_LINE", 4)
+    assert list(lines_of(io.BytesIO(b"abc\nabcd"), "x")) == [b"abc\n", b"abcd"]
+    with pytest.raises(OSError, match="has more than 4 bytes in line 2"):
+        list(lines_of(io.BytesIO(b"abc\nabcde\n"), "x"))
+
+
+def test_numbers_out_of_bounds_are_shown_as_they_were_given() -> None:
+    for value, shown in (
+        (1_234_567, "1,234,567"),
+        (10**21, "a number of more than 20 digits"),
+        (0.25, "0.25"),
+    ):
+        with pytest.raises(ValueError, match=f"^`x` is {shown}; expected 1 to 1,000$"):
+            check_between("x", value, 1, 1_000)
+
+
+def test_the_machine_s_memory_is_what_the_kernel_says() -> None:
+    (said,) = (
+        line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:")
+    )
+    assert machine_memory() == 1024 * int(said.split()[1])

@@ -106,3 +106,23 @@ def test_the_speed_is_that_of_some_seconds_not_of_the_last_moment(clock: Clock) 
                 progress.advance(count)
     speeds = [float(found) for found in re.findall(r"([0-9.]+)/s", stream.getvalue())]
     assert len(speeds) == 80 and all(8 <= speed <= 12 for speed in speeds[10:])
+
+
+def test_hours_a_note_and_a_speed_that_is_not_known_are_told(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("passes", 1_000, stream) as progress:
+        progress.note = "distance 0.5"
+        for count in (0, 1):
+            clock.now += 11
+            progress.advance(count)
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("  0% 0 of 1,000, 0.0/s, ? left  distance 0.5")
+    assert second.endswith(" 1 of 1,000, 0.1/s, 3:03:09 left  distance 0.5")  # 999 of eleven seconds
+
+
+def test_a_total_of_none_is_done(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("passes", 0, stream) as progress:
+        clock.now += 11
+        progress.advance(0)
+    assert "0% 0 of 0" in stream.getvalue()

@@ -122,6 +122,7 @@ def test_streams_get_what_is_whole(tmp_path: Path, capfd: pytest.CaptureFixture[
     with os.fdopen(reader, "rb") as received:
         assert received.read() == b"into a pipe"
     assert stream_behind(Path("/dev/fd/x")) is None and stream_behind(tmp_path / "stdout") is None
+    assert stream_behind(Path("/dev/fd/7")) == stream_behind(Path("/proc/self/fd/7")) == 7
 
 
 def test_what_was_printed_before_comes_first(tmp_path: Path) -> None:

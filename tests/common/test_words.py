@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import vqw2v_plugin
-from vqw2v_plugin.common.words import lines_of, one_line, sentence, some_of
+from vqw2v_plugin.common.words import aligned, lines_of, one_line, rough_time, sentence, some_of
 
 
 def test_the_first_of_many_are_named_and_the_others_counted() -> None:
@@ -46,3 +46,20 @@ def test_no_text_of_ours_is_cut_where_unicode_ends_lines() -> None:
     for path in Path(vqw2v_plugin.__file__).parent.rglob("*.py"):
         for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
             assert ".splitlines(" not in line or "error" in line, f"{path}:{number}: use `lines_of`"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "1 min"), (89, "1 min"), (91, "2 min"), (7_140, "119 min"), (7_200, "2 h"), (86_400, "24 h")],
+)
+def test_times_are_told_in_minutes_and_from_two_hours_on_in_hours(seconds: float, told: str) -> None:
+    assert rough_time(seconds) == told
+
+
+def test_columns_stand_under_each_other_and_numbers_end_at_one_place() -> None:
+    assert aligned([("name", "of"), ("a", "1,000"), ("bcdef", "7")], {1}) == [
+        "name      of",
+        "a      1,000",
+        "bcdef      7",
+    ]
+    assert aligned([("a", "bc"), ("def", "")], ()) == ["a    bc", "def"]

@@ -39,3 +39,17 @@ def test_of_very_many_classes_the_confusions_are_listed() -> None:
     pairs = [(f"s{i:02}", f"s{i // 2:02}") for i in range(40)]
     table = ClassCounts.of_pairs([*pairs, pairs[7]]).table()
     assert table[:2] == ["class  taken for  times", "s07    s03            2"] and len(table) == 13
+
+
+def test_a_table_has_a_dozen_classes_at_most() -> None:
+    names = [f"s{i:02}" for i in range(13)]
+    assert len(ClassCounts.of_pairs(zip(names[:12], names[:12], strict=True)).table()) == 13
+    assert ClassCounts.of_pairs(zip(names, names, strict=True)).table() == ["class  taken for  times"]
+
+
+def test_what_a_file_holds_is_in_percent() -> None:
+    about = ClassCounts.of_pairs([*PAIRS, ("a", "b"), ("b", "b")]).summary()
+    assert [about[name] for name in ("accuracy", "uar", "majority")] == [66.6667, 66.6667, 75.0]
+    assert (about["correct"], about["utterances"]) == (8, 12)
+    assert about["classes"][0] == {"class": "a", "utterances": 9, "answered": 6, "recall": 66.6667}
+    assert about["confusions"] == [["a", "b", 3], ["b", "c", 1]]

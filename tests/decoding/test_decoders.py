@@ -4,6 +4,7 @@ import builtins
 import itertools
 import math
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from vqw2v_plugin.decoding.beam import FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.decoder import make_decoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
 from vqw2v_plugin.decoding.hypothesis import Decoder, DecoderPool, Hypothesis
-from vqw2v_plugin.decoding.settings import BeamSettings, DecoderSettings
+from vqw2v_plugin.decoding.settings import PART_SECONDS, BeamSettings, DecoderSettings, Effort, Space
 from vqw2v_plugin.stack import StackError
-from vqw2v_plugin.text.units import asg_units, ctc_units
+from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 ASG = asg_units(["|", *"ab"], num_repeats=1)
 ASG_WORDS = {word: [tuple(word)] for word in ("a", "ab", "baa")}
@@ -310,3 +311,47 @@ def test_what_a_decoder_was_told_is_told_without_what_it_has_no_use_for() -> Non
     free = DecoderSettings("free", lm="/a b.arpa", beam=BeamSettings(beam=50, word_score=-1.5))
     assert free.told().startswith("decoder free, lm /a b.arpa, beam 50, ")
     assert "word_score -1.5" in free.told() and "lexicon" not in free.told()
+
+
+def test_what_settings_and_model_say_reaches_each_decoder(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    (tmp_path / "words").write_text("ab a b\n")
+    steps, beam = noise(len(ASG), len(ASG), 3), BeamSettings(beam=7, sil_score=0.5)
+    for name, lexicon in (("greedy", None), ("free", None), ("lexicon", str(tmp_path / "words"))):
+        settings = DecoderSettings(name, lexicon, beam=beam)
+        made = make_decoder(settings, ASG, steps, 0.02)
+        assert made.frame_seconds == 0.02 and np.array_equal(made.transitions, steps)  # type: ignore[attr-defined]
+        assert name == "greedy" or made.settings is beam  # type: ignore[attr-defined]
+        if name != "greedy":
+            with pytest.raises(ValueError, match=r"none\.arpa: no such file"):
+                make_decoder(DecoderSettings(name, lexicon, str(tmp_path / "none.arpa")), ASG, steps)
+
+
+@pytest.mark.parametrize(("kind", "units"), [("free", CTC), ("lexicon", CTC), ("lexicon", ASG)])
+def test_the_silence_score_is_heard_by_every_search(kind: str, units: Units) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    steps = None if units is CTC else np.zeros((4, 4), np.float32)
+    scores = []
+    for sil_score in (0.0, 0.25):
+        settings = BeamSettings(beam=50, sil_score=sil_score)
+        if kind == "free":
+            decoder: Decoder = FreeDecoder(units, None, steps, settings)
+        else:
+            decoder = LexiconDecoder(units, {"a": [("a",)]}, None, steps, settings)
+        best = decoder.decode(sure(units, "a|||a|"))[0]
+        assert best.text == "a a"
+        scores.append(best.score)
+    assert scores[1] - scores[0] >= 4 * 0.25 - 1e-4
+
+
+def test_who_says_nothing_gets_the_settings_that_the_pages_name() -> None:
+    assert BeamSettings() == BeamSettings(500, 50.0, None, 2.0, 0.0, 0.0, False, 1)
+    assert (Effort(), Effort().points) == (Effort(32, 10, 5, 1), 32)
+    assert [(each.low, each.high) for each in Space().ranges] == [(0, 5), (-4, 6), (-2, 2)]
+    assert DecoderSettings().decoder == "greedy" and PART_SECONDS == 60
+    for beyond in ({"beam": 1_000_001}, {"nbest": 1_000_001}, {"beam_tokens": 0}):
+        with pytest.raises(ValueError, match="expected 1 to 1,000,000"):
+            BeamSettings(**beyond)  # type: ignore[arg-type]
+    BeamSettings(beam=1_000_000)
+    with pytest.raises(ValueError, match="`workers` is 0; expected 1 or more"):
+        DecoderPool(GreedyDecoder(CTC), workers=0)

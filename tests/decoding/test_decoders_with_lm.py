@@ -133,3 +133,11 @@ def test_words_that_a_search_cannot_tell_apart_are_told_from_the_seventh_on(
         trie = make_trie([(word, [1, 2]) for word in words], words, load_language_model(None, words), 4)
         assert len(trie.search([1, 2]).labels) == 6
         assert said in caplog.text and bool(caplog.text) == bool(said)
+
+
+def test_what_kenlm_says_is_told_without_the_places_in_its_own_files(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    (tmp_path / "odd.arpa").write_text(LM.replace("-1\ta\t-0.3", "-1\ta\tmuch"))  # its header is right
+    with pytest.raises(ValueError, match=r"odd\.arpa: KenLM cannot read it \(.+\); expected ARPA") as error:
+        FreeDecoder(CTC, str(tmp_path / "odd.arpa"))
+    assert ".cc" not in str(error.value) and "threw" not in str(error.value)

@@ -31,3 +31,11 @@ def test_ctm_lines_are_read_back(tmp_path: Path) -> None:
     assert segments.starts.tolist() == pytest.approx([0, 0.06])
     assert segments.ends.tolist() == pytest.approx([0.04, 0.08])
     assert ctm_lines("u1", BEST, 0.02)[1] == "u1 1 0.060 0.020 c 0.5000"
+
+
+def test_times_are_told_in_thousandths_and_scores_in_four_digits() -> None:
+    word = TimedText("ab", 1, 3, 0.123456)
+    line = json.loads(json_line("u", [Hypothesis((), (word,), -1.23456, 0.0)], 0.0123))
+    assert line["words"] == [{"word": "ab", "start": 0.012, "end": 0.037, "confidence": 0.1235}]
+    assert line["score"] == -1.2346
+    assert ctm_lines("u", Hypothesis((), (word,), 0.0, 0.0), 0.0123) == ["u 1 0.012 0.025 ab 0.1235"]

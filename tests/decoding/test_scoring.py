@@ -143,3 +143,9 @@ def test_a_judge_counts_what_the_hypothesis_lacks_as_deleted(unit: str) -> None:
             2 * len(reference) - 1,
         )  # a space before each
         assert letters == (expected if unit == "words" else (0, 0, 0))
+
+
+def test_marks_stand_below_the_words_that_are_wrong() -> None:
+    shown = show_alignment(align("one two three".split(), "one a three more".split()))
+    assert shown == "REF: one two three ****\nHYP: one a   three more\n         S         I"
+    assert show_alignment(align(["one", "two"], ["two"])) == "REF: one two\nHYP: *** two\n     D"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from recipe_files import scripts_of, value_of, words_of
+from recipe_files import EXAMPLES, scripts_of, value_of, words_of
 
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import Manifest
@@ -114,3 +114,35 @@ def test_the_table_has_what_is_finished(
         "| en | adapted, codes kept | 1 | 25.0 (2) |  |  |",
         "| en | adapted, codes kept | 2 |  |  |  |",
     ]
+
+
+def test_what_is_learnt_anew_learns_four_times_as_fast_as_what_is_adapted(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: Path
+) -> None:
+    made = plan(scripts, monkeypatch, tmp_path, table, "--checkpoints", "en=en.pt", "--seeds", "1", "2")
+    yaml = EXAMPLES / "vq_wav2vec/kmeans.yaml"
+    rates = {"keep": "5e-05", "reseed": "5e-05", "nothing": "0.0002"}
+    for start, rate in rates.items():
+        row = scripts.adapt.Row("en", start, 2.0, 2)
+        words = words_of([scripts.adapt.training(made, row, yaml)], f"en_{start}_2_2")
+        assert {f"optimization.lr=[{rate}]", "optimization.max_update=300", "common.seed=2"} <= set(words)
+        assert {"lr_scheduler.warmup_updates=30", "dataset.max_tokens=192000"} <= set(words)
+        assert f"task.data={tmp_path}/audio/minutes_2_2" in words
+    drawn = words_of([scripts.adapt.drawn(made)], "audio")
+    at = [drawn.index(option) for option in ("--minutes", "--seeds", "--lang")]
+    assert drawn[2:4] == [str(tmp_path / "audio"), str(table)] and drawn[at[2] + 1 :] == ["de"]
+    assert (drawn[at[0] + 1 : at[1]], drawn[at[1] + 1 : at[2]]) == (["1", "2"], ["1", "2"])
+    names = [row.name for row in made.rows]
+    assert names[:3] == ["en_before", "en_keep_1_1", "en_reseed_1_1"] and len(names) == 1 + 3 * 2 * 2
+
+
+def test_of_all_that_there_is_some_is_valid_too(scripts: Any, table: Path, tmp_path: Path) -> None:
+    """Twenty clips of what is left; where nothing is, of what is learnt from."""
+    for minutes, left in ((1, 20), (2, 10), (3, 20)):
+        scripts.draw.prepare(tmp_path / "out", [table], "de", (minutes,), (1,))
+        folder = tmp_path / "out" / f"minutes_{minutes}_1"
+        train, valid = (Manifest(folder / f"{split}.tsv").column("utt") for split in ("train", "valid"))
+        assert (len(train), len(valid)) == (10 * minutes, left)
+        assert bool(set(train) & set(valid)) == (minutes == 3)
+    with pytest.raises(ValueError, match="`--minutes` has 0; expected more than 0"):
+        scripts.draw.prepare(tmp_path / "out", [table], "de", (0,), (1,))

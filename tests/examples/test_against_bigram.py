@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from bigram import Bigram, Masked, Smoothing, find_neighbours, join, score
 
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.modules.bert.vocabulary import BOS, EOS, UNK, Symbols
+from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.modules.layers.masks import span_mask
 from vqw2v_plugin.stores.symbols import write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
@@ -161,3 +163,25 @@ def test_tokens_that_the_dictionary_lacks_are_not_to_be_guessed() -> None:
     mask = torch.tensor([False, True, True, False, True, False, False])
     found = against_bigram.masked_tokens([Piece(0, tokens, tokens, mask)])
     assert found.target.tolist() == [5, 6] and found.left.tolist() == [BOS, UNK]
+
+
+def test_a_network_s_bits_are_those_of_its_guesses_at_tokens_that_are_all_hidden(
+    matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbols = Symbols(tuple(write_tokens(tmp_path, matrix)))
+    monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path)])
+    args = against_bigram.parse_args()
+    assert (args.mask_start_prob, args.mask_length, args.tokens_per_sample) == (0.05, 10, 1024)  # the paper's
+    dataset = against_bigram.read_pieces(tmp_path, "test", symbols, args)
+    pieces = [dataset[i] for i in range(len(dataset))]
+    assert all(bool((piece.seen[piece.mask] == symbols.mask).all()) for piece in pieces)
+
+    def guess(tokens: torch.Tensor, lengths: list[int], rows: Rows, targets: torch.Tensor) -> SimpleNamespace:
+        """One of eight symbols, and 5 is always right."""
+        loss = torch.tensor(len(targets) * float(np.log(8)))
+        return SimpleNamespace(loss=loss, num_correct=(targets == 5).sum())
+
+    bits, accuracy = against_bigram.bert_bits(guess, dataset)
+    hidden = torch.cat([piece.tokens[piece.mask] for piece in pieces])
+    assert bits == pytest.approx(3, abs=1e-5)
+    assert accuracy == pytest.approx(float((hidden == 5).float().mean())) and accuracy > 0

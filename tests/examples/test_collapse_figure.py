@@ -73,9 +73,8 @@ def test_two_trainings_differ_in_the_cure_and_both_are_told(
         *("model.quantizer_args", "checkpoint.save_dir", "hydra.run.dir")
     }
     assert "model.quantizer_args='{}'" in own
-    assert (
-        json.loads(next(w for w in cured if w.startswith("model.quantizer_args"))[22:-1])["ema_decay"] == 0.99
-    )
+    cure = json.loads(next(w for w in cured if w.startswith("model.quantizer_args"))[22:-1])
+    assert cure == {"ema_decay": 0.99, "revive_after": 20}
     shown = capsys.readouterr().out
     assert (
         shown.count("after 20 updates: perplexity 30.0% of 320, 20 of 640 codes unused, accuracy 0.500") == 2

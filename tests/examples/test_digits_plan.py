@@ -234,3 +234,21 @@ def test_features_of_a_model_that_was_trained_elsewhere_stand_beside_the_others(
     assert not [stage for stage in listed if "pretrain" in stage.title.lower()][1:]  # only the audio for it
     with pytest.raises(ValueError, match="`--given` has mfcc"):
         plan_of("--given", "mfcc=c@/pre.pt")
+
+
+def test_each_input_is_trained_as_its_paper_has_it(digits: Any, plan_of: Any) -> None:
+    features = ("wav2vec_c", "gumbel_q", "logmel_ctc")
+    plan = plan_of("--features", *features, "--seeds", "1", "--fractions", "1")
+    listed = list(digits.stages.stages(plan))
+    check_order(listed, plan.run)
+    plain, codes = (set(words_of(listed, name)) for name in ("wav2vec", "gumbel"))
+    assert "model.quantizer=none" in plain and not [w for w in plain if "loss_weights" in w]
+    assert {"model.quantizer=gumbel", "+criterion.loss_weights=[0.1]"} <= codes
+    assert f"+task.audio_cache={plan.run}/digits/cache" in plain & codes
+    for name, layer in (("wav2vec_c", "c"), ("gumbel_q", "q"), ("logmel", "logmel")):
+        assert value_of(words_of(listed, f"features_digits_{name}"), "--layer") == layer
+    spectra = set(words_of(listed, "digits_logmel_ctc_1_1"))
+    assert {"criterion._name=vq_ctc", f"task.data={plan.run}/features_digits_logmel/data"} <= spectra
+    assert "criterion._name=asg" in words_of(listed, "digits_gumbel_q_1_1")
+    sizes = digits.sweep.SIZES
+    assert sizes == ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")

@@ -176,6 +176,7 @@ def test_more_audio_is_a_line_over_its_doublings(
     at_60 = line.intercept + line.slope * np.log2(60)
     assert rows[8] == ["a line's at 60 h", f"{at_60 + 15:.0f}", f"{at_60:.0f}"]
     level = 2 ** ((70 - 15 - line.intercept) / line.slope)
+    assert rows[9][0] == "a line's at 960 h" and rows[9][2] == f"{at_60 + 4 * line.slope:.0f}"
     assert rows[10][0].startswith("level") and rows[10][1] == f"{level:,.1f} h"
     for more, told in (
         (("--beside", "begun", "--out", str(tmp_path / "b.png")), "no finished rows of begun"),
@@ -235,3 +236,22 @@ def test_a_comparison_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     first = said()
     assert first.count("| log-mel | ") == first.count("| MFCC | ") == 1 and "$ " in first
     assert "$ " not in said()
+
+
+def test_few_labels_are_seen_often_and_a_short_training_stays_short(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = plan(scripts, monkeypatch, tmp_path, "--features", "mel=logmel")
+    mel = made.rows[0].features
+    updates = {share: made.updates_of(scripts.compare.Row(mel, share, 1)) for share in (0.001, 0.1, 1.0)}
+    assert updates == {0.001: 400, 0.1: 702, 1.0: 1400}
+    short = plan(scripts, monkeypatch, tmp_path, "--features", "mel=logmel", "--updates", "100")
+    assert [short.updates_of(scripts.compare.Row(mel, share, 1)) for share in (0.001, 1.0)] == [100, 100]
+    stages = list(scripts.compare.stages(made))
+    assert "lr_scheduler.warmup_updates=50" in words_of(stages, "mel_0.1_1")
+    decoding = words_of(stages, "scores_mel_0.1_1")
+    assert (value_of(decoding, "--decoder"), value_of(decoding, "--error-unit")) == ("greedy", "phones")
+    spelled = words_of(stages, "labels_0.1_3")
+    assert spelled[2] == str(tmp_path / "data/manifests/share_0.1_3/train.tsv")
+    assert value_of(spelled, "--dict") == str(tmp_path / "labels/data/dict.phn.txt")
+    assert [Path(word).name for word in spelled[3:5]] == ["valid.tsv", "test.tsv"]

@@ -53,9 +53,8 @@ def test_each_language_has_its_share_held_out(scripts: Any, manifest: Path, tmp_
     )
     assert 3 <= langs["valid"].count("de") <= 20 and 1 <= langs["valid"].count("en") <= 10
     plan = read_mixture(tmp_path / "out" / "mixture_0.5.yaml")
-    assert (
-        plan.alpha == 0.5 and plan.entries[0].by == "lang" and plan.entries[0].data == str(tmp_path / "out")
-    )
+    assert (plan.alpha, plan.max_repeat, plan.entries[0].by) == (0.5, 1000, "lang")
+    assert plan.entries[0].data == str(tmp_path / "out")
     write_manifest(tmp_path / "none.tsv", tmp_path, [])
     with pytest.raises(ValueError, match="has no column lang"):
         scripts.prepare.prepare(tmp_path / "out", tmp_path / "none.tsv", [1], 0.1)
@@ -137,3 +136,68 @@ def test_what_is_called_is_a_part_of_what_is_said(
     assert rows[1] == "x\ttest/x.wav\ts\t800\t0:1:a" and (tmp_path / "out/corpora/a/test.tsv").is_file()
     with pytest.raises(ValueError, match="--share"):
         prepare(tmp_path / "out", manifest, tmp_path / "corpora", ["a/test"], 0, 0.1)
+
+
+def test_what_a_training_is_told_besides(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = asked(scripts, monkeypatch, "compare", tmp_path)
+    other = asked(scripts, monkeypatch, "compare", tmp_path, "--gpu", "--seed", "3")
+    assert {"common.cpu=true", "common.bf16=false", "common.seed=1"} <= set(plain.overrides)
+    assert {"common.cpu=false", "common.seed=3"} <= set(other.overrides)
+    assert [row.name for row in plain.rows] == ["en", "all_1", "all_0.5"] and plain.jobs == 1
+    words = words_of(list(scripts.compare.stages(plain)), "map_all_0.5")
+    assert [Path(word).name for word in words[3:5]] == ["valid.tsv", "train.tsv"]
+    domain = asked(scripts, monkeypatch, "domain", tmp_path, "--sets", "a/test")
+    stages = list(scripts.compare.stages(domain))
+    for name in ("without", "with_1", "with_0.5"):
+        data = f"task.data={tmp_path}/data/manifests/{name}.yaml"
+        assert {data, "dataset.train_subset=train"} <= set(words_of(stages, f"train_{name}"))
+    assert not domain.maps and value_of(words_of(stages, "data"), "--share") == "0.1"
+
+
+def test_a_telephone_s_band_ends_at_3400_hz_and_its_noise_is_10_to_20_db_below(scripts: Any) -> None:
+    seconds = np.arange(16_000) / 8_000
+    tones = [np.sin(2 * np.pi * hertz * seconds).astype(np.float32) * 0.3 for hertz in (280, 1_000, 3_700)]
+    below = []
+    for seed in range(8):
+        heard = scripts.telephone.by_telephone(sum(tones), np.random.default_rng(seed))
+        power = np.abs(np.fft.rfft(heard)) ** 2
+        assert power[2_000] > 100 * max(power[560], power[7_400])
+        below.append(10 * np.log10(power[2_000] / (power.sum() - power[2_000])))
+    assert 9 < min(below) and max(below) < 21 and max(below) - min(below) > 3
+
+
+def test_a_call_depends_on_its_utterance_s_name_alone(
+    scripts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tone = np.sin(np.arange(800) * 0.8).astype(np.float32)
+    monkeypatch.setattr(scripts.telephone, "read_audio", lambda *_: tone)
+    paths = [tmp_path / f"{name}.wav" for name in "abc"]
+    for path, utt in zip(paths, ("u", "u", "v"), strict=True):
+        assert scripts.telephone.write_call("x.wav", utt, path) == 800
+    one, same, other = (path.read_bytes() for path in paths)
+    assert one == same != other
+
+
+def test_mixtures_are_without_the_domain_and_with_it(
+    scripts: Any, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts.telephone, "read_audio", lambda *_: np.full(800, 0.1, np.float32))
+    (tmp_path / "corpora/a").mkdir(parents=True)
+    (tmp_path / "corpora/a/test.tsv").write_text("utt\tpath\tn_samples\n")
+    (tmp_path / "corpora/a/phone_times_test.tsv").write_text("times\n")
+    scripts.telephone.prepare(tmp_path / "out", manifest, tmp_path / "corpora", ["a/test"], 0.1, 0.1)
+    for name, alpha, domains in (
+        ("without", 1, ["read"]),
+        ("with_1", 1, ["read", "phone"]),
+        ("with_0.5", 0.5, ["read", "phone"]),
+    ):
+        plan = read_mixture(tmp_path / "out" / "manifests" / f"{name}.yaml")
+        assert (plan.alpha, plan.max_repeat, [entry.domain for entry in plan.entries]) == (
+            alpha,
+            1000,
+            domains,
+        )
+        assert plan.entries[-1].data.endswith("/phone") == (len(domains) > 1)
+    assert (tmp_path / "out/corpora/a_phone/phone_times_test.tsv").read_text() == "times\n"

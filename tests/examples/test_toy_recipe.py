@@ -128,3 +128,10 @@ def test_a_demo_that_fails_has_no_table(
     assert recipe.main() == 1
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith("demo: no room")
+
+
+def test_the_page_shows_what_more_audio_is_worth(recipe: ModuleType, tmp_path: Path) -> None:
+    picture, _, caption = value_of(words_of(recipe.stages(tmp_path, 20), "report"), "--picture").partition(
+        "="
+    )
+    assert Path(picture).read_bytes().startswith(b"\x89PNG") and caption.startswith("Real speech, few labels")

@@ -108,3 +108,27 @@ def test_the_table_counts_all_folds_of_a_seed_together(
     scripts.compare.write_table(made, done)
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert lines[2:] == ["| mel (1) | 50.0 | 62.5 |", "| one answer to all | 66.7 | 50.0 |"]
+
+
+def test_what_is_asked_for_reaches_folds_and_heads(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    more = ("--features", "mel=logmel", "--most", "40", "--updates", "70", "--options", "model.dropout=0.3")
+    stages = list(scripts.compare.stages(plan(scripts, monkeypatch, tmp_path, *more)))
+    data = words_of(stages, "data")
+    told = [value_of(data, option) for option in ("--column", "--folds", "--most")]
+    assert told == ["mood", "3", "40"] and data[2] == str(tmp_path / "data/manifests")
+    head = words_of(stages, "mel_2_3")
+    assert {"optimization.max_update=70", "model.dropout=0.3", "common.seed=3"} <= set(head)
+    plain = list(scripts.compare.stages(plan(scripts, monkeypatch, tmp_path)))
+    assert "--most" not in words_of(plain, "data")
+    assert "optimization.max_update=400" in words_of(plain, "log-mel_0_1")
+    labels = words_of(plain, "labels")
+    assert value_of(labels, "--unit") == value_of(labels, "--column") == "class"
+
+
+def test_whose_utterances_are_drawn_depends_on_the_seed(scripts: Any) -> None:
+    rows = [{"utt": str(i), "speaker": f"s{i % 2}", "class": "ab"[i % 4 > 1]} for i in range(40)]
+    drawn = [[row["utt"] for row in scripts.prepare.drawn(rows, 4, seed)] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 8
+    assert scripts.prepare.drawn(rows, None, 1) == rows

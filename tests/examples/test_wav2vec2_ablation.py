@@ -68,3 +68,22 @@ def test_the_table_has_what_is_finished(script: Any, monkeypatch: pytest.MonkeyP
         "| nothing learnt | 30.0 | 15.0 |",
         "| log-mel | 20.0 | 10.0 |",
     ]
+
+
+def test_the_network_that_learns_nothing_takes_one_update_at_a_rate_of_zero(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    more = ("--seeds", "2", "--layer", "3", "--minutes", "1.5")
+    stages = list(script.stages(plan(script, monkeypatch, tmp_path, *more)))
+    fresh, learnt = (set(words_of(stages, name)) for name in ("untrained_2", "quantized_continuous_2"))
+    still = {"optimization.lr=[0.0]", "optimization.max_update=1", "lr_scheduler.total_num_update=2"}
+    assert still | {"lr_scheduler.warmup_updates=0", "++model.quantize_input=false"} <= fresh
+    assert {
+        "optimization.lr=[0.001]",
+        "optimization.max_update=400",
+        "lr_scheduler.warmup_updates=33",
+    } <= learnt
+    assert {"++model.quantize_input=true", "++model.quantize_targets=false"} <= learnt
+    assert {"criterion.loss_weights=[0.1,0]", "task.max_sample_size=48000"} <= learnt & fresh
+    assert value_of(words_of(stages, "features_untrained_2"), "--layer") == "w2v2:3"
+    assert value_of(words_of(stages, "corpus"), "--minutes") == "1.5"

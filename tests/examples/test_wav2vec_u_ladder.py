@@ -102,3 +102,36 @@ def test_numbers_that_make_no_rung_are_told(
     monkeypatch.setattr(sys, "argv", ["ladder.py", str(tmp_path / "out"), option, "0"])
     assert ladder.main() == 1
     assert f"`{option}`" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_rung_s_trainings_are_its_seeds_and_all_go_to_the_end(
+    scripts: tuple[ModuleType, ModuleType], tmp_path: Path
+) -> None:
+    _, ladder = scripts
+    asked = {"out": tmp_path, "seeds": 3, "settings": ["model.x=1"], "updates": None}
+    for rung, updates in (("L0", 800), ("L1", 500), ("flat", 500)):
+        grid = ladder.grid_of(rung, Namespace(**asked))
+        assert [trial.name for trial in grid.trials] == ["seed1", "seed2", "seed3"]
+        assert (grid.updates, grid.rounds, grid.run) == (updates, 1, tmp_path / rung)
+        folders = {"data": "features", "text": "text", "measure": "labels"}
+        assert grid.settings[:3] == tuple(f"task.{k}={tmp_path}/{rung}/{v}" for k, v in folders.items())
+        own = ("model.segments=none", "optimization.lr=[0.01]") if rung == "L0" else ()
+        assert grid.settings[3:] == (*own, "model.x=1")
+    assert ladder.grid_of("L0", Namespace(**{**asked, "updates": 60})).updates == 60
+
+
+def test_lines_have_eight_to_sixteen_phones_none_of_which_is_rare(
+    scripts: tuple[ModuleType, ModuleType],
+) -> None:
+    language, _ = scripts
+    made, rng = language.language_of("L1", 1), np.random.default_rng(0)
+    said = [made.line(rng) for _ in range(400)]
+    assert {len(line) for line in said} == set(range(8, 17)) and len({int(line[0]) for line in said}) == 1
+    assert (np.count_nonzero(made.follows, axis=1) == 2).all() and not made.follows.diagonal().any()
+    for seed in range(20):
+        assert np.linalg.matrix_power(language.language_of("L1", seed).follows, 100).min() > 0.03
+    lasts = {len(made.frames(line[:1], rng)) for line in said}
+    flat = language.language_of("flat", 1)
+    assert lasts == {1, 2, 3} and len({int(flat.line(rng)[0]) for _ in range(200)}) == 10
+    noise = made.frames(np.zeros(3000, int), rng) - made.sounds[0]
+    assert noise.std() == pytest.approx(0.3, rel=0.02)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from recipe_files import check_order, scripts_of, words_of
+from recipe_files import check_order, scripts_of, value_of, words_of
 
 from vqw2v_plugin.analysis.grid import Grid, all_trials
 from vqw2v_plugin.recipes.runner import Stage
@@ -116,3 +116,103 @@ def test_the_toy_halves_know_nothing_of_each_other(scripts: list[ModuleType], tm
     spoken.write_spoken(tmp_path, tmp_path, "train")
     assert (tmp_path / "train.ctm").read_text() == "u 1 0.10000 0.20000 a\nu 1 0.30000 0.10000 b\n"
     assert (tmp_path / "train.txt").read_text() == "u\ta b\n"
+
+
+def asked(recipe: ModuleType, words: str = "") -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    recipe.add_grid_arguments(parser)
+    return parser.parse_args(words.split())
+
+
+def test_a_grid_is_every_seed_with_every_choice_of_weights(scripts: list[ModuleType], tmp_path: Path) -> None:
+    recipe = scripts[1]
+    words = "--config toy --seeds 2 --gradient-penalty 1.5 2 --code-penalty 4 --settings a.b=c"
+    grid = recipe.grid_of(asked(recipe, words), tmp_path, ["task.data=x"])
+    assert sorted(trial.name for trial in grid.trials) == [
+        f"gp{weight}_cp4_seed{seed}" for weight in ("1.5", "2") for seed in (1, 2)
+    ]
+    assert (grid.settings, grid.updates, grid.rounds) == (("task.data=x", "a.b=c"), 500, 3)
+    plain = recipe.grid_of(asked(recipe), tmp_path, [])
+    assert [trial.name for trial in plain.trials] == [f"seed{seed}" for seed in range(1, 9)]
+    assert plain.config == FOLDER / "w2vu.yaml" and plain.updates == 150_000
+    short = recipe.grid_of(asked(recipe, "--updates 64 --rounds 2"), tmp_path, [])
+    assert (short.updates, short.rounds) == (64, 2)
+    with pytest.raises(ValueError, match="`--config` is none, and there is no "):
+        recipe.grid_of(asked(recipe, "--config none"), tmp_path, [])
+
+
+def test_each_way_is_decoded_as_it_is_called(scripts: list[ModuleType], tmp_path: Path) -> None:
+    parts, run = scripts[0], tmp_path / "run"
+    stages = listed(parts, inputs_of(parts, run, measured="valid"), updates=70)
+    for name, decoder in (("greedy", "greedy"), ("searched", "free"), ("words", "lexicon")):
+        words = words_of(stages, name)
+        assert value_of(words, "--decoder") == decoder and ("--beam" in words) == (decoder != "greedy")
+        taught = words_of(stages, f"taught_{name}" if name != "words" else "words")
+        assert value_of(taught, "--path") == str(run / "taught/checkpoint_best.pt")
+        assert (value_of(taught, "--task"), value_of(taught, "--gen-subset")) == ("vq_acoustic", "valid")
+        if decoder == "free":
+            assert value_of(words, "--lm") == value_of(taught, "--lm") == str(run / "phone_lm/search.arpa")
+    assert value_of(words, "--lm") == str(run / "word_lm/lm.arpa")
+    assert value_of(words, "--lexicon") == str(run / "phones/data/lexicon.phn.txt")
+    assert value_of(words_of(stages, "greedy"), "--path").endswith("/checkpoint_best.pt")
+    assert "optimization.max_update=70" in words_of(stages, "taught")
+    said = words_of(stages, "pseudo", 0)
+    assert said[3:] == [str(run / f"searched/hypotheses-{split}.jsonl") for split in ("train", "valid")]
+    assert value_of(words_of(stages, "pseudo", 1), "--dict") == str(run / "phones/data/dict.phn.txt")
+    assert value_of(words_of(stages, "word_lm"), "--order") == "3"
+
+
+def test_the_errors_of_guess_and_decipherment_are_those_that_stand_in_their_file(
+    scripts: list[ModuleType], tmp_path: Path
+) -> None:
+    parts, recipe = scripts[:2]
+    write_labels(
+        tmp_path / "true",
+        "phones",
+        {"valid": Labels(("u",), (("a", "<SIL>", "b"),))},
+        [("a", 1), ("b", 1)],
+        {},
+    )
+    rows = {"unigram guess": {"per": 80.5}, "decipherment": {"per": 20.25}}
+    folder = tmp_path / "run/decipher/data"
+    folder.mkdir(parents=True)
+    (folder / "decipher.json").write_text(json.dumps({"splits": {"valid": rows}}))
+    hypotheses(tmp_path / "run/taught_searched/hypotheses-valid.jsonl", {"u": "a <SIL> b"})
+    found = parts.errors(inputs_of(parts, tmp_path / "run", measure=tmp_path / "true"))
+    assert found == {"unigram guess": 80.5, "decipherment": 20.25, "self-trained, phone LM": 0.0}
+    assert recipe.error_table(found).splitlines()[2:4] == [
+        "| unigram guess | 80.5 |",
+        "| decipherment | 20.2 |",
+    ]
+
+
+def test_rungs_differ_in_their_segments_and_what_learns_from_one_is_the_fourth(
+    scripts: list[ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rungs, halves, measured = scripts[3], tmp_path / "halves/data", list[object]()
+    second, third = (rungs.inputs_of(tmp_path, rung) for rung in ("L2", "L3"))
+    assert (second.spans, third.spans) == (str(halves / "{split}.ctm"), None)
+    for inputs in (second, third):
+        assert (inputs.text, inputs.measure) == (halves / "text.txt", halves / "labels")
+        assert inputs.layer == ("--layer", "mfcc:13") and inputs.clusters == 64
+        assert inputs.phones[:2] == ("--lexicon", str(tmp_path / "corpus/data/lexicon.txt"))
+    assert third.run == tmp_path / "L3"
+
+    def run_all(args: argparse.Namespace, inputs: object) -> dict[str, float]:
+        measured.append(args.measure)
+        return {"wav2vec-U, greedy": 30.0, "self-trained, greedy": 20.04}
+
+    monkeypatch.setattr(rungs, "run_recipe", lambda *_, **__: None)
+    monkeypatch.setattr(rungs, "run_all", run_all)
+    rungs.climb(argparse.Namespace(run=tmp_path, rungs=("L3",), minutes=2, language="es", jobs=1))
+    assert measured == [halves / "labels"] and (tmp_path / "rungs.md").read_text().splitlines()[2:] == [
+        "| L3 | wav2vec-U, greedy | 30.0 |",
+        "| L3→L4 | self-trained, greedy | 20.0 |",
+    ]
+
+
+def test_a_text_is_another_with_another_seed(scripts: list[ModuleType], tmp_path: Path) -> None:
+    for seed in (7, 8):
+        scripts[4].write_text(tmp_path / f"{seed}", "es", 20, seed)
+    first, second = (set((tmp_path / name).read_text().splitlines()) for name in ("7", "8"))
+    assert len(first & second) < 5

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +20,12 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.audio.silence import without_silence
 from vqw2v_plugin.checkpoints.files import CheckpointError, sha256
+from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.features.principal import PrincipalError, read_principal
 from vqw2v_plugin.features.segments import SegmentFeatures, SpokenFeatures
+from vqw2v_plugin.jobs.principal import find_principal
+from vqw2v_plugin.jobs.segment import TargetsJob
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import read_spec
 from vqw2v_plugin.stores.features import FeatureError, FeatureStore
@@ -285,3 +289,17 @@ def test_a_network_hears_what_is_said(corpus: Path, tmp_path: Path, tiny: Callab
     assert segment(corpus, tmp_path / "o", "--layer", "c", checkpoint=checkpoint, split="valid") == 0
     expected = load_features("c", checkpoint)(torch.from_numpy(said(corpus, "valid1")))
     torch.testing.assert_close(rows_of(tmp_path / "o", "valid")["valid1"], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_targets_of_another_rate_are_refused(tmp_path: Path) -> None:
+    """Before anything is looked at: a frame would have the code of another moment."""
+    rates = [SimpleNamespace(sample_rate=rate) for rate in (16_000, 8_000)]
+    with pytest.raises(ValueError, match="mel: hears audio of 8000 Hz, the features' network of 16000 Hz"):
+        TargetsJob(*rates, "mel", None, tmp_path, None)  # type: ignore[arg-type]
+
+
+def test_components_are_found_by_one_process(tmp_path: Path) -> None:
+    """Several would each find them of their own share."""
+    with pytest.raises(ValueError, match="one process that finds components: run this once without torchrun"):
+        find_principal(None, 2, None, tmp_path, None, Rank(0, 2))  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

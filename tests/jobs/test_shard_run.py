@@ -257,3 +257,14 @@ def test_workers_are_counted_beside_a_gpu_as_without_one() -> None:
     for device in ("cpu", "cuda"):
         with pytest.raises(ValueError, match="`--workers` is -1"):
             shared_work(-1, device, Rank())
+
+
+@pytest.mark.parametrize(("cores", "readers"), [(2, 4), (3, 6), (64, 8)])
+def test_beside_a_gpu_two_processes_a_core_read_and_eight_at_most(
+    cores: int, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda who: set(range(cores)), raising=False)
+    for rank in (Rank(), Rank(1, 2)):
+        assert shared_work(None, "cuda", rank) == {"readers": readers}
+        assert shared_work(20, "cuda", rank) == {"readers": 20}
+    assert shared_work(None, "cpu", Rank()) == {"workers": cores}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.text.lexicon import columns_of, read_lexicon, write_lexicon
+from vqw2v_plugin.text.lexicon import columns_of, read_lexicon, spells_labels, write_lexicon
 from vqw2v_plugin.text.normalize import Normalizer
 from vqw2v_plugin.text.units import asg_units, ctc_units
 
@@ -75,3 +75,21 @@ def test_files_that_are_no_lexicon(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9 k a f e\n")
     with pytest.raises(ValueError, match="is not UTF-8"):
         read_lexicon(tmp_path / "latin")
+
+
+def test_a_lexicon_of_labels_spells_each_by_itself() -> None:
+    assert spells_labels({"a": [("a",)], "b": [("b", "|")]})
+    for other in (
+        {"a": [("a",)], "ab": [("a", "b")]},
+        {"a": [("b",)]},
+        {"a": [("a",), ("a", "a")]},
+        {"a": [()]},
+    ):
+        assert not spells_labels(other)
+
+
+def test_the_longest_word_has_a_thousand_letters_and_a_label_less(tmp_path: Path) -> None:
+    path = write(tmp_path / "l", f"{'a' * 1_000} a\nb {'a ' * 999}\n")
+    assert [len(ways[0]) for ways in read_lexicon(path).values()] == [1, 999]
+    with pytest.raises(ValueError, match=r"l:1: a word of 1 letters and 1,000 labels"):
+        read_lexicon(write(tmp_path / "l", f"b {'a ' * 1_000}\n"))

@@ -19,6 +19,7 @@ from vqw2v_plugin.text.ngram import (
     _log10,
     arpa_blocks,
     estimate_discounts,
+    pruning,
     train_ngram,
     write_arpa,
 )
@@ -217,3 +218,9 @@ def test_a_long_file_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = "".join(arpa_blocks(model))
     monkeypatch.setattr("vqw2v_plugin.text.ngram.LINES_AT_ONCE", 3)
     assert "".join(arpa_blocks(model)) == whole
+
+
+def test_a_threshold_holds_for_all_orders_above_and_discounts_fall_back_to_lmplz_s() -> None:
+    assert pruning([0, 1], 4) == [0, 1, 1, 1] and pruning([], 3) == [0, 0, 0] and pruning([2], 2) == [2, 2]
+    assert FALLBACK == (0.5, 1.0, 1.5)  # of `--discount_fallback`
+    assert Discounts(FALLBACK).of(np.array([0, 1, 2, 3, 9])).tolist() == [0, 0.5, 1.0, 1.5, 1.5]

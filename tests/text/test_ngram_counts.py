@@ -133,3 +133,13 @@ def test_n_grams_of_many_words_are_told_apart() -> None:
     # `<s> i`, `i i+1` and `i+1 </s>` of each line; then `<s> i i+1` and `i i+1 </s>`
     assert len(pairs) == 3 * count and len(triples) == 2 * count and set(triples.raw.tolist()) == {1}
     assert sorted(words.first[pairs.suffix][pairs.first == BOS].tolist()) == list(range(3, count + 3))
+
+
+@pytest.mark.parametrize("lines", [[b"a b c d"], [b"a", b"", b"", b""]])
+def test_a_text_with_more_words_or_lines_than_there_is_room_for_names_another_way(
+    lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vqw2v_plugin.text.ngram_counts.MAX_TOKENS", 3)
+    assert number_words([b"a b c"]).num_tokens == 3
+    with pytest.raises(ValueError, match=r"text has more than 3 words or lines; .*: use --lmplz"):
+        number_words(lines)

@@ -8,7 +8,14 @@ import pytest
 
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import number_words
-from vqw2v_plugin.text.ngram_score import NGramTable, perplexity, score_by_text, score_of
+from vqw2v_plugin.text.ngram_score import (
+    NGramTable,
+    TextModel,
+    model_of_text,
+    perplexity,
+    score_by_text,
+    score_of,
+)
 
 
 def lines(seed: int, count: int = 60) -> list[list[str]]:
@@ -65,3 +72,26 @@ def test_what_is_no_model_is_said(tmp_path: Path, arpa: Path) -> None:
     broken.write_bytes(arpa.read_bytes().replace(b"\ta\t", b"\t\xff\t"))
     with pytest.raises(ValueError, match="is not UTF-8"):
         score_of(broken)
+
+
+def test_a_text_is_told_from_phones_in_any_order_by_the_middle_between_the_two() -> None:
+    """In logarithms; and where phones have hardly an order, by nothing."""
+    text = TextModel(lambda words: 0.0, 4.0, 16.0)
+    assert text.tells and text.is_text(7.9) and not text.is_text(8.1)
+    assert "4.00 on lines" in text.describe() and "come near the first" in text.describe()
+    for of_text, tells in ((16**0.89, True), (16**0.91, False)):
+        model = TextModel(lambda words: 0.0, of_text, 16.0)
+        assert model.tells == tells and model.is_text(1.1) == tells
+        assert ("take more text, or another model" in model.describe()) != tells
+
+
+def test_a_model_of_text_is_asked_about_lines_that_it_has_not_learnt() -> None:
+    learnt, unseen = [list("abababab")] * 30 + [list("ba")], [list("ababab")] * 3
+    model = model_of_text(learnt, unseen)
+    assert model.of_text == pytest.approx(perplexity(score_by_text(learnt, 4), unseen))
+    assert model.of_phones == pytest.approx(perplexity(score_by_text(learnt, 1), unseen)) and model.tells
+
+
+def test_words_that_a_model_without_unknown_ones_lacks_have_no_probability() -> None:
+    table = NGramTable(["\\data\\", "ngram 1=2", "\\1-grams:", "-0.5\ta", "-0.25\t</s>", "\\end\\"])
+    assert (table(["a"]), table(["a", "z"]), table.order) == (-0.75, -0.75 - 99, 1)

@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqw2v_plugin.text.normalize import Normalizer
-from vqw2v_plugin.text.phones import FOLD_39, FOLD_48, fold_timit, strip_stress
+from vqw2v_plugin.text.phones import FOLD_39, FOLD_48, FOLDS, fold_timit, strip_stress
 from vqw2v_plugin.text.spelling import (
     LetterSpeller,
     PhonesAsTheyAre,
     PhoneSpeller,
     PieceSpeller,
+    WordSpeller,
     train_pieces,
 )
+from vqw2v_plugin.text.unspoken import PhoneLines, line_draws, with_silence
 
 TIMIT_61 = (
     "aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy "
@@ -218,3 +220,39 @@ def test_a_word_of_several_clauses_is_said_whole_and_leaves_nothing_to_the_next(
 
     ended = in_child(hear, tmp_path)
     assert ended.status == 0, ended.said
+
+
+def test_each_folding_has_its_name() -> None:
+    said = ["ax", "cl", "ao", "AH0"]
+    assert FOLDS["none"](said) == said and FOLDS["stress"](said) == ["ax", "cl", "ao", "AH"]
+    assert FOLDS["48"](said[:3]) == ["ax", "cl", "ao"] and FOLDS["39"](said[:3]) == ["ah", "sil", "aa"]
+
+
+def test_a_pronunciation_that_bears_a_name_of_ours_is_refused() -> None:
+    lines = PhoneLines(lambda word: [("<SIL>",)] if word == "hm" else [("a", "b"), ("c",)], list)
+    assert lines("x <unk>") is None and lines("x x") == [("a", "b"), ("a", "b")]
+    assert lines.unknown == {"<unk>": 1}
+    with pytest.raises(ValueError, match="'hm': '<SIL>' cannot be one of its phones"):
+        lines("hm")
+
+
+def test_silence_between_words_is_drawn_of_a_line_s_own() -> None:
+    words = [("a",), ("b", "c")]
+    assert with_silence(words, 0, line_draws(1, 1)) == ["a", "b", "c"]
+    assert with_silence(words, 1, line_draws(1, 1)) == ["<SIL>", "a", "<SIL>", "b", "c", "<SIL>"]
+    drawn = [len(with_silence(words, 0.25, line_draws(1, line))) - 5 for line in range(400)]
+    assert 60 < sum(drawn) < 140
+    first = [line_draws(*each).random() for each in ((1, 1), (1, 1), (2, 1), (1, 2), (11, 1), (1, 11))]
+    assert first[0] == first[1] and len(set(first)) == 5
+
+
+def test_a_boundary_that_begins_a_line_of_phones_ends_no_word() -> None:
+    assert PhonesAsTheyAre(list, True)("| IH T | W") == ["IH", "T", "|", "W", "|"]
+    assert PhonesAsTheyAre(list, True)("") == [] == PhonesAsTheyAre(list, True).spellings("it")
+
+
+def test_words_that_are_signs_of_ours_are_no_labels() -> None:
+    speller = WordSpeller()
+    assert speller("a <blank> <SIL> sil") == ["a", "<unk>", "<unk>", "sil"]
+    assert speller.unknown == {"<blank>": 1, "<SIL>": 1}
+    assert speller.spellings("sil") == [("sil",)] and speller.spellings("<blank>") == []

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqw2v_plugin.modules.acoustic.losses import make_sequence_loss
+from vqw2v_plugin.text.classes import Classes
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS, loss_kind
 from vqw2v_plugin.text.spelling import LetterSpeller
 from vqw2v_plugin.text.units import BLANK, Units, asg_units, ctc_units, make_units
@@ -124,3 +125,22 @@ def test_units_of_a_file_have_their_types(name: str, value: object) -> None:
     held = {**ctc_units(LETTERS).to_json(), name: value}
     with pytest.raises(ValueError, match=f"`{name}`.*; expected"):
         Units.from_json(held)
+
+
+def test_silence_in_text_is_no_phone_and_no_word() -> None:
+    units = asg_units(["aa", "<SIL>", "sil"], "phones")
+    assert units.silence == 1 and units.words(["<SIL>", "aa", "|", "sil"]) == ["aa", "sil"]
+
+
+def test_classes_have_columns_in_their_order_and_need_one_frame() -> None:
+    classes = Classes(("sad", "glad"))
+    assert (len(classes), classes.encode(["glad", "sad"]), classes.labels) == (2, [1, 0], {"sad", "glad"})
+    assert classes.frames_needed([1, 1]) == 1 and classes.kind == "class"
+    for names, says in (
+        (("one",), "there are 1 classes; expected 2 to 100,000"),
+        (("a", "b c"), "the class 'b c' is no name"),
+        (("a", ""), "the class '' is no name"),
+        (("a", "b", "b"), "the class 'b' is there twice"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Classes(names)

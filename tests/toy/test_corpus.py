@@ -148,6 +148,9 @@ def test_lexicon_covers_transcripts(made: CorpusSummary) -> None:
     assert len(set(lexicon)) == len(lexicon)
     said = {word for split in SPLITS for row in _rows(made.folder, split) for word in row["text"].split()}
     assert {word for word, _ in lexicon} == said
+    assert (made.num_words, made.num_speakers) == (len(said), SPEAKERS)
+    sizes = [len(_rows(made.folder, split)) for split in SPLITS]
+    assert [made.num_train, made.num_valid, made.num_test] == sizes and made.num_utterances == sum(sizes)
     phones = {
         label
         for split in SPLITS

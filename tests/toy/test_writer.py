@@ -4,14 +4,25 @@ import itertools
 import random
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.toy import chunk
-from vqw2v_plugin.toy.align import Interval, SentenceTimes, _absorb_short_pauses, _Phone, _trailing_zeros
+from vqw2v_plugin.toy.align import (
+    Interval,
+    SentenceTimes,
+    _absorb_short_pauses,
+    _Phone,
+    _trailing_zeros,
+    align,
+)
 from vqw2v_plugin.toy.chunk import ToyUtterance
-from vqw2v_plugin.toy.corpus import make_corpus
+from vqw2v_plugin.toy.corpus import CorpusSummary, _check, make_corpus
+from vqw2v_plugin.toy.espeak import Event, Speech
+from vqw2v_plugin.toy.grammar import GRAMMARS, draw_sentence
 from vqw2v_plugin.toy.speakers import FEMALE, MALE, MORE_MALE, VOICES, Speaker, make_speakers
 from vqw2v_plugin.toy.writer import Tables, ctm_line, split_of
 
@@ -192,3 +203,87 @@ def test_what_is_said_is_drawn_by_the_corpus_s_seed(tmp_path: Path) -> None:
         return chunk.Chunk(tmp_path, 0, 4, tuple(make_speakers(2, ("en",), seed=1)), seed)
 
     assert said(1) == said(1) and not set(said(1)) & set(said(2)) and len(set(said(1))) == 4
+
+
+def test_the_least_and_the_most_that_can_be_made_are_let_through() -> None:
+    for fine in ((6000, 1, ("en",)), (1, 12, ("en",)), (0.01, 1, ("de",)), (1, 4, ("en", "de", "fr", "es"))):
+        _check(*fine, workers=None)
+    with pytest.raises(ValueError, match=r"too many for 1\.5 minutes"):
+        _check(1.5, 19, ("en",), None)
+
+
+def test_a_pause_of_espeak_s_is_silence_from_a_twentieth_of_a_second_on() -> None:
+    for end, labels in ((6_000, ["a", "SIL", "b"]), (5_999, ["a", "b"])):
+        events = (Event(True, 0, 0, ""), Event(False, 0, 0, "a"), Event(False, 5_000, 0, "_:"))
+        events += (Event(True, end, 2, ""), Event(False, end, 2, "b"))
+        times = align(Speech(np.ones(9_000, np.int16), 20_000, events), ("a", "b"))
+        assert [phone.label for phone in times.phones] == labels
+        assert times.words[1].start == (6_000 if "SIL" in labels else 5_000)
+        assert times.pronunciations == (("a",), ("b",))
+
+
+def test_a_word_without_a_phone_is_named_with_its_sentence() -> None:
+    events = (Event(True, 0, 0, ""), Event(False, 0, 0, "a"))
+    with pytest.raises(ValueError, match=r"no phone to `b` in `a, b\.`; leave it out"):
+        align(Speech(np.ones(900, np.int16), 22_050, events), ("a", ",", "b"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("no voice"), ValueError("no voice")),
+        (OSError(28, "No space"), RuntimeError("utterances from 50: OSError: [Errno 28] No space")),
+    ],
+)
+def test_what_fails_apart_is_told_in_words(
+    error: Exception, told: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(work: chunk.Chunk) -> None:
+        raise error
+
+    sent: list[Exception] = []
+    monkeypatch.setattr(chunk, "data_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(chunk, "make_chunk", fails)
+    monkeypatch.chdir(tmp_path)
+    chunk._answer(chunk.Chunk(tmp_path, 50, 25, (), 1), SimpleNamespace(send=sent.append))  # type: ignore[arg-type]
+    assert [(type(each), str(each)) for each in sent] == [(type(told), str(told))]
+
+
+def test_what_was_made_is_told_and_who_says_nothing_gets_four_english_voices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def make(*told: object) -> CorpusSummary:
+        asked.append(told)
+        return CorpusSummary(tmp_path, 1.234, 20, 16, 3, 1, 4, 39, 150, made=len(asked) == 1)
+
+    monkeypatch.setattr("vqw2v_plugin.toy.corpus.make_corpus", make)
+    assert main(["toy", "out", "--minutes", "1.2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("made in ") and lines[0].endswith(f" s: {tmp_path}")
+    assert lines[1:3] == [
+        "  1.23 minutes, 20 utterances (train 16, valid 3, test 1)",
+        "  4 speakers, 39 phones, 150 words",
+    ]
+    words = "--speakers 5 --languages de,,fr --seed 3 --workers 2"
+    assert main(["toy", "out", "--minutes", "2", *words.split()]) == 0
+    assert capsys.readouterr().out.startswith("already there, with the same arguments; left alone: ")
+    assert asked == [("out", 1.2, 4, ("en",), 1, None), ("out", 2.0, 5, ("de", "fr"), 3, 2)]
+
+
+def test_voices_are_as_unlike_as_they_may_be() -> None:
+    cast = make_speakers(4_000, ("en",), 1)
+    for name, (least, most) in {"rate": (140, 200), "pitch": (35, 65), "pitch_range": (35, 65)}.items():
+        found = {getattr(speaker, name) for speaker in cast}
+        assert found == set(range(least, most + 1)), name
+    for name, (least, most) in {"gain": (10**-0.5, 1), "noise": (1e-3, 10**-2.5)}.items():
+        values = [getattr(speaker, name) for speaker in cast]
+        assert (min(values), max(values)) == pytest.approx((least, most), rel=0.01), name
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_the_shortest_sentence_has_three_words_and_the_longest_nine(language: str) -> None:
+    rng = random.Random(1)
+    sizes = {sum(word != "," for word in draw_sentence(language, rng)) for _ in range(600)}
+    assert sizes == set(range(3, 10))
