@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vqw2v_plugin.analysis.code_map import CodeMap, js_distances, map_codes
+from vqw2v_plugin.analysis import group_codes
+from vqw2v_plugin.analysis.code_map import CodeMap, Heard, OwnCode, js_distances, map_codes
 from vqw2v_plugin.analysis.code_map_files import read_map, to_json, to_table, told
-from vqw2v_plugin.analysis.group_codes import heard_in
+from vqw2v_plugin.analysis.group_codes import MapOptions, heard_in
+from vqw2v_plugin.analysis.group_tree import leaves
+from vqw2v_plugin.analysis.map_png import draw_map
 from vqw2v_plugin.analysis.phone_codes import Codes
+from vqw2v_plugin.corpora.manifest import Utterance
+from vqw2v_plugin.stores.frames import FrameTimes
 
 V = 12
 
@@ -165,3 +171,108 @@ def test_a_code_is_used_from_the_threshold_itself_on() -> None:
     found = CodeMap(("a", "b"), halves, 1, 3, (20, 20), least=5)
     assert found.used.tolist() == [[True, False, True], [True, True, False]]
     assert found.spread == pytest.approx({"all": 1 / 3, "some": 0, "one": 2 / 3, "none": 0})
+
+
+def by_hand(least: int = 5) -> CodeMap:
+    """Of 20 frames each: `a` and `b` are near, `c` has a code of its own, and a rare one of `b`'s."""
+    halves = [[[5, 5, 0, 0], [5, 5, 0, 0]], [[6, 3, 1, 0], [4, 4, 2, 0]], [[0, 0, 2, 8], [0, 4, 2, 4]]]
+    return CodeMap(("a", "b", "c"), np.array(halves), 1, 4, (20, 40, 30), least)
+
+
+def test_each_group_s_line_has_its_codes_its_neighbour_and_what_is_most_its_own() -> None:
+    made = by_hand()
+    lines = {line.split()[0]: line for line in told(made, "lang")[4:]}
+    assert "2 codes, 0 alone; nearest b" in lines["a"] and "2 codes, 0 alone; nearest a" in lines["b"]
+    assert "1 codes, 1 alone; nearest b" in lines["c"]
+    assert f"({made.between[2, 1]:.3f}, floor {made.floors[2]:.3f})" in lines["c"]
+    assert lines["c"].endswith("most its own: 3 (60.0%, elsewhere 0.0%)")  # two and four are too few
+    assert lines["a"].endswith("0 (50.0%, elsewhere 25.0%), 1 (50.0%, elsewhere 27.5%)")
+    head = told(made, "lang")[0]
+    assert "20 frames of each, 1 × 4 codes; a group uses a code from 5 frames on" in head
+
+
+def test_a_code_is_most_its_group_s_own_by_its_share_and_how_rare_it_is_elsewhere() -> None:
+    """p · log2(p / mean): of `c` 0.6 · log2 3, then 0.2 · log2(0.2 / (0.35 / 3)); code 1 is rare."""
+    own = by_hand(least=1).own_codes(2)
+    assert [(each.code, each.share) for each in own] == [(3, 0.6), (2, pytest.approx(0.2))]
+    assert [each.elsewhere for each in own] == pytest.approx([0, 0.15 / 2])  # the mean of the two others
+    assert [each.code for each in by_hand(least=1).own_codes(2, 1)] == [3]
+
+
+@pytest.mark.parametrize(("frames", "least"), [(600, 10), (660, 11), (100, 5)])
+def test_a_code_is_in_use_from_a_tenth_of_an_even_share_on_and_five_frames_at_least(
+    frames: int, least: int
+) -> None:
+    groups = {name: {u: np.full((frames, 1), 3) for u in "xy"} for name in ("a", "b")}
+    groups["b"]["z"] = np.full((7, 1), 3)
+    made = map_codes(groups, V)
+    assert (made.least, made.frames, made.given) == (least, 2 * frames, (2 * frames, 2 * frames + 7))
+
+
+def test_json_says_how_many_codes_are_used_and_of_how_many_frames(made: CodeMap) -> None:
+    about = to_json(by_hand(), "lang", {})
+    assert (about["used"], about["frames_given"], about["frames"]) == ([2, 2, 1], [20, 40, 30], 20)
+    rows = [line.split("\t") for line in to_table(by_hand(), "lang").splitlines()]
+    assert rows[5] == ["b", "0", "0", "10", "0.5"] and rows[-1] == ["c", "0", "3", "12", "0.6"]
+    assert [row.split("\t")[1:3] for row in to_table(made, "lang").splitlines()[V : V + 2]] == [
+        ["0", "11"],
+        ["1", "0"],
+    ]
+
+
+def test_a_code_is_heard_at_the_middle_of_its_run() -> None:
+    codes = {"u": np.array([[0], [3], [3], [3], [0]]), "v": np.array([[3], [3]])}
+    (own,) = group_codes._own(by_hand(), 2, codes, FrameTimes(160, 400, 16_000))
+    assert own.code == 3 and own.share == 0.6  # frame t's centre is at 12.5 ms + 10 ms · t
+    assert own.heard == (Heard("u", pytest.approx(0.0325), 3), Heard("v", pytest.approx(0.0225), 2))
+
+
+def clips(count: int, seconds: float, rate: int | None = 8_000) -> list[Utterance]:
+    samples = int(seconds * (rate or 16_000))
+    return [Utterance(f"{i}.wav", samples, rate=rate, utt=f"{seconds}-{i}") for i in range(count)]
+
+
+def test_so_many_minutes_of_a_group_are_drawn_by_the_seed() -> None:
+    for rows in (clips(20, 6), clips(20, 6, None)):
+        drawn = [group_codes._some(rows, MapOptions("lang", 0.5, seed=seed), 16_000) for seed in (1, 1, 2)]
+        assert [len(each) for each in drawn] == [5, 5, 5] and drawn[0] == drawn[1] != drawn[2]
+        assert drawn[0] != rows[:5]  # from all over
+    assert len(group_codes._some(clips(4, 6), MapOptions("lang", 0.5), 16_000)) == 4
+
+
+def test_groups_of_too_little_audio_are_named_and_left_out() -> None:
+    said: list[str] = []
+    groups = {"a": clips(2, 5), "b": clips(3, 4), "c": clips(2, 4.9), "d": clips(1, 20)}
+    kept = group_codes._large_enough(groups, MapOptions("lang"), 16_000, said.append)
+    assert [*kept] == ["a", "b"]
+    assert said == ["left out, with less than 10 s or two utterances: c, d"]
+    with pytest.raises(ValueError, match="1 values of `lang` have 10 s of audio; expected 2 to 200"):
+        group_codes._large_enough({"a": groups["a"]}, MapOptions("lang"), 16_000, said.append)
+
+
+def test_files_of_utterances_to_hear_are_told_with_where_they_begin() -> None:
+    row = Utterance("/x.wav", 900, start=70, rate=8_000, utt="u")
+    own = [[OwnCode(3, 0.6, 0.0, (Heard("u", 0.1, 2),))], []]
+    found = group_codes.places_of({"z": row, "u": row}, own)
+    assert found == {"u": {"path": "/x.wav", "samples": 900, "start": 70, "rate": 8_000}}
+
+
+def test_the_picture_has_the_tree_with_names_beside_it_and_the_plane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    made = CodeMap(("a", "x" * 30, "c$"), by_hand().halves, 1, 4, (20,) * 3, 5)
+    draw_map(made, "of $", tmp_path / "a.png")
+    tree, plane = drawn[0].axes
+    names = ["a", "x" * 22, r"c\$"]
+    assert [label.get_text() for label in tree.get_yticklabels()] == [names[i] for i in leaves(made.tree)]
+    *joins, floor = tree.get_lines()
+    assert [line.get_xdata()[1] for line in joins] == pytest.approx(made.tree[:, 2])
+    assert floor.get_xdata()[0] == pytest.approx(made.floors.mean())
+    (dots,) = plane.collections
+    assert np.allclose(dots.get_offsets(), made.places[0]) and plane.get_aspect() == 1
+    assert [text.get_text() for text in plane.texts] == names

@@ -1,5 +1,6 @@
 """A run's codes: from its token folders, or from a checkpoint that encodes."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -166,3 +167,15 @@ def test_the_largest_split_of_tokens_is_counted_where_its_corpus_is_gone(run: Pa
     assert {row.samples for row in source.known["train"]} == {5 * STRIDE}
     (each,) = RunView(RunFolder(run), PageOptions()).statistics
     assert (each.split, each.num_utterances) == ("train", 9)
+
+
+def test_codes_are_those_of_the_split_that_has_the_utterance(run: Path) -> None:
+    folder = run / "tokens/data"
+    with TokenWriter(folder, "dev", 9) as writer:
+        writer.add("other", 3, np.array([0, 3, 2]) + NUM_SPECIAL)
+    TOKENS.write_about(folder, {**TOKENS.read_about(folder), "splits": {"test": {}, "dev": {}}})
+    (source,), _ = find_sources(RunFolder(run))
+    rows = [dataclasses.replace(rows_of(run)[0], utt=utt) for utt in ("other", "nobody")]
+    assert {utt: codes.tolist() for utt, codes in source.codes(rows).items()} == {
+        "other": [[0, 0], [3, 1], [2, 1]]
+    }

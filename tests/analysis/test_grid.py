@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from report_tables import table_of
 
 from vqw2v_plugin.analysis import grid as library
 from vqw2v_plugin.analysis.grid import Found, Grid, all_trials, run_grid, table, write_table
@@ -125,3 +126,90 @@ def test_what_is_no_grid_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         small(tmp_path, rounds=9)
     with pytest.raises(ValueError, match=r"gp0.5_seed1: was never validated"):
         small(tmp_path).found(small(tmp_path).trials[0], 1)
+
+
+def scores(grid: Grid, *rounds: tuple[float, float]) -> None:
+    """A log of each round of the first trial, its validations after half of it and all of it."""
+    for number, pair in enumerate(rounds, 1):
+        folder, updates = grid.run / grid.stage_name(grid.trials[0], number), grid.updates_after(number)
+        folder.mkdir(parents=True)
+        lines = [
+            f"[now][valid][INFO] - epoch 1 | valid on 'valid' subset | loss 4 | weighted_lm_ppl {score} | "
+            f"vocab_seen_pct {score / 100} | uer {score + 1} | num_updates {at}\n"
+            for score, at in zip(pair, (updates // 2, updates), strict=True)
+        ]
+        (folder / "log.txt").write_text("".join(lines))
+
+
+def test_a_trial_is_judged_by_its_best_validation_of_whatever_round(tmp_path: Path) -> None:
+    grid = small(tmp_path)
+    scores(grid, (60, 30), (20, 40), (50, 70))
+    best = grid.found(grid.trials[0], 3)
+    assert (best.score, best.updates, best.trained, best.used, best.error) == (20, 100, 400, 0.2, 21)
+    assert best.checkpoint == tmp_path / "grid/gp0.5_seed1/200/checkpoint_best.pt"
+    assert grid.found(grid.trials[0], 1).score == 30
+
+
+def test_of_three_trials_two_go_on_and_each_round_is_run_as_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[str] = []
+    run, given = logged(tmp_path, began), []
+
+    def noted(folder: Path, stages: Sequence[Stage], **more: object) -> None:
+        given.append((folder, stages[0].name, more))
+        run(folder, stages)  # type: ignore[operator]
+
+    monkeypatch.setattr(library, "run_recipe", noted)
+    run_grid(small(tmp_path, seeds=3, rounds=2), [Stage("text", [], "", 1)], 5, lambda _: None)
+    assert began[3:] == ["gp0.5_seed2/400", "gp0.5_seed3/400"]
+    assert given == [(tmp_path, "text", {"jobs": 5, "threads": 1})] * 2
+
+
+def test_a_trial_s_trainings_have_all_settings_and_half_the_time_where_they_go_on(tmp_path: Path) -> None:
+    grid = Grid(tmp_path, TOY, ("task.data=d",), all_trials((7,), {"code_penalty": [4]}), 400, 2, minutes=8)
+    first, second = grid.stages(grid.trials[0], 2, [])
+    for stage, updates in ((first, 200), (second, 400)):
+        (words,) = stage.commands
+        settings = {"task.data=d", "common.seed=7", "model.code_penalty=4"}
+        assert settings | {f"optimization.max_update={updates}"} <= set(words)
+    assert (first.minutes, second.minutes) == (4, 4)
+    ranked = [found(1, 3.0, None)]
+    assert [stage.name for stage in grid.stages_of(ranked, [])] == ["grid/seed1/200", "grid/seed1/400"]
+
+
+def test_what_scores_as_well_stands_in_the_order_of_names() -> None:
+    ranked = library.ranked_of([found(3, 2.0, 1.0), found(1, 2.0, 9.0), found(2, 1.0, None)])
+    assert [each.trial.seed for each in ranked] == [2, 1, 3]
+
+
+def test_text_is_judged_without_its_silence(tmp_path: Path) -> None:
+    (tmp_path / "dict.phn.txt").write_text("a 1\nb 1\n<SIL> 1\n")
+    with_silence, bare = "<SIL> a b <SIL> a <SIL>\n<SIL>\n", "a b a\n"
+    models = []
+    for lines in (with_silence, bare):
+        for split in ("train", "valid"):
+            (tmp_path / f"{split}.phn").write_text(lines * 20)
+        models.append(library.text_model(tmp_path))
+    assert models[0].of_text == models[1].of_text and models[0].of_phones == models[1].of_phones
+
+
+def test_the_table_s_file_has_every_figure(tmp_path: Path) -> None:
+    write_table(tmp_path, [found(2, 3.5, 12.0), found(1, 30.0, None)], TEXT)
+    about = json.loads((tmp_path / "grid" / "grid.json").read_text())
+    assert about["text"] == {"of_text": 3.0, "of_phones": 9.0} and about["is_text"] is True
+    named = ("trial", "score", "updates", "trained", "used", "error", "checkpoint")
+    assert [about["trials"][0][name] for name in named] == ["seed2", 3.5, 300, 400, 0.9, 12.0, "2.pt"]
+    section = trials_section(RunView(RunFolder(_of_a_run(tmp_path)), PageOptions()))
+    assert section is not None
+    assert [list(row.values()) for row in table_of(section.body)] == [
+        ["seed2", "3.50", "300", "400", "90%", "12.0"],
+        ["seed1", "30.00", "300", "400", "90%", "–"],
+    ]
+    assert "has a perplexity of 3.00, phones one by one of 9.00" in section.body
+
+
+def _of_a_run(folder: Path) -> Path:
+    (folder / "grid/seed2/400").mkdir(parents=True)
+    (folder / "grid/seed2/400/log.txt").touch()
+    return folder

@@ -104,3 +104,20 @@ def test_the_words_of_a_fine_tuned_model_are_said_by_its_page_s_code(
     found: dict[str, object] = {}
     exec(code, found)
     assert found["text"] == "a"
+
+
+def test_of_a_long_training_ten_looks_and_six_metrics_are_shown(checkpoint: Path, tmp_path: Path) -> None:
+    names = ("loss", "accuracy", "uer", "wer", "lr", "gnorm", "zeal")
+    said = [
+        f"[now][valid][INFO] - epoch 1 | valid on 'valid' subset | code_perplexity {n} | num_updates {n} | "
+        + " | ".join(f"{name} {n + i}" for i, name in enumerate(names))
+        for n in range(1000, 29_000, 1000)
+    ]
+    inner = "[now][train_inner][INFO] - epoch 1: 1 / 9 loss=1, code_perplexity=7, num_updates=28000"
+    (checkpoint.parent / "train.log").write_text("\n".join([*said, inner]))
+    card = exported(checkpoint, tmp_path / "out")
+    head, _, *rows = card.partition("On `valid`:\n\n")[2].partition("\n\n")[0].splitlines()
+    assert head == "| updates | loss | accuracy | uer | wer | lr | gnorm |"
+    assert [row.split(" | ")[0] for row in rows] == [f"| {n},000" for n in range(1, 29, 3)]
+    assert rows[-1] == "| 28,000 | 28000 | 28001 | 28002 | 28003 | 28004 | 28005 |"
+    assert "| updates | 28,000 |" in card and "code_perplexity at the end | 28000" in card

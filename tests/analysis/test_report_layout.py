@@ -7,9 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from vqw2v_plugin.analysis.code_map import CodeMap
+from vqw2v_plugin.analysis.group_tree import classical_scaling, leaves
 from vqw2v_plugin.analysis.phone_codes import FrameTimes, phone_code_table
 from vqw2v_plugin.analysis.report_page import figures, page
 from vqw2v_plugin.analysis.report_page.clips import RATE, ClipView, Lane
+from vqw2v_plugin.analysis.report_page.group_figures import group_figure
 from vqw2v_plugin.analysis.report_page.svg import LINES, Axis, line_class
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import Utterance
@@ -122,3 +125,44 @@ def test_lines_of_a_legend_have_the_colours_of_the_curves() -> None:
         re.findall(r"svg \.(h\d+) \{ fill: (hsl\(.*?%\));", style.replace("\n", " ").replace("))", ")"))
     )
     assert len(hues) == len(set(hues.values())) == 24
+
+
+def four_groups() -> CodeMap:
+    """`a` and `b` are near each other, as are `c` and a group whose name is long."""
+    shares = [[30, 10, 0, 0], [25, 15, 0, 0], [0, 0, 20, 20], [0, 5, 20, 15]]
+    halves = np.stack([np.array(shares), np.array(shares)[:, [0, 1, 3, 2]]], 1)
+    return CodeMap(("a", "b", "c", "x" * 30), halves, 1, 4, (80,) * 4, 1)
+
+
+def test_groups_join_where_their_distance_is_and_stand_in_the_tree_s_order() -> None:
+    made, root = four_groups(), ET.fromstring(group_figure(four_groups()))
+    names = [(float(e.get("y", 0)), e.text) for e in root.iter() if e.get("text-anchor") == "end"][:4]
+    short = [name if len(name) < 22 else f"{name[:21]}…" for name in made.names]
+    assert [text for _, text in sorted(names)] == [short[leaf] for leaf in leaves(made.tree)]
+    rows = {text: y for y, text in names}
+    joins = [re.findall(r"([-\d.]+) ([-\d.]+)", e.get("d", "")) for e in root.iter() if e.tag == "path"]
+    heights = made.tree[:, 2]
+    meets = np.array([float(join[1][0]) for join in joins])
+    wanted = 150 + 300 * heights / (1.05 * heights.max())
+    assert meets == pytest.approx(wanted, abs=0.06)
+    first = sorted(float(y) for _, y in (joins[0][0], joins[0][3]))
+    pair = [made.names[int(i)] for i in made.tree[0, :2]]
+    assert first == pytest.approx(sorted(rows[name] - 4 for name in pair), abs=0.06)
+    (floor,) = (float(e.get("x1", 0)) for e in root.iter() if e.get("class") == "even")
+    assert floor == pytest.approx(150 + 300 * made.floors.mean() / (1.05 * heights.max()), abs=0.06)
+
+
+def test_groups_on_the_plane_are_as_far_apart_as_their_distances_on_one_scale() -> None:
+    made, root = four_groups(), ET.fromstring(group_figure(four_groups()))
+    dots = np.array(
+        [[float(e.get("cx", 0)), -float(e.get("cy", 0))] for e in root.iter() if e.tag == "circle"]
+    )
+    found, shown = classical_scaling(made.between)
+    drawn, there = dots - dots.mean(0), found - found.mean(0)
+    scale = np.abs(drawn).max() / np.abs(there).max()
+    assert drawn == pytest.approx(scale * there, abs=0.2)  # up is up
+    frame = next(e for e in root.iter() if e.get("class") == "frame")
+    (left, top), (right, bottom) = places(frame)
+    assert (dots[:, 0] > left).all() and (dots[:, 0] < right).all()
+    assert (-dots[:, 1] > top).all() and (-dots[:, 1] < bottom).all()
+    assert f"the plane shows {100 * shown:.0f}\u202f% of the distances" in "".join(root.itertext())

@@ -1,18 +1,22 @@
 """The report's tables of codes, phones and results: each figure in its column, under its head."""
 
+import base64
 import dataclasses
 import html
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from report_tables import NARROW, table_of
 from small_run import make_run
 
+from vqw2v_plugin.analysis.code_map import CodeMap, Heard, OwnCode
 from vqw2v_plugin.analysis.phone_codes import phone_code_table
-from vqw2v_plugin.analysis.report_page import codes, results
+from vqw2v_plugin.analysis.report_page import codes, groups, results
 from vqw2v_plugin.analysis.run_results import Abx, Confusion, ErrorRates
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.recipes.folder import RunFolder, StageFolder
@@ -198,3 +202,43 @@ def test_the_abx_table_has_each_figure_in_its_column(run: Path) -> None:
     assert drawn.count('class="across"') == drawn.count('class="within"') == 1
     places = {kind: float(x) for kind, x in re.findall('class="(within|across)" cx="([^"]*)"', drawn)}
     assert 250 < places["within"] < places["across"] < 940
+
+
+def heard(markup: str) -> np.ndarray:
+    found = re.findall(r"data:audio/flac;base64,([^\"]*)", markup)
+    return soundfile.read(io.BytesIO(base64.b64decode(found[0])))[0] if found else np.zeros(0)
+
+
+@pytest.mark.parametrize(("second", "begin", "end"), [(1.5, 1.0, 2.0), (0.2, 0.0, 1.0), (2.9, 2.4, 3.0)])
+def test_a_code_is_heard_with_half_a_second_to_each_side(
+    second: float, begin: float, end: float, tmp_path: Path
+) -> None:
+    ramp = np.arange(48_000) / 65_536
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.ones(800), ramp]), 16_000, subtype="FLOAT")
+    said = {"path": str(tmp_path / "a.wav"), "samples": 48_000, "start": 800, "rate": 16_000}
+    wav = heard(groups._sound(Heard("u", second, 3), {"u": said}))
+    assert len(wav) == pytest.approx(16_000 * (end - begin), abs=1)
+    assert wav[0] == pytest.approx(16_000 * begin / 65_536, abs=1e-4)
+    assert groups._sound(Heard("v", second, 3), {"u": said}) == ""
+    assert groups._sound(Heard("u", 5.0, 3), {"u": said}) == ""  # behind its end
+
+
+def test_a_group_s_own_codes_have_each_figure_in_its_column_and_three_sounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(groups, "_sound", lambda place, files: f"<audio>{place.utt}</audio>")
+    made = CodeMap(("a", "b"), np.ones((2, 2, 12), np.int64), 2, 6, (4, 4), 1)
+    places = (Heard("u", 1.25, 9), Heard("v", 0.5, 3))
+    heard_at = {7: (), 1: places, 8: places[:1], 2: places, 9: places}
+    own = [OwnCode(code, 0.25, 0.125, where) for code, where in heard_at.items()]
+    rows = table_of(groups._own_codes(made, {"b": own}, {}))
+    assert [row["to hear"] for row in rows] == ["–", "u", "u", "–", "–"]
+    assert rows[2] == {
+        "group": "b",
+        "code": "1:2",
+        "of its frames": f"25.0{NARROW}",
+        "of others'": f"12.5{NARROW}",
+        "to hear": "u",
+        "longest in": "u at 1.25 s",
+    }
+    assert rows[0]["longest in"] == "" and rows[4]["longest in"] == "u at 1.25 s, v at 0.50 s"

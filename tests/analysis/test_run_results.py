@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from small_run import make_run
 
+from vqw2v_plugin.analysis.class_results import ClassRates, find_class_rates
 from vqw2v_plugin.analysis.run_results import Confusion
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.recipes.folder import DONE, RunFolder, Stamp
@@ -142,3 +143,18 @@ def test_hypotheses_that_are_no_text_are_named_and_left_out(run: Path) -> None:
     view = RunView(RunFolder(run), PageOptions())
     assert view.hypotheses == {}
     assert any("decode/hypotheses-test.jsonl" in trouble for trouble in view.troubles)
+
+
+def test_right_classes_are_read_and_rates_beyond_percent_are_none(tmp_path: Path) -> None:
+    rows = [{"utterances": count} for count in (4, 0, 2)]
+    about = {"accuracy": 50, "majority": 66.5, "uar": 100, "utterances": 6, "classes": rows}
+    changes = {"": {}, "deep/er": {"uar": 25}, "bad": {"majority": 100.5}, "worse": {"uar": -1}}
+    for name, change in changes.items():
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "classes-dev.json").write_text(json.dumps({**about, **change}))
+    troubles: list[str] = []
+    found = {rates.name: rates for rates in find_class_rates(tmp_path, troubles)}
+    assert found[str(tmp_path)] == ClassRates(str(tmp_path), "dev", 50, 66.5, 100, 6, 2)
+    assert found[f"{tmp_path}/deep/er"].uar == 25 and len(found) == 2
+    assert [Path(line.partition("/classes-")[0]).name for line in troubles] == ["bad", "worse"]
+    assert all("expected percent" in line for line in troubles)

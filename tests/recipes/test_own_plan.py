@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from vqw2v_plugin.corpora.batches import BatchLimits, cut_padded
 from vqw2v_plugin.modules.acoustic.conv_stack import ConvStack, parse_stack
+from vqw2v_plugin.recipes import own_plan
 from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook
 from vqw2v_plugin.recipes.own_files import yaml_text
 from vqw2v_plugin.recipes.own_plan import FrontPlan, Plan, _learnt_from, plan_for, receptive_frames, spectra
@@ -184,3 +185,190 @@ def test_how_long_the_training_takes_is_told_before_it_begins() -> None:
     assert f"training takes about {plan.time}" in advised(seen, plan, False)
     assert f"training, about {plan.time}" in script_text(seen, plan, Given(Path("/m")))
     assert replace(plan, minutes=600.0, gpus=2).time == "10 h on 2 GPUs (computed, not measured)"
+
+
+@pytest.mark.parametrize(
+    ("hours", "dropout", "channels", "order", "layer"),
+    [
+        (0.49, 0.3, 128, 3, "mfcc:13"),
+        (0.51, 0.2, 128, 3, "mfcc:13"),
+        (1.01, 0.2, 192, 3, "mfcc:13"),
+        (4.9, 0.2, 192, 3, "mfcc:13"),
+        (5.1, 0.1, 256, 4, "mfcc:13"),
+        (19.9, 0.1, 256, 4, "mfcc:13"),
+        (20.1, 0.1, 256, 4, "logmel"),
+        (51.0, 0.1, 256, 4, "logmel"),
+    ],
+)
+def test_a_model_grows_with_the_hours(
+    hours: float, dropout: float, channels: int, order: int, layer: str
+) -> None:
+    plan = planned(count=10, seconds=3600 * hours / 9.9)  # one of ten is shorter by a tenth
+    assert (plan.dropout, plan.channels, plan.order, plan.front.layer) == (dropout, channels, order, layer)
+    assert plan.lr == 0.002
+    if hours > 50:  # a GPU affords more
+        large = planned(1, count=10, seconds=3600 * hours / 9.9)
+        assert (large.channels, large.lr) == (512, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("hours", "batches", "gpus", "updates"),
+    [
+        (0.4, 10, 0, 2400),
+        (0.6, 10, 0, 600),
+        (0.6, 71, 0, 2100),  # 30 epochs, in hundreds
+        (1.5, 100, 0, 2000),
+        (30, 100, 0, 1000),
+        (30, 100, 1, 4000),
+        (30, 5_000, 0, 12_000),
+        (30, 5_000, 4, 100_000),
+    ],
+)
+def test_updates_are_epochs_within_what_a_night_allows(
+    hours: float, batches: int, gpus: int, updates: int
+) -> None:
+    assert own_plan._updates(hours, batches, gpus) == updates
+
+
+@pytest.mark.parametrize(
+    ("frames", "longest", "gpus", "tokens"),
+    [
+        (10_000, 300, 0, 1_500),
+        (10_000, 3_000, 0, 3_500),  # the longest, and a twentieth
+        (100_000, 300, 0, 5_000),
+        (1_000_000, 300, 0, 8_000),
+        (1_000_000, 300, 1, 50_000),
+        (10_000_000, 300, 1, 60_000),
+    ],
+)
+def test_a_batch_is_a_twentieth_of_an_epoch_within_what_a_machine_holds(
+    frames: float, longest: float, gpus: int, tokens: int
+) -> None:
+    assert own_plan._batch(frames, longest, gpus) == tokens
+
+
+def test_a_frame_of_emissions_strides_as_far_as_labels_allow() -> None:
+    """Two frames a label of a hundred a second."""
+    assert [own_plan._stride(labels, 0.01) for labels in (10, 20, 26, 40, 60)] == [3, 2, 1, 1, 1]
+    assert own_plan._stride(10, 0.02) == 2
+
+
+@pytest.mark.parametrize(
+    ("hours", "frames", "stack"),
+    [(2.0, 104, (7, 5)), (2.0, 102, (7, 4)), (1.9, 104, (5, 4)), (1.9, 50, (5, 3)), (1.9, 20, (3, 3))],
+)
+def test_a_stack_is_the_widest_that_sees_three_tenths(
+    hours: float, frames: float, stack: tuple[int, int]
+) -> None:
+    assert own_plan._stack(hours, frames, 1) == stack
+
+
+def test_two_stretches_are_hidden_and_bands_only_of_a_spectrum() -> None:
+    spectrum, cepstra = FrontPlan("logmel", 80, 0.01), FrontPlan("mfcc:13", 39, 0.01)
+    assert [own_plan._masks(spectrum, frames) for frames in (10, 300, 1000)] == [
+        (2, 2, 2, 8),
+        (2, 30, 2, 8),
+        (2, 40, 2, 8),
+    ]
+    assert own_plan._masks(cepstra, 300)[:3] == (2, 30, 0)
+
+
+def test_there_are_twenty_looks_at_valid_and_two_gpus_take_half_as_long() -> None:
+    plan = planned(count=50, seconds=1.5)
+    assert 19 <= plan.epochs / plan.validate_interval <= 21
+    one, two = planned(1), planned(2)
+    assert one.updates == two.updates and one.minutes == pytest.approx(2 * two.minutes)
+
+
+@pytest.mark.parametrize(("edge", "trim"), [(0.3, None), (0.31, 0.1)])
+def test_silence_of_more_than_three_tenths_is_trimmed(edge: float, trim: float | None) -> None:
+    assert planned(edge=edge).trim == trim
+
+
+def test_the_yaml_s_schedule_and_looks_are_of_the_plan() -> None:
+    seen = look()
+    plan = plan_for(seen, spectra(seen))
+    held = OmegaConf.create(yaml_text(replace(seen, valid=replace(seen.valid, name="dev")), plan))
+    assert held.checkpoint.best_checkpoint_metric == "uer" and held.checkpoint.no_epoch_checkpoints
+    assert held.checkpoint.save_interval == held.dataset.validate_interval == plan.validate_interval
+    assert held.dataset.valid_subset == "dev" and held.optimization.lr == [plan.lr]
+    falls = held.lr_scheduler
+    assert (falls._name, falls.lr_period_updates, falls.warmup_updates) == ("cosine", plan.updates, 120)
+    assert falls.warmup_init_lr < falls.min_lr < plan.lr and held.model.time_masks == 2
+    text = yaml_text(seen, plan)
+    assert (
+        f"{plan.max_tokens / 100:.0f} s with padding" in text
+        and "sized to 0.25 h of speech and a CPU" in text
+    )
+    assert f"of emissions every {10 * plan.stride} ms" in text and "up to 0.30 s" in text
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_the_script_s_features_and_decoding_are_for_the_machine(gpus: int) -> None:
+    seen = look(rate=8_000)
+    text = script_text(seen, plan_for(seen, spectra(seen), gpus), Given(Path("/m")))
+    assert "--layer mfcc:13 --bands 40 --sample-rate 8000 --deltas 2\n" in text
+    assert text.count("--task vq_acoustic --cpu ") == (0 if gpus else 3) and "--order 3" in text
+    layer = plan_for(seen, FrontPlan("c", 8, 0.01, "/c.pt"), gpus)
+    assert f"--layer c{' --device cuda' * gpus}\n" in script_text(seen, layer, Given(Path("/m")))
+
+
+def test_a_listing_names_its_folders_before_the_manifests_and_its_options_behind() -> None:
+    seen, listing = look(), ["/a b", "/c", "--column", "text=what is said"]
+    given = Given(Path("/m"), listing, 2, "what is said")
+    text = script_text(seen, plan_for(seen, spectra(seen)), given)
+    assert "vqw2v manifest '/a b' /c \"$RUN/manifests\" --column 'text=what is said'\n" in text
+    assert "--unit letters --text 'what is said'\n" in text and "Much silence" not in text
+    trimmed = Given(Path("/m"), ["/c", "--trim", "0.1"], 1)
+    assert "Much silence at the ends" in script_text(seen, plan_for(seen, spectra(seen)), trimmed)
+
+
+def of_hours(hours: float) -> CorpusLook:
+    """Of an open vocabulary: one word of 49 is new."""
+    return look(10, 3600 * hours / 9.9, test_text="turn on the light " * 12 + "window")
+
+
+@pytest.mark.parametrize(
+    ("hours", "low", "high"),
+    [(0.9, 70, 100), (1.1, 40, 80), (9.9, 40, 80), (10.1, 15, 50), (99, 15, 50), (101, 5, 20)],
+)
+def test_more_hours_promise_fewer_errors(hours: float, low: int, high: int) -> None:
+    assert expected_range(of_hours(hours)) == (low, high)
+    assert f"expect {low} to {high} % word errors with {hours:.1f} h" in expected(of_hours(hours))
+    assert "no fewer than 2%" in expected(of_hours(hours))
+
+
+def test_few_words_of_other_speakers_are_harder() -> None:
+    seen = look()
+    others = replace(seen, test=replace(seen.test, speakers=frozenset({"new"})))
+    assert expected_range(others) == (10, 30) and "10 to 30 % word errors: few words" in expected(others)
+    assert "speakers it never heard" in expected(others)
+
+
+def test_lengths_and_texts_are_told_and_a_split_once() -> None:
+    seen = look(speakers=3, edge=0.26)
+    train = replace(seen.train, seconds=tuple(map(float, range(1, 102))))
+    said = told(replace(seen, train=train, test=seen.valid))
+    assert said[0].count("valid: 40 utterances, 0.03 h, 3 speakers") == 1 and "test" not in said[0]
+    assert said[1].startswith("seconds: 6.0, 51.0, 96.0 (5, 50 and 95 % are shorter), 0.3 of them silence")
+    assert "the column 'text'; 6 letters a second; 4 words in training; 0.0% of the words of valid" in said[2]
+    unknown = replace(seen, train=replace(train, speakers=frozenset()))
+    assert "speakers not known" in told(unknown)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ""),
+        ({"count": 19}, "19 utterances in valid choose a checkpoint by chance"),
+        ({"speakers": 5}, "`vqw2v manifest … --speaker-disjoint` parts them"),
+        ({"alone": True}, "valid is what weights are chosen by and what is decoded: rates come out low"),
+    ],
+)
+def test_what_makes_rates_of_little_worth_is_said(change: dict[str, int], says: str) -> None:
+    seen = look(speakers=change.get("speakers", 4))
+    count = change.get("count", 20)
+    valid = replace(seen.valid, texts=seen.valid.texts[:count], seconds=seen.valid.seconds[:count])
+    seen = replace(seen, valid=valid, test=valid if "alone" in change else seen.test)
+    lines = advised(seen, plan_for(seen, spectra(seen)), False)[2:]
+    assert lines == [] if not says else [line for line in lines if says in line] == lines != []

@@ -104,3 +104,10 @@ def test_a_kill_and_a_closed_terminal_end_with_the_shell_s_status(number: signal
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert ended.value.code == 128 + number and signal.getsignal(number) is before
+
+
+def test_what_is_no_text_stays_readable(tmp_path: Path) -> None:
+    seen: list[str] = []
+    code = "import sys; sys.stdout.buffer.write(bytes([104, 255, 105, 10]))"
+    assert run(Processes({}), code, tmp_path / "log", seen.append) == 0
+    assert seen == ["h\ufffdi\n"] and (tmp_path / "log").read_text() == "h\ufffdi\n"

@@ -195,3 +195,30 @@ def test_what_is_no_run_is_refused_by_name(run: Path, name: str) -> None:
     (run / "empty").mkdir()
     with pytest.raises(RunError, match=name):
         RunFolder(run / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_stage"),
+    [
+        *(
+            (name, True)
+            for name in ("corpus.json", "tokens.json", "features.json", "labels.json", "abx.json")
+        ),
+        *((name, True) for name in ("errors-dev.json", "lm.arpa", "train.tsv", "hypotheses-dev.jsonl")),
+        *((name, True) for name in ("train.log", "hydra_train.log", "log.txt", "checkpoint_best.pt")),
+        *((name, False) for name in ("checkpoint_3_9.pt", "notes.md", "errors.json", "config.json")),
+    ],
+)
+def test_what_was_made_by_hand_is_a_stage_by_its_files(name: str, is_stage: bool, tmp_path: Path) -> None:
+    make(tmp_path / "by_hand/data" / name)
+    make(tmp_path / "other/tokens.json")
+    names = {stage.name for stage in RunFolder(tmp_path).stages}
+    assert names == ({"by_hand/data", "other"} if is_stage else {"other"})
+
+
+def test_products_below_a_stage_are_its_own_and_another_s_marks_are_not(run: Path) -> None:
+    make(run / "corpus/more/features.json")
+    make(run / "corpus/trained/checkpoint_last.pt", "x", 500)
+    stages = {stage.name: [file.name for file in stage.files] for stage in RunFolder(run).stages}
+    assert "corpus/more" not in stages and "features.json" in stages["corpus"]
+    assert stages["corpus/trained"] == ["checkpoint_last.pt"]

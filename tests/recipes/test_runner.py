@@ -223,3 +223,29 @@ def test_stages_name_only_stages_before_them() -> None:
         stage_stamps([Stage("one", [], "", 0, needs=["two"]), Stage("two", [], "", 0)])
     with pytest.raises(ValueError, match="two stages are called one"):
         stage_stamps([Stage("one", [], "", 0), Stage("one", [], "", 0)])
+
+
+def test_a_command_s_own_bar_is_shown_with_its_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = "utterances: [####                    ]  17% 170 of 1,000"
+    run_recipe(tmp_path, [Stage("features", python(f"print({bar!r}); print('17%', 'are done')"), "", 0.1)])
+    said = capsys.readouterr().out
+    assert f"    features: {bar}\n" in said and "17% are done" not in said
+
+
+def test_what_is_done_behind_a_stage_is_done_of_those_that_ran(tmp_path: Path) -> None:
+    ended: list[str] = []
+    for second in ("b", "c"):
+        stages = two_stages(tmp_path, tmp_path / "ran", second=second)
+        run_recipe(tmp_path / "run", stages, after=lambda stage: ended.append(stage.name))
+    assert ended == ["one", "two", "two"]
+
+
+def test_what_is_left_is_said_behind_each_stage_but_the_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = [Stage(name, [["true"]], name, minutes) for name, minutes in (("one", 0), ("two", 7))]
+    run_recipe(tmp_path, stages)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("    about 7 min left in all") == 1 and "left in all" not in lines[-1]

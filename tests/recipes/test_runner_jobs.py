@@ -207,3 +207,25 @@ def test_each_has_the_threads_that_it_is_given_unless_the_user_says(
 def test_no_jobs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="jobs is 0; expected"):
         run_recipe(tmp_path, [], jobs=0)
+
+
+def test_that_another_run_is_at_a_stage_is_said_once_and_that_it_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages, folder = [Stage("one", [["true"]], "", 5)], tmp_path / "one"
+    folder.mkdir()
+    looks: list[float] = []
+    with ExitStack() as other_run:
+        other_run.enter_context(lock_file(folder, recipe.LOCK))
+
+        def wait(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                finish(folder, recipe.stage_stamps(stages)["one"])
+                other_run.close()
+
+        monkeypatch.setattr(recipe.time, "sleep", wait)
+        run_recipe(tmp_path, stages)
+    said = capsys.readouterr().out
+    assert said.count("[1/1] another run is at it: waiting") == 1 and len(looks) == 3
+    assert f"    done by another run: {folder}\n" in said

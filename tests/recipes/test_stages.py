@@ -1,13 +1,14 @@
 """The recipes' stages: their commands are those of the program, and say what the stage was asked for."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vqw2v_plugin.__main__ import build_parser
-from vqw2v_plugin.recipes import stages
+from vqw2v_plugin.recipes import stages, unpaired_stages
 from vqw2v_plugin.recipes.runner import Stage
 
 RUN, DATA = Path("/run"), Path("/data")
@@ -139,3 +140,98 @@ def test_two_stages_run_side_by_side_unless_told_otherwise() -> None:
     parser = argparse.ArgumentParser()
     stages.add_jobs(parser)
     assert (parser.parse_args([]).jobs, parser.parse_args(["--jobs", "5"]).jobs) == (2, 5)
+
+
+def test_segments_of_each_split_are_cut_by_clusters_or_by_the_spans_of_their_split() -> None:
+    options = ["--layer", "w2v2:15"]
+    made = unpaired_stages.clusters(RUN, "c", "/a.pt", DATA / "train.tsv", options, [])
+    assert said(made) == {
+        "command": "cluster",
+        "checkpoint": "/a.pt",
+        "manifest": "/data/train.tsv",
+        "out": "/run/c/data",
+        "layer": "w2v2:15",
+    }
+    given = (RUN, "s", "/a.pt", DATA, ["train", "dev"], options, [])
+    told = {"command": "segment", "checkpoint": "/a.pt", "out": "/run/s/data", "layer": "w2v2:15"}
+    for spans in (None, "/{split}/{split}.ctm"):
+        stage = unpaired_stages.segments(*given, spans)
+        for number, split in enumerate(("train", "dev")):
+            more = {} if spans is None else {"spans": f"/{split}/{split}.ctm"}
+            assert said(stage, number) == {**told, "manifest": f"/data/{split}.tsv", **more}
+
+
+def test_phones_are_made_anew_of_another_text_and_only_the_model_that_scores_lacks_silence() -> None:
+    stage = unpaired_stages.phones(RUN, "p", Path("/t.txt"), ["--min-count", "3"], [])
+    assert said(stage)["save_dir"] == "/run/p/data" and said(stage)["min_count"] == 3
+    assert stage.reads == [Path("/t.txt")]
+    models = unpaired_stages.phone_models(RUN, "lm", RUN / "p/data", ["p"])
+    text = {"command": "lm", "text": "/run/p/data/train.phn"}  # of the usual order, the paper's 4
+    assert said(models) == {**text, "out": "/run/lm/score.arpa", "leave_out": ["<SIL>"]}
+    assert said(models, 1) == {**text, "out": "/run/lm/search.arpa"}
+    stage = unpaired_stages.decipher(RUN, "d", RUN / "s", RUN / "p", "valid", ["--codes", "9"], [])
+    assert said(stage) == {
+        "command": "decipher",
+        "features": "/run/s",
+        "text": "/run/p",
+        "out": "/run/d/data",
+        "read": ["valid"],
+        "codes": 9,
+    }
+
+
+def test_each_split_is_read_by_the_model_as_its_task_needs() -> None:
+    stage = unpaired_stages.read(
+        *(RUN, "r", RUN / "a.pt", DATA, ["train", "dev"], ["free", "--lm", "/x"], "T", ["m"]),
+        ("vq_acoustic", "--labels", "/l"),
+    )
+    assert [[Path(words[0]).name, *words[1:]] for words in stage.commands] == [
+        [
+            *("fairseq-generate", "/data", "--user-dir", str(stages.PACKAGE), "--task", "vq_acoustic"),
+            *("--labels", "/l", "--path", "/run/a.pt", "--gen-subset", split),
+            *("--decoder", "free", "--lm", "/x", "--results-path", "/run/r", "--cpu", "--num-workers", "0"),
+        ]
+        for split in ("train", "dev")
+    ]
+    assert stage.result == "/run/r/hypotheses-dev.jsonl" and stage.needs == ["m"]
+
+
+def test_classes_are_answered_by_the_head_of_a_split() -> None:
+    more = {"title": "T", "minutes": 1, "needs": ["h"], "options": ["--batch-size", "7"]}
+    stage = stages.answer(RUN, "a", RUN / "h.pt", "/x:/y", RUN / "l", "fold1", **more)  # type: ignore
+    (command,) = stage.commands
+    assert [Path(command[0]).name, *command[1:]] == [
+        *("fairseq-generate", "/x:/y", "--user-dir", str(stages.PACKAGE), "--task", "vq_utterance"),
+        *("--labels", "/run/l", "--path", "/run/h.pt", "--gen-subset", "fold1"),
+        *("--results-path", "/run/a", "--batch-size", "7"),
+    ]
+    assert stage.result == "/run/a/classes-fold1.tsv" and stage.needs == ["h"]
+
+
+SAID = [
+    "trained: 95,226 frames, 2 groups of 32 codes",
+    "  together: 100% of the codes used",
+    "Generate test with beam=1: WER 3.0",
+    "fold1: accuracy 50.00 % (33.33 by one answer to all)",
+    "within speakers: 12.3 %",
+    "train: 9.9 segments a second of audio",
+    "explains 0.3 bits a segment",
+    "vqw2v: something else",
+    "across speakers: 23.4 %",
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "shown"),
+    [
+        (stages.usage(RUN, "u", RUN, DATA, "test", []), [0, 1]),
+        (stages.decode(RUN, "d", RUN, DATA, RUN, "t", [], title="", minutes=1, needs=[]), [2]),
+        (stages.answer(RUN, "a", RUN, "", RUN, "fold1", title="", minutes=1, needs=[]), [3]),
+        (stages.abx(RUN, "x", RUN, DATA, "test", []), [4, 8]),
+        (unpaired_stages.segments(RUN, "s", "", DATA, [], [], []), [5]),
+        (unpaired_stages.decipher(RUN, "d", RUN, RUN, "", [], []), [6]),
+    ],
+    ids=["usage", "decode", "answer", "abx", "segments", "decipher"],
+)
+def test_of_what_a_stage_says_its_figures_are_shown(stage: Stage, shown: list[int]) -> None:
+    assert [i for i, line in enumerate(SAID) if re.search(stage.shown, line)] == shown

@@ -1,13 +1,19 @@
 """What a checkpoint says of its labels, held against a folder's."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fairseq")
+from omegaconf import OmegaConf
+
 from vqw2v_plugin.checkpoints.about import units_of
 from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
-from vqw2v_plugin.training.acoustic_data import check_same_labels, describe_labels
+from vqw2v_plugin.text.units import ctc_units
+from vqw2v_plugin.training.acoustic_data import Learning, check_same_labels, counted_unit, describe_labels
 
 
 def folder(path: Path, *symbols: str, kind: str = "letters") -> Path:
@@ -34,3 +40,41 @@ def test_a_description_makes_the_units_it_is_of(tmp_path: Path) -> None:
     assert units_of(asg).symbols == ("|", "a", "b", "1", "2", "3")
     ctc = describe_labels(labels, "letters", "vq_ctc", 0)  # which needs no repetition symbols
     assert ctc["repeats"] == 0 and units_of(ctc).symbols == ("<blank>", "|", "a", "b")
+
+
+def test_a_share_of_labels_is_drawn_of_what_is_trained_on_alone(tmp_path: Path) -> None:
+    labels = Labels(tuple(f"u{i}" for i in range(10)), (("a",),) * 10)
+
+    def chosen(split: str, **given: Any) -> int | None:
+        said = {"label_fraction": 0.5, "label_hours": None, "label_seed": 1, "train_subset": "train,more"}
+        learning = Learning(SimpleNamespace(**{**said, **given}), tmp_path, ctc_units(["a"]), int)
+        found = learning.chosen(split, labels)
+        return None if found is None else len(found)
+
+    assert [chosen(split) for split in ("train", "more", "more,train")] == [5, 5, 5]
+    assert [chosen(split) for split in ("valid", "train,valid")] == [None, None]
+    assert chosen("train", label_fraction=1.0) is None and chosen("train", label_fraction=3.0) == 3
+
+
+def test_frames_of_emissions_are_counted_as_the_model_does(tmp_path: Path) -> None:
+    learning = Learning(SimpleNamespace(), tmp_path, ctc_units(["a"]), lambda size: size // 3)
+    assert learning._emission_frames(np.array([10, 21, 10, 4])).tolist() == [3, 7, 3, 1]
+
+
+def test_which_labels_are_meant_is_asked_where_there_are_several(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"holds no dictionary \(dict\.\*\.txt\); `vqw2v labels` writes"):
+        describe_labels(tmp_path, None, "vq_ctc", 0)
+    folder(tmp_path, "|", "a")
+    folder(tmp_path, "AH", kind="phones")
+    with pytest.raises(LabelError, match="holds dictionaries of letters and phones: say `unit`"):
+        describe_labels(tmp_path, None, "vq_ctc", 0)
+    assert describe_labels(tmp_path, "phones", "vq_ctc", 0)["symbols"] == ["AH"]
+    with pytest.raises(LabelError, match="`criterion` is adam; expected one of "):
+        describe_labels(tmp_path, "phones", "adam", 0)
+
+
+def test_words_are_counted_unless_the_scorer_says_otherwise() -> None:
+    whole = OmegaConf.create({"task": {"x": 1}, "scoring": {"_name": "vq_error", "error_unit": "phones"}})
+    assert counted_unit(whole.task) == "phones"
+    assert counted_unit(OmegaConf.create({"task": {}, "scoring": {"_name": "wer"}}).task) == "words"
+    assert counted_unit(SimpleNamespace()) == "words"

@@ -88,3 +88,21 @@ def test_the_receptive_field_is_what_a_frame_s_gradient_reaches(spec: str) -> No
     out[0, int(lengths) // 2].sum().backward()
     reached = x.grad.abs().sum((0, 2)).nonzero().flatten()  # type: ignore[union-attr]
     assert int(reached[-1] - reached[0]) + 1 == stack.receptive_field
+
+
+@pytest.mark.parametrize(
+    ("updates", "most", "rings"), [(999, 0, 0), (1000, 0, 1), (119, 600, 0), (120, 600, 1)]
+)
+def test_it_waits_for_a_fifth_of_the_training_or_a_thousand_updates(
+    updates: int, most: int, rings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    validate(HypothesesAlarm(), [["0"]] * 16, updates, most=most)
+    assert len(caplog.records) == rings
+
+
+def test_a_few_long_utterances_are_not_the_usual_length(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = HypothesesAlarm()
+    for i in range(16):
+        alarm.add(["0"], MEANT[i], 4_000 if i > 12 else 40)
+    alarm.look(500, 600, 21)
+    assert "a frame sees 21 of an utterance's 40 frames" in caplog.text

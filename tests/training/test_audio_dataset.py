@@ -368,3 +368,11 @@ def test_each_crop_of_each_epoch_is_changed_by_a_draw_of_its_own_at_its_rate(cor
     assert not any(
         crop in [each for each, _, _ in drawn] for crop in crops
     )  # nor does it say where it is cut
+
+
+def test_hours_are_of_whole_utterances_and_of_what_crops_hear(corpus: Corpus) -> None:
+    dataset = dataset_of(corpus(4), max_sample_size=8_000, min_sample_size=7_000)
+    assert [3600 * hours for hours in dataset.hours(np.array([0, 2]))] == pytest.approx(
+        [(7_500 + 10_500) / 16_000, (7_500 + 8_000) / 16_000]
+    )
+    assert dataset.column("path") == ["clip1.flac", "clip2.flac", "clip3.flac"]  # the first is too short

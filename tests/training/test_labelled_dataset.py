@@ -26,7 +26,9 @@ from vqw2v_plugin.training.datasets.labelled import (
     input_dim,
     input_spec,
     open_source,
+    unknown_speakers,
 )
+from vqw2v_plugin.training.datasets.several import folders_of, joined, layer_dim, open_sources
 
 
 class Lengths:
@@ -224,3 +226,66 @@ def test_audio_is_kept_from_the_precision_of_training(tmp_path: Path) -> None:
     assert heard.collater([heard[0], heard[1]])["net_input"]["source"].dtype == torch.float64
     features = learning(np.array([3, 5]))
     assert features.collater([features[0]])["net_input"]["source"].dtype == torch.float32
+
+
+def test_a_model_that_goes_by_clips_or_masks_is_told_of_each_utterance(tmp_path: Path) -> None:
+    source = AudioSource(Manifest(manifest_of(tmp_path / "wav", [800, 1600, 2400]) / "train.tsv"), 8000)
+    plain = LabelledDataset(source, np.array([2, 0]), UnequalRows([[1]] * 2))
+    assert not {"clips", "seeds"} & plain.collater([plain[0]])["net_input"].keys()
+    dataset = LabelledDataset(source, np.array([2, 0]), UnequalRows([[1]] * 2), mask_seed=4)
+    dataset.tells_clips = True
+    seeds = []
+    for epoch in (1, 2, 1):
+        dataset.set_epoch(epoch)
+        given = dataset.collater([dataset[0], dataset[1]])["net_input"]
+        seeds.append(given["seeds"])
+    assert seeds[0] == seeds[2] and len({*seeds[0], *seeds[1]}) == 4
+    assert [(Path(clip.path).name, clip.samples) for clip in given["clips"]] == [
+        ("2.flac", 2400),
+        ("0.flac", 800),
+    ]
+    assert given["clips"] == [source.clip(2), source.clip(0)]
+    other = LabelledDataset(source, np.array([2, 0]), UnequalRows([[1]] * 2), mask_seed=5)
+    assert other.collater([other[0]])["net_input"]["seeds"] != seeds[0][:1]
+
+
+def test_who_speaks_is_known_where_the_manifest_says(tmp_path: Path) -> None:
+    folder = manifest_of(tmp_path / "wav", [800])
+    told = unknown_speakers(AudioSource(Manifest(folder / "train.tsv"), 8000))
+    assert told is not None and "train.tsv: has no column speaker, so each utterance goes by its own" in told
+    row = {"path": "0.flac", "samples": 800, "speaker": "x"}
+    write_manifest(folder / "train.tsv", folder, [row], list(row))
+    assert unknown_speakers(AudioSource(Manifest(folder / "train.tsv"), 8000)) is None
+
+
+def test_several_splits_are_one_behind_the_other(tmp_path: Path) -> None:
+    for split, sizes in (("a", (2, 3)), ("b", (1,)), ("c", (4,))):
+        frames = {
+            f"{split}{i}": np.full((size, 1), 10 * ord(split) + i, np.float32) for i, size in enumerate(sizes)
+        }
+        write_frames(tmp_path, split, frames, {"layer": "z"})
+    parts = [FeatureSource(tmp_path, split) for split in "abc"]
+    whole = joined(parts)
+    assert whole.name == f"{tmp_path}/a,b,c" and whole.utts == ["a0", "a1", "b0", "c0"]
+    assert whole.sizes.tolist() == [2, 3, 1, 4]
+    assert [whole.read(i).tolist()[0] for i in range(4)] == [[970], [971], [980], [990]]
+    digests = {joined(order).digest() for order in (parts, parts[::-1], parts[:2])}
+    assert len(digests) == 3 and joined(parts[:1]) is parts[0]
+
+
+def test_layers_that_are_mixed_are_read_side_by_side_and_of_one_size(tmp_path: Path) -> None:
+    for name, dim in (("one", 2), ("two", 2), ("wide", 3)):
+        frames = {"u": np.full((4, dim), len(name), np.float32)}
+        write_frames(tmp_path / name, "train", frames, {"layer": name})
+    one, two, wide = (str(tmp_path / name) for name in ("one", "two", "wide"))
+    assert folders_of(f"{one}:{two}") == [one, two] and folders_of(one) == [one]
+    (tmp_path / "a:b").mkdir()
+    assert folders_of(str(tmp_path / "a:b")) == [str(tmp_path / "a:b")]  # a folder of that name
+    source = open_sources([one, wide], "train", 16_000)
+    assert source.read(0).tolist() == [[3.0, 3.0, 4.0, 4.0, 4.0]] * 4
+    assert layer_dim([one, two]) == 2
+    with pytest.raises(FeatureError, match=r"data=.*/wide: has 3 features a frame, .*/one has 2; layers"):
+        layer_dim([one, two, wide])
+    write_frames(tmp_path / "two", "train", {"u": np.zeros((5, 2), np.float32)}, {"layer": "two"})
+    with pytest.raises(FeatureError, match=r"two/train: u has 5 frames, and 4 in .*one/train; layers"):
+        open_sources([one, two], "train", 16_000)

@@ -280,3 +280,24 @@ def test_crops_of_several_folders_make_the_batches_of_one(tmp_path: Path, pad: b
         ValueError, match=r"max_tokens \(10\) must be at least the longest crop's 4000 samples"
     ):
         dataset.batch_by_size(dataset.ordered_indices(), max_tokens=10)
+
+
+def test_how_much_crops_hear_and_parts_of_an_epoch_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"optimization": {"max_update": 30, "max_epoch": 9, "update_freq": [1]}}
+    whole = mixed(tmp_path, listed(alpha=1))
+    assert "(crops" not in told(whole, 90, settings)
+    assert "and there will be 0.33 epochs of 90 updates" in told(whole, 90, settings)
+    hours = Numbers.hours
+    monkeypatch.setattr(
+        Numbers, "hours", lambda held, items: (hours(held, items)[0], hours(held, items)[0] / 4)
+    )
+    cropped = mixed(tmp_path, listed(alpha=1))
+    assert cropped.draws is not None
+    all_hours = sum(corpus.hours for corpus in cropped.draws.corpora)
+    head = told(cropped, 90, settings).splitlines()[0]
+    assert (
+        f"{all_hours / 4:.2f} h are heard an epoch (crops hear {all_hours / 4:.2f} of {all_hours:.2f} h)"
+        in head
+    )

@@ -84,3 +84,18 @@ def test_each_training_of_a_process_has_its_own_last_lines_once(tmp_path: Path) 
         assert said("begin training") == "begin training"
         assert f"checkpoint: {tmp_path / name}/checkpoint_best.pt" in said("done training in 1 s")
         assert said("done training in 2 s") == "done training in 2 s"
+
+
+def test_segments_are_read_and_layers_of_several_folders_are_all_named(tmp_path: Path) -> None:
+    assert next_commands(settings("vq_unpaired"), "C") == [
+        "fairseq-generate /d --user-dir $(vqw2v path) --task vq_unpaired --path C --gen-subset valid "
+        "--results-path RESULTS"
+    ]
+    (command,) = next_commands(settings("vq_utterance", data="/a:/b c", labels="/l"), "C")
+    assert command.startswith("fairseq-generate '/a:/b c' ") and " --labels /l --path C " in command
+
+
+def test_of_a_mixture_the_first_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mixture.yaml").write_text("corpora: [{data: de}, {data: en}]")
+    first, _ = next_commands(settings(data=str(tmp_path / "mixture.yaml")), "C")
+    assert first == f"vqw2v usage C {tmp_path}/de/valid.tsv"

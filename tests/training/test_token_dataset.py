@@ -15,7 +15,7 @@ from vqw2v_plugin.modules.bert import vocabulary
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.layers.masks import expected_share
 from vqw2v_plugin.stores import symbols
-from vqw2v_plugin.stores.symbols import TokenError
+from vqw2v_plugin.stores.symbols import TOKENS, TokenError
 from vqw2v_plugin.stores.tokens import TokenStore, TokenWriter
 from vqw2v_plugin.training.datasets.tokens import MaskedTokenDataset, Masking
 
@@ -220,3 +220,21 @@ def test_a_batch_may_be_as_large_as_its_limit(tmp_path: Path) -> None:
     dataset = dataset_of(TokenStore(tmp_path, "train"))
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=30)
     assert [len(batch) for batch in batches] == [3, 3, 1]
+
+
+def test_hours_are_told_by_the_frames_that_tokens_are_of_or_a_hundred_a_second(store: TokenStore) -> None:
+    tokens = sum(SIZES)
+    for about, rate in (({}, 100), ({"stride": 160, "sample_rate": 8_000}, 50), ({"stride": 160}, 100)):
+        TOKENS.write_about(store.folder, {"num_groups": 1, "num_codes": 50, **about})
+        dataset = dataset_of(store, 202)
+        assert [3600 * hours for hours in dataset.hours(np.arange(len(dataset)))] == pytest.approx(
+            [tokens / rate] * 2
+        )
+        assert 3600 * dataset.hours(np.array([1, 5]))[0] == pytest.approx((200 + 1) / rate)
+
+
+def test_hours_of_merged_tokens_are_those_of_their_frames(tmp_path: Path) -> None:
+    with TokenWriter(tmp_path, "train", 100) as writer:
+        writer.add("u", 300, [4, 5, 4])
+    TOKENS.write_about(tmp_path, {"stride": 160, "sample_rate": 16_000})
+    assert 3600 * dataset_of(TokenStore(tmp_path, "train")).hours(np.arange(1))[0] == pytest.approx(3)

@@ -101,3 +101,23 @@ def test_settings_are_checked_by_name(given: dict[str, Any], said: str) -> None:
 def test_parameters_of_neither_are_refused() -> None:
     with pytest.raises(ValueError, match="leave out fp16, bf16 and amp"):
         TwoAdams(OmegaConf.structured(TwoAdamsConfig(lr=[0.1])), [torch.nn.Parameter(torch.zeros(1))])
+
+
+def test_the_usual_rates_and_decays_are_the_paper_s_and_each_its_own() -> None:
+    given = {"lr": [0.1], "weight_decay": 0.2, "discriminator_weight_decay": 0.3}
+    for own in ({}, given):
+        _, params = made()
+        cfg = OmegaConf.structured(TwoAdamsConfig(**{"lr": [4e-4], **own}))  # type: ignore[arg-type]
+        groups = list(TwoAdams(cfg, params).param_groups)
+        decays = [0.2, 0.3] if own else [0.0, 1e-4]
+        assert [group["lr"] for group in groups] == [0.1 if own else 4e-4, 5e-4]
+        assert [group["weight_decay"] for group in groups] == decays
+        assert all(group["betas"] == (0.5, 0.98) and group["eps"] == 1e-6 for group in groups)
+        assert [len(group["params"]) for group in groups] == [2, 1]
+
+
+@pytest.mark.parametrize("betas", ["(1, 0.5)", "(-0.1, 0.5)", "(0.5,)", "[0.5, 1.0]"])
+def test_betas_are_two_shares_below_1(betas: str) -> None:
+    with pytest.raises(ValueError, match="expected two numbers in"):
+        made(adam_betas=betas)
+    assert made(adam_betas="[0, 0.9]")[0].adams["generator"].param_groups[0]["betas"] == (0.0, 0.9)

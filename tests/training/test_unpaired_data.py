@@ -4,6 +4,7 @@ that tells something; and what is said of both.
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,18 @@ from fake_languages import PHONES, write_language
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.modules.unpaired.network import Step
+from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.stores.phone_text import PhoneTextError
 from vqw2v_plugin.stores.symbols import TokenError
 from vqw2v_plugin.tasks.vq_unpaired import VqUnpairedConfig
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.text.units import make_units
 from vqw2v_plugin.training.datasets.labelled import FeatureSource
+from vqw2v_plugin.training.datasets.unpaired import Clusters
 from vqw2v_plugin.training.unpaired_alarm import UnpairedAlarm
-from vqw2v_plugin.training.unpaired_data import Unpaired, text_model
+from vqw2v_plugin.training.unpaired_data import Measured, Unpaired, text_model
 from vqw2v_plugin.training.unpaired_metrics import log_recognised, recognised_logs, reduce_logs, step_logs
+from vqw2v_plugin.training.unpaired_recognised import phones_of
 
 UNITS = make_units(LOSS_KINDS["wav2vec_u"], [*PHONES, "<SIL>"], "phones")
 
@@ -192,3 +196,103 @@ def test_a_training_that_has_ended_to_learn_is_told_once(caplog: pytest.LogCaptu
         updates(600, 0.8, 3.0)
         updates(650, 0.8, 3.0)
         assert "the generator says 3.0 of 40 phones: raise `model.code_penalty`" in caplog.text
+
+
+def test_lengths_are_limited_where_it_is_learnt_and_both_bounds_are_kept(
+    folders: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = FeatureSource(folders[0], "train")
+    low, high = np.sort(source.sizes)[[3, 8]].tolist()
+    with caplog.at_level("INFO"):
+        dataset = unpaired(folders, min_frames=low, max_frames=high).dataset("train", source, True)
+    assert (dataset.sizes.min(), dataset.sizes.max()) == (low, high)
+    kept = (source.sizes >= low) & (source.sizes <= high)
+    assert dataset.rows.tolist() == np.flatnonzero(kept).tolist()
+    assert f"left out {12 - kept.sum()} utterances by their length" in caplog.text
+    assert len(unpaired(folders, min_frames=low, max_frames=high).dataset("train", source, False)) == 12
+
+
+@pytest.mark.parametrize(
+    ("frames", "held"), [(4, [0, 1, 2, 3]), (6, [0, 1, 2, 3, 4, 5]), (8, [*range(6), -1, -1])]
+)
+def test_two_clusters_more_or_fewer_than_frames_are_a_matter_of_rounding(
+    frames: int, held: list[int], tmp_path: Path
+) -> None:
+    class Held(dict[str, np.ndarray]):
+        folder, split = tmp_path, "train"
+
+        def check_codes(self, *sizes: int) -> None:
+            assert sizes == (1, 6)
+
+    clusters = Clusters(Held(u=np.arange(12)[:, None] // 2), 2, 6)  # type: ignore[arg-type]
+    assert clusters.of("u", frames).tolist() == held
+    for far in (3, 9):
+        with pytest.raises(TokenError, match=f"has 6 clusters of 'u', whose features are {far} frames"):
+            clusters.of("u", far)
+    with pytest.raises(ValueError, match="`target_downsample_rate` is 0; expected 1 or more"):
+        Clusters(Held(), 0, 6)  # type: ignore[arg-type]
+
+
+def test_what_is_recognised_ends_with_its_utterance_and_has_no_silence() -> None:
+    said = [
+        [UNITS.symbols.index(symbol) for symbol in line] for line in (["a", "<SIL>", "b"], ["c", "d", "e"])
+    ]
+    emissions = torch.nn.functional.one_hot(torch.tensor(said), len(UNITS)).float()
+    out = SimpleNamespace(emissions=emissions, lengths=torch.tensor([3, 1]))
+    assert phones_of(out, UNITS) == [["a", "b"], ["c"]]
+
+
+def test_what_is_measured_has_no_silence_and_is_read_of_the_split(tmp_path: Path) -> None:
+    labels = {split: Labels((f"{split}0",), (("<SIL>", "a", "<SIL>", "b"),)) for split in ("valid", "test")}
+    write_labels(tmp_path, "phones", labels, [(phone, 1) for phone in ("<SIL>", "a", "b")], {})
+    assert Measured(str(tmp_path)).of("test") == {"test0": ["a", "b"]} and Measured(None).of("test") == {}
+    with pytest.raises(LabelError, match=r"measure=.*gone: is no folder, expected one with SPLIT\.phn"):
+        Measured(str(tmp_path / "gone")).of("test")
+
+
+@pytest.mark.parametrize(
+    ("phones", "used", "dense", "token", "rings"),
+    [
+        *((40, 5.9, 0.8, 0.8, True), (40, 6.1, 0.8, 0.8, False)),  # 15 % of the phones
+        *((5, 1.4, 0.8, 0.8, True), (5, 1.6, 0.8, 0.8, False)),  # of few phones more than one
+        *((40, 30.0, 0.996, 0.996, True), (40, 30.0, 0.996, 0.994, False), (40, 30.0, 0.994, 1.0, False)),
+    ],
+)
+def test_few_phones_or_an_adversary_that_is_right_of_both_is_an_alarm(
+    phones: int, used: float, dense: float, token: float, rings: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    alarm = UnpairedAlarm(phones)
+    for number in (399, 400):
+        alarm.add({"code_ppl": used, "accuracy_dense": dense, "accuracy_token": token})
+        alarm.look(number)
+        assert len(caplog.records) == (rings and number == 400)
+
+
+def test_it_is_said_again_after_a_thousand_updates(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = UnpairedAlarm(40)
+    for number in range(1, 1451):
+        alarm.add({"code_ppl": 1.0})
+        alarm.look(number)
+    assert [record.message.split()[2] for record in caplog.records] == ["400", "1400"]
+
+
+def test_only_the_last_updates_are_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = UnpairedAlarm(40)
+    for number in range(1, 451):
+        alarm.add({"code_ppl": 2.0 if number <= 350 else 30.0})
+        alarm.look(number)
+    assert not caplog.records
+
+
+def test_steps_of_several_batches_are_one_mean() -> None:
+    """A loss counts by utterances, what tells of a batch by batches."""
+    logs = []
+    for loss, size, accuracy in ((4.0, 2, 0.5), (12.0, 6, 0.9)):
+        step = Step({"dense_g": torch.tensor(loss)}, {"accuracy_dense": torch.tensor(accuracy)})
+        logs.append(step_logs(step, size, 10 * size))
+    with metrics.aggregate(new_root=True) as found:
+        reduce_logs(logs)
+    shown = found.get_smoothed_values()
+    assert float(shown["loss"]) == float(shown["loss_dense_g"]) == 2
+    assert float(shown["accuracy_dense"]) == pytest.approx(0.7)
+    assert (shown["ntokens"], shown["nsentences"]) == (80, 8)

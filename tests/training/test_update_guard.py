@@ -166,3 +166,10 @@ def test_training_survives_one_absurd_file_or_stops(
         assert all(weight.isfinite().all() for weight in state["model"].values())
         assert state["model"]["network.health.window"].sum() > 0
         assert '"train_skipped_updates": "1"' in said and '"train_loss": NaN' not in said
+
+
+def test_batches_of_tokens_are_named_by_number_and_eight_of_many(caplog: pytest.LogCaptureFixture) -> None:
+    for count, told in ((8, "number 6, number 7"), (9, "number 6, number 7, … (9 in all)")):
+        guard, optimizer = UpdateGuard(1), Optimizer(float("nan"))
+        assert run(guard, optimizer, NAN, torch.arange(count))  # type: ignore[arg-type]
+        assert caplog.records[-1].message.endswith(told)

@@ -58,8 +58,8 @@ class CorpusLook:
     @property
     def new_words(self) -> float:
         """The share of the test's words that training never has."""
-        words = [word for text in self.test.texts for word in text.split()]
-        return sum(word not in self.train.words for word in words) / max(1, len(words))
+        words, known = [word for text in self.test.texts for word in text.split()], self.train.words
+        return sum(word not in known for word in words) / max(1, len(words))
 
     @property
     def new_speakers(self) -> bool:
