@@ -29,7 +29,7 @@ def listed(folder: Path, split: str, rate: int, *clips: tuple[str, str, float, f
 
 def test_utterances_with_a_text_are_looked_at(tmp_path: Path) -> None:
     train = [("x", "Ab, cd!", 0.2, 1.4, 0.4), ("y", "abc d", 0.1, 1.0, 0.1)]
-    train += [("", "abcd abcd abcd abcd ab", 0.8, 0.8, 0.8), ("x", "", 0.0, 9.0, 0.0)]
+    train += [("", "abcd abcd abcd abcd ab", 0.8, 0.8, 0.8), ("silent", "", 0.0, 9.0, 0.0)]
     listed(tmp_path, "train", 16_000, *train)
     listed(tmp_path, "valid", 16_000, ("x", "ab", 0, 1, 0))
     listed(tmp_path, "test", 8_000, ("z", "ab ab ab new", 0, 1, 0))

@@ -133,12 +133,12 @@ def _split(name: str, manifest: Manifest, column: str) -> SplitLook:
             f"{manifest.path}: none of its {len(manifest):,} utterances has a text in {column!r}"
         )
     seconds = sizes_at(manifest, DEFAULT_RATE) / DEFAULT_RATE
-    speakers = manifest.column("speaker") if "speaker" in manifest.columns else []
+    speakers = manifest.column("speaker") if "speaker" in manifest.columns else [""] * len(texts)
     return SplitLook(
         name,
         tuple(float(seconds[i]) for i in kept),
         tuple(texts[i] for i in kept),
-        frozenset(speakers) - {""},
+        frozenset(speakers[i] for i in kept) - {""},
     )
 
 
