@@ -120,6 +120,7 @@ def coming_out(inputs: Inputs, chosen: Path, trial: str, updates: int) -> list[S
         )
     )
     data, labels = run / "features" / "data", run / "pseudo" / "labels"
+    unscored = run / "pseudo" / "unscored"
     listed.append(
         pipeline.train(
             *(run, "taught", ACOUSTIC),
@@ -130,7 +131,7 @@ def coming_out(inputs: Inputs, chosen: Path, trial: str, updates: int) -> list[S
         )
     )
     best = run / "taught" / "checkpoint_best.pt"
-    task = ("vq_acoustic", "--labels", str(labels))
+    task = ("vq_acoustic", "--labels", str(unscored))
     ways = {"taught_greedy": ["greedy"], "taught_searched": free}
     if inputs.has_words:
         lexicon = inputs.phone_text / "lexicon.phn.txt"
@@ -145,16 +146,14 @@ def coming_out(inputs: Inputs, chosen: Path, trial: str, updates: int) -> list[S
 
 
 def _pseudo_labels(inputs: Inputs, said: Sequence[Path]) -> Stage:
+    """And those of train alone, so that what is decoded is not scored by what is no truth."""
     out = inputs.run / "pseudo"
     text = str(out / "said.txt")
-    commands = [
-        [sys.executable, str(HERE / "pseudo.py"), text, *map(str, said)],
-        [
-            *(*pipeline.VQW2V, "labels", *(str(inputs.data / f"{split}.tsv") for split in SPLITS)),
-            *(str(out / "labels"), "--unit", "phones", "--text", text),
-            *("--dict", str(inputs.phone_text / "dict.phn.txt")),
-        ],
-    ]
+    how = ["--unit", "phones", "--text", text, "--dict", str(inputs.phone_text / "dict.phn.txt")]
+    commands = [[sys.executable, str(HERE / "pseudo.py"), text, *map(str, said)]]
+    for name, splits in (("labels", SPLITS), ("unscored", SPLITS[:1])):
+        manifests = [str(inputs.data / f"{split}.tsv") for split in splits]
+        commands.append([*pipeline.VQW2V, "labels", *manifests, str(out / name), *how])
     return Stage("pseudo", commands, "What was said, as labels", 0.1, ["searched", "phones"], result=str(out))
 
 

@@ -150,6 +150,7 @@ def test_each_way_is_decoded_as_it_is_called(scripts: list[ModuleType], tmp_path
         taught = words_of(stages, f"taught_{name}" if name != "words" else "words")
         assert value_of(taught, "--path") == str(run / "taught/checkpoint_best.pt")
         assert (value_of(taught, "--task"), value_of(taught, "--gen-subset")) == ("vq_acoustic", "valid")
+        assert value_of(taught, "--labels") == str(run / "pseudo/unscored")
         if decoder == "free":
             assert value_of(words, "--lm") == value_of(taught, "--lm") == str(run / "phone_lm/search.arpa")
     assert value_of(words, "--lm") == str(run / "word_lm/lm.arpa")
@@ -158,7 +159,11 @@ def test_each_way_is_decoded_as_it_is_called(scripts: list[ModuleType], tmp_path
     assert "optimization.max_update=70" in words_of(stages, "taught")
     said = words_of(stages, "pseudo", 0)
     assert said[3:] == [str(run / f"searched/hypotheses-{split}.jsonl") for split in ("train", "valid")]
-    assert value_of(words_of(stages, "pseudo", 1), "--dict") == str(run / "phones/data/dict.phn.txt")
+    for number, out, splits in ((1, "labels", ["train", "valid"]), (2, "unscored", ["train"])):
+        said = words_of(stages, "pseudo", number)
+        assert value_of(said, "--dict") == str(run / "phones/data/dict.phn.txt")
+        *manifests, folder = said[said.index("labels") + 1 : said.index("--unit")]
+        assert [Path(path).stem for path in manifests] == splits and folder == str(run / "pseudo" / out)
     assert value_of(words_of(stages, "word_lm"), "--order") == "3"
 
 

@@ -37,14 +37,14 @@ FAMILIES: list[tuple[list[str], str]] = [
     (
         ["wav2vec2/*"],
         "common.log_interval checkpoint.save_interval_updates task.*_sample_size task.normalize dataset.* "
-        "distributed_training* criterion.loss_weights optimization.* lr_scheduler.*_update* model._name "
-        "model.latent_temp model.encoder_layerdrop",
+        "distributed_training* criterion.loss_weights optimization.* lr_scheduler.*_update* model.*",
     ),
     (
         ["wav2vec2/large", "multilingual/xlsr53", "multilingual/robust"],
         "distributed_training.distributed_world_size optimization.* lr_scheduler.*_update*",
     ),
     (["wav2vec2/small", "multilingual/small"], "optimization.max_update lr_scheduler.*_update*"),
+    (["wav2vec2/small*"], "optimization.max_update lr_scheduler.*_update* model.*"),
     (["vq_wav2vec/gumbel", "multilingual/vq_xlsr"], "distributed_training.distributed_world_size"),
     (
         ["vq_wav2vec/kmeans_small", "multilingual/vq_small"],
