@@ -120,7 +120,6 @@ def coming_out(inputs: Inputs, chosen: Path, trial: str, updates: int) -> list[S
         )
     )
     data, labels = run / "features" / "data", run / "pseudo" / "labels"
-    unscored = run / "pseudo" / "unscored"
     listed.append(
         pipeline.train(
             *(run, "taught", ACOUSTIC),
@@ -131,7 +130,7 @@ def coming_out(inputs: Inputs, chosen: Path, trial: str, updates: int) -> list[S
         )
     )
     best = run / "taught" / "checkpoint_best.pt"
-    task = ("vq_acoustic", "--labels", str(unscored))
+    task = ("vq_acoustic", "--labels", str(run / "pseudo" / "unscored"))
     ways = {"taught_greedy": ["greedy"], "taught_searched": free}
     if inputs.has_words:
         lexicon = inputs.phone_text / "lexicon.phn.txt"
