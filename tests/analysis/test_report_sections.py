@@ -313,6 +313,20 @@ def test_a_run_of_letters_alone_says_of_codes_one_line(own_run: Path) -> None:
     assert "Codebook" in assemble.make_report(view_of(own_run))[1]  # codes are on their way
 
 
+def test_a_training_from_labels_beside_another_says_nothing_of_there_being_no_codes(own_run: Path) -> None:
+    make_training(own_run / "pretraining")
+    assert "This run has no codes" not in assemble.make_report(view_of(own_run))[0]
+
+
+@pytest.mark.parametrize("others", [(), ("summary",)])
+def test_a_run_is_not_finished_while_a_stage_that_others_need_is_still_to_begin(
+    tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    mark(tmp_path / "run/words", "vqw2v words", *others, done=True)
+    told = assemble._stages(view_of(tmp_path / "run"))
+    assert ("The run is not finished" in told) == bool(others)
+
+
 def test_what_a_script_made_shows_its_commands_and_the_features_own_rate(own_run: Path) -> None:
     view = view_of(own_run)
     made, acoustic = sorted(view.run.stages, key=lambda stage: stage.name == "acoustic")

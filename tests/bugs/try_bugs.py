@@ -114,11 +114,13 @@ def _try(copy: Path, bug: Bug, seconds: float) -> Verdict:
 
 
 def _in_turn(file: str) -> list[list[str]]:
-    """Tests of the file's name, then of its room, then all."""
+    """Tests of the file's name, then of its room (or of the one around it that has tests), then all."""
     path = Path(file)
-    room = Path("tests", *path.parts[1:-1]) if path.parts[0] == "vqw2v_plugin" else Path("tests", "examples")
     named = sorted(str(found) for found in Path("tests").rglob(f"test_*{path.stem}*.py"))
-    turns = [named, [str(room)] if room.is_dir() and room != Path("tests") else [], ["tests"]]
+    room = Path("tests", *path.parts[1:-1]) if path.parts[0] == "vqw2v_plugin" else Path("tests", "examples")
+    while not room.is_dir():
+        room = room.parent
+    turns = [named, [str(room)] if room != Path("tests") else [], ["tests"]]
     return [tests for tests in turns if tests]
 
 

@@ -44,6 +44,13 @@ def test_text_has_a_mark_or_none_and_any_line_ends(tmp_path: Path) -> None:
             read_text(tmp_path / "x")
 
 
+def test_bytes_that_are_no_utf_8_are_an_error_or_what_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"a\xffb")
+    with pytest.raises(UnicodeDecodeError):
+        read_text(tmp_path / "x")
+    assert read_text(tmp_path / "x", errors="replace") == "a\ufffdb"
+
+
 def test_json_that_is_nested_too_deep_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="nested too deep"):
         parse_json("[" * 200_000)

@@ -1,15 +1,19 @@
 """Segments are told apart by clusters of the very features that they are of."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from vqw2v_plugin.checkpoints.clusters import KIND, ClusterSettings, cluster_network
 from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
 from vqw2v_plugin.checkpoints.format import write_checkpoint
 from vqw2v_plugin.checkpoints.kinds import Audio, Header
+from vqw2v_plugin.corpora.ctm import Segments
+from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.features.base import Features
 from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.features.segments import SegmentFeatures, SpokenFeatures
@@ -60,3 +64,16 @@ def test_clusters_of_these_features_are_told_with_their_hash(tmp_path: Path) -> 
     clusters(tmp_path / "c.pt.bad", {"stride": "x"})
     with pytest.raises(CheckpointError, match="what it says of its features is damaged: `stride` is 'x'"):
         SegmentFeatures(SpokenFeatures(mfcc(), "keep"), str(tmp_path / "c.pt.bad"))
+
+
+def test_a_frame_belongs_to_the_span_that_its_middle_lies_in() -> None:
+    wav = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
+    utterance, features = Utterance("a.wav", samples=len(wav), utt="a"), SpokenFeatures(mfcc(), "keep")
+    edges = np.array([0.05, 0.127, 0.2, 0.3171, 0.5])  # at 10 ms a frame, each of 25 ms
+    spans = {"a": Segments(edges[:-1], edges[1:], ("x",) * 4)}
+    frames = features.of_read(wav, utterance).numpy()
+    middles = (160 * np.arange(len(frames)) + 200) / 16_000
+    means = [frames[(begin <= middles) & (middles < end)].mean(0) for begin, end in itertools.pairwise(edges)]
+    np.testing.assert_allclose(
+        SegmentFeatures(features, spans=spans).of_read(wav, utterance).numpy(), means, rtol=1e-4, atol=1e-5
+    )

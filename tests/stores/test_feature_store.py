@@ -144,6 +144,16 @@ def test_frames_that_are_gone_are_missed(tmp_path: Path) -> None:
         gather_features(tmp_path, "train", shards, spans, ["a", "b"], {})
 
 
+def test_frames_that_have_changed_since_are_missed(tmp_path: Path) -> None:
+    killed = FeatureWriter(tmp_path, "train", np.float32, 3)
+    killed.add(np.ones((9, 3), np.float32))
+    killed.close()
+    writer = FeatureWriter(tmp_path, "train", np.float32, 3, resume=True)
+    with pytest.raises(FeatureError, match="lacks frames that were in it"):
+        writer.skip(2, zlib.crc32(np.zeros((2, 3), np.float32).tobytes()))
+    writer.close()
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     shards, spans = write(tmp_path, [[np.zeros((3, 2))]], 2, "float32")
     gather_features(tmp_path, "train", shards, spans, ["a"], {})

@@ -39,6 +39,10 @@ def test_asg_says_silence_before_the_first_word_and_for_no_words() -> None:
     assert [units.symbols[c] for c in units.encode([])] == ["|"]
 
 
+def test_a_transcript_holds_labels_and_neither_blank_nor_repetitions() -> None:
+    assert ctc_units(LETTERS).labels == asg_units(LETTERS).labels == frozenset(LETTERS)
+
+
 def test_files_of_two_losses_tell_them_by_the_blank() -> None:
     for units in (ctc_units(LETTERS), asg_units(LETTERS)):
         held = units.to_json()
