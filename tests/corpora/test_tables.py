@@ -7,7 +7,7 @@ from source_files import Write, lines, read
 
 from vqw2v_plugin.corpora.sources import KINDS, Entry, find_kind, open_folder, table
 from vqw2v_plugin.corpora.sources.columns import match, text_column
-from vqw2v_plugin.corpora.sources.entry import table_lines
+from vqw2v_plugin.corpora.sources.entry import SourceError, table_lines
 
 
 def told(entries: list[Entry]) -> list[tuple[str, str, str, str, str]]:
@@ -174,6 +174,16 @@ def test_fairseq_s_manifests_with_words_or_letters_beside_them(tmp_path: Path, w
         ("/far/a.wav", "ja nein", "train", None),
         ("/far/b.wav", "nein", "train", None),
     ]
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_a_label_file_has_a_line_for_each_row_of_its_manifest(
+    tmp_path: Path, write: Write, lines: int
+) -> None:
+    write("train.tsv", "/far\na.wav\t100\nb.wav\t200\n")
+    write("train.wrd", "ja\n" * lines)
+    with pytest.raises(SourceError, match=rf"train\.wrd: has {lines} lines, train\.tsv 2 rows; expected"):
+        read(tmp_path / "c", "fairseq")
 
 
 def test_names_of_columns_are_known_in_capitals_too_and_the_first_of_several_is_taken() -> None:

@@ -40,6 +40,15 @@ def emissions_for(decoder: Decoder, frames: int, seed: int = 0) -> np.ndarray:
     return noise(frames, len(decoder.units), seed)
 
 
+def test_a_column_that_cannot_be_at_a_frame_is_no_fault_and_a_frame_of_none_is(decoder: Decoder) -> None:
+    emissions = emissions_for(decoder, 30)
+    emissions[7, 1] = -np.inf
+    assert decoder.decode(emissions)
+    emissions[8] = -np.inf
+    with pytest.raises(ValueError, match="`emissions` of frame 8 are no numbers"):
+        decoder.decode(emissions)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_times_are_in_order_and_inside_and_confidences_are_shares(decoder: Decoder, seed: int) -> None:
     found = decoder.decode(emissions_for(decoder, 30, seed))

@@ -338,6 +338,13 @@ def test_more_hours_promise_fewer_errors(hours: float, low: int, high: int) -> N
     assert "no fewer than 2%" in expected(of_hours(hours))
 
 
+@pytest.mark.parametrize(
+    ("hours", "low", "high"), [(0.9, 70, 100), (1.1, 50, 80), (10.1, 50, 100), (101, 50, 100)]
+)
+def test_no_fewer_errors_are_promised_than_words_are_new(hours: float, low: int, high: int) -> None:
+    assert expected_range(look(10, 3600 * hours / 9.9, test_text="turn on what else")) == (low, high)
+
+
 def test_few_words_of_other_speakers_are_harder() -> None:
     seen = look()
     others = replace(seen, test=replace(seen.test, speakers=frozenset({"new"})))

@@ -181,6 +181,15 @@ def test_what_is_set_is_never_recommended(
     assert not any(words in caplog.text for words in not_told), caplog.text
 
 
+def test_a_cure_among_the_model_s_own_options_is_named_unless_it_is_set(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = seen(tiny(quantizer="kmeans", vq_vars=20, vq_groups=2), GONE, GONE)
+    monkeypatch.setattr(type(network.coder), "cure_values", {"vq_vars": 20, "vq_groups": 4})
+    CollapseAlarm(0.05, stop=False).look(100, network, INFONCE)
+    assert "`model.vq_groups=4`" in caplog.text and "vq_vars" not in caplog.text
+
+
 def test_a_quantizer_s_options_are_no_cure_for_what_died_before_it(
     tiny: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
