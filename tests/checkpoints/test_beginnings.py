@@ -11,7 +11,7 @@ import wav2vec2s
 from stock_files import SMALL, stock_model, write_today
 
 from vqw2v_plugin.checkpoints import wav2vec, wav2vec2
-from vqw2v_plugin.checkpoints.beginnings import check_audio, table, take_weights
+from vqw2v_plugin.checkpoints.beginnings import Part, check_audio, table, take_weights
 from vqw2v_plugin.checkpoints.bert import KIND as BERT
 from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
@@ -174,6 +174,8 @@ def test_what_is_taken_is_a_table(saved: Any, tiny: Build) -> None:
     lines = table(take(tiny(**{**KMEANS, "vq_vars": 16}), path, reseed=True))
     assert lines[0].split() == ["part", "parameters"] and lines[1].split() == ["encoder", "3,328", "taken"]
     assert any("160 taken, 256 anew" in line for line in lines)
+    rows = [line.split() for line in table([Part("a", 3, 0), Part("b", 0, 1_234), Part("c", 2, 1)])]
+    assert rows[1:] == [["a", "3", "taken"], ["b", "1,234", "anew"], ["c", "3", "2", "taken,", "1", "anew"]]
 
 
 def test_other_audio_is_refused(saved: Any) -> None:
@@ -233,3 +235,20 @@ def test_what_hears_no_audio_goes_with_any(saved: Any) -> None:
     restored = load(path, KIND)
     silent = dataclasses.replace(restored, header=dataclasses.replace(restored.header, audio=None))
     check_audio(Audio(8_000, True), silent, "old.pt")
+
+
+def test_codes_that_lack_a_part_of_their_quantizer_are_refused(saved: Any, tiny: Build) -> None:
+    _, path = saved(quantizer="gumbel", vq_depth=1)
+    says = r"`quantizer\.head\.\S+` of the quantizer; `vq_depth` is 2 here and 1 there: .*reseed`$"
+    with pytest.raises(CheckpointError, match=rf"^old\.pt lacks {says}"):
+        take(tiny(quantizer="gumbel", vq_depth=2), path)
+
+
+def test_codes_of_the_input_begin_anew_with_those_of_the_targets(tmp_path: Path) -> None:
+    both = {"quantize_input": True, "quantize_targets": True}
+    old = wav2vec2s.saved(tmp_path / "w.pt", **both)
+    new = wav2vec2s.tiny_wav2vec2(**both, latent_vars=5)
+    parts = {part.name: part for part in take(new, tmp_path / "w.pt", wav2vec2.KIND, reseed=True)}
+    for name in ("quantizer", "input_quantizer"):
+        assert parts[name].anew > 0
+    assert not parts["encoder"].anew and torch.equal(old.encoder(WAV)[0], new.eval().encoder(WAV)[0])

@@ -143,6 +143,9 @@ def test_what_is_saved_comes_back(vocabulary: str, tmp_path: Path) -> None:
     save_bert(tmp_path / "bert.pt", network)
     again = load_bert(tmp_path / "bert.pt")
     assert again.symbols == network.symbols and again.config == network.config and not again.training
+    with pytest.raises(CheckpointError, match=r"bert\.pt exists; name another, or say --force"):
+        save_bert(tmp_path / "bert.pt", network)
+    save_bert(tmp_path / "bert.pt", network, force=True)
     tokens = torch.cat(batch()[1])
     for mine, theirs in zip(network.scores(tokens, LENGTHS), again.scores(tokens, LENGTHS), strict=True):
         assert torch.equal(mine, theirs)

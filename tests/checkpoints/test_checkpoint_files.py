@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vqw2v_plugin.checkpoints import acoustic, bounds, checks, files
+from vqw2v_plugin.checkpoints import bounds, checks, files
 from vqw2v_plugin.checkpoints.archive import special_file
 from vqw2v_plugin.checkpoints.checks import check_finite, load_weights
 from vqw2v_plugin.checkpoints.files import (
@@ -23,7 +23,7 @@ from vqw2v_plugin.checkpoints.files import (
     write_pickle,
 )
 from vqw2v_plugin.checkpoints.format import load_any, num_updates, write_checkpoint
-from vqw2v_plugin.checkpoints.kinds import Audio
+from vqw2v_plugin.checkpoints.kinds import KINDS, Audio
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, import_stock, load_network, save_checkpoint
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -265,12 +265,14 @@ def test_a_front_s_options_come_back_from_a_folder(tmp_path: Path) -> None:
     assert {name: model[name] for name in front} == front
 
 
+@pytest.mark.parametrize("name", ["asg", "finetuned", "wav2vec_u"])
 @pytest.mark.parametrize("more", [-1, 1])
-def test_an_acoustic_network_has_a_column_for_each_symbol(more: int) -> None:
-    header = load_any(EARLIER / "asg.pt").header
+def test_a_network_of_labels_has_a_column_for_each_symbol(more: int, name: str) -> None:
+    header = load_any(EARLIER / f"{name}.pt").header
     settings = {**header.settings, "num_columns": len(header.extra["symbols"]) + more}
-    with pytest.raises(ValueError, match=r"`num_columns` is \d+; expected the 6 symbols"):
-        acoustic.KIND.build(replace(header, settings=settings))
+    says = f"`num_columns` is {settings['num_columns']}; expected the {len(header.extra['symbols'])} symbols"
+    with pytest.raises(ValueError, match=says):
+        KINDS[header.model].build(replace(header, settings=settings))
 
 
 def test_a_dictionary_is_for_a_stock_roberta_alone(tmp_path: Path) -> None:
@@ -324,3 +326,29 @@ def test_a_wav2vec_2_s_hash_is_of_what_its_weights_do_not_tell(tmp_path: Path) -
     before = checkpoint_hash(tmp_path / "w")
     assert checkpoint_hash(changed(tmp_path / "w", num_updates=3)) == before
     assert checkpoint_hash(changed(tmp_path / "w", settings={"encoder_attention_heads": 4})) != before
+
+
+def test_a_folder_whose_json_says_nothing_is_known_by_its_weights(tmp_path: Path) -> None:
+    export_folder(EARLIER / "bert.pt", tmp_path / "bert")
+    weights = sha256(tmp_path / "bert" / "model.safetensors")
+    assert checkpoint_hash(tmp_path / "bert") != weights
+    for said in ("{}", "{", None):
+        path = tmp_path / "bert" / "config.json"
+        path.write_text(said) if said is not None else path.unlink()
+        assert checkpoint_hash(tmp_path / "bert") == weights
+
+
+def test_while_weights_are_exchanged_there_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old words never stand beside new weights."""
+    write_folder(tmp_path / "a", {"old": 1}, {"w": torch.zeros(2)})
+
+    def full_disk(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(tmp_path / "a", {"new": 1}, {"w": torch.ones(2)}, force=True)
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        read_folder(tmp_path / "a")

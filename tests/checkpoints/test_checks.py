@@ -28,6 +28,7 @@ class Config:
     names: tuple[str, ...] = ()
     way: Literal["left", "right"] = "left"
     inner: Inner = dataclasses.field(default_factory=Inner)
+    some: int | str = 0
 
 
 def test_settings_become_the_config_s_types() -> None:
@@ -47,6 +48,8 @@ def test_settings_become_the_config_s_types() -> None:
     )
     assert config == Config(3, 1.0, False, "relu", 4, 5, [1.0, 2.5], ("a",), "right", Inner(7))
     assert type(config.share) is float and check_settings(Config, {"count": 1}) == Config(1)
+    for some in (3, "x"):
+        assert check_settings(Config, {"count": 1, "some": some, "other": None}) == Config(1, some=some)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_settings_become_the_config_s_types() -> None:
         ({"numbers": [1, math.nan]}, "`numbers` is [1, nan]; expected List[float]"),
         ({"names": "ab"}, "`names` is 'ab'; expected tuple[str, ...]"),
         ({"way": "up"}, "`way` is 'up'; expected one of 'left', 'right'"),
+        ({"some": None}, "`some` is None; expected int | str"),
         ({"inner": {"width": "7"}}, "`inner.width` is '7'; expected int"),
         ({"inner": 7}, "`inner` is 7; expected Inner"),
         ({"name": 10**200}, "…; expected str"),

@@ -81,6 +81,15 @@ def test_what_a_network_hears_is_kept_with_the_clusters_of_its_layer(
     ("changes", "says"),
     [
         ({"parts": {"pieces": {}}}, "`parts` has 'pieces'; expected only checkpoint and bert"),
+        (
+            {"parts": {"bert": {"model": "gpt"}}},
+            "`parts.bert.model` is no model that is known; expected one of",
+        ),
+        (
+            {"parts": {"bert": {"model": ["vq_bert"]}}},
+            "`parts.bert.model` is no model that is known; expected",
+        ),
+        ({"parts": {"checkpoint": 3}}, "`parts.checkpoint.model` is no model that is known; expected one of"),
         ({"dim": 0}, "`dim` is 0; expected 1 to 1,048,576"),
         ({"dim": (1 << 20) + 1}, "`dim` is 1048577; expected 1 to 1,048,576"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from wav2vec2s import LARGE_STYLE, config_of, even_draws, noise, saved
 
 from vqw2v_plugin.__main__ import main
@@ -159,6 +160,24 @@ def test_a_folder_that_does_not_fit_is_one_sentence(
     with pytest.raises(CheckpointError) as error:
         import_checkpoint(tmp_path / "hf")
     assert message in str(error.value) and str(tmp_path / "hf") in str(error.value)
+
+
+def test_a_weight_that_has_no_place_here_is_refused_by_its_name_there(tmp_path: Path) -> None:
+    saved(tmp_path / "a.pt")
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    change("config.json", weights_sha256=None)(tmp_path / "hf")
+    path = tmp_path / "hf" / "model.safetensors"
+    save_file({**load_file(path), "wav2vec2.adapter.x": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match=r"`wav2vec2\.adapter\.x` has no place in the network"):
+        import_checkpoint(tmp_path / "hf")
+
+
+def test_a_folder_for_them_is_replaced_where_that_is_said(tmp_path: Path) -> None:
+    saved(tmp_path / "a.pt")
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors exists; name another, or say --force"):
+        export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", force=True, to="huggingface")
 
 
 @pytest.mark.parametrize(

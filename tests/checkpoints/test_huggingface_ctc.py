@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from finetuned import STILL, save_fine_tuned, tiny_fine_tuned
+from safetensors.torch import load_file, save_file
 from wav2vec2s import LARGE_STYLE, noise
 
 from vqw2v_plugin.__main__ import main
@@ -113,11 +114,28 @@ def change(file: str, **values: Any) -> Callable[[Path], None]:
     return apply
 
 
+def weigh(weights: dict[str, torch.Tensor | None]) -> Callable[[Path], None]:
+    """Other weights, or none."""
+
+    def apply(folder: Path) -> None:
+        change("config.json", weights_sha256=None)(folder)
+        held = {**load_file(folder / "model.safetensors"), **weights}
+        save_file({k: v for k, v in held.items() if v is not None}, folder / "model.safetensors")
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("apply", "message"),
     [
         (change("config.json", pad_token_id=9), "`pad_token_id` is 9; expected one of the 6 columns"),
         (change("config.json", pad_token_id=None), "`pad_token_id` is None"),
+        (change("config.json", pad_token_id=-1), "`pad_token_id` is -1"),
+        (change("config.json", pad_token_id=6), "`pad_token_id` is 6"),
+        (weigh({"lm_head.weight": None}), "lacks `lm_head`, by which letters are told"),
+        (weigh({"lm_head.bias": None}), "lacks `lm_head`, by which letters are told"),
+        (weigh({"lm_head.weight": torch.zeros(6)}), "lacks `lm_head`, by which letters are told"),
+        (change("vocab.json", A=-1), "'A' is -1; expected a column of its own"),
         (change("config.json", final_dropout=2.0), "`final_dropout` is 2.0"),
         (change("config.json", num_hidden_layers=10**9), "its settings give no network"),
         (change("config.json", num_hidden_layers=3), "is missing or misshapen"),
@@ -198,3 +216,23 @@ def test_of_stock_s_blank_and_theirs_there_is_one(tmp_path: Path) -> None:
     export_folder(tmp_path / "b.pt", tmp_path / "hf", to="huggingface")
     vocabulary = json.loads((tmp_path / "hf" / "vocab.json").read_text())
     assert list(vocabulary) == ["<pad>", "<s>", "</s>", "<unk>", "|", *"EAT"] and vocabulary["T"] == 7
+
+
+def test_one_that_masked_nothing_has_no_mask_and_masks_nothing(tmp_path: Path) -> None:
+    network = tiny_fine_tuned(units=LETTERS)
+    save_fine_tuned(tmp_path / "a.pt", network, LETTERS)
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    change("config.json", mask_time_prob=0.0, apply_spec_augment=True)(tmp_path / "hf")
+    weigh({"wav2vec2.masked_spec_embed": None})(tmp_path / "hf")
+    found = import_checkpoint(tmp_path / "hf").network
+    assert not found.config.tuning.apply_mask and found.config.tuning.mask_prob == FineTuning.mask_prob
+    assert not found.wav2vec2.mask.any() and torch.equal(found.projection.weight, network.projection.weight)
+
+
+@pytest.mark.parametrize("said", [None, {}, {"word_delimiter_token": {"content": "T"}}])
+def test_words_end_with_a_bar_where_their_tokenizer_does_not_say(said: Any, tmp_path: Path) -> None:
+    save_fine_tuned(tmp_path / "a.pt", tiny_fine_tuned(units=LETTERS), LETTERS)
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    path = tmp_path / "hf" / "tokenizer_config.json"
+    path.unlink() if said is None else path.write_text(json.dumps(said))
+    assert columns_of(import_checkpoint(tmp_path / "hf").header) == LETTERS

@@ -144,6 +144,8 @@ def test_the_loss_the_projection_and_the_name_of_a_stock_file_are_kept(tmp_path:
         ({"aggregator": "gru"}, "recurs over the batch"),
         ({"vq_vars": "20"}, "`vq_vars` is '20'; expected int"),
         ({"vq_temp": "warm"}, "`vq_temp` is 'warm'"),
+        ({"vq_temp": "(2.0,"}, "`vq_temp` is '(2.0,'; expected numbers"),
+        ({"vq_temp": 3}, "`vq_temp` is 3; expected numbers"),
         ({"vq_type": "lattice"}, "`quantizer` is 'lattice'"),
         (
             {"vq_vars": 21},

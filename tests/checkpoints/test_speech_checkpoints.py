@@ -11,6 +11,7 @@ from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.format import load, load_any, write_exported
 from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.checkpoints.speech import KIND
+from vqw2v_plugin.modules.bert.config import SPEECH_ARCHS
 
 EARLIER = Path(__file__).parent / "earlier"
 
@@ -59,3 +60,17 @@ def test_bands_that_no_spectrum_has_are_refused(tmp_path: Path) -> None:
     write_exported(tmp_path / "folder", found.header, found.weights)
     with pytest.raises(CheckpointError, match="`bands` is 5,000; expected 1 to 4,096"):
         load(tmp_path / "folder", KIND)
+
+
+@pytest.mark.parametrize("name", SPEECH_ARCHS)
+def test_what_a_trainer_s_file_does_not_say_is_its_arch_s(name: str) -> None:
+    """`None` says as little; what it hears is its task's to say."""
+    model = {"_name": name, "encoder_layers": 3, "encoder_embed_dim": None, "dropout": 0.0, "of_fairseq": 1}
+    task = {"bands": 30, "sample_rate": 8_000, "normalize": True}
+    codes = {"num_groups": 2, "num_codes": 7}
+    header = KIND.header({"cfg": {"model": model, "task": task}, "task_state": {"codes": codes}})
+    arch = vars(SPEECH_ARCHS[name])
+    unsaid = {"stack", "normalize_bands"}
+    said = {**arch, "encoder_layers": 3, "dropout": 0.0, "bands": 30, **codes}
+    assert header.settings == {key: value for key, value in said.items() if key not in unsaid}
+    assert header.audio == Audio(8_000, True)

@@ -86,6 +86,17 @@ def test_codes_and_layers_are_stock_s(
     assert (ours.network.config.extractor_mode == "layer_norm") == bool(style)
 
 
+@pytest.mark.parametrize("same", [False, True])
+@torch.no_grad()
+def test_one_that_hears_codes_hears_stock_s(same: bool, tmp_path: Path) -> None:
+    model = write(tmp_path / "stock.pt", "cfg", quantize_input=True, same_quantizer=same, latent_dim=12)
+    network = import_checkpoint(tmp_path / "stock.pt").network
+    wav = noise(900)[None]
+    assert torch.equal(network.encode(wav), model.quantize(wav)[1])
+    wanted = model.extract_features(wav, None)["x"][0]
+    torch.testing.assert_close(network.states(wav)[0][-1], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_continuous_one_has_no_codes(tmp_path: Path) -> None:
     write(tmp_path / "stock.pt", "cfg", quantize_targets=False)
     restored = import_checkpoint(tmp_path / "stock.pt")
@@ -98,6 +109,8 @@ def test_a_continuous_one_has_no_codes(tmp_path: Path) -> None:
         ({"layer_type": "conformer"}, "`layer_type` is 'conformer'; only a network of 'transformer'"),
         ({"pos_conv_depth": 5}, "`pos_conv_depth` is 5; only a network of 1"),
         ({"target_glu": True}, "`target_glu` is True; only a network of False"),
+        ({"conv_pos_batch_norm": True}, "`conv_pos_batch_norm` is True; only a network of False"),
+        ({"latent_temp": 3}, "`latent_temp` is 3; expected numbers"),
         ({"conv_feature_layers": "__import__('os').abort()"}, "`conv_feature_layers`"),
         ({"latent_temp": "open('x')"}, "`latent_temp` is "),
         ({"encoder_layers": 3}, "is missing"),

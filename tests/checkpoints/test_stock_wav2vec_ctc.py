@@ -10,6 +10,7 @@ from finetuned import SYMBOLS, stock_ctc
 from wav2vec2s import LARGE_STYLE, noise
 
 pytest.importorskip("fairseq")
+from fairseq.models.wav2vec.wav2vec2_asr import Wav2Vec2CtcConfig
 from omegaconf import OmegaConf
 
 from vqw2v_plugin.__main__ import main
@@ -17,6 +18,7 @@ from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.finetuned import KIND, columns_of
 from vqw2v_plugin.checkpoints.format import load
 from vqw2v_plugin.checkpoints.kinds import Audio
+from vqw2v_plugin.checkpoints.stock_wav2vec_ctc import tuning_of_stock
 from vqw2v_plugin.checkpoints.travel import import_checkpoint
 from vqw2v_plugin.modules.finetuned.config import FineTuning
 from vqw2v_plugin.stores.labels import LabelError
@@ -151,3 +153,21 @@ def test_one_that_masked_nothing_masks_nothing(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     found = import_checkpoint(tmp_path / "a.pt").network.config.tuning
     assert not found.apply_mask and found.mask_prob == 0.5
+
+
+def test_what_a_file_does_not_say_is_stock_s_default() -> None:
+    held = vars(Wav2Vec2CtcConfig())
+    found = vars(tuning_of_stock(dict.fromkeys(["layerdrop", "mask_prob", "dropout"])))  # None says nothing
+    shared = found.keys() & held.keys()
+    assert len(shared) > 9 and {name: found[name] for name in shared} == {n: held[n] for n in shared}
+
+
+def test_audio_is_as_it_was_tuned_with_and_else_as_it_was_pretrained_with(tmp_path: Path) -> None:
+    write(tmp_path / "a.pt")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    state["cfg"]["task"] = {"normalize": True}
+    state["cfg"]["model"]["w2v_args"]["task"] = {"normalize": False, "sample_rate": 8_000}
+    state["cfg"]["model"]["w2v_args"]["model"]["of_a_fork"] = 3
+    torch.save(state, tmp_path / "a.pt")
+    found = import_checkpoint(tmp_path / "a.pt")
+    assert found.header.audio == Audio(8_000, True) and list(found.ignored) == ["of_a_fork"]

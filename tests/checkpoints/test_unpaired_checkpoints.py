@@ -66,3 +66,10 @@ def test_a_trainer_s_options_are_those_of_its_network() -> None:
         KIND.check_options(header, f"{NAME}_2", {**own, "generator_stride": None})
     with pytest.raises(ValueError, match=f"the model is '{NAME}_3'; expected one of {NAME}, {NAME}_2"):
         KIND.check_options(header, f"{NAME}_3", own)
+
+
+def test_a_loss_of_labels_is_none_of_what_learns_without(tmp_path: Path) -> None:
+    header = load_any(EARLIER / "wav2vec_u.pt").header
+    wrong = replace(header, extra={**header.extra, "loss": "ctc", "blank": 0})
+    with pytest.raises(ValueError, match="`loss` is 'ctc'; expected wav2vec_u"):
+        KIND.build(wrong)

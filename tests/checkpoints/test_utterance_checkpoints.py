@@ -81,3 +81,13 @@ def test_a_head_is_of_as_many_classes_and_layers_as_it_says(name: str, says: str
     header, _ = head()
     with pytest.raises(ValueError, match=f"`{name}` {says} that it says"):
         KIND.build(dataclasses.replace(header, settings={**header.settings, name: 3}))
+
+
+def test_a_front_s_options_go_with_its_head() -> None:
+    header, _ = head()
+    front = {"front": "a.pt", "front_layer": "z", "freeze_updates": 150}
+    state = KIND.state(dataclasses.replace(header, extra={**header.extra, "front": front}))
+    assert front.items() <= state["cfg"]["model"].items()
+    again = KIND.header(state)
+    assert again.extra["front"] == front and again.settings == header.settings
+    assert "front" not in KIND.header(KIND.state(header)).extra

@@ -42,6 +42,12 @@ def test_padded_batches_are_as_long_as_their_longest(limits: BatchLimits, expect
     assert cut_padded(order[:0], sizes[:0], limits) == []
 
 
+def test_what_fits_nowhere_is_a_batch_of_its_own_where_it_comes_first_too() -> None:
+    order = np.array([4, 2, 7])
+    batches = cut_padded(order, np.array([12, 3, 3]), BatchLimits(10))
+    assert [batch.tolist() for batch in batches] == [[4], [2, 7]]
+
+
 def test_lengths_within_four_percent_are_nearly_equal() -> None:
     """From 1,000 to 2,000 there are ln 2 / ln 1.04 = 17.7 such steps, so 18 or 19 numbers."""
     steps = nearly_equal(np.arange(1_000, 2_001))

@@ -42,3 +42,10 @@ def test_a_line_may_tell_how_sure_it_is_and_a_label_take_no_time(tmp_path: Path)
     (tmp_path / "a.ctm").write_text("u A 0.5 0.0 b 0.99\nu\tA  0.25 0.5 a\n", encoding="utf-8")
     found = read_ctm(tmp_path / "a.ctm")["u"]
     assert found.labels == ("a", "b") and found.ends.tolist() == [0.75, 0.5]
+
+
+def test_fields_stand_between_blanks_and_tabs_and_nothing_else(tmp_path: Path) -> None:
+    """A name may hold what Unicode counts as a blank; lines may end as Windows ends them."""
+    (tmp_path / "a.ctm").write_bytes("a\u00a0b 1 0 1 x\u3000y\r\n\r\nc\t1  0 1 z\r\n".encode())
+    found = read_ctm(tmp_path / "a.ctm")
+    assert {utt: each.labels for utt, each in found.items()} == {"a\u00a0b": ("x\u3000y",), "c": ("z",)}

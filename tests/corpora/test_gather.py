@@ -38,7 +38,7 @@ def test_ids_of_a_table_at_the_root_have_a_name_in_front_too(tmp_path: Path, wri
 def test_tables_of_one_folder_are_one_corpus(tmp_path: Path, write: Write) -> None:
     paths = [str(write(f"{split}.csv", HEAD + f"{split},a.wav,x\n")) for split in ("train", "dev", "test")]
     found = gather(paths, Sources())
-    assert found.root == str(tmp_path / "c")
+    assert (found.root, found.kind) == (str(tmp_path / "c"), "table")
     assert [(e.utt, e.split) for e in found.entries] == [
         ("dev", "valid"),
         ("test", "test"),
@@ -48,8 +48,10 @@ def test_tables_of_one_folder_are_one_corpus(tmp_path: Path, write: Write) -> No
 
 def test_folders_within_each_other_are_refused(tmp_path: Path, write: Write) -> None:
     write("in/a.wav")
-    with pytest.raises(SourceError, match="hold the same files; name each folder once"):
-        gather([str(tmp_path / "c"), str(tmp_path / "c" / "in")], Sources())
+    outer, inner = str(tmp_path / "c"), str(tmp_path / "c" / "in")
+    for paths in ([outer, inner], [inner, outer], [inner, inner]):
+        with pytest.raises(SourceError, match="hold the same files; name each folder once"):
+            gather(paths, Sources())
 
 
 def test_folders_named_for_splits_are_told_and_kept_apart_where_asked(tmp_path: Path, write: Write) -> None:
@@ -159,3 +161,42 @@ def test_suffixes_are_of_folders_that_are_walked(tmp_path: Path, write: Write) -
         gather([str(tmp_path / "c" / "k")], Sources(suffixes=("flac",)))
     found = gather([str(tmp_path / "c" / "p")], Sources(suffixes=("flac",)))
     assert [entry.path for entry in found.entries] == ["b.flac"]
+
+
+def test_what_is_found_is_told_while_folders_are_walked(tmp_path: Path, write: Write) -> None:
+    for name in ("one/a.wav", "one/b.wav", "two/c.wav"):
+        write(name)
+    told: list[int] = []
+    gather([str(tmp_path / "c" / name) for name in ("one", "two")], Sources(), told.append)
+    assert sum(told) == 3
+
+
+def test_a_file_is_no_folder_of_a_split_and_the_outer_of_two_folders_counts(
+    tmp_path: Path, write: Write
+) -> None:
+    write("one/test.wav"), write("one/x/dev.wav")
+    assert gather([str(tmp_path / "c" / "one")], Sources()).notes == []
+    write("two/train/test/a.wav")
+    (note,) = gather([str(tmp_path / "c" / "two")], Sources()).notes
+    assert "(train)" in note and "`--split-from 1`" in note
+
+
+def test_phones_alone_are_times_too(tmp_path: Path, write: Write) -> None:
+    """By which an utterance needs an id, and no TextGrid is missed."""
+    write("a.wav"), write("a.TextGrid")
+    write("t.csv", 'wav,phone_times\na.wav,"[[0, 1, ""x""]]"\n')
+    found = gather([str(tmp_path / "c")], Sources())
+    assert [(entry.utt, len(entry.phones)) for entry in found.entries] == [("a", 1)]
+    assert not any("TextGrids" in note for note in found.notes)
+
+
+def test_textgrids_that_were_asked_for_are_not_called_unused(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    tier = '"IntervalTier"\n"words"\n0\n1\n1\n0\n1\n"well"\n'
+    write("a.textGRID", f'"ooTextFile"\n"TextGrid"\n0\n1\n<exists>\n1\n{tier}')
+    root = str(tmp_path / "c")
+    found = gather([root], Sources(times=root))
+    assert found.entries[0].words == ((0.0, 1.0, "well"),) and found.notes == []
+    assert gather([root], Sources()).notes == [
+        f"1 TextGrids were not used: `--times {root}` takes times of words and phones"
+    ]

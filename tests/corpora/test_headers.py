@@ -1,10 +1,12 @@
 """Headers: read alone or by many, remembered, and never believed from a damaged cache."""
 
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +115,22 @@ def test_an_interrupt_is_for_the_process_that_was_started_by_hand() -> None:
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_worker_s_parent_is_followed_in_a_thread_that_keeps_no_process_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended, codes, gone = threading.Event(), [], threading.Event()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(join=ended.wait))
+    monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), gone.set()))
+    before = set(threading.enumerate())
+    headers_module._live_with_parent()
+    (thread,) = set(threading.enumerate()) - before
+    is_daemon, early = thread.daemon, list(codes)
+    ended.set()
+    assert gone.wait(10) and codes == [1]
+    assert is_daemon and not early
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 2), (3, 6), (16, 32), (64, 32)])
@@ -225,6 +243,10 @@ def test_a_cache_of_many_files_gone_is_written_anew(tmp_path: Path) -> None:
     assert HeaderCache(path, pytest.fail).known == known
     HeaderCache(path, pytest.fail).close(["/x/3.wav"])
     assert set(HeaderCache(path, pytest.fail).known) == {"/x/3.wav"}
+    cache = HeaderCache(path, pytest.fail)
+    cache.add(known.items())  # and what was added just now counts
+    cache.close(["/x/4.wav"])
+    assert set(HeaderCache(path, pytest.fail).known) == {"/x/4.wav"}
 
 
 def test_a_disk_that_is_full_costs_the_cache_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ def test_nemo_rows(tmp_path: Path, write: Write, ending: str) -> None:
         {"audio_filepath": "/x/b.wav", "duration": 1, "offset": 0.25, "speaker": 7, "lang": "de"},
         {"audio_filepath": "c.wav", "duration": "long"},
         {"audio_filepath": None},
+        {"audio_filepath": ""},
+        {"audio_filepath": "d.wav", "offset": None, "duration": None},
     )
     path = write(f"dev_manifest.{ending}", rows + "{torn\n")
     write("a.wav")
@@ -25,8 +27,9 @@ def test_nemo_rows(tmp_path: Path, write: Write, ending: str) -> None:
     assert [(e.path, e.begin, e.end, e.text, e.speaker, e.lang, e.split) for e in entries] == [
         ("a.wav", 0.0, 2.5, "one", "", "", "valid"),
         ("/x/b.wav", 0.25, 1.25, "", "7", "de", "valid"),
+        ("d.wav", 0.0, None, "", "", "", "valid"),
     ]
-    assert [r.path for r in refused] == [f"{path.name}:{n}" for n in (3, 4, 5)]
+    assert [r.path for r in refused] == [f"{path.name}:{n}" for n in (3, 4, 5, 7)]
     assert KINDS["nemo"].fits(open_folder(str(path)))  # the table itself may be named
 
 
@@ -239,3 +242,29 @@ def test_a_file_of_json_that_begins_with_no_object_is_no_table(
     write("x.jsonl", f"{first}\n" + lines({"path": "a.wav"}))
     assert json_lines.tables(open_folder(str(tmp_path / "c"))) == []
     assert json_lines.first_row(str(tmp_path / "gone.json")) == {}
+
+
+def test_a_cut_of_lhotse_s_has_a_speaker_where_its_supervisions_agree_and_may_have_none(
+    tmp_path: Path, write: Write
+) -> None:
+    said = [supervision(name, "r1", text=name, speaker="ann", language="de") for name in ("one", "two")]
+    whole = {"type": "MonoCut", "recording": recording("r1"), "start": 0, "duration": 1.5, "channel": 0}
+    rows = ({**whole, "supervisions": said}, {**whole, "supervisions": None}, {**whole, "duration": None})
+    write("cuts.jsonl", lines(*({"id": f"c{number}", **row} for number, row in enumerate(rows))))
+    entries, refused = read(tmp_path / "c", "lhotse")
+    assert not refused
+    assert [(e.utt, e.text, e.speaker, e.lang, e.begin, e.end) for e in entries] == [
+        ("c0", "one two", "ann", "de", 0.0, 1.5),
+        ("c1", "", "", "", 0.0, 1.5),
+        ("c2", "", "", "", 0.0, None),
+    ]
+
+
+def test_a_recording_of_several_files_is_not_taken_for_its_first(tmp_path: Path, write: Write) -> None:
+    source = {"type": "file", "channels": [0], "source": "a.wav"}
+    write("recordings.jsonl", lines(recording("r1"), recording("two", sources=[source, source])))
+    entries, refused = read(tmp_path / "c", "lhotse")
+    assert [e.utt for e in entries] == ["r1"]
+    assert refused == [
+        Refusal("recordings.jsonl:2", "is not a single audio file (file, file); save it as one")
+    ]

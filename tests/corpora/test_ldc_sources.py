@@ -118,6 +118,19 @@ def test_a_phone_of_timit_that_ends_before_it_begins_or_never_is_refused(tmp_pat
     assert isinstance(refused, Refusal) and "line 2 is" in refused.reason
 
 
+def test_what_timit_s_sets_leave_out_is_named_by_its_file_and_a_sentence_may_be_missing(
+    tmp_path: Path,
+) -> None:
+    timit(tmp_path, "train/dr1/fcjf0/sa1", "train/dr1/fcjf0/sx1", "test/dr2/fcmr0/si1")
+    (tmp_path / "TRAIN" / "DR1" / "FCJF0" / "SX1.TXT").unlink()
+    items = list(KINDS["timit"].read(open_folder(str(tmp_path))))
+    assert [(item.utt, item.text) for item in items if isinstance(item, Entry)] == [("fcjf0_sx1", "")]
+    assert [(item.path, item.group) for item in items if isinstance(item, Refusal)] == [
+        ("TEST/DR2/FCMR0/SI1.WAV", "is of a speaker of TEST beside the standard sets"),
+        ("TRAIN/DR1/FCJF0/SA1.WAV", "is a dialect sentence, the same of every speaker"),
+    ]
+
+
 def test_labels_of_timit_are_folded(tmp_path: Path) -> None:
     timit(tmp_path / "TIMIT", *TIMIT)
     out = tmp_path / "o"
@@ -198,6 +211,16 @@ def test_wsj_s_detailed_transcript_is_taken_before_the_reduced_one(tmp_path: Pat
     wsj(tmp_path, {"wsj0/si_tr_s/011/011c0201": ".wav"}, texts, {})
     (entry,) = KINDS["wsj"].read(open_folder(str(tmp_path)))
     assert isinstance(entry, Entry) and entry.text == "the sale"
+
+
+def test_an_index_of_wsj_is_of_its_own_discs(tmp_path: Path) -> None:
+    """wsj1 may have an utterance of the same name; a speaker's other recordings stay where they are."""
+    audio = {"wsj0/si_tr_s/011/011c0201": ".wav", "wsj1/si_tr_x/011/011c0201": ".wav"}
+    index = {"wsj0/doc/indices/train/tr_s_wv1.ndx": "11_1_1:wsj0/si_tr_s/011/011c0201.wv1\n"}
+    wsj(tmp_path, audio, {"wsj0/a.dot": "The sale (011c0201)\n"}, index)
+    entry, refusal = KINDS["wsj"].read(open_folder(str(tmp_path)))
+    assert isinstance(entry, Entry) and entry.subset == "wsj0/si_tr_s" and isinstance(refusal, Refusal)
+    assert refusal.group == "is of wsj1/si_tr_x and of none of the sets si284, dev93, eval92"
 
 
 def test_wsj_unpacked_beside_the_original_is_taken_once(tmp_path: Path) -> None:

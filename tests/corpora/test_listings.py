@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from source_files import Write
+from source_files import Write, lines
 
 from vqw2v_plugin.corpora.collect import collect
 from vqw2v_plugin.corpora.listing import read_listing
@@ -42,8 +42,9 @@ def test_a_row_that_cannot_be_read_refuses_the_table_by_its_line(write: Write) -
     path = write("t.csv", "utt,text\nu,ja\nv\n")
     with pytest.raises(ManifestError, match=r"t\.csv:3: row has another number of fields"):
         read_listing(path)
-    with pytest.raises(ManifestError, match="are empty or there twice"):
-        read_listing(write("t.csv", "utt,text\nu,ja\nu,nein\n"))
+    for utts in ("uu", ["", "u"]):
+        with pytest.raises(ManifestError, match="are empty or there twice"):
+            read_listing(write("t.csv", "utt,text\n{},ja\n{},nein\n".format(*utts)))
 
 
 def test_speakers_and_lengths_are_told_where_the_file_has_them(write: Write, wav: object) -> None:
@@ -62,6 +63,8 @@ def test_speakers_and_lengths_are_told_where_the_file_has_them(write: Write, wav
 def test_names_that_a_table_has_twice_are_those_of_its_files(write: Write) -> None:
     rows = "u,x/a.wav,ja\nu,x/b.wav,nein\n"
     assert read_listing(write("t.csv", f"ID,wav,wrd\n{rows}")).utts == ["a", "b"]
+    one_empty = read_listing(write("t.csv", "ID,wav,wrd\n,x/a.wav,ja\nu,x/b.wav,nein\n"))
+    assert one_empty.utts == ["a", "b"]
     same = read_listing(write("t.csv", "wav,wrd\nx/a.wav,ja\ny/b.wav,so\nx/a.wav,nein\n"))
     assert same.utts == ["x/a#0", "y/b#1", "x/a#2"] and same.columns == ("wav", "wrd")
 
@@ -81,3 +84,18 @@ def test_lengths_in_samples_of_no_known_rate_are_none_in_seconds(write: Write) -
     head = "/far\n# path\tsamples\tspeaker\n"
     assert read_listing(write("m.tsv", f"{head}a.wav\t8000\tann\n")).seconds is None
     assert read_listing(write("m.tsv", head)).seconds is None
+
+
+def test_a_table_is_one_whatever_stands_between_its_values(write: Write) -> None:
+    """Whose files are called `path` too; where a row of JSON lacks a value, it is empty."""
+    for name, text in (
+        ("t.csv", "path,text\nx/a.wav,ja\nx/b.wav,\n"),
+        ("t.jsonl", lines({"path": "x/a.wav", "text": "ja"}, {"path": "x/b.wav"})),
+    ):
+        found = read_listing(write(name, text))
+        assert (found.utts, found.values["text"]) == (["a", "b"], ["ja", ""])
+
+
+def test_a_table_that_names_neither_files_nor_ids_is_no_listing(write: Write) -> None:
+    with pytest.raises(ManifestError, match=r"t\.csv:1: .*|t\.csv:2: .*"):
+        read_listing(write("t.csv", "mood,text\nglad,ja\n"))

@@ -61,6 +61,7 @@ def test_relative_root_starts_beside_the_manifest_then_at_the_working_folder(
     assert manifest_of(tmp_path / "lists", "audio\nx.wav\t1\n").root == str(tmp_path / "audio")
     (tmp_path / "lists" / "audio").mkdir()
     assert manifest_of(tmp_path / "lists", "audio\nx.wav\t1\n").root == str(tmp_path / "lists" / "audio")
+    assert manifest_of(tmp_path / "lists", "gone\nx.wav\t1\n").root == str(tmp_path / "lists" / "gone")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,7 @@ def test_made_ids_differ(tmp_path: Path, rows: str, ids: list[str]) -> None:
         ("/c\n# path\tsamples\tpath\nx\t1\ty\n", "expected each to have a name of its own"),
         ("x.wav\t100\n", ":1: got the columns 'x.wav', '100', without path and samples"),
         ("utt\tpath\tsamples\na\tx\t1\na\ty\t1\n", ":3: column utt is 'a', as on line 2"),
+        ("/c\nx.wav\t1\ny.wav\0\t1\n", ":3: holds a NUL, as text in UTF-16 does"),
     ],
 )
 def test_a_bad_row_names_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -161,6 +163,8 @@ def test_what_is_written_reads_back(
     ("row", "said"),
     [
         ({"path": "a\tb", "samples": 1}, "no tab and no line break"),
+        ({"path": "a\nb", "samples": 1}, "no tab and no line break"),
+        ({"path": "a\rb", "samples": 1}, "no tab and no line break"),
         ({"path": "a"}, ":2: the row has no 'samples', only path"),
     ],
 )
@@ -197,6 +201,8 @@ def test_messages_show_the_beginning_of_what_is_long(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as error:
         manifest_of(tmp_path, "/c\nx.wav\t" + "y" * 61 + "\n")
     assert f"column samples is '{'y' * 60}'…, expected" in str(error.value)
+    with pytest.raises(ManifestError, match=r"column samples is 'y{60}', expected"):
+        manifest_of(tmp_path, "/c\nx.wav\t" + "y" * 60 + "\n")
     names = [f"c{i}" for i in range(14)]
     with pytest.raises(ManifestError, match=r"got the columns 'c0', .*'c11' and 2 more, without path and"):
         manifest_of(tmp_path, "\t".join(names) + "\n")
@@ -234,3 +240,14 @@ def test_numbers_are_as_large_as_they_may_be(tmp_path: Path) -> None:
     for numbers in ((10**12 + 1, 0, 1), (0, 10**12 + 1, 1), (0, 0, 10**6 + 1)):
         with pytest.raises(ManifestError, match="expected a whole number from"):
             manifest_of(tmp_path, text.format(*numbers))
+
+
+def test_a_mark_before_the_root_is_not_its_name(tmp_path: Path) -> None:
+    assert manifest_of(tmp_path, "\ufeff/c\nx.wav\t1\n")[0].path == "/c/x.wav"
+
+
+@pytest.mark.parametrize("columns", [["path", "text"], ["path", "samples", "path"], ["path", "samples", ""]])
+def test_columns_that_nobody_could_read_are_not_written(tmp_path: Path, columns: list[str]) -> None:
+    with pytest.raises(ManifestError, match=r"m\.tsv: got the columns"):
+        write_manifest(tmp_path / "m.tsv", "/c", [], columns)
+    assert not list(tmp_path.iterdir())

@@ -68,6 +68,10 @@ def test_a_mixture_is_a_file_and_no_folder_of_that_name(tmp_path: Path) -> None:
         ("corpora:\n- data: a\n  name: 'a:b'", ":3: `name` is 'a:b'; expected a name without spaces"),
         ("corpora: [{data: a, name: 'a|b'}]", "`name` is 'a|b'"),
         ("corpora: [{data: a, name: 'a\\b'}]", "`name` is "),
+        ('corpora: [{data: a, name: "a\\u200bb"}]', "`name` is 'a\\u200bb'; expected a name without"),
+        ('corpora: [{data: "a\\0b"}]', "`data` is 'a\\x00b'; expected a word"),
+        ("? [a, b]\n: 1", ":1: the file has a field 'a list of 2'; expected alpha"),
+        ("corpora: \x07", "is no YAML"),
         (f"corpora: [{{data: a, name: {'x' * 61}}}]", "slashes and colons, of at most 60 characters"),
         ("corpora: [{data: a, weight: 0}]", "`weight` is '0'; expected a number from 1e-06 to 1e+06"),
         (
@@ -171,3 +175,11 @@ def test_upsampling_is_told_of_as_many_hours_as_there_are() -> None:
 def test_of_half_a_draw_an_epoch_every_other_epoch_has_one() -> None:
     draws = Draws((corpus("en", 1, count=1),), np.ones(1), 0.5)
     assert [draws.done(epoch) for epoch in range(6)] == [[0], [1], [1], [2], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"), [("de/data", "de"), ("/far/de/tokens", "de"), ("/data/manifests", "/data/manifests")]
+)
+def test_a_corpus_is_called_by_its_folder(data: str, name: str, tmp_path: Path) -> None:
+    (entry,) = read_mixture(written(tmp_path, f"corpora: [{{data: {data}}}]")).entries
+    assert entry.name == name

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from vqw2v_plugin.corpora import publish as publish_module
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.corpora.publish import publish
+from vqw2v_plugin.corpora.publish import check_own, publish
 from vqw2v_plugin.corpora.rows import Row
-from vqw2v_plugin.corpora.sources import Entry, Refusal
+from vqw2v_plugin.corpora.sources import Entry, Refusal, SourceError
 from vqw2v_plugin.corpora.sources.entry import Timed
 
 text = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), max_size=12)
@@ -125,3 +125,20 @@ def test_what_is_refused_stands_in_the_order_of_its_paths(tmp_path: Path) -> Non
     lines = (tmp_path / "refused.tsv").read_text().splitlines()
     assert lines == ["path\treason", "a\tx", "a\ty", "b\tx", "c\tx"]
     assert os.listdir(tmp_path) == ["refused.tsv"]
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "valid.tsv", "test.tsv"])
+def test_manifests_of_somebody_else_stay_as_they_are(name: str, tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").touch()
+    check_own(tmp_path)
+    (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=rf"{name} is there and was not written by this command"):
+        check_own(tmp_path)
+    (tmp_path / "refused.tsv").touch()
+    check_own(tmp_path)
+
+
+def test_half_a_character_in_what_is_refused_is_a_question_mark(tmp_path: Path) -> None:
+    """But bytes that are not UTF-8 stay as they are."""
+    publish(tmp_path, "/root", None, [Refusal("a\ud800\udc7f\udd00\udfffb\udc80\udcff", "ä")])
+    assert (tmp_path / "refused.tsv").read_bytes().split(b"\n")[1] == b"a????b\x80\xff\t\xc3\xa4"

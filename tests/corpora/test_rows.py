@@ -10,8 +10,8 @@ from sounds import Sound
 from vqw2v_plugin import __main__ as cli
 from vqw2v_plugin.corpora.headers import Answer, Header
 from vqw2v_plugin.corpora.manifest import Manifest
-from vqw2v_plugin.corpora.rows import Limits, Row, make_rows, named_by, path_finder, tidy
-from vqw2v_plugin.corpora.sources import Entry, Refusal
+from vqw2v_plugin.corpora.rows import Limits, Row, make_rows, name_speaker, named_by, path_finder, tidy
+from vqw2v_plugin.corpora.sources import Entry, Refusal, SourceError
 from vqw2v_plugin.corpora.sources.entry import Timed
 
 
@@ -152,3 +152,43 @@ def test_of_a_regular_expression_s_groups_the_first_names_the_speaker() -> None:
     assert named_by("spk7_room3.wav", path_finder(r"(spk\d)_(room\d)")) == "spk7"
     assert named_by("spk7_room3.wav", path_finder(r"room\d")) == "room3"
     assert named_by("spk7_room3.wav", path_finder(r"(room9)?spk")) == ""
+
+
+@pytest.mark.parametrize(("least", "most"), [(2.0, 1.0), (-0.1, 1.0), (float("nan"), 1.0)])
+def test_limits_that_leave_no_length_are_refused(least: float, most: float) -> None:
+    assert Limits(1.0, 1.0).least == 1.0
+    with pytest.raises(SourceError, match=r"`--min` .* and `--max` .* leave no length; expected min"):
+        Limits(least, most)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"), [("0", "0; parts of a path are counted from 1"), ("(", "no regular expression")]
+)
+def test_what_finds_nothing_in_a_path_is_refused_by_its_option(pattern: str, says: str) -> None:
+    for option in ("--speaker-from", "--split-from"):
+        with pytest.raises(SourceError, match=f"`{option}` is .*{says}"):
+            path_finder(pattern, option)
+
+
+def test_a_path_that_names_no_speaker_is_refused() -> None:
+    found = name_speaker(Entry("a.wav", "a", speaker="ann"), path_finder("(spk[0-9]+)_"))
+    assert found == Refusal("a.wav", "path names no speaker; widen `--speaker-from`")
+
+
+def test_an_id_beside_times_is_one_word() -> None:
+    timed = (Timed(0.0, 0.5, "the"),)
+    for times in ({"words": timed}, {"phones": timed}):
+        found = tidy(Entry("a.wav", "a", utt="u 1", **times))
+        assert isinstance(found, Refusal) and found.group == "has white space in its id, beside times"
+        assert isinstance(tidy(Entry("a.wav", "a", utt="u1", **times)), Entry)
+    assert isinstance(tidy(Entry("a.wav", "a", utt="u 1")), Entry)
+
+
+def test_stretches_that_are_counted_in_samples_are_of_the_file_s_own_rate() -> None:
+    header = {"a.wav": Header(0, 0, 8_000, 16_000, 1)}
+    spans = ((4_000, 12_000), (4_000, None), (0, None), (12_000, 20_001), (12_000, 20_000))
+    entries = [Entry("a.wav", "a", begin=begin, end=end, counted=True) for begin, end in spans]
+    made = list(make_rows(entries, header, Limits()))
+    found = [(item.start, item.samples) if isinstance(item, Row) else item.group for item in made]
+    short = "is shorter than the table says"
+    assert found == [(4_000, 8_000), (4_000, 12_000), (0, 16_000), short, (12_000, 4_000)]

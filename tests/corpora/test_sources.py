@@ -105,6 +105,11 @@ def test_common_voice_reads_its_own_tables(tmp_path: Path, write: Write) -> None
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / "c" / name).unlink()
     assert [(e.path, e.split) for e in read(tmp_path / "c", "commonvoice")[0]] == [("clips/c.mp3", "")]
+    write("validated.tsv", "client_id\tpath\tsentence\ncid\tc.mp3\tdrei\n")  # as the first releases are
+    assert [(e.speaker, e.lang) for e in read(tmp_path / "c", "commonvoice")[0]] == [("cid", "")]
+    write("validated.tsv", "speaker\tpath\tsentence\ncid\tclips/c.mp3\tdrei\n")
+    write("clips/c.mp3")
+    assert [(e.speaker, e.text) for e in read(tmp_path / "c", "table")[0]] == [("cid", "drei")]
 
 
 def test_kaldi_joins_its_tables(tmp_path: Path, write: Write) -> None:
@@ -130,6 +135,24 @@ def test_kaldi_joins_its_tables(tmp_path: Path, write: Write) -> None:
         ("u6", "is a place in an archive, not a file"),
         ("r5", "recording has no segment"),
     ]
+
+
+def test_kaldi_s_recordings_are_utterances_where_there_are_no_segments(tmp_path: Path, write: Write) -> None:
+    write("wav.scp", "a /far/a.wav\nb\nc | cat\nd cat x |\ne /e.ark:7\n")
+    write("utt2spk", "a ann\n")
+    entries, refused = read(tmp_path / "c", "kaldi")
+    assert [(e.path, e.unit, e.utt, e.begin, e.end, e.speaker) for e in entries] == [
+        ("/far/a.wav", "a", "a", 0.0, None, "ann")
+    ]
+    reasons = {
+        "b": "has no path",
+        "c": "is a piped command, not a file",
+        "d": "is a piped command, not a file",
+        "e": "is a place in an archive, not a file",
+    }
+    assert {r.path: r.group for r in refused} == reasons
+    write("segments", "u a 0 1\n")  # which lists none of those that cannot be read
+    assert {r.path: r.group for r in read(tmp_path / "c", "kaldi")[1]} == reasons
 
 
 def test_a_table_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tables with a header: their columns are known by many names, their splits kept, their files found."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,7 @@ def test_names_of_columns_are_known_in_capitals_too_and_the_first_of_several_is_
     assert match(["file", "text", "said"], {"text": "said"})["text"] == "said"
     assert match(["WAV", "wav", "path"])["path"] == "path" and match(["WAV", "wav"])["path"] == "WAV"
     assert text_column(["x", "phones", "words"], "phones") == "phones" and text_column(["x"]) is None
+    assert text_column(["text", "wrd"]) == "text" and text_column(["Wrd"], "phones") == "Wrd"
 
 
 def test_a_header_may_begin_with_a_mark_of_its_own(tmp_path: Path, write: Write) -> None:
@@ -258,3 +260,61 @@ def test_a_file_beside_its_table_goes_before_one_of_the_working_folder(
     write("data/t.csv", "path,text\na.wav,x\nb.wav,y\n")
     entries, _ = read(tmp_path / "c", "table")
     assert {e.text: e.path for e in entries} == {"x": "data/a.wav", "y": str(tmp_path / "here" / "b.wav")}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".jsonl.gz"])
+def test_a_table_s_split_is_that_of_its_name_without_the_ending(
+    tmp_path: Path, write: Write, ending: str
+) -> None:
+    write("a.wav")
+    write(f"test-x{ending}", "path,text\na.wav,x\n" if ending == ".csv" else lines({"path": "a.wav"}))
+    assert [e.split for e in read(tmp_path / "c", "table")[0]] == ["test-x"]
+
+
+def test_of_a_row_s_folders_the_first_two_may_name_its_split(tmp_path: Path, write: Write) -> None:
+    rows = {
+        "../c/./x/dev/a.wav": "",
+        "./x/dev/b.wav": "valid",
+        "x/y/dev/c.wav": "",
+        "../dev/../x/d.wav": "valid",
+    }
+    for name in ("x/dev/a.wav", "x/dev/b.wav", "x/y/dev/c.wav", "x/d.wav", "../dev/e.wav"):
+        write(name)
+    write("t.csv", "path,text\n" + "".join(f"{path},{path}\n" for path in rows))
+    found = {e.text: e.split for e in read(tmp_path / "c", "table")[0]}
+    assert found == rows
+
+
+@pytest.mark.parametrize("head", ['path,"te"xt', "path", "path,text"])
+def test_what_has_no_row_of_names_over_one_of_values_is_no_table(
+    tmp_path: Path, write: Write, head: str
+) -> None:
+    write("a.wav")
+    write("t.csv", f"{head}\n" + ("" if head == "path,text" else "a.wav,x\n"))
+    os.mkfifo(tmp_path / "c" / "u.csv")
+    assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"
+
+
+def test_all_that_a_manifest_tells_of_a_row_is_kept(tmp_path: Path, write: Write) -> None:
+    """Its length alone is the file's own; with a start it is a piece, in samples."""
+    row = "a.wav\t100\tu\tann\tde\tclean\tja\n"
+    head = "/far\n# path\tsamples\tutt\tspeaker\tlang\tsubset\ttext"
+    path = write("train.tsv", f"{head}\n{row}")
+    ((entry,), _) = read(tmp_path / "c", "fairseq")
+    assert (entry.path, entry.unit, entry.utt, entry.text) == ("/far/a.wav", "/far/a.wav", "u", "ja")
+    assert (entry.speaker, entry.lang, entry.subset) == ("ann", "de", "clean")
+    assert (entry.begin, entry.end, entry.split) == (0, None, "train")
+    write("train.tsv", "/far\n# path\tsamples\tstart\nb.wav\t100\t40\n")
+    ((entry,), _) = read(tmp_path / "c", "fairseq")
+    assert (entry.utt, entry.begin, entry.end, entry.counted, entry.speaker) == ("", 40, 140, True, "")
+    write("refused.tsv", "path\treason\n")  # what this command wrote is no corpus, but where it is named
+    with pytest.raises(SourceError, match="holds nothing to list"):
+        find_kind(open_folder(str(tmp_path / "c")))
+    assert find_kind(open_folder(str(path))) == "fairseq"
+
+
+def test_a_root_over_rows_of_something_else_is_no_manifest(tmp_path: Path, write: Write) -> None:
+    write("a.wav")
+    for below in ("# path\tmood\na.wav\tglad", "a.wav\tglad", "a.wav 100", "100", "a\tb\nc\t100", ""):
+        write("train.tsv", f"/far\n{below}\n" if below[:3] != "a\tb" else f"{below}\n")
+        assert find_kind(open_folder(str(tmp_path / "c"))) == "plain"

@@ -108,3 +108,18 @@ def test_of_pieces_of_a_file_each_is_trimmed_where_it_lies_with_words_and_phones
         times, (("w", 0.1, 1.1), ("p", 0.1, 0.5), ("q", 0.7, 1.1)), strict=True
     ):
         assert label == wanted[0] and (start, end) == pytest.approx(wanted[1:], abs=0.03)
+
+
+def test_labels_of_what_is_cut_off_stay_at_the_row_s_ends_and_a_margin_ends_with_the_row(
+    tmp_path: Path,
+) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.7, 1.0, 0.4), RATE)
+    words = (Timed(0.0, 0.2, "before"), Timed(0.8, 1.6, "said"), Timed(1.95, 2.1, "behind"))
+    row = Row(Entry("a.wav", "a", words=words), 0, 16_800, RATE)
+    (cut,) = trimmed([row], str(tmp_path), 0.1, workers=0)
+    assert isinstance(cut, Row)
+    before, said, behind = cut.entry.words
+    seconds = cut.samples / RATE
+    assert before == (0.0, 0.0, "before") and behind == (seconds, seconds, "behind")
+    assert (said.start, said.end) == pytest.approx((0.2, 1.0), abs=0.03)
+    assert trimmed([row], str(tmp_path), 5.0, workers=1) == [row]
