@@ -21,7 +21,9 @@ from vqw2v_plugin.decoding.scoring import align
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("hypotheses", type=Path, metavar="HYPOTHESES.jsonl")
     parser.add_argument("times", type=Path, metavar="TRUE.ctm")

@@ -51,7 +51,7 @@ def _fields(row: Utterance, root: str) -> dict[str, object]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("manifest", type=Path, metavar="MANIFEST")
     parser.add_argument("--alphas", type=float, nargs="+", default=[1.0], metavar="ALPHA")

@@ -104,3 +104,18 @@ def test_a_training_that_fails_ends_it_with_what_it_said(
     monkeypatch.setattr(script, "subprocess", SimpleNamespace(**failed))
     with pytest.raises(SystemExit, match=r"num_updates[\s\S]*the training above failed"):
         script.train(tmp_path, tmp_path / "f", 20, "{}")
+
+
+def test_an_alarm_is_drawn_at_its_update_in_every_panel(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[float] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.axvline", lambda self, x, **how: drawn.append(x))
+    numbers = ([10, 20], [0.5, 0.1], [1.0, 300.0], [0.2, 0.1])
+    runs = {
+        "as set": script.Run(*numbers, "the codebook has collapsed by update 20: group 0"),
+        "cured": script.Run(*numbers, ""),
+    }
+    script.draw(runs, tmp_path / "f.png")
+    assert drawn == [20] * 3 and (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")

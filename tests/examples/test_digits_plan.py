@@ -252,3 +252,9 @@ def test_each_input_is_trained_as_its_paper_has_it(digits: Any, plan_of: Any) ->
     assert "criterion._name=asg" in words_of(listed, "digits_gumbel_q_1_1")
     sizes = digits.sweep.SIZES
     assert sizes == ("1x16", "1x64", "1x320", "2x16", "2x40", "2x160", "4x40")
+
+
+@pytest.mark.parametrize("size", ["2y40", "0x4", "2x", "x40", "2x40x"])
+def test_a_size_that_is_none_is_refused(digits: Any, size: str) -> None:
+    with pytest.raises(ValueError, match=f"`--sizes` has '{size}'; expected GROUPSxVARIABLES, such as 2x40"):
+        digits.sweep.quantized(size)

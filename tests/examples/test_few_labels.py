@@ -255,3 +255,20 @@ def test_few_labels_are_seen_often_and_a_short_training_stays_short(
     assert spelled[2] == str(tmp_path / "data/manifests/share_0.1_3/train.tsv")
     assert value_of(spelled, "--dict") == str(tmp_path / "labels/data/dict.phn.txt")
     assert [Path(word).name for word in spelled[3:5]] == ["valid.tsv", "test.tsv"]
+
+
+def test_what_stands_beside_is_drawn_where_it_has_a_row_and_points_need_a_share_in_common(
+    scripts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hours, drawn = scripts.hours, list[float]()
+    scored(tmp_path, "c1", {(0.1, 1): 80.0, (0.02, 1): 90.0})
+    scored(tmp_path, "c2", {(0.1, 1): 70.0, (0.02, 1): 85.0})
+    scored(tmp_path, "mel", {(0.1, 1): 71.0, (0.1, 2): 69.0})
+    scored(tmp_path, "alone", {(0.5, 1): 60.0})
+    curve = {float(at): hours.Rates.read(tmp_path, f"c{at}") for at in (1, 2)}
+    monkeypatch.setattr("matplotlib.axes.Axes.axhline", lambda self, y, **how: drawn.append(y))
+    hours.draw(curve, [hours.Rates.read(tmp_path, "mel")], tmp_path / "a.png")
+    assert drawn == [70.0]
+    words = ["hours.py", str(tmp_path), "--curve", "1=c1", "2=alone", "--out", str(tmp_path / "b.png")]
+    monkeypatch.setattr("sys.argv", words)
+    assert hours.main() == 2 and "have no share of the speakers in common" in capsys.readouterr().err

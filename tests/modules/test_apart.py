@@ -30,6 +30,9 @@ def test_of_contrasts(tiny: Callable[..., VqWav2Vec], quantizer: str, infonce: b
     check_adds_up(out.apart, out.contrastive, out.num_correct, out.num_predictions)
     assert out.apart is not None and out.apart.sums.shape == (3, 3)
     if quantizer == "kmeans":
+        assert out.apart.counts is not None and len(out.quantized.codes) == 6  # also of what was changed
+        clean = [torch.bincount(codes, minlength=8) for codes in out.quantized.codes[:3].mT.flatten(0, 1)]
+        assert torch.equal(out.apart.counts.flatten(0, 1), torch.stack(clean).float())
         counts = network.eval().objective(wav, apart=True)
         assert counts.apart is not None and counts.apart.counts is not None
         assert torch.equal(counts.apart.counts.sum(0), counts.quantized.stats.counts)

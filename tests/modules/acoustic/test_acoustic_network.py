@@ -140,6 +140,8 @@ def test_wrong_input_and_wrong_options_are_named() -> None:
         model(dropout=1.0)
     with pytest.raises(ValueError, match="`in_dim` is 0"):
         AcousticModel(AcousticConfig(0, 7), CTC())
+    with pytest.raises(ValueError, match="`num_columns` is 0"):
+        AcousticModel(AcousticConfig(5, 0), CTC())
 
 
 def test_what_hardly_varies_is_normed_by_its_epsilon() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vqw2v_plugin.modules.acoustic import asg_scan
 from vqw2v_plugin.modules.acoustic.asg import ASG
 from vqw2v_plugin.modules.acoustic.losses import make_sequence_loss
+from vqw2v_plugin.modules.acoustic.runs import Runs
 
 SCANS = {"products": asg_scan.LARGEST_SPAN, "logs": -1.0}
 
@@ -108,6 +109,22 @@ def test_each_sum_s_gradients_are_expected_counts(scan: str) -> None:
     assert (own.score <= full.score).all()
     for gradients in (True, False):  # without gradients only one direction is scanned
         torch.testing.assert_close(asg_scan.all_paths(e, g, case.lengths, gradients).score, full.score)
+        said = asg_scan.target_paths(e, g, case.lengths, targets, case.target_lengths, gradients)
+        torch.testing.assert_close(said.score, own.score)
+        assert (said.gradients is not None) == gradients
+
+
+def test_where_nobody_learns_no_gradient_is_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for name in ("all_paths", "target_paths"):
+        real = getattr(asg_scan, name)
+        monkeypatch.setattr(asg_scan, name, lambda *given, real=real: asked.append(given[-1]) or real(*given))
+    loss = ASG(3)
+    given = torch.randn(1, 5, 3), torch.tensor([5]), torch.tensor([[0, 1]]), torch.tensor([2])
+    learnt = loss(*given)
+    with torch.no_grad():
+        assert torch.equal(loss(*given), learnt)
+    assert asked == [True, True, False, False]
 
 
 def test_float32_comes_close_and_half_does_not_overflow() -> None:
@@ -207,6 +224,7 @@ def test_scores_too_far_apart_for_products_are_summed_as_logarithms() -> None:
 def test_a_loss_is_made_by_its_name_with_its_blank() -> None:
     assert make_sequence_loss("ctc", 5, 3).blank == 3 and make_sequence_loss("ctc", 5).blank == 0
     assert make_sequence_loss("asg", 5).transitions.shape == (5, 5)
+    assert isinstance(make_sequence_loss("wav2vec_u", 5), Runs)
     with pytest.raises(ValueError, match="`loss` is 'ct'; expected one of ctc, asg"):
         make_sequence_loss("ct", 5)
 
@@ -252,8 +270,10 @@ def test_what_no_path_says_is_named_or_counts_for_nothing() -> None:
     [
         ({"targets": torch.tensor([[1, 1]] * 4)}, "label 1 twice in a row.*pack_repeats"),
         ({"targets": torch.tensor([[0, 4]] * 4)}, "`targets` hold the label 4; expected 0 to 3"),
+        ({"targets": torch.tensor([[0, -1]] * 4)}, "`targets` hold the label -1; expected 0 to 3"),
         ({"targets": torch.zeros(3, 2)}, r"`targets` are \[3, 2\]; expected \[4, labels\]"),
         ({"target_lengths": torch.tensor([4, 1, 1, 1])}, "`target_lengths` hold 4; expected 0 to 3 labels"),
+        ({"target_lengths": torch.tensor([-1, 1, 1, 1])}, "`target_lengths` hold -1; expected 0 to 3 labels"),
         ({"lengths": torch.tensor([7, 1, 1, 1])}, "`emission_lengths` hold 7; expected 0 to 6 frames"),
         ({"lengths": torch.tensor([6])}, r"`emission_lengths` are \[1\]; expected one a batch row, \[4\]"),
         ({"emissions": torch.zeros(4, 6, 5)}, "`emissions` have 5 labels; expected 4"),

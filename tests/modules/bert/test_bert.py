@@ -215,6 +215,15 @@ def test_each_dropout_acts_alone_and_in_training_alone(name: str) -> None:
     assert torch.equal(layer._feed_forward(x), layer._feed_forward(x)) == (name == "attention_dropout")
 
 
+@pytest.mark.parametrize("silent", ["out", "fc2"])
+def test_what_either_block_adds_is_dropped(silent: str) -> None:
+    layer, x = bert(encoder_normalize_before=True, dropout=0.5).train().layers[0], torch.randn(200, 16)
+    for p in getattr(layer, silent).parameters():
+        torch.nn.init.zeros_(p)
+    assert 0.4 < float((layer(x, [200]) == x).float().mean()) < 0.6
+    assert not (layer.eval()(x, [200]) == x).any()
+
+
 def test_features_are_the_states_without_special_tokens() -> None:
     network, parts = bert().eval(), utterances()
     for layer in (0, 1, 2, -1):
@@ -238,6 +247,8 @@ def test_a_layer_mix_is_learned_and_can_be_any_layer() -> None:
     torch.testing.assert_close(mixed, torch.stack(layers).mean(0))
     mixed.sum().backward()
     assert mix.weights.grad.any() and mix.gamma.grad.any()
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        mix([torch.zeros(2, 16)] * 4)
     with torch.no_grad():
         mix.weights.copy_(torch.tensor([0.0, 100.0, 0.0]))
     torch.testing.assert_close(torch.cat(bert_features(network, parts, mix)), layers[1])
@@ -323,7 +334,12 @@ def test_fillers_and_a_mask_of_the_dictionary_s_own_are_no_codes() -> None:
         ({"activation_fn": "tanh"}, "`activation_fn` is 'tanh'; expected gelu or relu"),
         ({"position": "sinus"}, "`position` is 'sinus'"),
         ({"vocabulary": "words"}, "`vocabulary` is 'words'"),
+        ({"dropout": 1.0}, "`dropout` is 1.0"),
+        ({"activation_dropout": -0.1}, "`activation_dropout` is -0.1"),
         ({"encoder_layers": 0}, "`encoder_layers` is 0"),
+        ({"encoder_embed_dim": 0}, "`encoder_embed_dim` is 0"),
+        ({"encoder_ffn_embed_dim": 0}, "`encoder_ffn_embed_dim` is 0"),
+        ({"encoder_attention_heads": 0}, r"must be divisible by `encoder_attention_heads` \(0\)"),
         ({"max_positions": 0}, "`max_positions` is 0"),
         ({"layernorm_embedding": "false"}, "`layernorm_embedding` is 'false'; expected true or false"),
         ({"position": "rotary", "encoder_embed_dim": 6}, "even size of each head; got 6 / 2 = 3"),

@@ -143,6 +143,7 @@ def test_each_band_has_mean_0_and_deviation_1_whatever_the_loudness() -> None:
         ({"stack": 101}, "`stack` is 101; expected 1 to 100"),
         ({"num_codes": 0}, "`num_codes` is 0"),
         ({"bands": -1}, "`bands` is -1"),
+        ({"num_groups": 0}, "`num_groups` is 0"),
         ({"encoder_attention_heads": 16}, "rotary positions need an even size"),
         ({"normalize_bands": "false"}, "`normalize_bands` is 'false'; expected true or false"),
     ],
@@ -158,3 +159,18 @@ def test_a_band_that_hardly_varies_is_scaled_by_a_hundredth_and_not_by_what_it_v
     bands = (bands - bands.mean(0)) / bands.std(0, correction=0)
     found = heard._joined(1e-3 * bands + 3, heard.geometry.samples(20)).reshape(-1, 10)
     torch.testing.assert_close(found, 0.1 * bands, atol=1e-3, rtol=0)
+
+
+def test_as_many_frames_are_joined_as_a_network_may_have() -> None:
+    assert SpeechInput(16_000, 10, 100).geometry.stride == 16_000
+    for stack in (0, 101):
+        with pytest.raises(ValueError, match=f"`stack` is {stack}; expected 1 to 100 frames of 10 ms"):
+            SpeechInput(16_000, 10, stack)
+
+
+def test_a_spectrum_is_made_for_each_device_once() -> None:
+    heard, meta = SpeechInput(8_000, 10), torch.device("meta")
+    made = heard._mel_on(meta)
+    assert (made.sample_rate, made.num_bands) == (8_000, 10) and heard._mel_on(meta) is made
+    assert heard(torch.zeros(8_000, device=meta)).shape == (49, 20)
+    assert heard._mel_on(torch.device("cpu")) is heard.mel

@@ -195,3 +195,18 @@ def test_the_linear_layer_begins_uniform_as_glorot_has_it() -> None:
     weight = tiny_fine_tuned(encoder_embed_dim=96).projection.weight.detach()
     bound = (6 / (96 + len(UNITS))) ** 0.5
     assert 0.95 * bound < float(weight.abs().max()) <= bound
+
+
+def test_what_letters_are_told_from_is_dropped_by_a_setting_of_its_own() -> None:
+    network, wav = tiny_fine_tuned(replace(STILL, apply_mask=False, final_dropout=0.5)), WAVS[0][None]
+    for training in (True, False):
+        one, other = (network.train(training)(wav, torch.tensor([900])).emissions for _ in range(2))
+        assert torch.equal(one, other) != training
+
+
+@torch.no_grad()
+def test_without_seeds_masks_are_those_of_places_in_the_batch() -> None:
+    network, wav = tiny_fine_tuned().train(), torch.stack([WAVS[0], WAVS[0]])
+    sizes = torch.tensor([900, 900])
+    found, said = (network(wav, sizes, seeds).emissions for seeds in (None, [0, 1]))
+    assert torch.equal(found, said) and not torch.equal(found[0], found[1])

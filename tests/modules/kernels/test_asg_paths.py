@@ -10,6 +10,7 @@ pytest.importorskip("triton")
 
 from torch import Tensor
 
+from vqw2v_plugin.modules.acoustic import asg_scan
 from vqw2v_plugin.modules.acoustic.asg import ASG
 from vqw2v_plugin.modules.kernels import asg_paths, devices
 
@@ -76,3 +77,18 @@ def test_the_best_path_is_the_processor_s(rounded: bool, monkeypatch: pytest.Mon
     found = asg.best_path(emissions, lengths)
     assert torch.equal(found.labels, expected.labels)
     torch.testing.assert_close(found.scores, expected.scores)
+
+
+def test_sums_are_the_same_where_nobody_asks_for_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = torch.Generator().manual_seed(3)
+    e, g = (torch.randn(*size, generator=drawn, dtype=torch.float64) for size in ((4, 9, 5), (5, 5)))
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr(asg_paths, "_PARTS", 2)
+    targets = TARGETS.clamp(0, 4)
+    for sums in (
+        lambda gradients: asg_scan.all_paths(e, g, LENGTHS, gradients),
+        lambda gradients: asg_scan.target_paths(e, g, LENGTHS, targets, TARGET_LENGTHS, gradients),
+    ):
+        without, asked = sums(False), sums(True)
+        torch.testing.assert_close(without.score, asked.score)
+        assert without.gradients is None and asked.gradients is not None

@@ -184,3 +184,25 @@ def test_dropout_scales_what_stays_and_is_off_in_evaluation() -> None:
     out.sum().backward()
     assert torch.equal(x.grad, out.detach())
     assert dropout(x, 0.2, training=False) is x and dropout(x, 0.0, training=True) is x
+
+
+def test_the_kernel_is_one_that_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = torch.zeros(5, HEADS, 8)
+    assert module.kernel_for(q, q, q, 0.1) == "neither"  # on a CPU
+    for flash, efficient, size, expected in (
+        *((True, True, 8, "flash"), (True, True, 4, "efficient")),
+        *((False, True, 8, "efficient"), (True, False, 4, "neither")),
+    ):
+        monkeypatch.setattr(module, "can_use_flash_attention", lambda params, flash=flash: flash)
+        monkeypatch.setattr(module, "can_use_efficient_attention", lambda params, can=efficient: can)
+        x = torch.zeros(5, HEADS, size)
+        assert module.kernel_for(x, x, x, 0.1) == expected
+
+
+def test_where_no_kernel_is_for_it_torch_chooses(qkv: Tensor) -> None:
+    q, k, v = qkv.detach().float().view(len(qkv), 3, HEADS, -1).unbind(1)
+    index = torch.tensor([0, 2, 6, 75])
+    for rows in (None, Rows(index, [2, 0, 1, 1])):
+        found = module._on_gpu(q, k, v, LENGTHS, 0.0, rows).flatten(1)
+        wanted = reference(qkv).float() if rows is None else reference(qkv).float()[index]
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)

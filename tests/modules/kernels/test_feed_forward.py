@@ -59,3 +59,13 @@ def test_without_dropout_nothing_is_drawn() -> None:
     before = torch.random.get_rng_state()
     made(x, [4, 5])
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@pytest.mark.parametrize("name", ["dropout", "activation_dropout"])
+def test_either_way_drops_inside_and_behind(name: str, takes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "takes_over", lambda module, x: takes and module.training)
+    made, x = layer("gelu", **{name: 0.5}), torch.ones(9, 16, dtype=torch.float64)
+    for training in (True, False):
+        made.train(training)
+        assert torch.equal(made._feed_forward(x), made._feed_forward(x)) != training

@@ -130,3 +130,8 @@ def test_a_batch_has_the_plain_form_s_codes(
         monkeypatch.setattr(devices, "is_gpu", lambda x: False)
         torch.testing.assert_close(quick, network.encoder(wav), rtol=1e-5, atol=1e-6)
         assert torch.equal(codes, network.encode(wav))
+
+
+def test_audio_that_is_too_short_is_named_there_too() -> None:
+    with pytest.raises(ValueError, match="audio of 3 samples is shorter than the encoder's receptive field"):
+        Encoder(parse_conv_layers(ENCODER)).train()(torch.zeros(1, 3))

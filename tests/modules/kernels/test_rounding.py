@@ -30,6 +30,7 @@ def test_they_are_turned_for_the_work_alone_also_where_it_fails() -> None:
         held = flags()
         with pytest.raises(MemoryError), asked(CUDA):
             assert flags() == wanted
+            assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
             raise MemoryError
         assert flags() == held
         with asked(CPU):

@@ -60,3 +60,12 @@ def test_any_dimension_may_hold_the_inputs() -> None:
     (weight * torch.rand(3, 4, 5)).sum().backward()
     assert weight.grad is not None
     assert weight.sum(2).abs().max() < 1e-5 and weight.grad.sum(2).abs().max() < 1e-5
+
+
+def test_whoever_has_centred_a_gradient_says_so_for_that_one_alone() -> None:
+    weight = nn.Parameter(torch.rand(3, 4))
+    centre(weight, 1)
+    weight.centring.done = True  # type: ignore[attr-defined]
+    for wanted in (torch.ones(3, 4), torch.zeros(3, 4)):
+        (grad,) = torch.autograd.grad(weight.sum(), weight)
+        assert torch.equal(grad, wanted)

@@ -61,3 +61,8 @@ def test_statistics_of_bf16_are_those_of_fp32() -> None:
     y = norm_act(x.bfloat16(), norm, nn.ReLU())
     expected = torch.relu(nn.functional.group_norm(x.bfloat16().float().transpose(1, 2), 1)).transpose(1, 2)
     torch.testing.assert_close(y.float(), expected, atol=2e-2, rtol=1e-2)
+
+
+def test_an_activation_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="`activation` is 'tanh'; expected one of relu, gelu"):
+        make_activation("tanh")

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
-from vqw2v_plugin.modules.layers.slopes import slopes
+from vqw2v_plugin.modules.layers.slopes import moments_of_all, slopes
 from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
 from vqw2v_plugin.modules.quantizers.lloyd import cells_of, first_centres, plus_plus, total
 
@@ -172,3 +172,12 @@ def test_the_most_codes_and_groups_are_taken_and_more_refused() -> None:
     for name, most in (("codes", 1 << 20), ("groups", 1 << 10)):
         with pytest.raises(ValueError, match=f"`{name}` is {most + 1}; expected 1 to {most:,}"):
             ClustersConfig(**{name: most + 1})  # type: ignore[arg-type]
+
+
+def test_moments_of_several_clips_are_those_of_all_their_frames() -> None:
+    x = frames(50, 3) * torch.tensor([1.0, 2.0, 0.0]) + 5
+    found = moments_of_all(x.split([1, 30, 19]))
+    torch.testing.assert_close(found.mean, x.mean(0))
+    torch.testing.assert_close(found.deviation, x.std(0, correction=0).clamp_min(1e-5))
+    with pytest.raises(ValueError, match="there are no frames to take a mean of; expected at least one"):
+        moments_of_all([x[:0]])

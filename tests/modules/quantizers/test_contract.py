@@ -162,8 +162,9 @@ def test_what_is_counted_and_logged_keeps_no_graph(name: str) -> None:
 def test_codes_out_of_range_are_refused(name: str) -> None:
     quantizer = make(name)
     beyond = torch.full((1, 2, quantizer.num_groups), quantizer.num_codes)
-    with pytest.raises(ValueError, match=f"expected 0 to {quantizer.num_codes - 1}"):
-        quantizer.decode(beyond)
+    for wrong in (beyond, beyond - quantizer.num_codes - 1):
+        with pytest.raises(ValueError, match=f"expected 0 to {quantizer.num_codes - 1}"):
+            quantizer.decode(wrong)
 
 
 def test_perplexity_of_uniform_codes_is_num_vars() -> None:
@@ -294,6 +295,7 @@ def test_the_linear_schedule_without_max_update_says_what_to_give() -> None:
         ("vq_depth", 0),
         ("vq_depth", 2**31),
         ("vq_temp", [1.0]),
+        ("vq_temp", [2.0, 0.5, 0.9, 0.9]),
         ("vq_temp", [2.0, math.inf]),
         ("vq_temp", [2.0, 0.0]),
         ("temp_fraction", 2.0),
@@ -333,7 +335,7 @@ def test_the_cures_of_a_collapse_are_those_of_the_page(cls: type[Quantizer], val
 
 
 def test_the_deepest_head_and_the_widest_space_are_taken() -> None:
-    GumbelConfig(vq_depth=100, start_dim=4_096)
+    GumbelConfig(vq_depth=100, start_dim=4_096, temp_fraction=1.0)
     for field, most in (("vq_depth", "100"), ("start_dim", "4,096")):
         beyond = int(most.replace(",", "")) + 1
         with pytest.raises(ValueError, match=f"`{field}` is {beyond}; expected .*{most}"):

@@ -18,6 +18,7 @@ def updates(health: CodebookHealth, *rows: list[float]) -> CodebookHealth:
 def test_shares_run_from_a_collapse_to_uniform_use() -> None:
     assert updates(CodebookHealth(1, 4), [9, 0, 0, 0]).share().item() == pytest.approx(0, abs=1e-5)
     assert updates(CodebookHealth(1, 4), [5, 5, 5, 5]).share().item() == pytest.approx(1, abs=1e-5)
+    assert updates(CodebookHealth(1, 1), [5]).share().item() == pytest.approx(0, abs=1e-5)
 
 
 def test_idle_counts_updates_since_a_code_was_chosen() -> None:

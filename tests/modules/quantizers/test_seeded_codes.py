@@ -105,3 +105,11 @@ def test_a_seed_s_codes_are_its_own(name: str) -> None:
 def test_where_no_code_is_a_frame_nothing_is_promised(name: str) -> None:
     with pytest.raises(NotImplementedError):
         make(name).seed_codes(CLIPS, 1, True)
+
+
+def test_entries_that_groups_share_stay_as_they_are() -> None:
+    quantizer = make("gumbel", combine_groups=True)
+    before = quantizer.codebook.entries.clone()
+    quantizer.seed_codes(CLIPS, 1, True)
+    assert torch.equal(before, quantizer.codebook.entries)
+    assert len(torch.unique(torch.cat([quantizer.encode(z)[0] for z in CLIPS]))) == 8

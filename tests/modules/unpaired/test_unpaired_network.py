@@ -179,6 +179,24 @@ def test_only_one_of_the_two_has_gradients() -> None:
         }
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_on_several_ranks_no_parameter_is_without_a_gradient(
+    named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DDP would wait for it for ever, or stop."""
+    monkeypatch.setattr("vqw2v_plugin.modules.unpaired.network.is_one_of_many", lambda: True)
+    made = network(replace(PLAIN, generator_residual=True, mmi_weight=0.5, target_dim=3)).train()
+    x, lengths = torch.randn(2, 7, D, dtype=torch.float64), torch.tensor([7, 5])
+    targets = torch.randint(3, (2, 7)) if named else None
+    for step in (
+        lambda: made.generator_step(x, lengths, targets),
+        lambda: made.discriminator_step(x, lengths, torch.randint(V, (2, 6)), lengths - 1),
+    ):
+        made.zero_grad()
+        step().loss.backward()  # type: ignore[no-untyped-call]
+        assert not [name for name, p in made.named_parameters() if p.grad is None]
+
+
 def test_the_penalty_of_a_linear_adversary_is_known() -> None:
     """Its gradient is w/T in each frame, whatever is mixed: of norm |w|/√T in each column."""
     weight = torch.tensor([3.0, 0.5], dtype=torch.float64)
@@ -243,11 +261,44 @@ def test_settings_are_checked_by_name(field: str, value: object, said: str) -> N
         replace(PLAIN, **{field: value})  # type: ignore[arg-type]
 
 
+def test_each_weight_and_each_count_is_checked() -> None:
+    weights = ("gradient_penalty", "code_penalty", "smoothness_weight", "mmi_weight", "generator_batch_norm")
+    for name in (*weights, "skipgram_weight", "skipgram_start_weight"):
+        with pytest.raises(ValueError, match=f"`{name}` is -1.0; expected 0 or more"):
+            replace(PLAIN, **{name: -1.0})  # type: ignore[arg-type]
+    generator = ("input_dim", "num_columns", "generator_kernel", "generator_stride", "generator_dilation")
+    adversary = ("dim", "depth", "kernel", "dilation")
+    for name in (*generator, *(f"discriminator_{part}" for part in adversary), "target_dim"):
+        with pytest.raises(ValueError, match=f"`{name}` is 0; expected at least 1"):
+            replace(PLAIN, **{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`generator_pad` is -2; expected at least -1"):
+        replace(PLAIN, generator_pad=-2)
+    with pytest.raises(ValueError, match="`generator_pad` is 1048577; expected 1,048,576 at most"):
+        replace(PLAIN, generator_pad=(1 << 20) + 1)
+    with pytest.raises(ValueError, match=r"`discriminator_dropout` is 1\.0; expected a probability"):
+        replace(PLAIN, discriminator_dropout=1.0)
+    replace(PLAIN, subsample_rate=1.0, skipgram_repeats=100.0, smoothing=0.49)
+
+
 def test_features_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`features` are \[1, 3, 9\]; expected \[batch, frames, 4\]"):
         network(PLAIN)(torch.zeros(1, 3, 9), torch.tensor([3]))
+    for shape in ((1, 0, 4), (3, 4)):
+        with pytest.raises(ValueError, match=r"expected \[batch, frames, 4\]"):
+            network(PLAIN)(torch.zeros(shape), torch.tensor([0]))
     with pytest.raises(ValueError, match="clusters are of frames"):
         replace(KINDS[3], mmi_weight=1.0)
+
+
+def test_scores_come_at_another_stride_from_here_on() -> None:
+    made, x = network(replace(PLAIN, segments="none")).eval(), torch.randn(1, 12, D, dtype=torch.float64)
+    before = made(x, torch.tensor([12])).emissions
+    made.generator.stride_by(3)
+    after = made(x, torch.tensor([12]))
+    assert int(after.lengths) == made.frames(12) == 5 and made.stride == 3
+    torch.testing.assert_close(after.emissions, before[:, ::3])
+    with pytest.raises(ValueError, match="`decode_stride` is 0; expected 1 or more"):
+        made.generator.stride_by(0)
 
 
 def test_a_batch_norm_begins_with_the_scale_that_is_asked_for() -> None:
@@ -267,3 +318,85 @@ def test_pairs_and_first_phones_weigh_as_their_settings_say() -> None:
     assert found[1] == pytest.approx((3 * pairs, 3 * starts)) and found[2] == pytest.approx(
         (pairs, 4 * starts)
     )
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_adversary_is_right_above_0_of_what_was_generated_and_below_of_text(sign: float) -> None:
+    made, lengths = network(PLAIN), torch.tensor([7, 5])
+    made.discriminator.score.weight.data.zero_()
+    made.discriminator.score.bias.data.fill_(sign)
+    x, text = torch.randn(2, 7, D, dtype=torch.float64), torch.randint(V, (2, 7))
+    figures = made.discriminator_step(x, lengths, text, lengths).figures
+    assert float(figures["accuracy_dense"]) == (sign > 0) and float(figures["accuracy_token"]) == (sign < 0)
+
+
+def test_how_many_phones_are_in_use_is_told_of_scores_and_of_the_best() -> None:
+    made = network(replace(PLAIN, segments="none", generator_bias=True))
+    made.generator.conv.weight.data.zero_()
+    made.generator.conv.bias.data.copy_(torch.tensor([1.0, 1.0, -50.0, -50.0, -50.0]))
+    figures = made.generator_step(torch.randn(1, 7, D, dtype=torch.float64), torch.tensor([7])).figures
+    assert float(figures["prob_ppl"]) == pytest.approx(2, abs=1e-4)
+    assert float(figures["code_ppl"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_penalty_is_of_training_and_of_the_first_frames_or_of_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, text, lengths = torch.randn(1, 9, D, dtype=torch.float64), torch.randint(V, (1, 9)), torch.tensor([9])
+    common, told = losses.common_part, []
+    monkeypatch.setattr(losses, "common_part", lambda *given: told.append(given[4]) or common(*given))
+    for slices in (False, True):
+        made = network(replace(PLAIN, gradient_penalty=1.0, probabilistic_grad_penalty_slicing=slices))
+        for training in (True, False):
+            terms = made.train(training).discriminator_step(x, lengths, text, lengths).terms
+            assert ("grad_pen" in terms) == training
+    assert told == [False, True]
+
+
+def test_a_common_part_is_the_first_frames_or_any_as_many() -> None:
+    text, made = torch.arange(8.0).view(1, 8, 1), torch.arange(5.0).view(1, 5, 1)
+    sizes = torch.tensor([6]), torch.tensor([4])
+    first, other, held = losses.common_part(text, sizes[0], made, sizes[1])
+    assert first.flatten().tolist() == other.flatten().tolist() == [0, 1, 2, 3, 4] and held.tolist() == [4]
+    drawn, starts = torch.Generator().manual_seed(1), set()
+    for _ in range(40):
+        part, other, held = losses.common_part(text, sizes[0], made, sizes[1], True, drawn)
+        starts.add(start := int(part[0, 0]))
+        assert part.flatten().tolist() == list(range(start, start + 5)) and torch.equal(other, made)
+        assert int(held) == min(4, 6 - start)
+    assert starts == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("segments", "option"), [("uniform", "mean_pool"), ("join", "mean_pool_join")])
+def test_a_segment_is_one_of_its_frames_in_training_alone_unless_means_are_asked_for(
+    segments: str, option: str
+) -> None:
+    x, lengths = torch.randn(2, 60, D, dtype=torch.float64), torch.tensor([60, 50])
+    for means in (True, False):
+        made = network(replace(PLAIN, segments=segments, **{option: means}))  # type: ignore[arg-type]
+        for training in (True, False):
+            one, other = (made.train(training)(x, lengths).emissions for _ in range(2))
+            assert torch.equal(one, other) == (means or not training)
+
+
+def test_all_draws_are_those_of_the_generator_that_is_given() -> None:
+    config = replace(
+        PLAIN, segments="uniform_join", subsample_rate=0.5, mean_pool=False, mean_pool_join=False,
+        gradient_penalty=1.0, probabilistic_grad_penalty_slicing=True,
+    )  # fmt: skip
+    made, found = network(config).train(), []
+    x, text = torch.randn(2, 60, D, dtype=torch.float64), torch.randint(V, (2, 60))
+    for seed, other in ((5, 1), (5, 2), (6, 2)):
+        made.draws = torch.Generator().manual_seed(seed)
+        torch.manual_seed(other)
+        step = made.discriminator_step(x, torch.tensor([60, 50]), text, torch.tensor([60, 40]))
+        found.append(step.loss.item())
+    assert found[0] == found[1] != found[2]
+
+
+def test_phones_are_dropped_on_the_adversary_s_way_in_training_alone() -> None:
+    made = network(replace(PLAIN, discriminator_dropout=0.5, discriminator_depth=1)).discriminator
+    phones = torch.rand(2, 9, V, dtype=torch.float64)
+    for training in (True, False):
+        made.train(training)
+        assert torch.equal(made(phones), made(phones)) != training

@@ -97,7 +97,10 @@ def test_half_precision_answers_in_single() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"in_dim": 0}, "`in_dim` is 0; expected at least 1"),
         ({"num_classes": 1}, "`num_classes` is 1; expected at least 2"),
+        ({"num_layers": 0}, "`num_layers` is 0; expected at least 1"),
+        ({"hidden_dim": 0}, "`hidden_dim` is 0; expected at least 1"),
         ({"num_layers": 1001}, "`num_layers` is 1,001; expected at most"),
         ({"pooling": "max"}, "`pooling` is 'max'; expected mean or attention"),
         ({"normalize": "x"}, "`normalize` is 'x'; expected corpus or utterance or none"),
@@ -112,6 +115,9 @@ def test_wrong_settings_are_explained(given: dict[str, object], message: str) ->
 def test_other_features_are_explained() -> None:
     with pytest.raises(ValueError, match=r"\[1, 4, 7\]; expected \[batch, frames, 6\]"):
         UtteranceNetwork(CONFIG)(torch.zeros(1, 4, 7), torch.tensor([4]))
+    for shape in ((1, 0, 6), (4, 6)):
+        with pytest.raises(ValueError, match=r"expected \[batch, frames, 6\]"):
+            UtteranceNetwork(CONFIG)(torch.zeros(shape), torch.tensor([0]))
 
 
 def test_it_is_a_projection_gelu_a_mean_over_time_and_a_linear_layer() -> None:
@@ -144,3 +150,9 @@ def test_a_feature_that_hardly_varies_in_training_is_scaled_by_its_epsilon() -> 
     made = UtteranceNetwork(CONFIG)
     made.fit(torch.zeros(DIM), torch.full((DIM,), 1e-6))
     torch.testing.assert_close(made.scale, torch.full((2, 3), (1e-6 + 1e-5) ** -0.5))
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_an_utterance_without_a_frame_has_scores_too(pooling: str) -> None:
+    made = UtteranceNetwork(replace(CONFIG, pooling=pooling)).eval()
+    assert made(torch.randn(2, 4, DIM), torch.tensor([4, 0])).logits.isfinite().all()

@@ -169,3 +169,9 @@ def test_negatives_on_a_gpu_are_any_frames_but_the_positive(monkeypatch: pytest.
             counts = torch.bincount(drawn[b, t], minlength=10)
             assert counts[5 * b + t] == 0 and counts[5 * (1 - b) : 5 * (1 - b) + 5].sum() == 0
             assert (counts[5 * b : 5 * b + 5][counts[5 * b : 5 * b + 5] > 0] - 1000).abs().max() < 150
+
+
+def test_negatives_on_a_gpu_lie_no_farther_than_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    apart = sample_negatives(1, 30, 200, distance=2) - torch.arange(30).view(1, 30, 1)
+    assert apart.unique().tolist() == [-2, -1, 1, 2]

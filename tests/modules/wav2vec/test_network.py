@@ -171,6 +171,8 @@ def test_the_end_of_an_update_is_told_its_number(tiny: Tiny) -> None:
         ({"prediction_gain": 1.5}, "`prediction_gain` is 1.5"),
         ({"prediction_gain": -0.1}, "`prediction_gain` is -0.1"),
         ({"residual_scale": 0.0}, "`residual_scale` is 0.0"),
+        ({"residual_scale": float("inf")}, "`residual_scale` is inf"),
+        ({"project_features": "both"}, "`project_features` is 'both'; expected none or same or new"),
         ({"offset": "-1"}, "`offset` is '-1'; expected 'auto' or a number of frames"),
         ({"offset": "9" * 5000}, "`offset` is '99999999999999999999'; expected 'auto' or a number of frames"),
         ({"cross_sample_negatives": -1}, "`cross_sample_negatives` is -1; expected 0 to 10,000"),
@@ -192,3 +194,26 @@ def test_a_quantizer_without_codes_may_have_a_loss(tiny: Tiny) -> None:
     network.quantizer.loss_weight = 0.5
     found = network.objective(WAV, quantizer_weight=1.0)
     assert found.quantizer is not None and found.quantizer == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("position", ["encoder", "context"])
+def test_codes_begin_anew_from_what_the_quantizer_hears(tiny: Tiny, position: str, known: bool) -> None:
+    network, told = tiny(quantizer="kmeans", quantizer_position=position, dropout=0.5).train(), []
+    network.quantizer.seed_codes = lambda *given: told.append(given)  # type: ignore[method-assign]
+    network.seed_codes([WAV[:1], WAV[1:, :900]], 7, known)
+    ((frames, *others),) = told
+    assert others == [7, known] and network.training
+    with torch.no_grad():
+        for found, wav in zip(frames, (WAV[:1], WAV[1:, :900]), strict=True):
+            z = network.eval().encoder(wav)
+            assert torch.equal(found, z if position == "encoder" else network.context(z))
+
+
+def test_a_guess_is_right_as_often_as_there_are_candidates(tiny: Tiny) -> None:
+    assert tiny(num_negatives=3, cross_sample_negatives=4).chance == 1 / 8
+
+
+def test_a_loss_of_the_quantizer_s_that_weighs_nothing_is_none(tiny: Tiny) -> None:
+    found = tiny(quantizer="kmeans").eval().objective(WAV, quantizer_weight=0.0)
+    assert found.quantizer is None and found.loss == found.contrastive

@@ -157,8 +157,13 @@ def test_a_collapse_is_no_success() -> None:
         ({"conv_pos_groups": 7}, "must be divisible by `conv_pos_groups` (7)"),
         ({"num_negatives": 0}, "`num_negatives` is 0; expected 1 to"),
         ({"extractor_mode": "batch"}, "`extractor_mode` is 'batch'; expected default or layer_norm"),
+        ({"activation_fn": "tanh"}, "`activation_fn` is 'tanh'; expected gelu or relu"),
         ({"same_quantizer": True}, "`same_quantizer` needs both"),
+        ({"same_quantizer": True, "quantize_targets": False, "quantize_input": True}, "needs both"),
         ({"logit_temp": 0.0}, "`logit_temp` is 0.0"),
+        ({"logit_temp": float("inf")}, "`logit_temp` is inf"),
+        ({"feature_grad_mult": float("inf")}, "`feature_grad_mult` is inf"),
+        ({"mask_prob": 1.1}, "`mask_prob` is 1.1; expected a share in (0, 1]"),
         ({"conv_bias": "false"}, "`conv_bias` is 'false'; expected true or false"),
         ({"encoder_layers": 0}, "`encoder_layers` is 0; expected at least 1"),
         ({"dropout_input": 1.0}, "`dropout_input` is 1.0; expected a probability"),
@@ -174,6 +179,22 @@ def test_settings_that_make_no_network_are_named(change: dict[str, Any], message
     with pytest.raises(ValueError) as error:
         config_of(**change)
     assert message in str(error.value)
+
+
+def test_sizes_and_probabilities_are_each_checked_by_name() -> None:
+    parts = ("encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "conv_pos")
+    codes = ("latent_vars", "latent_groups", "quantizer_depth", "mask_length", "mask_channel_length")
+    for name in (*parts, "conv_pos_groups", *codes):
+        with pytest.raises(ValueError, match=f"`{name}` is 0; expected at least 1"):
+            config_of(**{name: 0})
+    for name in ("final_dim", "latent_dim"):
+        with pytest.raises(ValueError, match=f"`{name}` is -1; expected at least 0"):
+            config_of(**{name: -1})
+    dropped = ("dropout", "attention_dropout", "activation_dropout", "dropout_features", "encoder_layerdrop")
+    for name in dropped:
+        with pytest.raises(ValueError, match=f"`{name}` is 1.0; expected a probability"):
+            config_of(**{name: 1.0})
+    config_of(mask_prob=1.0, mask_channel_prob=1.0, num_negatives=10_000, feature_grad_mult=0.0)
 
 
 def test_clips_that_are_too_short_are_named() -> None:

@@ -76,6 +76,7 @@ def test_an_update_ends_in_both_quantizers_or_is_forgotten_by_both(skipped: bool
         network.discard_update()
     network.set_num_updates(1)
     assert [torch.equal(*pair) for pair in zip(books, before, strict=True)] == [skipped] * 2
+    assert (network.signs.shares() is None) == skipped != bool(network.health.window.any())
 
 
 KMEANS = {"quantize_input": True, "quantizer": "kmeans"}
@@ -179,3 +180,39 @@ def test_positions_begin_with_the_weights_that_were_drawn() -> None:
     torch.testing.assert_close(conv.weight, conv.direction)
     conv.direction[..., 3] *= 5
     torch.testing.assert_close(torch.linalg.vector_norm(conv.weight, dim=(0, 1)), conv.norm.flatten())
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_quantizers_that_begin_anew_are_told_whether_they_know_the_encoder(known: bool) -> None:
+    network, wav, told = tiny_wav2vec2(**KMEANS).train(), noise(900)[None], []
+    for part in (network.quantizer, network.input_quantizer):
+        part.seed_codes = lambda *given: told.append(given)
+    network.seed_codes([wav], 7, known)
+    assert len(told) == 2 and network.training
+    for (frames,), *others in told:
+        assert others == [7, known] and torch.equal(frames, network.eval().hear(wav).z[None])
+
+
+@torch.no_grad()
+def test_a_model_s_codes_are_its_targets_or_else_what_it_hears() -> None:
+    wav = noise(900)[None]
+    for targets in (True, False):
+        network = tiny_wav2vec2(**KMEANS, quantize_targets=targets).eval()
+        part = network.quantizer if targets else network.input_quantizer
+        assert torch.equal(network.encode(wav), part.encode(network.hear(wav).z[None]))
+        assert network.coder is part and network.has_codes and network.chance == 1 / 6
+
+
+def test_what_varies_is_what_varies_within_an_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, levels = tiny_wav2vec2().train(), torch.randn(2, 24)
+    rows = levels[:, :16].repeat_interleave(44, 0)
+    monkeypatch.setattr(network.encoder, "forward", lambda wav, lengths: (rows, [44, 44]))
+    monkeypatch.setattr(
+        network.transformer,
+        "forward",
+        lambda x, frames, masked: levels.repeat_interleave(torch.tensor(masked.counts), 0),
+    )
+    network.objective(torch.zeros(2, 900), seeds=[1, 2])
+    network.set_num_updates(1)
+    shares = network.signs.shares()
+    assert shares is not None and shares[1:] == pytest.approx((0, 0), abs=1e-5)

@@ -37,7 +37,8 @@ class ASG(SequenceLoss):
         targets, target_lengths = alignment.check_targets(emissions, targets, target_lengths)
         possible = self._possible(lengths, targets, target_lengths)
         loss: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
-            emissions, self.transitions, lengths, targets, target_lengths, possible
+            *(emissions, self.transitions, lengths, targets, target_lengths, possible),
+            torch.is_grad_enabled(),
         )
         return loss
 
@@ -111,8 +112,9 @@ class _Loss(torch.autograd.Function):
         targets: Tensor,
         target_lengths: Tensor,
         possible: Tensor,
+        learns: bool,
     ) -> Tensor:
-        gradients = any(ctx.needs_input_grad)
+        gradients = learns and any(ctx.needs_input_grad)  # which is so where nobody learns, too
         behind = padding(lengths, emissions.size(1)).unsqueeze(-1)
         with asg_scan.threads_for(emissions):
             e, g = asg_scan.finite(emissions).masked_fill(behind, 0.0), asg_scan.finite(transitions)
@@ -134,7 +136,7 @@ class _Loss(torch.autograd.Function):
         by_emission, by_transition = ctx.saved_tensors
         scale = grads[0].view(-1, 1, 1)
         transitions = (scale * by_transition).sum(0).to(ctx.dtype)
-        return (scale * by_emission).to(by_emission.dtype), transitions, None, None, None, None
+        return (scale * by_emission).to(by_emission.dtype), transitions, None, None, None, None, None
 
 
 def _best_path(e: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:  # [B, T, V]

@@ -60,8 +60,7 @@ class UnpairedNetwork(nn.Module):
         super().__init__()
         self.config, self.draws = config, draws
         self.generator, self.discriminator = Generator(config), Discriminator(config)
-        if config.mmi_weight:
-            self.decoder = nn.Linear(config.input_dim, config.target_dim)
+        self.decoder = nn.Linear(config.input_dim, config.target_dim) if config.mmi_weight else None
 
     @property
     def stride(self) -> int:
@@ -140,7 +139,7 @@ class UnpairedNetwork(nn.Module):
             "accuracy_dense": (of_generated > 0).float().mean(),
             "accuracy_token": (of_text < 0).float().mean(),
         }
-        return Step({**terms, **self._idle(self.generator)}, figures)
+        return Step({**terms, **self._idle(self.generator, self.decoder)}, figures)
 
     def generator_step(self, features: Tensor, lengths: Tensor, targets: Tensor | None = None) -> Step:
         """The generator learns: to be taken for text, to use all phones, and to change them smoothly.
@@ -165,15 +164,13 @@ class UnpairedNetwork(nn.Module):
             terms["smoothness"] = steps * size * config.smoothness_weight
         if config.skipgram_weight:
             terms |= self._skipgrams(frames)
-        if config.mmi_weight and targets is not None and out.inter is not None:
+        if self.decoder is not None and targets is not None and out.inter is not None:
             named = losses.clusters(self.decoder(out.inter), targets, config.stock_padding)
             terms["mmi"] = named * size * config.mmi_weight
         hard = F.one_hot(used.detach().argmax(-1), config.num_columns)
         figures = {"code_ppl": losses.usage(hard), "prob_ppl": losses.usage(used.detach())}
-        idle = self._idle(self.discriminator)
-        if config.mmi_weight and targets is None:
-            idle |= self._idle(self.decoder)
-        return Step({**terms, **idle}, figures)
+        idle = [self.discriminator, *([] if "mmi" in terms else [self.decoder])]
+        return Step({**terms, **self._idle(*idle)}, figures)
 
     def _skipgrams(self, frames: UnpairedOutput) -> dict[str, Tensor]:
         """Of frames as they are: a run that is joined wrongly would hide the pairs that it should be."""
@@ -188,11 +185,12 @@ class UnpairedNetwork(nn.Module):
         starts = skipgrams.lost(self.text_starts, heard.starts) * weight * config.skipgram_start_weight
         return {"pairs": pairs, "starts": starts}
 
-    def _idle(self, part: nn.Module) -> dict[str, Tensor]:
-        """On several ranks every parameter is waited for, and these have no gradient."""
+    def _idle(self, *parts: nn.Module | None) -> dict[str, Tensor]:
+        """On several ranks every parameter is waited for, and those of these parts have no gradient."""
         if not is_one_of_many():
             return {}
-        return {"idle": torch.stack([p.sum() for p in part.parameters()]).sum() * 0.0}
+        held = [p.sum() for part in parts if part is not None for p in part.parameters()]
+        return {"idle": torch.stack(held).sum() * 0.0}
 
 
 def one_hot(text: Tensor, lengths: Tensor, num_columns: int, dtype: torch.dtype) -> Tensor:
