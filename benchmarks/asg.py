@@ -59,7 +59,9 @@ def make_steps(args: argparse.Namespace) -> dict[str, Callable[[], Tensor]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     for name, value in {
         "batch": 16,

@@ -245,7 +245,9 @@ def hmm(out: Path) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--corpora", nargs="+", choices=sorted(CORPORA), default=["commands"])

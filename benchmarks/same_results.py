@@ -37,7 +37,9 @@ _LOSS = re.compile(r"train_inner \|.*? loss=([\d.]+).*?num_updates=(\d+)")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("commit", help="what to compare with")
     parser.add_argument("train", type=Path, help="manifest to train on")
     parser.add_argument("test", type=Path, help="manifest to make codes and features of")

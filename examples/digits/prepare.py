@@ -51,7 +51,9 @@ class String:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("fsdd", type=Path, metavar="FSDD")
     parser.add_argument("out", type=Path, metavar="OUT")

@@ -164,7 +164,7 @@ def verdict(spectra: float, learnt: dict[str, float]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="The toy recipe; a second run goes on where the first stopped."
+        description="The toy recipe; a second run goes on where the first stopped.", allow_abbrev=False
     )
     parser.add_argument("run", type=Path, help="folder of the run, such as runs/toy")
     parser.add_argument("--minutes", type=float, default=20, help="speech to make (default: %(default)s)")

@@ -146,7 +146,7 @@ def warm() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--share", type=float, default=1.0, help="of the tries (default: all)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="rows with this in the name"

@@ -243,3 +243,11 @@ def test_a_recipe_without_labels_goes_in_through_a_grid_and_out(
     ]
     assert (run / "errors.md").is_file() == bool(found)
     assert ("| wav2vec-U, greedy | 25.0 |" in capsys.readouterr().out) == bool(found)
+
+
+def test_no_script_takes_a_shortened_option() -> None:
+    """`--seed` for `--seeds` would be taken for a while, and mean something else with the next option."""
+    root = Path(__file__).resolve().parents[2]
+    for path in [*root.glob("examples/*/*.py"), *root.glob("benchmarks/*.py")]:
+        text = path.read_text()
+        assert text.count("ArgumentParser(") == text.count("allow_abbrev=False"), path

@@ -141,7 +141,7 @@ def shrink(finding: Finding, folder: Path, tries: int = 60) -> Finding:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}")
     parser.add_argument("--seconds", type=float, default=600, help="all in all (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other mutants")
