@@ -153,6 +153,26 @@ def test_each_a_meets_no_more_other_speakers_than_asked_for() -> None:
     assert {within.triples for within, _ in found if within} == {2 * 4 * 2 * 1 * 2}
 
 
+def test_no_more_items_of_a_phone_are_compared_than_asked_for() -> None:
+    """2 speakers, 2 phones, 5 items of each: 2 · 2 · n · (n − 1) · n within, 2 · 2 · n · n · n across."""
+    each = np.arange(20)
+    items = Items(np.eye(20, dtype=np.float32), each, each * 0 + 1, each % 2, each * 0, each // 10)
+    for most, n in ((2, 2), (4, 4), (5, 5), (9, 5)):
+        within, across = abx(items, "angular", Plan(most))
+        assert within is not None and within.triples == 4 * n * (n - 1) * n
+        assert across is not None and across.triples == 4 * n**3
+
+
+def test_a_pair_s_error_is_a_mean_over_its_contexts_however_many_triples_each_has() -> None:
+    """Of each of 2 speakers, phone 0 beside 1: all of 2 triples are wrong, elsewhere none of 6."""
+    frames = np.array([[1.0, 0], [0, 1], [1, 1], [1, 0], [1, 0.1], [1, 0.2], [0, 1]] * 2)
+    each = np.arange(14)
+    phones, contexts = np.array([0, 0, 1, 0, 0, 0, 1] * 2), (each % 7 > 2).astype(int)
+    score, _ = abx(Items(frames, each, each * 0 + 1, phones, contexts, each // 7), "angular", Plan())
+    assert score is not None and (score.triples, score.contexts) == (16, 2)
+    assert score.by_pair == {(0, 1): (0.5, 16)} and score.error == 0.5 and score.phones == {0, 1}
+
+
 def test_one_speaker_has_no_across_and_single_items_no_within() -> None:
     items = random_items()
     alone = Items(

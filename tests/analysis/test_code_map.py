@@ -127,6 +127,17 @@ def test_one_group_or_one_utterance_is_refused(groups: Mapping[str, Mapping[str,
         map_codes({"a": groups["a"], "few": {"u": np.zeros((9, 2), np.int64)}}, V)
 
 
+OWN = {"code": 1, "share": 1, "elsewhere": 0, "heard": []}
+PLACE = {"utt": "u", "second": 0.5, "frames": 3}
+LIES: list[dict[str, object]] = [
+    *({name: value} for name in ("share", "elsewhere") for value in (1.01, -0.1, float("nan"))),
+    {"code": -1},
+    {"heard": [{**PLACE, "second": -0.1}]},
+    {"heard": [{**PLACE, "frames": 1.5}]},
+    {"heard": [PLACE] * 33},
+]
+
+
 def test_json_holds_all_of_it_and_lies_of_others_are_refused(made: CodeMap) -> None:
     own = {name: made.own_codes(i) for i, name in enumerate(made.names)}
     about = json.loads(json.dumps(to_json(made, "lang", own)))
@@ -135,6 +146,8 @@ def test_json_holds_all_of_it_and_lies_of_others_are_refused(made: CodeMap) -> N
         np.array_equal(again.halves, made.halves) and again.names == made.names and again.least == made.least
     )
     assert read == own and np.allclose(again.distances, about["distances"])
+    (code,) = read_map({**about, "own": {"a": [{**OWN, "heard": [PLACE]}]}})[1]["a"]
+    assert code == OwnCode(1, 1.0, 0.0, (Heard("u", 0.5, 3),))
     for name, value in (
         ("names", ["a"]),
         ("names", "abc"),
@@ -146,6 +159,12 @@ def test_json_holds_all_of_it_and_lies_of_others_are_refused(made: CodeMap) -> N
         ("frames_given", [1.5]),
         ("least", None),
         ("own", {"a": [{"code": 1}]}),
+        ("halves", [[[0] * 24] * 2] * 3),
+        ("frames_given", [1] * 201),
+        ("least", -1),
+        ("least", True),
+        ("own", {"a": [OWN] * 33}),
+        *(("own", {"a": [{**OWN, **lie}]}) for lie in LIES),
     ):
         with pytest.raises((ValueError, LookupError, TypeError)):
             read_map({**about, name: value})

@@ -1,5 +1,6 @@
 """What a report of codes looks at: clips from all over, changes that are drawn for each of them."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from small_run import usage_reports
 
 from vqw2v_plugin.analysis import code_report
-from vqw2v_plugin.analysis.code_report import Asked, report_codes
+from vqw2v_plugin.analysis.code_report import Asked, PhonesError, report_codes
 from vqw2v_plugin.corpora.ctm import Segments
 from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.modules.layers.conv_spec import ConvGeometry
@@ -88,6 +90,37 @@ def test_rank_and_changes_are_of_clips_from_all_over(tmp_path: Path, monkeypatch
     assert changed == [5, 7] and report.edited == 5
     assert (report.usage.num_frames, report.dim, report.layer) == (640, 3, "z")
     assert report.voices is None and report.phones is None  # nobody says who speaks, or what
+
+
+def test_speakers_are_left_out_in_turn_where_they_are_known(tmp_path: Path) -> None:
+    rows = [dataclasses.replace(row, speaker=f"s{i % 4}") for i, row in enumerate(rows_of(tmp_path, 8))]
+    starts = np.arange(4) * 0.05
+    segments = {row.utt: Segments(starts, starts + 0.05, ("a", "b", "a", "b")) for row in rows}
+    asked = Asked(segments)
+    report = report_codes("it", Loudness(), codes_of(rows), rows, asked)  # type: ignore[arg-type]
+    assert report.sure is not None and (report.sure.speakers, report.sure.of) == (4, "speakers")
+    assert report.voices is not None and (report.voices.clips, report.voices.speakers) == (4, 4)
+    with pytest.raises(PhonesError, match="times for none of the manifest's utterances"):
+        report_codes("it", Loudness(), codes_of(rows), rows, Asked({}))  # type: ignore[arg-type]
+
+
+def test_a_report_s_lines_have_each_figure_in_its_place_and_nothing_of_what_was_not_asked() -> None:
+    trained, untrained = usage_reports()
+    assert trained.lines() == [
+        "trained: 588 frames, 2 groups of 4 codes",
+        "  group 0: 3 of 4 codes used, perplexity 2.5",
+        "  group 1: 4 of 4 codes used, perplexity 3.5",
+        "  together: 88% of the codes used; 9 combinations, perplexity 7.5",
+        "  phones: the code tells 0.90 of 1.50 bits about the phone (60.0%, over 3 speakers 55.1% to 64.9%; "
+        "3 phones, 588 frames)",
+        "  voices: 87.5% of 8 clips are told to be of their speaker by their tokens alone "
+        "(of 4; chance 25.0%)",
+        "  rank: 7.2 of 16 dimensions of z are filled",
+        "  tokens that change, in 2 clips, of those before: noise 20 dB 32%, tempo 0.9 12%",
+    ]
+    assert [line.split()[0] for line in untrained.lines()] == "untrained: group group together: rank:".split()
+    few = dataclasses.replace(trained, sure=None).lines()
+    assert "(60.0%; 3 phones, 588 frames)" in few[4]
 
 
 def test_times_of_phones_are_those_of_the_tokenizer_s_rate(tmp_path: Path) -> None:

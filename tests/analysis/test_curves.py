@@ -176,6 +176,15 @@ def test_of_two_logs_the_one_that_goes_further_counts() -> None:
     assert best_log(["", ""]).updates == 0
 
 
+def test_settings_are_those_of_another_log_where_the_longest_has_none() -> None:
+    settings = {"optimization": {"max_update": 500}}
+    said = f"{HYDRA}[fairseq_cli.train][INFO] - {settings}\n"
+    long = "\n".join([inner(50, 3.5), inner(100, 3.1)])
+    for texts in ([said + inner(50, 3.5), long], [long, said], [said + long, ""]):
+        found = best_log(texts)
+        assert (found.max_update, found.updates) == (500, 100)
+
+
 def test_the_last_log_that_failed_says_how_it_ended() -> None:
     failed = "Traceback (most recent call last):\nValueError: {}\n"
     texts = [inner(100, 3.1), failed.format("first"), failed.format("second"), ""]

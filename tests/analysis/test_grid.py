@@ -1,5 +1,6 @@
 """A grid of trainings without labels: halves go on by their scores, and no error decides anything."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,8 @@ def test_the_table_says_which_is_chosen_and_whether_it_is_text(tmp_path: Path) -
     assert lines[0] == "| trial | score | updates | of | phones used | error, % |"
     assert lines[2] == "| seed2 | 3.50 | 300 | 400 | 90% | 12.0 |"
     assert lines[-1].endswith("Chosen without a label: seed2, which is text by its score.")
+    half = table([found(2, 3.5, None), found(1, 30.0, 90.0)], TEXT)  # measured for one of them
+    assert half[0] == lines[0] and half[2] == "| seed2 | 3.50 | 300 | 400 | 90% |  |"
     unmeasured = table([found(1, 30.0, None)], TEXT)
     assert "error" not in unmeasured[0] and unmeasured[-1].endswith("which is NOT text by its score.")
 
@@ -113,7 +116,11 @@ def test_the_page_of_the_run_has_the_table(tmp_path: Path) -> None:
     assert (
         "<b>seed2</b>" in section.body and "12.0" in section.body and "is text by its score" in section.body
     )
+    assert "<b>seed1</b>" not in section.body
     assert json.loads((tmp_path / "grid" / "grid.json").read_text())["chosen"] == "seed2"
+    write_table(tmp_path, [found(1, 30.0, None)], TEXT)
+    section = trials_section(view)
+    assert section is not None and "is NOT text by its score" in section.body
     for broken in ("[]", "{", '{"trials": [{}], "chosen": 1, "text": {}, "is_text": 1}'):
         (tmp_path / "grid" / "grid.json").write_text(broken)
         assert trials_section(view) is None
@@ -122,8 +129,12 @@ def test_the_page_of_the_run_has_the_table(tmp_path: Path) -> None:
 def test_what_is_no_grid_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="the grid has no trials"):
         small(tmp_path, seeds=0)
-    with pytest.raises(ValueError, match="`--rounds` is 9 and `--updates` 400"):
-        small(tmp_path, rounds=9)
+    for rounds in (0, 9):
+        with pytest.raises(ValueError, match=f"`--rounds` is {rounds} and `--updates` 400"):
+            small(tmp_path, rounds=rounds)
+    with pytest.raises(ValueError, match="expected 1 to 10 rounds"):
+        dataclasses.replace(small(tmp_path), updates=1 << 12, rounds=11)
+    assert dataclasses.replace(small(tmp_path), updates=1 << 10, rounds=10).updates_after(1) == 2
     with pytest.raises(ValueError, match=r"gp0.5_seed1: was never validated"):
         small(tmp_path).found(small(tmp_path).trials[0], 1)
 

@@ -10,7 +10,8 @@ import soundfile
 from finetuned import save_fine_tuned, tiny_fine_tuned
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.analysis.model_card import _loading
+from vqw2v_plugin.analysis.curves import parse_log
+from vqw2v_plugin.analysis.model_card import _curve, _loading, _table
 from vqw2v_plugin.checkpoints.kinds import KINDS
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import write_manifest
@@ -57,6 +58,32 @@ def test_it_says_what_is_known_of_the_training(checkpoint: Path, tmp_path: Path)
     assert "- train: 2 utterances, 1.00 h, 2 speakers" in card and str(tmp_path) not in card
     assert "| updates | loss | accuracy |" in card and "| 8 | 1.5 | 0.6 |" in card
     assert "code_perplexity at the end | 12.5" in card and "16,000 Hz" in card
+
+
+def test_each_split_that_is_there_has_its_size_and_its_speakers_where_they_are_named(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    rows = [{"path": "a.wav", "samples": 8_000 * 900, "rate": 8_000, "speaker": name} for name in ("x", "")]
+    settings = {"task": {"data": str(corpus)}}
+    (checkpoint.parent / "hydra_train.log").write_text(LOG.format(settings=settings))
+    assert "## What it was trained on\n\n`corpus`\n\n" in exported(checkpoint, tmp_path / "tokens")
+    write_manifest(corpus / "train.tsv", corpus, rows, ("path", "samples", "rate"))
+    write_manifest(corpus / "valid.tsv", corpus, rows, ("path", "samples", "rate", "speaker"))
+    card = exported(checkpoint, tmp_path / "out")
+    assert "`corpus`\n- train: 2 utterances, 0.50 h\n- valid: 2 utterances, 0.50 h, 1 speakers\n" in card
+
+
+def test_a_validation_that_lacks_a_metric_has_an_empty_cell() -> None:
+    curves = parse_log(LOG.format(settings={}).replace("loss 2.5 | accuracy 0.4", "loss 2.5"))
+    (*_, table) = _curve(curves)
+    assert table.splitlines() == [
+        "| updates | loss | accuracy |",
+        "| --- | --- | --- |",
+        "| 4 | 2.5 |  |",
+        "| 8 | 1.5 | 0.6 |",
+    ]
+    assert _curve(parse_log("")) == [] and _table(("a|b",), [("c",)]).startswith("| a\\|b |")
 
 
 def test_what_nobody_knows_is_left_out_and_a_page_of_one_s_own_stays(

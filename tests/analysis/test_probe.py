@@ -163,13 +163,16 @@ def test_a_frame_has_the_phone_at_its_centre(tmp_path: Path) -> None:
     write_store(tmp_path, {"a": 5, "unlabelled": 3, "b": 4})
     # frame t is centred on 0.015 + 0.01 t seconds
     segments = {
-        "a": Segments(np.array([0.0, 0.03]), np.array([0.02, 0.05]), ("AA", "B")),
+        "a": Segments(np.array([0.0, 0.03, 0.04]), np.array([0.02, 0.04, 0.05]), ("AA", "B", "ZH")),
         "b": Segments(np.array([0.04]), np.array([1.0]), ("S",)),
     }
     frames = labelled_frames(tmp_path, "all", segments)
-    assert frames.phones.tolist() == ["AA", "B", "B", "S"]
+    assert frames.phones.tolist() == ["AA", "B", "ZH", "S"]
     assert frames.x[:, 0].tolist() == [0, 2, 3, 11] and frames.utterance.tolist() == [0, 0, 0, 2]
-    assert len(labelled_frames(tmp_path, "all", segments, most=2)) == 2
+    for most, kept in ((2, [0, 2]), (3, [0, 2]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])):
+        some = labelled_frames(tmp_path, "all", segments, most=most)
+        for name in ("x", "phones", "utterance"):
+            assert getattr(some, name).tolist() == getattr(frames, name)[kept].tolist()
 
 
 def test_a_store_without_phones_or_clock_is_named(tmp_path: Path) -> None:

@@ -54,9 +54,19 @@ def test_one_value_alone_has_a_logarithmic_axis() -> None:
     assert (axis(5), axis(50)) == (0, 100)
 
 
-def test_pixels_beyond_the_palette_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("pixels", "colours"),
+    [
+        (np.full((2, 2), 3, np.uint8), 3),
+        (np.zeros((2, 2), np.uint8), 257),
+        (np.zeros(4, np.uint8), 3),
+        (np.zeros((0, 2), np.uint8), 3),
+    ],
+)
+def test_pixels_beyond_the_palette_are_refused(pixels: np.ndarray, colours: int) -> None:
     with pytest.raises(ValueError, match="palette"):
-        png(np.full((2, 2), 3, np.uint8), [(0, 0, 0)] * 3)
+        png(pixels, [(0, 0, 0)] * colours)
+    read_png(png(np.full((2, 2), 255, np.uint8), [(0, 0, 0)] * 256))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +93,8 @@ def test_a_logarithmic_axis_is_even_in_factors() -> None:
         ([1, 6], True, [1, 2, 5]),
         ([0.03, 0.3], True, [0.05, 0.1, 0.2]),
         ([1, 1e4], True, [1, 10, 100, 1000, 1e4]),
+        ([1, 30], True, [1, 2, 5, 10, 20]),
+        ([1, 40], True, [1, 10]),
     ],
 )
 def test_ticks_are_round(values: list[float], log: bool, ticks: list[float]) -> None:
@@ -98,6 +110,8 @@ def test_an_axis_of_values_above_0_that_begin_near_it_begins_at_0() -> None:
 def test_values_are_said_shortly() -> None:
     said = [say(v) for v in (0, 3.14159, 0.0021, 8.33e-4, 1e-5, 12_345, 2.5e6, -0.5)]
     assert said == ["0", "3.142", "0.0021", "8.33e-4", "1e-5", "12.35k", "2.5M", "-0.5"]
+    bounds = [say(v) for v in (0.001, 9_999, 10_000, 1e6, -20_000, -1e-4)]
+    assert bounds == ["0.001", "9999", "10k", "1M", "-20k", "-1e-4"]
     assert percent(0.1234, 1) == "12.3\u202f%"
 
 
@@ -109,6 +123,9 @@ def test_a_learning_curve_is_xml_that_holds_every_point() -> None:
     assert root.get("role") == "img" and "from 2 to 1" in str(root.get("aria-label"))
     told = str(root.get("data-told"))
     assert "update 2: 1.5" in told and told.count("update") == 3
+    dots = [e.get("class") for e in root if e.tag == "circle"]
+    assert dots == ["dot s0", "dot s0", "dot s1"]  # each subset has its own colour
+    assert [line["kind"] for line in json.loads(told)] == ["s0", "s1"]
 
 
 def test_long_curves_are_thinned_to_means_and_keep_their_end() -> None:
@@ -117,6 +134,9 @@ def test_long_curves_are_thinned_to_means_and_keep_their_end() -> None:
     assert len(kept) <= 160 and kept[-1] == points[-1]
     assert all(0.45 < y < 0.55 for _, y in kept[:-1])
     assert figures.thinned(points[:9]) == points[:9]
+    root = ET.fromstring(figures.learning_curve("loss", {"a": points}, {}))
+    (told,) = json.loads(str(root.get("data-told")))
+    assert len(told["tips"]) == len(told["at"]) == len(kept)
 
 
 def test_a_heat_map_tells_each_cell() -> None:
@@ -144,6 +164,24 @@ def test_a_heat_map_tells_each_token_s_share_and_names_what_phones_there_is_room
     assert [e.text for e in named] == told["rows"][::2]
     few = ET.fromstring(figures.heat_map(phone_code_table(codes[:40], phones[:40])))
     assert len([e for e in few if e.tag == "text"]) == 40 + 1
+
+
+def test_colours_of_the_heat_map_s_scale_are_those_of_its_shares() -> None:
+    light, dark = re.findall(r"linear-gradient\(90deg,(.*?)\)\"", figures.heat_scale())
+    for shown, palette in ((light, figures._LIGHT), (dark, figures._DARK)):
+        stops = re.findall(r"rgb(\(.*?\)) ([\d.]+)%", shown)
+        places = {float(percent): colour for colour, percent in stops}
+        assert list(places) == sorted(places) and {0, 25, 100} <= set(places)
+        # the root of a quarter is a half
+        assert [places[share] for share in (0, 25, 100)] == [str(palette[i]) for i in (0, 32, 63)]
+
+
+def test_ranks_have_a_colour_for_each_source_and_a_dot_where_there_is_one_token() -> None:
+    series = {"a": [(1.0, 0.75), (2.0, 0.25)], "b": [(1.0, 1.0)]}
+    root = ET.fromstring(figures.rank_chart(series, {"a": ["x", "y"], "b": ["z"]}))
+    lines = [e.get("class") for e in root.iter() if (e.get("class") or "").startswith(("line", "dot"))]
+    assert lines == ["line s0", "dot s1"]
+    assert {"50\u202f%", "100\u202f%"} <= {e.text for e in root.iter() if e.get("class") == "small"}
 
 
 def test_of_many_ranks_the_first_are_all_there_and_each_has_its_own_tip_and_place() -> None:

@@ -51,6 +51,8 @@ DRAWINGS: dict[str, Callable[[], str]] = {
     "a heat map": a_heat_map,
     "spans": lambda: figures.spans([("features_vq: q", 0.2, 0.3), ("c", 1.0, None), ("z", 0.0, 0.0)]),
     "a clip": a_clip,
+    "groups": lambda: group_figure(four_groups()),
+    "many groups": lambda: group_figure(many_groups()),
 }
 
 
@@ -116,6 +118,15 @@ def test_sections_with_nothing_to_show_yet_are_marked_in_the_contents() -> None:
     assert "lacks" not in some and 'class="lacks" title="nothing to show yet"' in none
 
 
+def test_each_line_of_the_contents_leads_to_one_heading_of_its_own() -> None:
+    body = page.heading("Some", listed=True) + page.heading("Other") + page.heading("Two words", listed=True)
+    section = page.Section("Whole", body, parts=("Some", "Two words"))
+    markup = page.render_page("Other", "", [section, page.Section("Other", "")], "")
+    links = re.findall('<a href="#([^"]*)"', markup)
+    assert links == ["whole", "some", "two-words", "other"]
+    assert re.findall('<h[123] id="([^"]*)"', markup) == links
+
+
 def test_lines_of_a_legend_have_the_colours_of_the_curves() -> None:
     assert [line_class(i) for i in (0, 1, LINES - 1, LINES)] == ["s0", "s1", f"s{LINES - 1}", "s0"]
     style = page.render_page("", "", [], "").partition("<style>")[2].partition("</style>")[0]
@@ -132,6 +143,27 @@ def four_groups() -> CodeMap:
     shares = [[30, 10, 0, 0], [25, 15, 0, 0], [0, 0, 20, 20], [0, 5, 20, 15]]
     halves = np.stack([np.array(shares), np.array(shares)[:, [0, 1, 3, 2]]], 1)
     return CodeMap(("a", "b", "c", "x" * 30), halves, 1, 4, (80,) * 4, 1)
+
+
+def many_groups() -> CodeMap:
+    halves = np.random.default_rng(0).integers(1, 9, (30, 1, 8))
+    halves = np.concatenate([halves, halves[:, :, ::-1]], 1)
+    return CodeMap(tuple(f"group {i}" for i in range(30)), halves, 1, 8, (90,) * 30, 1)
+
+
+@pytest.mark.parametrize("made", [four_groups(), many_groups()])
+def test_names_of_groups_do_not_meet_and_the_tree_s_axis_lies_below_them(made: CodeMap) -> None:
+    root = ET.fromstring(group_figure(made))
+    rows = sorted(float(e.get("y", 0)) for e in root.iter() if e.tag == "text" and e.get("x") == "140")
+    assert len(rows) == len(made.names) and np.diff(rows).min() >= 19.9
+    (axis,) = (e for e in root.iter() if e.get("class") == "axis")
+    (left, above), (right, below) = places(axis)
+    assert (left, right) == (150, 450) and above == below > rows[-1]
+    scale = 300 / (1.05 * made.tree[:, 2].max())
+    ticks = [e for e in root.iter() if e.get("class") == "small" and e.get("text-anchor") == "middle"]
+    assert len(ticks) > 2
+    for tick in ticks:
+        assert float(tick.get("x", 0)) == pytest.approx(150 + scale * float(tick.text or ""), abs=0.06)
 
 
 def test_groups_join_where_their_distance_is_and_stand_in_the_tree_s_order() -> None:

@@ -59,13 +59,15 @@ def test_settings_are_shown_by_section_without_what_is_not_set(tmp_path: Path) -
     (run / "d/.hydra").mkdir(parents=True)
     (run / "d/.hydra/overrides.yaml").write_text(f"- task.data={run}/corpus\n")
     said = {
-        "model": {"_name": "m", "dim": 3, "skip": None},
+        "model": {"_name": "m", "dim": 3, "skip": None, "dropout": 0, "shared": False},
         "odd": {"x": 1},
         "task": {"data": f"{run}/corpus"},
+        "checkpoint": {"patience": 5},
     }
     (run / "d/hydra_train.log").write_text(f"[now][fairseq_cli.train][INFO] - {said}\n")
     body = settings.settings_section(view_of(run)).body
-    assert "<pre>task:\n  data: RUN/corpus\nmodel: m\n  dim: 3</pre>" in body
+    wanted = "task:\n  data: RUN/corpus\nmodel: m\n  dim: 3\n  dropout: 0\n  shared: False\n"
+    assert f"<pre>{wanted}checkpoint:\n  patience: 5</pre>" in body
     assert "Its command was not written down." in body and "<pre>- task.data=RUN/corpus</pre>" in body
 
 
@@ -82,6 +84,31 @@ def test_a_command_is_shown_without_its_program_s_folder_and_without_overrides(t
     assert "common.seed=5" not in body
     printed = body.partition("What it printed")[2]
     assert "line 10\n" in printed and "line 49" in printed and "line 9\n" not in printed  # the last 40
+
+
+def test_settings_without_a_log_are_hydra_s_and_what_a_log_says_is_shown_without_a_command(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    (run / "by_hand/.hydra").mkdir(parents=True)
+    (run / "by_hand/.hydra/overrides.yaml").write_text("- model.dim=3\n")
+    (run / "by_hand/.hydra/config.yaml").write_text(f"data: {run}/corpus\n")
+    (run / "by_hand" / LOG).write_text("step by step\n")
+    make_training(run / "logged")
+    (run / "silent").mkdir()
+    (run / "silent/lm.arpa").touch()
+    parts = settings.settings_section(view_of(run)).body.split("<h3>")[1:]
+    by_hand, logged = sorted(parts)  # and nothing of the third
+    assert by_hand.startswith("by_hand<") and "<pre>- model.dim=3" in by_hand
+    assert "<pre>data: RUN/corpus" in by_hand and "step by step" not in by_hand
+    assert logged.startswith("logged<") and "model: vq_wav2vec" in logged
+
+
+def test_what_a_stage_printed_is_shown_without_the_run_s_long_path(tmp_path: Path) -> None:
+    mark(tmp_path / "run/d", "align")
+    (tmp_path / "run/d" / LOG).write_text(f"wrote {tmp_path}/run/d/a.ctm\n")
+    body = settings.settings_section(view_of(tmp_path / "run")).body
+    assert "wrote RUN/d/a.ctm" in body and "<div><span>align</span></div>" in body
 
 
 def test_a_version_that_nobody_recorded_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +159,26 @@ def test_words_are_compared_without_regard_to_case_and_places_without_one_are_ma
     assert marked.startswith('<mark title="said: the">a</mark> cat ')
     assert speech._marked("the cat", "cat") == '<del title="not heard">the</del> cat'
     assert speech._marked("", "cat") == "cat"
+
+
+def test_a_clip_says_whose_it_is_and_what_nobody_heard_in_it(run: Path) -> None:
+    view = view_of(run)
+    (split,) = view.splits
+    row = split.utterances["speaker0-00"]
+    view.__dict__["hypotheses"] = {
+        "deaf": {row.utt: {"utt": row.utt}},
+        "timeless": {row.utt: {"text": "low"}},
+    }
+    lanes = [lane.kind for lane in speech._lanes(view, split, row)]
+    assert lanes == ["words", "phones", "codes"]  # no times of what was heard
+    for speaker, lang, told in (
+        ("ann", "de", "test, speaker ann, de"),
+        (None, "de", "test, de"),
+        (None, None, "test"),
+    ):
+        shown = speech._article(view, split, replace(row, speaker=speaker, lang=lang))
+        assert f'<h3>speaker0-00</h3><span class="lead">{told}</span>' in shown
+    assert '<td class="lead">deaf</td><td><del title="not heard">low</del>' in shown
 
 
 @pytest.mark.parametrize(
@@ -206,6 +253,8 @@ def test_a_stage_s_row_says_its_state_its_time_and_what_it_made(run: Path) -> No
         "abx-z.json": "ABX errors",
         "train.tsv": "manifests",
         "errors-x.json": "hypotheses and error rates",
+        "usage-x.json": "what codes tell",
+        "map-x.json": "which codes groups share",
         "other.txt": "a log",
     }
     for number, name in enumerate(files):
@@ -244,6 +293,13 @@ def test_an_unfinished_run_says_that_it_goes_on_and_a_finished_one_does_not(run:
     assert "goes on where it stopped" in assemble._stages(view_of(run))
 
 
+def test_a_run_whose_stage_has_failed_is_not_finished(run: Path) -> None:
+    mark(run / "later", "x")
+    (run / "later" / LOG).write_text("vqw2v: error: no such file\n")
+    told = assemble._stages(view_of(run))
+    assert "later ended with: vqw2v: error: no such file" in told and "goes on where it stopped" in told
+
+
 def test_a_trouble_that_several_sections_met_is_named_once(run: Path) -> None:
     (run / "tokens/data/abx.json").write_text("[1, 2]")
     page, _ = assemble.make_report(view_of(run))
@@ -262,6 +318,27 @@ def test_error_rates_come_first_the_best_of_a_split_before_others(run: Path) -> 
     shutil.rmtree(run / "decode")
     page, _ = assemble.make_report(view_of(run))
     assert page.index(">Stages</h2>") < page.index(">Error rates</h2>")
+
+
+def test_error_rates_stand_by_their_splits_and_then_the_best_first(run: Path) -> None:
+    view = view_of(run)
+    (rated,) = view.errors
+    given = [("test", 10.0), ("dev", 30.0), ("test", 5.0), ("dev", 20.0)]
+    view.__dict__["errors"] = [replace(rated, split=split, rate=rate) for split, rate in given]
+    rows = table_of(results.errors_section(view).body)
+    assert [(row["split"], row["rate"].partition(".")[0]) for row in rows] == [
+        *(("dev", "20"), ("dev", "30"), ("test", "5"), ("test", "10"))
+    ]
+
+
+def test_confusions_of_one_kind_alone_are_shown_beside_none_of_the_others(run: Path) -> None:
+    view = view_of(run)
+    (rated,) = view.errors
+    none: dict[str, tuple[Confusion, ...]] = {"substitutions": (), "deletions": (), "insertions": ()}
+    for frequent, shown in ((none, 0), ({**none, "deletions": (Confusion("the", "", 3),)}, 2)):
+        view.__dict__["errors"] = [replace(rated, frequent=frequent)]
+        body = results.errors_section(view).body
+        assert body.count("none listed") == shown and ("most frequent errors" in body) == bool(shown)
 
 
 def test_only_sections_with_nothing_to_show_are_named(run: Path) -> None:
@@ -304,13 +381,25 @@ def own_run(tmp_path: Path) -> Path:
     return run
 
 
-def test_a_run_of_letters_alone_says_of_codes_one_line(own_run: Path) -> None:
+@pytest.mark.parametrize("task", ["vq_acoustic", "vq_utterance"])
+def test_a_run_of_letters_alone_says_of_codes_one_line(own_run: Path, task: str) -> None:
+    log = own_run / "acoustic/hydra_train.log"
+    log.write_text(log.read_text().replace("vq_acoustic", task))
     page, lacking = assemble.make_report(view_of(own_run))
     assert lacking[-1:] == ["Codes"] and not {"Codebook", "ABX"} & set(lacking)
     assert "This run has no codes" in page and "vqw2v abx" not in page and "vqw2v usage" not in page
-    log = own_run / "acoustic/hydra_train.log"
-    log.write_text(log.read_text().replace("vq_acoustic", "vq_audio_pretraining"))
+    log.write_text(log.read_text().replace(task, "vq_audio_pretraining"))
     assert "Codebook" in assemble.make_report(view_of(own_run))[1]  # codes are on their way
+
+
+def test_what_is_known_of_codes_is_shown_whatever_the_run_learns_from(own_run: Path, run: Path) -> None:
+    known = view_of(run)
+    for name in ("usage", "abx", "sources"):
+        view = view_of(own_run)
+        view.__dict__.update({"sources": [], "usage": [], "abx": [], "statistics": []})
+        view.__dict__[name] = getattr(known, name)
+        page, lacking = assemble.make_report(view)
+        assert "This run has no codes" not in page and "Codebook" in lacking, name
 
 
 def test_a_training_from_labels_beside_another_says_nothing_of_there_being_no_codes(own_run: Path) -> None:
@@ -338,6 +427,9 @@ def test_what_a_script_made_shows_its_commands_and_the_features_own_rate(own_run
         f'fairseq-hydra-train --config-dir "{own_run}" checkpoint.save_dir="{own_run}/acoustic"',
     )
     assert [row["state"] for row in table_of(assemble._stages(view))] == ["by run.sh"] * 2
+    (own_run / "acoustic" / DONE).write_text("x\n")
+    states = {row["stage"]: row["state"] for row in table_of(assemble._stages(view_of(own_run)))}
+    assert states == {"own": "by run.sh", "acoustic": "done"}
     body = settings.settings_section(view).body
     assert "was not written down" not in body and "sample_rate: 8000" in body and "16000" not in body
     (own_run / "features/features.json").write_text("[1")
@@ -372,6 +464,36 @@ def test_a_training_that_has_logged_no_update_is_shown_with_what_it_says_of_itse
     body = training.training_section(view_of(run)).body
     assert re.sub("<[^>]*>", " ", body).split()[0] == "t" and "0 of 100 updates; failed" in body
     assert "It ended with: ValueError: no such codebook" in body and "has logged no update yet" in body
+
+
+def test_a_training_that_is_done_says_in_what_time_and_what_with(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    mark(run / "t", "fairseq-hydra-train", done=True)
+    for name, at in ((BEGUN, 1000), (DONE, 1300)):
+        os.utime(run / "t" / name, (at, at))
+    said = {"model": {"_name": "vq_wav2vec"}, "criterion": {"_name": "vq_cpc"}}
+    log = f"[now][fairseq_cli.train][INFO] - {said}\n"
+    line = "[now][train_inner][INFO] - epoch 001: 1 / 9 loss={}, num_updates={}\n"
+    (run / "t/hydra_train.log").write_text(log + line.format(3.5, 10) + line.format(2.5, 2000))
+    body = training.training_section(view_of(run)).body
+    assert "vq_wav2vec with vq_cpc; 2,000 updates; done in 5 min." in body  # nobody says of how many
+    assert '<b>loss</b> <span class="s0">3.5 → 2.5</span>' in body  # the training's own
+
+
+def test_the_codebook_over_time_has_its_metrics_and_a_line_for_each_group(run: Path) -> None:
+    (run / "plain").mkdir()
+    line = "[now][train_inner][INFO] - epoch 001: 1 / 9 loss=3.5, num_updates=10\n"
+    (run / "plain/hydra_train.log").write_text(line)  # of no codebook
+    body = training.codebook_over_time(view_of(run))
+    assert re.findall("<h3>(.*?)</h3>", body) == ["pretrain: over time"]
+    named = re.findall("<figcaption><b>(.*?)</b> <span.*?>(.*?)</span>", body)
+    assert named == [
+        ("code_perplexity", "2.9 → 2"),
+        ("group_share", "a line a group"),
+        ("dead_codes", "0 → 2"),
+    ]
+    curves = re.findall('<path class="line (s[0-9])"', body)
+    assert curves == ["s0", "s2", "s3", "s0"]  # groups are neither the training's colour nor valid's
 
 
 def test_several_trainings_are_parts_of_the_contents(run: Path) -> None:

@@ -16,8 +16,8 @@ from small_run import make_run
 
 from vqw2v_plugin.analysis.code_map import CodeMap, Heard, OwnCode
 from vqw2v_plugin.analysis.phone_codes import phone_code_table
-from vqw2v_plugin.analysis.report_page import codes, groups, results
-from vqw2v_plugin.analysis.run_results import Abx, Confusion, ErrorRates
+from vqw2v_plugin.analysis.report_page import beside, codes, groups, results
+from vqw2v_plugin.analysis.run_results import Abx, Confusion, ErrorRates, MapRow, UsageRow
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.recipes.folder import RunFolder, StageFolder
 
@@ -202,6 +202,93 @@ def test_the_abx_table_has_each_figure_in_its_column(run: Path) -> None:
     assert drawn.count('class="across"') == drawn.count('class="within"') == 1
     places = {kind: float(x) for kind, x in re.findall('class="(within|across)" cx="([^"]*)"', drawn)}
     assert 250 < places["within"] < places["across"] < 940
+
+
+def test_what_one_tokenizer_has_and_another_lacks_is_a_dash_in_its_column(run: Path) -> None:
+    stage, usage = StageFolder("tokens", run / "tokens", ()), {"num_codes": 320, "used": [3, 4]}
+    told = {
+        "name": "ours",
+        "usage": usage,
+        "phones": {"share": 0.6},
+        "sure": {"low": 0.5, "high": 0.7},
+        "voices": {"accuracy": 0.9, "chance": 0.25},
+        "rank": 7.31,
+        "dim": 16,
+        "edits": {"noise": 0.3},
+    }
+    half = {"usage": {}, "sure": {"high": 0.7}, "rank": 3.0, "edits": {"tempo": 0.125}}
+    other = {"name": "c", "usage": {"num_codes": 5}, "sure": {"low": 0.5}, "dim": 16}
+    view = view_of(run)
+    view.__dict__["usage"] = [UsageRow(stage, about) for about in (told, half, other)]
+    body = beside.beside_section(view).body
+    assert table_of(body) == [
+        {
+            "codes": "tokens: ours",
+            "groups × codes": "2 × 320",
+            "told of the phone": f"60.0{NARROW}",
+            "95 %": f"50.0{NARROW} – 70.0{NARROW}",
+            "voices told": f"90.0{NARROW}",
+            "by chance": f"25.0{NARROW}",
+            "rank": "7.3 of 16",
+            "noise": f"30.0{NARROW}",
+            "tempo": "–",
+        },
+        {**dict.fromkeys(table_of(body)[0], "–"), "codes": "tokens: ?", "tempo": f"12.5{NARROW}"},
+        {**dict.fromkeys(table_of(body)[0], "–"), "codes": "tokens: c", "groups × codes": "0 × 5"},
+    ]
+    assert "a change of its sound changes" in body
+    view.__dict__["usage"] = [UsageRow(stage, other)]
+    body = beside.beside_section(view).body
+    assert "a change of its sound changes" not in body and len(table_of(body)[0]) == 7
+
+
+def test_a_map_s_table_has_each_share_in_its_column_and_distances_where_groups_are_few(run: Path) -> None:
+    first = [[4, 4, 4, 0, 0, 0, 0, 0], [4, 4, 0, 2, 2, 0, 0, 0], [4, 0, 0, 0, 4, 4, 0, 0]]
+    second = [[6, 3, 3, 0, 0, 0, 0, 0], [6, 2, 0, 3, 1, 0, 0, 0], [2, 0, 0, 0, 5, 5, 0, 0]]
+    made = CodeMap(("a", "b", "c"), np.stack([first, second], 1), 1, 8, (24,) * 3, 1)
+    stage = StageFolder("map", run / "tokens", ())
+    body = groups._part(MapRow(stage, "lang", made, {}, {}))
+    assert table_of(body) == [
+        {
+            "codes used by all 3": f"12.5{NARROW}",
+            "by some": f"25.0{NARROW}",
+            "by one alone": f"37.5{NARROW}",
+            "by none": f"25.0{NARROW}",
+            "frames of each": "24",
+        }
+    ]
+    assert "<h3>map: by lang</h3>" in body
+    rows = table_of(body, 1)
+    assert [row[""] for row in rows] == ["a", "b", "c"]
+    assert [[row[name] for name in "abc"] for row in rows] == [
+        [f"{value:.3f}" for value in distances] for distances in made.distances.tolist()
+    ]
+    for number, shown in ((16, True), (17, False)):
+        many = CodeMap(
+            tuple(f"g{i}" for i in range(number)),
+            np.ones((number, 2, 8), np.int64),
+            *(1, 8, (16,) * number, 1),
+        )
+        assert ("<table" in groups._distances(many)) == shown
+
+
+def test_no_more_than_thirty_six_codes_of_a_map_are_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "_sound", lambda place, files: f"<audio>{place.utt}</audio>")
+    names = tuple(f"g{i:02d}" for i in range(14))
+    made = CodeMap(names, np.ones((14, 2, 6), np.int64), 1, 6, (12,) * 14, 1)
+    own = {name: [OwnCode(code, 0.2, 0.1, (Heard(name, 1.0, 3),)) for code in range(3)] for name in names}
+    rows = table_of(groups._own_codes(made, own, {}))
+    assert [row["to hear"] for row in rows] == [*(name for name in names[:12] for _ in range(3)), *["–"] * 6]
+
+
+def test_a_code_is_heard_in_a_file_of_the_rate_that_is_said_or_of_any_where_none_is(tmp_path: Path) -> None:
+    wav = np.concatenate([np.zeros(8_000), np.full(16_000, 0.5)])
+    soundfile.write(tmp_path / "a.wav", wav, 8_000, subtype="FLOAT")
+    for rate, is_heard in ((8_000, True), (None, True), (16_000, False), ("x", False)):
+        said = {"path": str(tmp_path / "a.wav"), "samples": 16_000, "start": 8_000, "rate": rate}
+        found = heard(groups._sound(Heard("u", 1.0, 3), {"u": said}))
+        assert len(found) == (16_000 if is_heard else 0)
+        assert not is_heard or np.abs(found - 0.5).max() < 0.01
 
 
 def heard(markup: str) -> np.ndarray:

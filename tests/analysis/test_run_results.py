@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_run import make_run
 
 from vqw2v_plugin.analysis.class_results import ClassRates, find_class_rates
-from vqw2v_plugin.analysis.run_results import Confusion
+from vqw2v_plugin.analysis.code_map import CodeMap
+from vqw2v_plugin.analysis.code_map_files import to_json
+from vqw2v_plugin.analysis.run_results import Confusion, find_errors
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.recipes.folder import DONE, RunFolder, Stamp
 
@@ -135,6 +138,50 @@ def test_rows_of_usage_are_read_and_what_is_none_is_named(run: Path) -> None:
     (row,) = view.usage
     assert row.edits == {"pitch": 0.5} and row.number("rank") is None
     assert view.troubles == ["RUN/tokens/data/usage.json is not what `vqw2v usage --out` writes"] * 2
+
+
+def test_a_file_says_by_itself_how_it_was_decoded_where_no_command_does(run: Path) -> None:
+    path = run / "decode/errors-test.json"
+    told = {**json.loads(path.read_text()), "decoded": {"--decoder": "free", "--beam": 7, "--lm": "x/a.arpa"}}
+    path.write_text(json.dumps(told))
+    for command, decoder in (
+        ("fairseq-generate x", "free and language model a.arpa, beam 7"),
+        ("fairseq-generate x --decoder greedy", "greedy"),
+    ):
+        (run / "decode" / DONE).write_text(Stamp((command,)).text)
+        (rates,) = RunView(RunFolder(run), PageOptions()).errors
+        assert rates.decoder == decoder
+
+
+def test_maps_are_read_under_either_name_and_what_is_none_is_named(run: Path) -> None:
+    made = CodeMap(("a", "b"), np.array([[[3, 1], [2, 2]], [[0, 4], [1, 3]]]), 1, 2, (8, 8), 1)
+    about = to_json(made, "lang", {"a": made.own_codes(0)})
+    files = {"u": {"path": "/x.wav"}}
+    data = run / "tokens/data"
+    (data / "map-lang.json").write_text(json.dumps({**about, "files": files}))
+    (data / "usage-by.json").write_text(json.dumps({**about, "by": "domain", "files": 3}))
+    (data / "map-other.json").write_text('{"elsewhere": 1}')
+    (data / "map-half.json").write_text(json.dumps({**about, "names": ["a"]}))
+    view = RunView(RunFolder(run), PageOptions())
+    assert {row.by: row.files for row in view.maps} == {"lang": files, "domain": {}}
+    assert all(row.made.distances.tolist() == made.distances.tolist() for row in view.maps)
+    assert [each.code for each in view.maps[0].own["a"]] == [each.code for each in made.own_codes(0)]
+    assert len(view.troubles) == 1 and "map-half.json is not what `vqw2v usage --by`" in view.troubles[0]
+    assert len(view.usage) == 2 and len(view.troubles) == 1  # a map is no row of usage, and no trouble
+
+
+def test_error_rates_of_any_folder_are_named_from_where_it_was_asked_for(run: Path) -> None:
+    (run / "decode" / DONE).write_text(Stamp(("fairseq-generate x --decoder greedy",)).text)
+    told: list[str] = []
+    (rates,) = find_errors(run, told)
+    assert (rates.name, rates.decoder, rates.split) == (f"{run}/decode", "greedy", "test")
+    (rates,) = find_errors(run / "decode", told)
+    assert rates.name == str(run / "decode") and not told
+    (run / "decode/errors-dev.json").write_text("[]")
+    assert len(find_errors(run, told)) == 1
+    assert len(told) == 1 and "errors-dev.json is not what `--scoring vq_error` writes" in told[0]
+    with pytest.raises(ValueError, match="nowhere: is no folder; expected one of runs"):
+        find_errors(run / "nowhere", [])
 
 
 def test_hypotheses_that_are_no_text_are_named_and_left_out(run: Path) -> None:

@@ -119,6 +119,19 @@ def test_without_tokens_the_checkpoint_is_asked(run: Path, tiny: Callable[..., V
     assert not RunView(RunFolder(run), PageOptions(encode_minutes=0)).sources
 
 
+def test_a_checkpoint_is_asked_where_there_is_audio_and_that_is_said(
+    run: Path, tiny: Callable[..., VqWav2Vec]
+) -> None:
+    save_trained(tiny(quantizer="kmeans"), run)
+    told: list[str] = []
+    view = RunView(RunFolder(run), PageOptions(), told.append)
+    assert [each.source.name for each in view.statistics] == ["tokens", "pretrain"]
+    assert told == ["encoding 6 utterances with RUN/pretrain/checkpoint_last.pt"]  # tokens are read
+    shutil.rmtree(run / "corpus")
+    view = RunView(RunFolder(run), PageOptions())
+    assert [source.name for source in view.sources] == ["tokens"] and not view.troubles
+
+
 def test_utterances_that_gave_no_code_are_not_counted(run: Path) -> None:
     (source,), _ = find_sources(RunFolder(run))
     rows = [*rows_of(run), Utterance("", 16_000, utt="nobody")]
@@ -139,7 +152,7 @@ def test_manifests_outside_of_the_run_are_found_through_its_commands(run: Path, 
 
 
 def test_the_tiles_show_the_shares_and_the_best_of_each_result(run: Path) -> None:
-    for name, change in (("abx.json", {"across": 0.2}), ("errors-test.json", {"rate": 80.0})):
+    for name, change in (("abx.json", {"across": 0.2, "within": 0.3}), ("errors-test.json", {"rate": 80.0})):
         (path,) = run.rglob(name)
         more = path.with_name(name.replace(".json", "-more.json"))
         more.write_text(json.dumps({**json.loads(path.read_text()), **change}))
@@ -156,6 +169,22 @@ def test_the_tiles_show_the_shares_and_the_best_of_each_result(run: Path) -> Non
     }
     assert len(tiles) == len(told)
     assert all(tiles[html.escape(value)].startswith(html.escape(what)) for value, what in told.items()), tiles
+
+
+def test_of_several_sources_two_have_tiles_and_what_nobody_measured_has_none(run: Path) -> None:
+    view = RunView(RunFolder(run), PageOptions())
+    (each,), (abx,) = view.statistics, view.abx
+    others = [
+        dataclasses.replace(each, source=dataclasses.replace(each.source, name=name), table=table)
+        for name, table in (("first", each.table), ("second", None), ("third", each.table))
+    ]
+    about = {name: value for name, value in abx.about.items() if name != "across"}
+    view.__dict__.update(statistics=others, errors=[], abx=[dataclasses.replace(abx, about=about)])
+    names = re.findall('<div class="tile"><b>[^<]*</b><span>([^<]*)</span>', _tiles(view))
+    assert [name.rpartition(", ")[2] for name in names] == [
+        *("first", "first", "second"),  # what is told of phones, and perplexities
+        "the codes&#x27; nominal rate",
+    ]
 
 
 def test_a_phone_that_two_tokens_stand_for_as_often_has_a_perplexity_of_two() -> None:
