@@ -103,6 +103,21 @@ def test_features_that_name_phones_have_no_errors(corpus: Corpus, capsys: pytest
     assert (found["triples_within"], found["triples_across"], found["phones"]) == (48, 96, 3)
     shown = capsys.readouterr().out
     assert "48 triples, 6 pairs of phones in 1 contexts" in shown and "abx.json" in shown
+    assert "are left out" not in shown
+
+
+def test_a_folder_in_the_figures_place_is_named_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert abx(tmp_path / "none", "--phones", tmp_path / "none.ctm", "--out", tmp_path) == 2
+    assert str(tmp_path) in (said := capsys.readouterr().err) and "none" not in said
+
+
+def test_phones_behind_the_last_frame_are_told(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus.phones.write_text(corpus.phones.read_text() + "u00 1 5.0 0.1 c\nu00 1 5.1 0.1 c\n")
+    assert abx(corpus.features(), "--phones", corpus.phones, "--manifest", corpus.manifest) == 0
+    shown = capsys.readouterr().out
+    assert "  2 phones are too short for the middle of a frame" in shown and "have no speaker" not in shown
 
 
 def test_figures_on_standard_output_stand_there_alone(

@@ -58,14 +58,14 @@ def test_features_are_made_as_they_were_asked_for(
     assert seen[1] == (FeatureOptions("logmel", memory=2**30),)
 
 
-@pytest.mark.parametrize("command", ["features", "discretize"])
+@pytest.mark.parametrize("command", ["features", "segment", "discretize"])
 def test_each_of_several_processes_asks_for_its_own_gpu(
     monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, command: str
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     seen = catch(monkeypatch, f"commands.{command}.device_for")
-    layer = ["--layer", "z"] if command == "features" else []
+    layer = [] if command == "discretize" else ["--layer", "z"]
     assert main([command, "m.pt", manifest, str(tmp_path / "out"), "--device", "cuda", *layer]) == 2
     assert seen == [("cuda", Rank(1, 2))]
 
@@ -107,22 +107,25 @@ def test_a_lone_process_takes_all_cores_and_each_of_several_one(monkeypatch: pyt
         num_workers(0, "cpu", Rank())
 
 
-@pytest.mark.parametrize("command", ["features", "discretize"])
+@pytest.mark.parametrize("command", ["features", "segment", "discretize"])
 def test_a_process_knows_which_of_how_many_it_is_and_leaves_the_others_their_cores(
     monkeypatch: pytest.MonkeyPatch, manifest: str, tmp_path: Path, command: str
 ) -> None:
     loaded = SimpleNamespace(device=torch.device("cpu"), numbers="fp32")
     monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda *told: loaded)
     monkeypatch.setattr("os.sched_getaffinity", lambda who: set(range(6)), raising=False)
-    job = {"features": "jobs.featurize.featurize", "discretize": "jobs.discretize.discretize"}[command]
-    seen, out, told = catch(monkeypatch, job), str(tmp_path / "out"), list[object]()
+    job = {"features": "featurize.featurize", "segment": "segment.segment"}.get(
+        command, "discretize.discretize"
+    )
+    seen, out, told = catch(monkeypatch, f"jobs.{job}"), str(tmp_path / "out"), list[object]()
     monkeypatch.setattr(discretize, "print_agreement", lambda *_: told.append(1))
-    asked = ["-", manifest, out, "--layer", "logmel"] if command == "features" else ["m.pt", manifest, out]
+    asked = ["-", manifest, out, "--layer", "logmel"] if command != "discretize" else ["m.pt", manifest, out]
     assert main([command, *asked]) == 2
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert main([command, *asked]) == 2
-    found = [(options.workers, rank) for *_, options, rank in seen]
+    place = 4 if command == "discretize" else 3
+    found = [(each[place].workers, each[place + 1]) for each in seen]
     assert found == [(6, Rank()), (1, Rank(2, 3))]
     assert len(told) == (command == "discretize")  # once is enough for all of them
 
@@ -182,6 +185,14 @@ def test_tokens_outside_the_dictionary_are_told_as_a_share_of_all_tokens(
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_features_that_are_there_are_not_told_once_more(
+    manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vqw2v_plugin.jobs.featurize.featurize", lambda *_: Outcome("there"))
+    assert main(["features", "-", manifest, str(tmp_path / "out"), "--layer", "logmel"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_features_are_told_with_their_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = {"utterances": 1000, "frames": 8000}
     about = {"splits": {"dev": row}, "dim": 80, "store": "fp16", "sample_rate": 16_000, "stride": 160}
@@ -192,11 +203,18 @@ def test_features_are_told_with_their_rate(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("device", "dtype", "asks"), [("cpu", "fp32", False), ("cpu", "bf16", True), ("cuda", "tf32", True)]
+    ("device", "dtype", "total", "asks"),
+    [
+        ("cpu", "fp32", 2000, False),
+        ("cpu", "bf16", 2000, True),
+        ("cuda", "tf32", 2000, True),
+        ("cuda", "tf32", 0, False),  # where no file could be read
+    ],
 )
 def test_codes_are_held_against_fp32_on_a_cpu_where_they_may_differ(
     device: str,
     dtype: str,
+    total: int,
     asks: bool,
     manifest: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -204,7 +222,7 @@ def test_codes_are_held_against_fp32_on_a_cpu_where_they_may_differ(
 ) -> None:
     model = SimpleNamespace(device=torch.device(device), numbers=dtype)
     monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer.load", lambda path: "exact")
-    monkeypatch.setattr("vqw2v_plugin.jobs.discretize.agreement", lambda *told: (7, 2000, 1999))
+    monkeypatch.setattr("vqw2v_plugin.jobs.discretize.agreement", lambda *told: (7, total, 1999))
     discretize.print_agreement("m.pt", cast(Tokenizer, model), Manifest(manifest))
     said = "99.95% of the 2,000 codes of 7 utterances are those of fp32 on the CPU\n"
     assert capsys.readouterr().out == (said if asks else "")

@@ -78,10 +78,18 @@ def test_a_language_is_read_and_beats_the_guess(
     assert (corpus / "out" / "valid.phn").read_text().splitlines() == said
 
 
+def test_what_is_learnt_from_is_read_where_nothing_else_is_named(corpus: Path) -> None:
+    assert decipher(corpus, "--codes", "6", "--split", "valid") == 0
+    assert sorted(path.name for path in (corpus / "out").glob("*.phn")) == ["valid.guess.phn", "valid.phn"]
+    assert set(json.loads((corpus / "out" / "decipher.json").read_text())["splits"]) == {"valid"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--codes", "5000"], "has 1,800 rows, expected at least as many as clusters (5,000)"),
+        (["--codes", "1"], "`--codes` is 1; expected 2 to 100,000"),
+        (["--seed", "-1"], "`--seed` is -1; expected 0 to"),
         (["--restarts", "0"], "`--restarts` is 0; expected 1 to 100,000"),
         (["--split", "test"], "test.npy: is missing; the splits in"),
     ],

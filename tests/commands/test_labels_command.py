@@ -185,6 +185,7 @@ def test_text_may_come_from_a_file(corpus: Path, capsys: pytest.CaptureFixture[s
                 *(("letters", "--lexicon", "x", "phones"), ("pieces", "--espeak", "en-us", "phones")),
                 *(("letters", "--fold", "39", "phones"), ("phones", "--alphabet", "a", "letters")),
                 *(("letters", "--vocab-size", "9", "pieces"), ("phones", "--model", "x", "pieces")),
+                ("words", "--column", "words", "class"),
             )
         ),
         (("--text", "words", "--unit", "letters", "--alphabet", "a", "--dict", "x"), "exclude each other"),

@@ -122,6 +122,14 @@ def test_a_missing_folder_is_named_before_the_work(text: Path, capsys: pytest.Ca
     assert f"lm.arpa: there is no folder {text.with_name('none')}" in capsys.readouterr().err
 
 
+def test_a_folder_in_the_model_s_place_is_named_before_the_text_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lm.arpa").mkdir()
+    assert cli.main(["lm", str(tmp_path / "none.txt"), str(tmp_path / "lm.arpa")]) == 2
+    assert f"{tmp_path}/lm.arpa" in capsys.readouterr().err
+
+
 def test_lmplz_gets_the_same_settings(text: Path, bare_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     program(bare_path, "lmplz", 'echo "$@" >&2; echo model >"$7"')
     out, arguments = (
@@ -145,6 +153,9 @@ def test_binary_is_what_build_binary_makes(
     assert cli.main(["lm", str(text), str(out), "--binary"]) == 0
     assert text.with_name("lm.binary").read_bytes() == out.read_bytes()
     assert cli.main(["lm", str(text), str(out), "--binary", "--order", "1"]) == 2
+    capsys.readouterr()
+    assert cli.main(["lm", str(text), "/dev/null", "--binary"]) == 2
+    assert "--binary: OUT is /dev/null, beside which no file is written" in capsys.readouterr().err
     program(bare_path, "build_binary", 'echo "bad file" >&2; echo half >"$2"; exit 1')
     capsys.readouterr()
     assert cli.main(["lm", str(text), str(out), "--binary"]) == 2
@@ -171,6 +182,8 @@ def test_of_few_labels_it_reads_the_lines_that_are_drawn_and_all_other_options_h
         assert f"{text}: {count} of 8 labelled utterances" in shown.err
         words = {line.split("\t")[1] for line in out.read_text().splitlines() if "\tw" in line}
         assert {f"w{utt[1:]}" for utt in drawn} == {word for word in words if word[1:].isdigit()}
+    assert cli.main([*few, "--skip-symbols", "--label-fraction", "3", "--leave-out", "word"]) == 0
+    assert "from 3 sentences of 3 words (3 different)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("share", [["--label-fraction", "3"], ["--label-hours", "0.5"]])

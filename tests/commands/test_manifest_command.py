@@ -283,3 +283,8 @@ def test_a_kind_that_is_named_is_taken(tmp_path: Path, wav: Sound, kind: str) ->
     (tmp_path / "c/wav.scp").write_text("x x.wav\n")  # a table of one of them
     assert manifest(tmp_path / "c", tmp_path / "o", "--kind", kind) == 0
     assert sorted(listed(tmp_path / "o")) == ["x.wav", "y.wav"][: 2 if kind == "plain" else 1]
+
+
+def test_suffixes_may_stand_apart_and_a_column_s_name_may_hold_an_equals_sign() -> None:
+    assert manifest_module._suffixes(" FLAC, .wav") == ("flac", "wav")
+    assert manifest_module._columns(["text=a=b", "utt=who"]) == {"text": "a=b", "utt": "who"}

@@ -1,5 +1,6 @@
 """`vqw2v new`: a corpus is looked at, and what is written leads from its audio to words."""
 
+import argparse
 import os
 import shlex
 import subprocess
@@ -14,8 +15,11 @@ from corpus_runs import saved as saved_codes
 from wav2vec2s import saved as saved_wav2vec2
 
 from vqw2v_plugin.__main__ import main
+from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
+from vqw2v_plugin.commands import new as new_module
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.recipes.own_plan import FrontPlan
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +48,7 @@ def test_of_a_table_manifests_are_made_and_silence_is_trimmed(
     run = tmp_path / "run"
     assert main(["new", str(run), str(table)]) == 0
     said, script = capsys.readouterr().out, (run / "run.sh").read_text()
+    assert "--trim" not in said  # which is done
     assert "train: 34 utterances" in said and f"next: sh {run}/run.sh" in said
     assert (
         f'vqw2v manifest {table} "$RUN/manifests" --trim 0.1\n' in script
@@ -101,7 +106,10 @@ def test_manifests_are_taken_as_they_are(
     assert main(["new", str(tmp_path / "run"), str(folder), "--text", "said", "--gpus", "2"]) == 0
     said, script = capsys.readouterr().out, (tmp_path / "run" / "run.sh").read_text()
     assert "dev is what weights are chosen by and what is decoded" in said and "--trim 0.1" in said
-    assert f"vqw2v labels {folder}/train.tsv {folder}/dev.tsv" in script and "--text said" in script
+    assert (
+        f'vqw2v labels {folder}/train.tsv {folder}/dev.tsv "$RUN/labels"' in script
+        and "--text said" in script
+    )
     assert "vqw2v manifest" not in script and "--cpu" not in script and "--split dev" in script
 
 
@@ -145,6 +153,58 @@ def test_of_a_vq_wav2vec_c_is_taken_and_of_any_other_a_layer_is_asked_for(
     assert "`--layer` is of a checkpoint" in capsys.readouterr().err
     assert main(["new", str(run), str(folder), "--gpus", "65"]) == 2
     assert "`--gpus` is 65; expected 0 to 64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("split", "options"), [("dev", "--test 0.1 --trim 0.1"), ("test", "--valid 0.1 --trim 0.1")]
+)
+def test_only_the_split_that_is_lacking_is_made_of_all_that_is_named(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, options: str
+) -> None:
+    """Here of two tables whose files lie elsewhere."""
+    head, *rows = table.read_text().splitlines()
+    for name in ("train", split):
+        held = [row for row in rows if row.endswith(f",{name}")]
+        (tmp_path / f"{name}.csv").write_text("\n".join([head, *held, ""]))
+    monkeypatch.chdir(table.parent)
+    tables = [str(tmp_path / f"{name}.csv") for name in ("train", split)]
+    assert main(["new", str(tmp_path / "run"), *tables, "--audio", ".", "--text", "text"]) == 0
+    script = (tmp_path / "run" / "run.sh").read_text()
+    assert f'vqw2v manifest {" ".join(tables)} "$RUN/manifests" --audio {table.parent} {options}\n' in script
+    assert "--unit letters --text text\n" in script
+
+
+def test_manifests_of_fairseq_s_own_are_listed_with_their_texts(table: Path, tmp_path: Path) -> None:
+    """Their rows have no column of texts, which lie beside."""
+    folder, rows = tmp_path / "m", [line.split(",") for line in table.read_text().splitlines()[1:]]
+    folder.mkdir()
+    for name, split in (("train", "train"), ("valid", "dev"), ("test", "test")):
+        held = [row for row in rows if row[3] == split]
+        lines = [f"{row[0]}\t{soundfile.info(table.parent / row[0]).frames}" for row in held]
+        (folder / f"{name}.tsv").write_text("\n".join([str(table.parent), *lines, ""]))
+        (folder / f"{name}.wrd").write_text("".join(f"{row[1]}\n" for row in held))
+    assert main(["new", str(tmp_path / "run"), str(folder)]) == 0
+    assert f'vqw2v manifest {folder} "$RUN/manifests" --trim 0.1\n' in (tmp_path / "run/run.sh").read_text()
+
+
+def test_a_checkpoint_s_frames_are_those_of_its_rate_and_a_stranger_s_plugin_goes_along(
+    table: Path, tmp_path: Path, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = Loaded(tiny(vq_dim=12).eval(), 8_000, False)
+    save_checkpoint(Imported(loaded, False, 0, []), tmp_path / "slow.pt")
+    found = new_module._front(argparse.Namespace(checkpoint="slow.pt", layer="z"))
+    assert found == FrontPlan("z", 16, 40 / 8_000, str(tmp_path / "slow.pt"), sample_rate=8_000)
+    (tmp_path / "their_plugin").mkdir()
+    (tmp_path / "their_plugin" / "__init__.py").touch()
+    folder = manifests(table, tmp_path / "m", "train", "dev")
+    words = ["run", str(folder), "--checkpoint", "slow.pt", "--user-dir", "their_plugin"]
+    try:
+        assert main(["new", *words]) == 0
+    finally:
+        sys.modules.pop("their_plugin", None)
+    script = (tmp_path / "run" / "run.sh").read_text()
+    assert f"vqw2v features {tmp_path}/slow.pt " in script and f"--user-dir {tmp_path}/their_plugin" in script
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import soundfile
+from sounds import noise
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx import Plan
@@ -25,7 +27,7 @@ from vqw2v_plugin.commands import (
 from vqw2v_plugin.common.locks import Rank
 from vqw2v_plugin.corpora.collect import CollectOptions
 from vqw2v_plugin.corpora.gather import Sources
-from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.corpora.rows import Limits
 from vqw2v_plugin.corpora.splits import SplitPlan
 from vqw2v_plugin.decoding.settings import PART_SECONDS, DecoderSettings
@@ -36,6 +38,7 @@ from vqw2v_plugin.jobs.drawn_frames import DrawOptions
 from vqw2v_plugin.jobs.featurize import FeaturizeOptions
 from vqw2v_plugin.jobs.labels import LabelSettings
 from vqw2v_plugin.jobs.phones import PhoneTextSettings
+from vqw2v_plugin.jobs.split_job import Outcome
 from vqw2v_plugin.modules.quantizers.clusters import ClustersConfig
 from vqw2v_plugin.modules.unpaired.decipher import Effort
 
@@ -147,6 +150,122 @@ def test_components_are_found_as_it_was_asked_for(arrived: Any, tmp_path: Path) 
         DrawOptions(1, frames=100_000, seed=1),
         DrawOptions(3, shard_minutes=2.5, strict=True, frames=99, seed=6),
     ]
+
+
+def test_segments_are_made_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    seen, out = arrived("jobs.segment.segment"), str(tmp_path / "out")
+    begun = ["segment", "-", str(tmp_path / "m.tsv"), out, "--layer", "mfcc:5", "--workers", "1"]
+    many = "--store fp32 --workers 3 --shard-minutes 2.5 --refresh --strict"
+    for words in (many, "--deltas 1", "--standardize utterance", "--silence keep", ""):
+        assert main([*begun, *words.split()]) == 2
+    assert [(manifest.path, folder, rank, spans) for _, manifest, folder, _, rank, spans in seen] == [
+        (str(tmp_path / "m.tsv"), out, Rank(), None)
+    ] * 5
+    assert [options for *_, options, _, _ in seen[:2]] == [
+        FeaturizeOptions(3, 2.5, refresh=True, strict=True, store="fp32"),
+        FeaturizeOptions(),
+    ]
+    specs = [features.spec for features, *_ in seen[1:]]
+    assert [features.dim for features, *_ in seen[1:]] == [10, 5, 5, 5]
+    assert [spec.meaning("standardize") for spec in specs] == ["none", "utterance", "none", "none"]
+    assert [spec.meaning("silence") for spec in specs] == ["energy", "energy", "keep", "energy"]
+
+
+def test_components_of_segments_are_found_of_prepared_frames_that_fit(
+    arrived: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What does not fit is refused before anything is looked for."""
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    (tmp_path / "p.ctm").write_text("a 1 0 0.1 x\n")
+    seen = arrived("jobs.principal.find_principal")
+    begun = [
+        "segment",
+        "-",
+        str(tmp_path / "m.tsv"),
+        str(tmp_path / "out"),
+        "--layer",
+        "mfcc:5",
+        "--pca",
+        "3",
+    ]
+    assert main([*begun, "--spans", str(tmp_path / "p.ctm"), "--silence", "energy"]) == 2
+    assert "`--spans` are times of the whole audio" in capsys.readouterr().err and not seen
+    assert main([*begun, "--deltas", "1"]) == 2
+    assert [(features.dim, dim) for features, dim, *_ in seen] == [(10, 3)]
+
+
+def test_targets_are_made_as_it_was_asked_for(
+    arrived: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    loaded: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("vqw2v_plugin.features.clusters.load_coder", lambda *told: loaded.append(told))
+    monkeypatch.setattr("vqw2v_plugin.tokenizer.Tokenizer", lambda coder, device: "coder")
+    seen, out = arrived("jobs.segment.TargetsJob"), tmp_path / "out"
+    many = "--dtype bf16 --memory 0.5 --workers 3 --shard-minutes 2.5 --refresh --strict --targets c"
+    begun = ["segment", "-", str(tmp_path / "m.tsv"), str(out), "--layer", "mfcc:5"]
+    assert main([*begun, *many.split()]) == 2
+    ((features, tokenizer, checkpoint, manifest, folder, options),) = seen
+    assert loaded == [("c", "bf16", 2**29, "targets")] and (tokenizer, checkpoint) == ("coder", "c")
+    assert (features.dim, manifest.path, folder) == (5, str(tmp_path / "m.tsv"), out)
+    assert options == DiscretizeOptions(
+        3, shard_minutes=2.5, refresh=True, strict=True, dtype="bf16", memory=2**29
+    )
+
+
+@pytest.mark.parametrize(("missing", "status"), [(True, 1), (False, 0)])
+def test_a_target_that_is_missing_is_in_the_status_too(
+    missing: bool, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path / "m.tsv", tmp_path, [{"path": "a.wav", "samples": 9}])
+    monkeypatch.setattr(segment, "_targets", lambda *_: missing)
+    monkeypatch.setattr("vqw2v_plugin.jobs.segment.segment", lambda *_: Outcome("there"))
+    words = ["segment", "-", str(tmp_path / "m.tsv"), str(tmp_path / "out"), "--layer", "mfcc:5"]
+    assert main([*words, "--targets", "c"]) == status
+
+
+def test_components_go_by_speaker_where_features_do(arrived: Any, tmp_path: Path) -> None:
+    """Those of one clip alone have no mean that is zero."""
+    rows = []
+    for i, (loud, speaker) in enumerate(((0.3, "s"), (0.01, "s"), (0.1, "other"))):
+        soundfile.write(tmp_path / f"{i}.wav", noise(8_000, i) * loud, 16_000)
+        rows.append({"path": f"{i}.wav", "samples": 8_000, "speaker": speaker})
+    write_manifest(tmp_path / "m.tsv", tmp_path, rows, ("path", "samples", "speaker"))
+    seen, clips = arrived("jobs.principal.find_principal"), Manifest(tmp_path / "m.tsv")
+    begun = ["features", "-", str(tmp_path / "m.tsv"), str(tmp_path / "out"), "--layer", "mfcc:5"]
+    assert main([*begun, "--pca", "3", "--standardize", "speaker", "--workers", "1"]) == 2
+    means = [seen[0][0].of(clip).mean(0) for clip in clips]
+    assert all(float(mean.abs().max()) > 0.1 for mean in means[:2])
+    assert float((means[0] + means[1]).abs().max()) < 1e-3 and float(means[2].abs().max()) < 1e-3
+
+
+def test_segments_are_deciphered_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:
+    seen, begun = (
+        arrived("analysis.decipherment.decipher_folder"),
+        ["decipher", "f", "t", str(tmp_path / "o")],
+    )
+    assert main(begun) == 2
+    assert main([*begun, *"--split dev --codes 9 --restarts 7 --seed 5".split()]) == 2
+    assert seen == [("f", "train", "t", Effort(), None), ("f", "dev", "t", Effort(restarts=7, seed=5), 9)]
+
+
+def test_a_toy_corpus_is_made_as_it_was_asked_for(arrived: Any) -> None:
+    seen = arrived("toy.corpus.make_corpus")
+    words = [
+        "--minutes",
+        "1.5",
+        "--speakers",
+        "3",
+        "--languages",
+        " en, de,",
+        "--seed",
+        "5",
+        "--workers",
+        "2",
+    ]
+    assert main(["toy", "o", *words]) == 2 and main(["toy", "o", "--minutes", "2"]) == 2
+    assert seen == [("o", 1.5, 3, ("en", "de"), 5, 2), ("o", 2.0, 4, ("en",), 1, None)]
 
 
 def test_groups_are_counted_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,7 @@ def test_the_phones_language_model_leaves_silence_out(text: Path, tmp_path: Path
         (["--sil-prob", "1.5"], TEXT, "`--sil-prob` is 1.5; expected 0 to 1"),
         (["--min-count", "0"], TEXT, "`--min-count` is 0; expected 1 to"),
         (["--valid", "0"], TEXT, "`--valid` is 0; expected a share of the lines"),
+        (["--valid", "0.51"], TEXT, "`--valid` is 0.51; expected a share of the lines"),
         (["--valid", "0.0001"], TEXT, "none is in valid; expected one at least"),
         (["--lexicon", "lexicon.txt"], "zebra\n", "no line is left of 1: 0 are empty, 1 have words without"),
         (["--lexicon", "none.txt"], TEXT, "none.txt: no such file or directory, expected a lexicon"),
@@ -181,4 +183,50 @@ def test_what_is_next_leaves_silence_out_and_the_json_says_what_the_text_was(
         "case": "lower",
         "keep": "'",
         "as_is": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "lexicon", "words"),
+    [
+        ([], "it's A\nco B\nop C\n", "it's co op"),
+        (["--case", "upper"], "it's A\nco B\nop C\n", "IT'S CO OP"),
+        (["--case", "keep"], "It's A\nCo B\nOP C\n", "It's Co OP"),
+        (["--keep=-'"], "it's A\nCo-OP B\n", "it's co-op"),
+        (["--as-is"], "It’s A\nCo-OP. B\n", "It’s Co-OP."),
+    ],
+)
+def test_words_of_text_and_lexicon_are_normalized_alike(
+    options: list[str], lexicon: str, words: str, tmp_path: Path
+) -> None:
+    """A mark of UTF-8 is none of the first word's letters, and belongs to one that is further down."""
+    (tmp_path / "lexicon.txt").write_text(lexicon, encoding="utf-8")
+    lines = "It’s   Co-OP.\n" * 20
+    (tmp_path / "text.txt").write_text(f"\ufeff{lines}", encoding="utf-8")
+    asked = ["--lexicon", str(tmp_path / "lexicon.txt"), "--valid", "0.5", "--sil-prob", "0", *options]
+    assert main(["phones", str(tmp_path / "text.txt"), "--save-dir", str(tmp_path / "o"), *asked]) == 0
+    held = [(tmp_path / "o" / f"{split}.wrd").read_text().splitlines() for split in ("train", "valid")]
+    assert set(held[0] + held[1]) == {words} and len(held[0] + held[1]) == 20
+    (tmp_path / "text.txt").write_text(f"{lines}\ufeffIt’s Co-OP.\n", encoding="utf-8")
+    assert main(["phones", str(tmp_path / "text.txt"), "--save-dir", str(tmp_path / "o"), *asked]) == 0
+    count = json.loads((tmp_path / "o" / "phones.json").read_text())["lines"].get("unknown", 0)
+    assert count == (1 if "--as-is" in options else 0)
+
+
+def test_what_tells_that_all_is_there_is_written_last(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: renamed.append(Path(new).name) or replace(old, new))
+    assert phones(text, tmp_path / "o") == 0
+    assert renamed[-1] == "phones.json" and "train.phn" in renamed[:-1]
+
+
+def test_words_of_another_text_go_where_phones_are_written_anew(text: Path, tmp_path: Path) -> None:
+    assert phones(text, tmp_path / "o") == 0
+    text.write_text("AA B | b\n" * 20)
+    assert phones(text, tmp_path / "o", lexicon=False) == 0
+    assert {path.name for path in (tmp_path / "o").iterdir() if not path.name.startswith(".")} == {
+        *("train.phn", "valid.phn", "dict.phn.txt", "phones.json")
     }

@@ -276,7 +276,7 @@ def test_every_option_reaches_the_page(run: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("vqw2v_plugin.analysis.run_view.RunView", caught)
     options = "--utt a --utt b --clips 2 --clip-seconds 3 --corpus c --split dev --encode-minutes 0.5".split()
     assert main(["report", str(run), str(run / "x.html"), *options]) == 2
-    assert main(["report", str(run), str(run / "x.html")]) == 2
+    assert main(["report", str(run), str(run / "x.HTM")]) == 2
     assert seen == [PageOptions(("a", "b"), 2, 3.0, 0.5, "c", "dev"), PageOptions()]
 
 

@@ -120,6 +120,7 @@ def test_a_sentence_lays_the_rate_beside_what_was_expected(
         (["--why", "x"], "`--why` ends the sentence of `--expect LOW HIGH`"),
         (["--expect", "9", "3"], "`--expect` is 9 3; expected two rates in %, the lower first"),
         (["--expect", "nan", "3"], "`--expect` is nan 3"),
+        (["--expect", "-1", "3"], "`--expect` is -1 3"),
         (["--expect", "1", "3"], "`--expect` is about word error rates, and there are none"),
     ],
 )

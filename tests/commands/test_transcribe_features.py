@@ -127,3 +127,19 @@ def test_each_file_is_hashed_once(fronts: tuple[str, str], monkeypatch: pytest.M
         )
     Transcriber.load(fronts[0])
     assert hashed == ["front.pt"]
+
+
+def test_whose_files_they_are_is_what_is_said_or_told_to_be_unknown(
+    tmp_path: Path, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save(tmp_path / "by_speaker.pt", spec_of(load_features("mfcc:4", standardize="speaker")))
+    told: list[object] = []
+    monkeypatch.setattr(Transcriber, "know", lambda _, who=(): told.append(who))
+    assert main(["transcribe", model, *files, "--speaker", "all"]) == 1
+    assert files in told and "who speaks in" not in capsys.readouterr().err
+    assert main(["transcribe", model, *files]) == 1
+    assert (
+        "nobody says who speaks in 2 files: " in capsys.readouterr().err
+    )  # of five, three of which are none
+    assert main(["transcribe", model, *files[1:4]]) == 1
+    assert "who speaks in" not in capsys.readouterr().err

@@ -88,6 +88,10 @@ def test_each_utterance_of_several_manifests_has_a_name(corpus: Path) -> None:
         (["--by", "accent"], "has no column 'accent'; it has path, samples, utt, speaker, lang, domain"),
         (["--by", "lang", "--phones", "a.ctm"], "`--phones` does not go with `--by`"),
         (["--by", "lang", "--robust", "3"], "`--robust` does not go with `--by`"),
+        (["--by", "lang", "--untrained"], "`--untrained` does not go with `--by`"),
+        (["--by", "lang", "--mfcc"], "`--mfcc` does not go with `--by`"),
+        (["--by", "lang", "--least-frames", "0"], "`--least-frames` is 0; expected 1 to"),
+        (["--by", "lang", "--group-minutes", "0"], "`--group-minutes` is 0; expected 0.01 to"),
         (["--by", "lang", "--least-seconds", "400"], "`--least-seconds` is 400; expected 0 to 300"),
         (["--by", "lang", "--least-seconds", "200"], "0 values of `lang` have 200 s of audio; expected 2 to"),
         (["--png", "a.png"], "expected one, or `--by COLUMN`"),
@@ -113,6 +117,14 @@ def test_counts_are_a_table_and_the_map_a_picture(by: Callable[..., str], tmp_pa
     picture, table = tmp_path / "map.png", tmp_path / "counts.tsv"
     by("--by", "lang", *SMALL, "--png", str(picture), "--out", str(table))
     assert picture.read_bytes().startswith(b"\x89PNG") and table.read_text().count("\n") == 1 + 3 * 16
+
+
+def test_a_folder_in_the_picture_s_place_is_named_before_anything_is_encoded(
+    by: Callable[..., str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    said = by("--by", "lang", "--least-seconds", "200", "--png", str(tmp_path), code=2)
+    assert str(tmp_path) in said
 
 
 def test_without_matplotlib_the_extra_is_named(

@@ -220,7 +220,21 @@ def test_all_that_is_told_can_be_kept_as_json(usage: Usage, tmp_path: Path) -> N
     )
     trained, untrained = json.loads((tmp_path / "usage.json").read_text())
     assert (trained["name"], untrained["name"], trained["split"]) == ("trained", "untrained", "some")
+    assert trained["checkpoint"] == untrained["checkpoint"] == "ours.pt"
     assert f"({trained['phones']['share']:.1%}, over 3" in shown and trained["usage"]["num_codes"] == 8
     assert list(trained["edits"]) == list(CHANGES) and trained["sure"]["speakers"] == 3
     (tmp_path / "folder").mkdir()
-    assert "folder" in usage("--out", str(tmp_path / "folder"), code=2)
+    assert "folder" in usage("--out", str(tmp_path / "folder"), "--device", "tpu9", code=2)  # before all else
+
+
+def test_codes_are_made_on_the_device_that_is_asked_for(
+    usage: Usage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    none = "vqw2v_plugin.analysis.code_sources.encode_each"
+    monkeypatch.setattr(none, lambda tokenizer, *_: seen.append(tokenizer.device.type) or ["codes"])
+    monkeypatch.setattr(code_report, "report_codes", lambda *_: argparse.Namespace(lines=list))
+    monkeypatch.setattr("vqw2v_plugin.commands.usage._health", lambda _: "")  # which reads the weights
+    usage("--untrained", "--device", "meta")
+    assert seen == ["meta", "meta"]
+    assert "device 'tpu9' cannot be used" in usage("--device", "tpu9", code=2)

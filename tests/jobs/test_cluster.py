@@ -151,10 +151,11 @@ def test_what_is_there_is_left_and_something_else_is_not_replaced(
     out = tmp_path / "out"
     assert cluster("-", manifest, out, *MFCC) == 0
     before = content(out)
+    (out / ".frames").mkdir()  # as a kill in the middle of its removal leaves it
     with monkeypatch.context() as patch:
         patch.setattr(Features, "of", die)
         assert cluster("-", manifest, out, *MFCC) == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "is there already" in capsys.readouterr().out and not (out / ".frames").exists()
     for other in (["--codes", "6"], ["--seed", "2"], ["--layer", "mfcc:5"], ["--frames", "99"]):
         assert cluster("-", manifest, out, *MFCC, *other) == 2
         assert "clusters of layer mfcc:4, 1 × 5 codes, 16000 Hz" in capsys.readouterr().err
@@ -205,17 +206,21 @@ def some_bert(folder: Path, symbols: tuple[str, ...]) -> str:
     return str(folder / "bert.pt")
 
 
-@pytest.mark.parametrize("layer", ["z", "c", "q", "bert:1", "logmel"])
+@pytest.mark.parametrize(
+    ("layer", "run_length"),
+    [("z", False), ("c", False), ("q", False), ("bert:1", False), ("bert:1", True), ("logmel", False)],
+)
 def test_codes_of_any_layer_are_the_nearest_centres_without_its_files(
-    tiny: Tiny, manifest: Path, tmp_path: Path, layer: str
+    tiny: Tiny, manifest: Path, tmp_path: Path, layer: str, run_length: bool
 ) -> None:
     files = {} if layer == "logmel" else {"checkpoint": saved(tiny(quantizer="gumbel"), tmp_path)}
     if layer == "bert:1":
         files["bert"] = some_bert(tmp_path, tuple(f"{i}-{j}" for i in range(8) for j in range(8)))
     given = ["--bert", files["bert"]] if "bert" in files else []
+    given += ["--run-length"] if run_length else []
     out = tmp_path / "out"
     assert cluster(files.get("checkpoint", "-"), manifest, out, "--layer", layer, "--codes", 6, *given) == 0
-    features = load_features(layer, **files)
+    features = load_features(layer, **files, run_length=run_length)
     for path in files.values():
         Path(path).unlink()
     tokenizer, clusters = Tokenizer.load(out), load_clusters(out).network.clusters

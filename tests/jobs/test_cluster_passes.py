@@ -118,6 +118,21 @@ def test_a_pass_that_gains_little_is_the_last_and_so_is_the_last_that_is_allowed
     assert one._pass(rows, job._Fit(entries, 8, 1e9)).done
 
 
+@pytest.mark.parametrize("codes", [80, 81])
+def test_there_are_no_more_centres_than_frames(
+    codes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, rows = job_of(tmp_path, codes), shards(50, 30)
+    monkeypatch.setattr(one.drawn, "rows", lambda: rows)
+    if codes == 80:
+        assert one._rows() is rows
+        return
+    with pytest.raises(
+        ValueError, match=r"80 frames were drawn, expected at least as many as centres \(81\)"
+    ):
+        one._rows()
+
+
 def test_so_many_passes_are_made_as_are_told(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, files=6)
     assert cluster("-", manifest, tmp_path / "out", *MFCC, "--passes", 2, "--frames", 1_000) == 0

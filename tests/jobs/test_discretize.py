@@ -1,6 +1,7 @@
 """`vqw2v discretize`: each file's codes are its own, in files that fairseq reads."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -201,6 +202,10 @@ def test_runs_become_tokens_with_durations(checkpoint: str, manifest: Path, tmp_
     for name, tokens in (("all", int(durations.sum())), ("runs", place)):
         row = {"utterances": 24, "frames": int(durations.sum()), "tokens": tokens, "refused": 0}
         assert row.items() <= counted[name].items()
+    for name, utts in (("all", full), ("runs", reduced)):  # the dictionary counts tokens, not frames
+        lines = (tmp_path / name / "dict.txt").read_text().splitlines()
+        said = Counter(token for tokens in utts.values() for token in tokens)
+        assert {(word, int(count)) for word, count in map(str.split, lines)} == set(said.items())
     text = (tmp_path / "all" / "train.txt").read_text().splitlines()
     assert [line.split() for line in text] == list(full.values())
     assert [frames for _, frames in TokenStore(tmp_path / "runs", "train").rows] == list(
@@ -228,6 +233,24 @@ def test_other_settings_are_refused(
     valid = corpus(tmp_path, "valid", 3)
     assert main(["discretize", str(tmp_path / "other.pt"), str(valid), str(out), "--dtype", "bf16"]) == 2
     assert "`checkpoint` was" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--text", "--npy", "--run-length"])
+def test_what_lacks_something_that_is_asked_for_is_not_there_already(
+    checkpoint: str, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "discretize",
+        checkpoint,
+        str(corpus(tmp_path, files=2)),
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+    ]
+    assert main(words) == 0
+    assert main([*words, option]) == 2
+    name = option.strip("-").replace("-", "_")
+    assert f"`{name}` was False and is now True; say the same as then" in capsys.readouterr().err
 
 
 def test_a_changed_manifest_is_not_gone_on_with(checkpoint: str, manifest: Path, tmp_path: Path) -> None:

@@ -87,6 +87,21 @@ def test_ranks_make_what_one_process_makes(
     assert content(tmp_path / "ranks") == content(tmp_path / "one")
 
 
+def test_a_split_is_made_anew_by_one_process(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several one would remove what another has just made."""
+    manifest, out = corpus(tmp_path, files=2), tmp_path / "out"
+    words = ["discretize", checkpoint, str(manifest), str(out), "--workers", "1"]
+    assert main(words) == 0
+    before = content(out)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*words, "--refresh"]) == 2
+    assert "`--refresh` is for one process alone: run it once without torchrun" in capsys.readouterr().err
+    assert content(out) == before
+
+
 def test_a_rank_s_share_may_be_ended_by_fewer(checkpoint: str, manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(checkpoint, manifest, out, *FEW, RANK="1", WORLD_SIZE="3") == 0

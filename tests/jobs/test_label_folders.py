@@ -84,6 +84,13 @@ def test_the_json_says_of_each_split_what_it_was_made_of(tmp_path: Path) -> None
     assert (held.utts, held.words) == (("u", "x"), ("AAB", "AA"))
 
 
+def test_a_column_is_meant_where_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").write_text("a\tof the file\n")
+    (split,) = labels(tmp_path, train={"a": "of the column"}).splits
+    assert (split.texts, split.source) == (["of the column"], "words")
+
+
 def test_texts_of_a_file_are_found_by_utterance(tmp_path: Path) -> None:
     paths = write(tmp_path, train={"a": "", "b": "", "c": ""})
     texts = tmp_path / "texts"

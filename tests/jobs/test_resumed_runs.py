@@ -117,6 +117,17 @@ def test_a_run_goes_on_with_the_dictionary_that_it_was_begun_with(
     assert main(["discretize", checkpoint, str(manifest), str(tmp_path / "none"), *ONE, *given_now]) == 2
 
 
+def test_shards_of_another_length_are_not_gone_on_with(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, out = corpus(tmp_path, files=3), tmp_path / "out"
+    cut_before_merging(monkeypatch, checkpoint, manifest, out, *ONE)
+    words = ["discretize", checkpoint, str(manifest), str(out), "--workers", "1"]
+    assert main([*words, "--shard-minutes", "0.05"]) == 2
+    assert "`shard_minutes` was 0.02 and is now 0.05" in capsys.readouterr().err
+    assert main([*words, *FEW]) == 0
+
+
 def test_a_device_in_a_file_s_place_is_refused_before_anything_is_encoded(
     checkpoint: str, manifest: Path, tmp_path: Path, encoded: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

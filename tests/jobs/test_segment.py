@@ -180,7 +180,7 @@ def test_given_spans_are_rows_of_their_own(
 
 
 def test_targets_stand_beside_each_frame(
-    corpus: Path, tmp_path: Path, tiny: Callable[..., VqWav2Vec]
+    corpus: Path, tmp_path: Path, tiny: Callable[..., VqWav2Vec], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Clusters of another rate: of each frame those of the nearest."""
     checkpoint = saved(tiny(quantizer="none"), tmp_path)  # a frame in 2.5 ms, of the clusters in 10
@@ -198,6 +198,10 @@ def test_targets_stand_beside_each_frame(
     assert about["silence"] == "energy" and "segments" not in json.loads(
         (tmp_path / "o" / "features.json").read_text()
     )
+    assert (about["stride"], about["receptive_field"]) == (40, load_features("c", checkpoint).receptive_field)
+    capsys.readouterr()
+    assert segment(corpus, tmp_path / "o", *options, checkpoint=checkpoint) == 0
+    assert f"{tmp_path}/o/targets/train: is there already" in capsys.readouterr().out
 
 
 def test_kills_change_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +235,7 @@ def test_components_of_other_features_are_refused(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert segment(corpus, tmp_path / "o", *MFCC, "--pca", 2) == 0
+    assert not (tmp_path / "o" / ".pca").exists()  # the frames that they were found of
     pca = tmp_path / "o" / "pca.safetensors"
     assert segment(corpus, tmp_path / "p", *MFCC, "--pca", pca, split="valid") == 0
     assert not (tmp_path / "p" / "pca.safetensors").exists()
@@ -257,7 +262,9 @@ def test_components_of_other_features_are_refused(
         (["--no-pairs"], "`--no-pairs` is said of runs"),
         (["--spans", "p.ctm", "--silence", "energy"], "`--spans` are times of the whole audio"),
         (["--targets", "mel", "--clusters", "mfcc"], "`--targets` stand beside frames"),
+        (["--targets", "mel", "--spans", "p.ctm"], "`--targets` stand beside frames"),
         (["--pca", "9"], "`--pca` is 9; expected 1 to 4"),
+        (["--pca", "0"], "`--pca` is 0; expected 1 to 4"),
         (["--pca", "none"], "none: No such file or directory, expected components"),
         (["--pca", "2", "--frames", "2"], "frames were drawn, expected more than components (2)"),
     ],

@@ -240,6 +240,10 @@ def test_audio_that_failed_and_was_mended_is_made_and_not_called_replaced(
     assert again() == (["1"], "")
     (tmp_path / "2.wav").write_bytes(b"better")
     remade, said = again()
+    written = os.stat(tmp_path / "0.wav").st_mtime_ns
+    (tmp_path / "0.wav").write_bytes(b"of another size")
+    os.utime(tmp_path / "0.wav", ns=(written, written))
+    assert again()[0] == ["0"]  # as a copy that keeps its time
     assert remade == ["2"] and "1 utterances are of audio that was replaced" in said
     assert str(tmp_path / "2.wav") in said and again() == ([], "")
 

@@ -24,3 +24,8 @@ def test_layers_are_mixed_only_where_they_may_be() -> None:
         Features.parse("m=w2v2:0,w2v2:-1@/a.pt")
     with pytest.raises(ValueError, match=r"has 'm=c/9@/a.pt'; expected NAME=LAYER\[,LAYER…\] or"):
         Features.parse("m=c/9@/a.pt", several=True)
+
+
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(ValueError, match="`--features` has a name twice"):
+        parse_features(["a=logmel", "b=mfcc", "a=c@/a.pt"])

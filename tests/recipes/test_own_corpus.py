@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from sounds import noise
 
-from vqw2v_plugin.corpora.manifest import write_manifest
-from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook, _split_names, look_at
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.recipes.own_corpus import CorpusLook, SplitLook, _lowest_rate, _split_names, look_at
 
 COLUMNS = ("path", "samples", "rate", "speaker", "sentence")
 
@@ -110,3 +110,15 @@ def test_the_words_of_training_are_gathered_once_for_all_of_the_test_s(
     train = split(("a b", "c"))
     assert CorpusLook(train, train, split(("a b c d",) * 9), "", 1, 0, 1).new_words == 0.25
     assert len(gathered) == 1
+
+
+@pytest.mark.parametrize(("columns", "rate"), [(COLUMNS, 8_000), (("path", "samples"), 11_025)])
+def test_the_lowest_rate_is_the_manifest_s_or_that_of_a_file_where_it_names_none(
+    columns: tuple[str, ...], rate: int, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "0.wav", noise(1_000), 11_025)
+    rows = [{"path": f"{i}.wav", "samples": 9, "rate": hertz} for i, hertz in enumerate((16_000, 8_000))]
+    write_manifest(
+        tmp_path / "m.tsv", tmp_path, [{"speaker": "", "sentence": "", **r} for r in rows], columns
+    )
+    assert _lowest_rate([Manifest(tmp_path / "m.tsv")]) == rate

@@ -71,6 +71,14 @@ def test_batches_are_counted_as_training_cuts_them_without_what_it_cannot_learn(
     assert len(_learnt_from(nowhere, plan.front, plan.stride)) == 300
 
 
+def test_letters_that_are_alike_want_a_frame_between_them_and_a_word_one_behind_it() -> None:
+    front = FrontPlan("logmel", 80, 0.01)
+    for said, stride, least in (("ab", 1, 3), ("aab", 1, 5), ("aab a", 1, 7), ("aab", 3, 15)):
+        seconds = (0.01 * (least - 1), 0.01 * least, 1.0)
+        held = replace(look(), train=SplitLook("train", seconds, (said,) * 3, frozenset()))
+        assert _learnt_from(held, front, stride).tolist() == [least, 100]
+
+
 @pytest.mark.parametrize(
     ("count", "seconds", "text", "edge", "took"),  # as three trainings went on a core, 1,200 updates
     [(220, 4.6, "abcdefgh " * 10, 0.2, 4.3), (300, 2.35, "abcdefg " * 3, 0.1, 1.8)],
@@ -369,6 +377,7 @@ def test_lengths_and_texts_are_told_and_a_split_once() -> None:
         ({}, ""),
         ({"count": 19}, "19 utterances in valid choose a checkpoint by chance"),
         ({"speakers": 5}, "`vqw2v manifest … --speaker-disjoint` parts them"),
+        ({"speakers": 5, "others": True}, ""),
         ({"alone": True}, "valid is what weights are chosen by and what is decoded: rates come out low"),
     ],
 )
@@ -377,5 +386,7 @@ def test_what_makes_rates_of_little_worth_is_said(change: dict[str, int], says: 
     count = change.get("count", 20)
     valid = replace(seen.valid, texts=seen.valid.texts[:count], seconds=seen.valid.seconds[:count])
     seen = replace(seen, valid=valid, test=valid if "alone" in change else seen.test)
+    if change.get("others"):
+        seen = replace(seen, test=replace(seen.test, speakers=frozenset({"new"})))
     lines = advised(seen, plan_for(seen, spectra(seen)), False)[2:]
     assert lines == [] if not says else [line for line in lines if says in line] == lines != []

@@ -91,6 +91,23 @@ def test_stages_stand_in_the_order_in_which_they_began(run: Path) -> None:
     assert [stage.seconds for stage in stages] == [60, None, None]
 
 
+@pytest.mark.parametrize(
+    ("marks", "state"),
+    [
+        (["log.txt"], "unfinished"),
+        (["begun"], "unfinished"),
+        (["begun", "done"], "done"),
+        (["done"], "done"),
+        (["train.log"], "unknown"),
+    ],
+)
+def test_whether_a_stage_is_done_is_said_by_its_marks(marks: list[str], state: str, tmp_path: Path) -> None:
+    for name in marks:
+        make(tmp_path / "stage" / name)
+    (stage,) = RunFolder(tmp_path).stages
+    assert stage.state == state
+
+
 def test_commands_and_needs_are_read_from_the_marks(run: Path) -> None:
     corpus, training, by_hand = RunFolder(run).stages
     assert corpus.commands == ("vqw2v toy X --seed 4",) and corpus.needs == ()
@@ -175,6 +192,7 @@ def test_commands_that_no_shell_could_read_are_split_at_blanks() -> None:
 def test_folders_far_down_or_full_of_audio_hold_no_stage(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(run / "1/2/3/4/5/6/tokens.json")
     make(run / "1/2/3/4/5/6/7/deep/tokens.json")
+    make(run / "far/2/3/4/5/6/deep/tokens.json")
     for number in range(9):
         make(run / f"full/{number}.wav")
     make(run / "full/corpus.json")

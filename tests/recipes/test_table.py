@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from python_code import python
 
+from vqw2v_plugin.recipes import table
 from vqw2v_plugin.recipes.runner import Stage
 from vqw2v_plugin.recipes.table import finish, spread
 
@@ -31,6 +32,17 @@ def test_the_table_has_what_is_finished_before_the_first_stage_and_behind_each(
         assert capsys.readouterr().out.endswith("rows: 2\n")
         assert seen[:3] == [[], ["one"], ["one", "two"]] and len(seen) == 2 + times
     assert (tmp_path / "one/log.txt").read_text() == "1\n"  # a core each
+
+
+def test_as_many_stages_run_side_by_side_as_are_planned_a_core_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(table, "run_recipe", lambda *_, after, **how: told.append(how))
+    (tmp_path / "table.md").touch()
+    plan = SimpleNamespace(run=tmp_path, jobs=3)
+    assert finish("x.py", "table.md", lambda: plan, lambda _: [], lambda *_: None) == 0
+    assert told == [{"jobs": 3, "threads": 1}]
 
 
 def test_what_cannot_be_planned_is_told_by_the_script_s_name(capsys: pytest.CaptureFixture[str]) -> None:
