@@ -67,3 +67,16 @@ def test_a_loud_hop_does_not_hide_what_is_said_faintly() -> None:
     levels[10] = 1.0
     wav = (levels[:, None] * square).ravel().astype(np.float32)
     assert speech_span(wav, RATE) == (40 * HOP, 80 * HOP)
+
+
+def test_a_quiet_hop_among_loud_ones_is_not_said() -> None:
+    square = np.where(np.arange(HOP) % 2, 1.0, -1.0)
+    levels = np.repeat([0.001, 0.5, 0.001, 0.5, 0.001], [10, 3, 1, 3, 10])
+    said = said_hops((levels[:, None] * square).ravel().astype(np.float32), HOP)
+    assert said is not None and np.flatnonzero(said).tolist() == [10, 11, 12, 14, 15, 16]
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2, 4])
+def test_a_clip_of_less_than_five_hops_is_said_whole(hops: int) -> None:
+    wav = np.repeat([0.001, 0.5, 0.001, 0.5][:hops], HOP).astype(np.float32)
+    assert said_hops(wav, HOP) is None and speech_span(wav, RATE) == (0, len(wav))

@@ -49,6 +49,9 @@ def test_a_changed_file_is_decoded_anew(sound: Sound, cache: PcmCache) -> None:
     sound("x.wav", noise(1_000, seed=2))
     os.utime(path, ns=(0, 0))
     np.testing.assert_array_equal(cache.read(Clip(str(path))), read_audio(path, 16_000))
+    sound("x.wav", noise(1_200, seed=2))
+    os.utime(path, ns=(0, 0))  # of another length alone
+    assert len(cache.read(Clip(str(path)))) == 1_200
 
 
 def test_what_is_kept_of_one_rate_is_not_taken_for_another(sound: Sound, cache: PcmCache) -> None:

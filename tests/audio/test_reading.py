@@ -192,3 +192,8 @@ def test_a_crop_may_begin_at_any_place_where_it_fits_and_at_no_other() -> None:
     begins = [Crop(2, position / 30).bounds(4) for position in range(30)]
     assert begins == [(0, 2)] * 10 + [(1, 3)] * 10 + [(2, 4)] * 10
     assert Crop(9, 0.999).bounds(4) == (0, 4)
+
+
+def test_of_a_sample_that_is_not_whole_nothing_remains() -> None:
+    assert [size_at(samples, 44_100, 16_000) for samples in (0, 2, 3, 8, 441)] == [0, 0, 1, 2, 160]
+    assert size_at(5, 16_000, 8_000) == 2 and size_at(5, 8_000, 16_000) == 10

@@ -68,6 +68,9 @@ def test_silero_s_parts_are_those_that_it_finds(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "silero_vad", package)
     wav = noise(50)
     assert np.array_equal(without_silence(wav, RATE, "silero"), np.concatenate([wav[10:20], wav[30:35]]))
+    monkeypatch.setattr(package, "get_speech_timestamps", lambda *_, **__: [])
+    assert without_silence(wav, RATE, "silero") is wav  # where nobody seems to say anything
+    monkeypatch.setattr(package, "get_speech_timestamps", find)
     with pytest.raises(ValueError, match="silero-vad hears audio of 16000 or 8000 Hz, not of 22050"):
         without_silence(wav, 22_050, "silero")
     for _ in range(2):

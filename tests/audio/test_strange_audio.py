@@ -99,6 +99,9 @@ def test_a_packed_sphere_file_is_told_how_to_unpack(tmp_path: Path, coding: str)
         path.write_bytes(head.encode().ljust(1024) + bytes(64))
         found = shorten_refusal(str(path))
         assert (found is not None and f"cannot read sample_coding {coding}" in found) == is_packed
+        with pytest.raises(AudioError) as error:  # of a header that is not whole, too
+            audio_info(path)
+        assert (str(error.value) == f"{path}: {found}") == is_packed
 
 
 def test_a_sphere_file_s_coding_is_the_line_of_that_name_alone(tmp_path: Path) -> None:

@@ -130,8 +130,12 @@ def test_a_disk_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_folder_that_cannot_be_synced_will_do_and_a_broken_disk_will_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", refuses(errno.EINVAL))
-    sync_folder(tmp_path)
+    for number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF):
+        monkeypatch.setattr(os, "fsync", refuses(number))
+        sync_folder(tmp_path)
+    with monkeypatch.context() as closed:
+        closed.setattr(os, "open", refuses(errno.EACCES))
+        sync_folder(tmp_path)
     monkeypatch.setattr(os, "fsync", refuses(errno.EIO))
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         sync_folder(tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vqw2v_plugin.common import inputs
 from vqw2v_plugin.common.bounds import check_between, check_workers, machine_memory
 from vqw2v_plugin.common.inputs import LONGEST_LINE, check_file, lines_of, parse_json, read_json, read_text
 
@@ -103,3 +104,17 @@ def test_the_machine_s_memory_is_what_the_kernel_says() -> None:
         line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:")
     )
     assert machine_memory() == 1024 * int(said.split()[1])
+
+
+def test_a_file_that_memory_cannot_hold_is_said_to_be_larger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise MemoryError
+
+    (tmp_path / "x").touch()
+    monkeypatch.setattr(inputs, "open", lambda *_: Full(), raising=False)
+    with pytest.raises(OSError, match="is larger than the memory that there is") as error:
+        read_json(tmp_path / "x")
+    assert error.value.filename == str(tmp_path / "x")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vqw2v_plugin.common.locks import LockedError, Rank, claimed, lock_file, one_at_a_time
+from vqw2v_plugin.common.locks import LockedError, Rank, check_folder, claimed, lock_file, one_at_a_time
 
 
 def hold(out: Path, rank: Rank) -> multiprocessing.Process:
@@ -68,6 +68,11 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a file, expected a folder"), claimed(tmp_path / "out", Rank()):
         pass
     assert os.path.isfile(tmp_path / "out")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="expected a folder to write into"):
+        check_folder(tmp_path / "pipe")
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new")
 
 
 def test_a_disk_without_locks_will_do_and_other_errors_are_said(
@@ -86,3 +91,18 @@ def test_a_disk_without_locks_will_do_and_other_errors_are_said(
             else:
                 with pytest.raises(OSError, match=os.strerror(errno.EIO)), lock:
                     pass
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EWOULDBLOCK, errno.EACCES]
+)  # as flock says it, or some network disks
+def test_a_lock_that_another_holds_is_told_as_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for lock in (claimed(tmp_path, Rank()), lock_file(tmp_path, "x")):
+        with pytest.raises(LockedError, match="is being written by another run"), lock:
+            pass

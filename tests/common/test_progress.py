@@ -126,3 +126,23 @@ def test_a_total_of_none_is_done(clock: Clock) -> None:
         clock.now += 11
         progress.advance(0)
     assert "0% 0 of 0" in stream.getvalue()
+
+
+def test_what_was_done_while_getting_ready_says_nothing_of_the_speed(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("updates", 100, stream) as progress:
+        progress.advance(50)
+        clock.now += 30
+        progress.begin()
+        clock.now += 1
+        progress.advance()
+    assert stream.getvalue().splitlines()[0].endswith("51% 51 of 100, 1.0/s, 0:49 left")
+
+
+def test_the_speed_is_that_of_five_seconds_at_least(clock: Clock) -> None:
+    stream = Terminal()
+    with Progress("headers", 100, stream) as progress:
+        for count in (10, 1):
+            clock.now += 3
+            progress.advance(count)
+    assert [float(found) for found in re.findall(r"([0-9.]+)/s", stream.getvalue())] == [3.3, 1.8]

@@ -53,3 +53,10 @@ def test_what_a_file_holds_is_in_percent() -> None:
     assert (about["correct"], about["utterances"]) == (8, 12)
     assert about["classes"][0] == {"class": "a", "utterances": 9, "answered": 6, "recall": 66.6667}
     assert about["confusions"] == [["a", "b", 3], ["b", "c", 1]]
+
+
+def test_a_table_is_of_names_that_any_terminal_prints() -> None:
+    table = ClassCounts.of_pairs([("a\x07", "b"), ("b", "b")]).table()
+    assert table[0].split() == ["class", "a\\x07", "b", "recall"] and table[1].split()[0] == "a\\x07"
+    names = [f"s{i:02}\x07" for i in range(13)]
+    assert "s00\\x07" in ClassCounts.of_pairs(zip(names, names[1:] + names[:1], strict=True)).table()[1]

@@ -1,5 +1,6 @@
 """What a language model does to a beam, and which ones are refused."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from emissions import CTC, WORDS, noise, sure
 
 from vqw2v_plugin.decoding.beam import FreeDecoder, LexiconDecoder
 from vqw2v_plugin.decoding.greedy import GreedyDecoder
-from vqw2v_plugin.decoding.language_model import load_language_model, make_trie
+from vqw2v_plugin.decoding.language_model import check_knows_labels, load_language_model, make_trie
 from vqw2v_plugin.decoding.scoring import Errors, count_errors
 from vqw2v_plugin.decoding.settings import BeamSettings
+from vqw2v_plugin.stack import StackError
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
 from vqw2v_plugin.text.units import ctc_units
@@ -141,3 +143,17 @@ def test_what_kenlm_says_is_told_without_the_places_in_its_own_files(tmp_path: P
     with pytest.raises(ValueError, match=r"odd\.arpa: KenLM cannot read it \(.+\); expected ARPA") as error:
         FreeDecoder(CTC, str(tmp_path / "odd.arpa"))
     assert ".cc" not in str(error.value) and "threw" not in str(error.value)
+
+
+@pytest.mark.parametrize("module", ["flashlight.lib.text.decoder.kenlm", "kenlm"])
+def test_without_kenlm_a_language_model_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    (tmp_path / "lm.arpa").write_text(LM)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        StackError, match=r"needs kenlm, which cannot be imported .*`pip install .*\[decode\]'`"
+    ):
+        load_language_model(tmp_path / "lm.arpa", ["a"])
+        check_knows_labels(tmp_path / "lm.arpa", ["a"])

@@ -26,6 +26,7 @@ def test_the_best_ones_replace_those_of_the_options_and_nothing_else(tmp_path: P
     found = with_tuned(settings, path)
     assert found.beam == BeamSettings(beam=7, lm_weight=1.5, word_score=-1.0, sil_score=0.25)
     assert (found.lexicon, found.lm) == ("x.txt", None) and with_tuned(settings, None) is settings
+    assert with_tuned(DecoderSettings("free", beam=BeamSettings(log_add=True)), path).beam.log_add
 
 
 def test_the_beam_is_that_of_tune_unless_the_user_gave_another(tmp_path: Path) -> None:

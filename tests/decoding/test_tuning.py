@@ -14,7 +14,7 @@ from vqw2v_plugin.common.progress import Progress
 from vqw2v_plugin.decoding.hypothesis import Hypothesis, TimedText
 from vqw2v_plugin.decoding.scoring import Errors, ErrorScore, Judge, count_errors
 from vqw2v_plugin.decoding.settings import BeamSettings, Effort, Range, Space, Weights
-from vqw2v_plugin.decoding.trials import DevSet, Trials, join
+from vqw2v_plugin.decoding.trials import DevSet, Trials, join, units_of
 from vqw2v_plugin.decoding.tuning import neighbours, spread, tune
 from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
 from vqw2v_plugin.stores.labels import Labels, write_labels
@@ -273,3 +273,16 @@ def test_emissions_are_those_of_their_own_transcript_where_some_have_none(tmp_pa
     dev = join(read_emissions(tmp_path / "e", "dev"), tmp_path / "l", "dev", UNITS, Judge())
     assert list(dev.references) == ["second", "third"]
     assert [float(dev.emissions(i)[0, 0]) for i in range(len(dev))] == [1.0, 2.0]
+
+
+def test_columns_that_are_none_are_named_with_the_file_that_says_so(tmp_path: Path) -> None:
+    for kind, said in (("letters", ""), ("runes", "`kind` of units is 'runes'")):
+        with EmissionWriter(tmp_path, "dev", {**UNITS.to_json(), "kind": kind}, 0.01) as writer:
+            writer.add("a", np.zeros((2, len(UNITS)), np.float32))
+        saved = read_emissions(tmp_path, "dev")
+        if not said:
+            assert units_of(saved) == UNITS
+            continue
+        with pytest.raises(ValueError) as error:
+            units_of(saved)
+        assert str(error.value).startswith(f"{tmp_path / 'features.json'}: {said}")

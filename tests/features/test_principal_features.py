@@ -13,6 +13,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.acoustic import load_acoustic
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.features import principal as principal_module
 from vqw2v_plugin.features.acoustic_front import make_front, rebuild_front
 from vqw2v_plugin.features.base import FeatureOptions
 from vqw2v_plugin.features.principal import PrincipalError, read_principal, write_principal
@@ -178,3 +179,16 @@ def test_a_file_of_components_has_a_quarter_of_a_gigabyte_at_most(tmp_path: Path
         file.truncate(2**28 + 1)
     with pytest.raises(PrincipalError, match="has 268,435,457 bytes, expected 268,435,456 at most"):
         read_principal(tmp_path / "pca.safetensors")
+
+
+def test_a_file_of_components_may_be_as_large_as_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pca.safetensors"
+    write_principal(path, Principal(torch.zeros(3), torch.eye(2, 3)), FeatureSpec(layer="z", dim=3), {})
+    size = path.stat().st_size
+    monkeypatch.setattr(principal_module, "_MOST", size)
+    assert read_principal(path).network.axes.shape == (2, 3)
+    monkeypatch.setattr(principal_module, "_MOST", size - 1)
+    with pytest.raises(PrincipalError, match=rf"has {size:,} bytes, expected {size - 1:,} at most"):
+        read_principal(path)

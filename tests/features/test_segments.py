@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from vqw2v_plugin.audio.clip import Clip
+from vqw2v_plugin.audio.reading import AudioError
+from vqw2v_plugin.audio.silence import without_silence
 from vqw2v_plugin.checkpoints.clusters import KIND, ClusterSettings, cluster_network
 from vqw2v_plugin.checkpoints.files import CheckpointError, checkpoint_hash
 from vqw2v_plugin.checkpoints.format import write_checkpoint
@@ -77,3 +81,31 @@ def test_a_frame_belongs_to_the_span_that_its_middle_lies_in() -> None:
     np.testing.assert_allclose(
         SegmentFeatures(features, spans=spans).of_read(wav, utterance).numpy(), means, rtol=1e-4, atol=1e-5
     )
+
+
+def test_samples_are_heard_without_their_silence_as_clips_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wav = (np.repeat([0.3, 0.0, 0.3], 6_400) * rng.normal(0, 0.3, 19_200)).astype(np.float32)
+    said, clip = without_silence(wav, 16_000, "energy"), Clip("a.wav")
+    assert len(said) < len(wav)
+    path = clusters(tmp_path / "c.pt", mfcc().spec.to_json())
+    for made in (
+        SpokenFeatures(mfcc(), "energy"),
+        SegmentFeatures(SpokenFeatures(mfcc(), "energy")),
+        SegmentFeatures(SpokenFeatures(mfcc(), "energy"), path),
+    ):
+        heard = made(torch.from_numpy(wav))
+        assert torch.equal(heard, made.of_read(wav, clip))
+        if made.spec.segments is None:
+            assert torch.equal(heard, mfcc()(torch.from_numpy(said)))
+        with pytest.raises(AudioError, match="without its silence: 99 samples at 16000 Hz are too short"):
+            made(torch.from_numpy(wav[:99]))
+
+
+def test_numbers_of_rows_vary_where_silence_goes_or_rows_are_of_several_frames(tmp_path: Path) -> None:
+    path = clusters(tmp_path / "c.pt", mfcc().spec.to_json())
+    for silence, varies in (("keep", False), ("energy", True)):
+        spoken = SpokenFeatures(mfcc(), silence)
+        assert spoken.varies == SegmentFeatures(spoken).varies == varies
+        assert SpokenFeatures(spoken, "keep").varies == varies
+        assert SegmentFeatures(spoken, path).varies

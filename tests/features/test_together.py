@@ -14,12 +14,15 @@ from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.audio.clip import Clip
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.checkpoints.bert import build_bert
+from vqw2v_plugin.checkpoints.clusters import KIND as CLUSTERS
+from vqw2v_plugin.checkpoints.clusters import ClusterSettings, cluster_network
 from vqw2v_plugin.checkpoints.kinds import Audio, Header, Restored
 from vqw2v_plugin.checkpoints.wav2vec import Loaded
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND as WAV2VEC2
 from vqw2v_plugin.features import spectral, speech, together
 from vqw2v_plugin.features.base import Features, Layer
 from vqw2v_plugin.features.bert import BertFeatures
+from vqw2v_plugin.features.clusters import ClusterCoder
 from vqw2v_plugin.features.coder import NetworkCoder, QuantizedFeatures
 from vqw2v_plugin.features.front import AudioFront
 from vqw2v_plugin.features.network import ContextFeatures, EncoderFeatures
@@ -28,11 +31,12 @@ from vqw2v_plugin.features.principal import FilePrincipal, PrincipalFeatures
 from vqw2v_plugin.features.registry import load_features
 from vqw2v_plugin.features.spectral import SpectralFeatures
 from vqw2v_plugin.features.speech import SpeechFeatures
-from vqw2v_plugin.features.together import batches, fit_side_by_side, to_processor
+from vqw2v_plugin.features.together import batches, fit_side_by_side, to_device, to_processor
 from vqw2v_plugin.features.wav2vec2 import Wav2Vec2Coder, Wav2Vec2Features
 from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.modules.kernels import devices, launching
 from vqw2v_plugin.modules.layers.principal import Principal
+from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
 from vqw2v_plugin.modules.wav2vec import many_clips
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.stores.feature_spec import FileId
@@ -108,10 +112,11 @@ def test_each_clip_has_the_features_that_it_has_alone(tiny: Tiny, name: str) -> 
     assert features.fits(SIZES) and not features.fits([*SIZES, 16_000])
     found = features.of_many([(wav.numpy(), Clip("x.wav")) for wav in heard])
     tolerance = {"z in bf16": 0.05, "c in bf16": 0.15}.get(name, 1e-4)
-    for wav, beside in zip(heard, found, strict=True):
+    for wav, beside, again in zip(heard, found, features.together(heard), strict=True):
         with torch.no_grad():
             alone = features(wav)
         torch.testing.assert_close(beside, alone, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(again, alone, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
@@ -135,7 +140,7 @@ def test_what_bert_does_not_know_is_counted_over_all_clips(tiny: Tiny, run_lengt
         made.take_notes()
         found = made.together(clips()) if at_once else [made(wav) for wav in clips()]
         notes.append((made.notes(), [len(x) for x in found]))
-    assert notes[0] == notes[1] and notes[0][0]
+    assert notes[0] == notes[1] and f" of {sum(notes[0][1]):,} frames (" in notes[0][0][0]
 
 
 def test_pieces_of_many_clips_are_those_of_each(tiny: Tiny, tmp_path: Path) -> None:
@@ -151,7 +156,7 @@ def test_before_each_clip_there_is_room_for_its_context(tiny: Tiny) -> None:
     late = NetworkCoder(loaded(tiny, quantizer_position="context"))
     sizes = [640] * 25  # of a row of 16,000 samples each takes a part, and with what stands before it two
     assert z.fits(sizes) and not c.fits(sizes) and not late.fits(sizes)
-    assert all(made.fits([*sizes[:12], 0]) and not made.fits(sizes[:13]) for made in (c, late))
+    assert all(made.fits([*sizes[:12], 0, 0]) and not made.fits(sizes[:13]) for made in (c, late))
     heard = [torch.randn(640) for _ in range(12)]
     assert len(c.together(heard)) == len(late.codes_of(heard)) == 12
 
@@ -213,3 +218,31 @@ def test_what_learns_hears_one_clip_at_a_time(tiny: Tiny, name: str) -> None:
     features = MADE[name](tiny)
     assert features.fits([4_000])
     assert features.let_learn() and not features.fits([4_000])
+
+
+def test_clusters_of_many_clips_are_those_alone() -> None:
+    made = Clusters(20, ClustersConfig(6))
+    torch.manual_seed(3)
+    made.entries.data.normal_()
+    frames = SpectralFeatures(Layer("logmel"), 16_000, 20)(clips()[0])
+    made.mean, made.scale = frames.mean(0), frames.std(0)
+    network = cluster_network(ClusterSettings("logmel", 20, made.config, bands=20), made, {}).eval()
+    coder = ClusterCoder(Restored(Header(CLUSTERS.model, CLUSTERS.settings(network), Audio()), network))
+    assert coder.fits(SIZES)
+    found = coder.codes_of(clips())
+    assert len(torch.cat(found).unique()) > 2
+    for wav, codes in zip(clips(), found, strict=True):
+        assert torch.equal(codes, coder.codes(wav))
+
+
+def test_all_go_to_the_device_unless_they_are_there() -> None:
+    heard = clips()
+    assert all(a is b for a, b in zip(to_device(heard, torch.device("cpu")), heard, strict=True))
+    moved = to_device(heard, torch.device("meta"))
+    assert [(len(wav), wav.device.type) for wav in moved] == [(size, "meta") for size in SIZES]
+
+
+@pytest.mark.parametrize("name", ["speech", "logmel"])
+def test_as_much_as_there_is_room_for_fits(tiny: Tiny, name: str) -> None:
+    features = MADE[name](tiny)
+    assert features.fits([8_000, 8_000]) and not features.fits([8_000, 8_001])

@@ -50,6 +50,7 @@ def test_a_split_is_replaced_and_a_failed_one_leaves_what_was_there(tmp_path: Pa
         writer.add("other", rows(4, 1, 2))
     saved = read_emissions(tmp_path, "dev")
     assert saved.utts == ("other",) and saved.transitions is None
+    assert FEATURES.read_about(tmp_path)["splits"] == {"dev": {"utterances": 1, "frames": 4}}
     assert Units.from_json(saved.units) == ctc_units(["a"])
     with pytest.raises(KeyboardInterrupt):
         with EmissionWriter(tmp_path, "dev", ctc_units(["a"]).to_json(), 0.02) as writer:

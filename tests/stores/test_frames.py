@@ -126,3 +126,12 @@ def test_of_several_splits_the_one_that_was_asked_for_or_hinted_at_is_read(tmp_p
     for asked, says in ((None, "it is not clear which split is meant"), ("eval", "`--split` is 'eval'")):
         with pytest.raises(FeatureError, match=f"{says}; the splits there are: dev, test, train; name one"):
             open_frames(tmp_path, asked, ["other"])
+
+
+def test_a_folder_of_two_kinds_or_of_none_is_neither_s(tmp_path: Path) -> None:
+    with pytest.raises(FeatureError, match="holds neither features nor tokens; expected a folder of"):
+        open_frames(tmp_path, "train", [])
+    tokens(tmp_path)
+    write_frames(tmp_path, "train", {"a": np.zeros((2, 3), np.float16)}, FRAMES)
+    with pytest.raises(FeatureError, match="holds features and tokens; expected a folder of"):
+        open_frames(tmp_path, "train", [])

@@ -60,8 +60,9 @@ def test_whom_it_drew_is_told_with_hours_and_speakers_or_by_name() -> None:
 
 
 def test_hours_beside_a_share_and_hours_that_are_none_are_refused() -> None:
-    with pytest.raises(LabelError, match="exclude each other"):
-        Share(0.5, 1.0)
+    for fraction in (0.5, 5):
+        with pytest.raises(LabelError, match="exclude each other"):
+            Share(fraction, 1.0)
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(LabelError, match="`label_hours` is"):
             Share(hours=wrong)

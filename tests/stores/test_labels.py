@@ -1,5 +1,6 @@
 """The label folder: what is written is read, by fairseq too; what does not fit together is named."""
 
+import json
 import os
 from pathlib import Path
 
@@ -65,9 +66,19 @@ def test_other_units_and_splits_share_the_folder_and_its_record(tmp_path: Path) 
 
 def test_a_split_made_again_is_recorded_anew(tmp_path: Path) -> None:
     for utterances in (2, 3):
-        record = {"splits": {"train": {"utterances": utterances}}}
+        record = {"splits": {"train": {"utterances": utterances}}, f"of {utterances}": True}
         write_labels(tmp_path, "letters", {"train": TRAIN}, COUNTS, record)
-    assert LABELS.read_about(tmp_path)["letters"]["splits"] == {"train": {"utterances": 3}}
+    assert LABELS.read_about(tmp_path)["letters"] == record  # and nothing of the earlier one
+
+
+@pytest.mark.parametrize("held", [[1], {"splits": 3}])
+def test_a_record_of_another_shape_is_named_and_stays(tmp_path: Path, held: object) -> None:
+    (tmp_path / "labels.json").write_text(before := json.dumps({"letters": held}))
+    with pytest.raises(
+        LabelError, match=r"labels\.json: its `letters` are .*; expected an object with splits"
+    ):
+        write(tmp_path, train=TRAIN)
+    assert (tmp_path / "labels.json").read_text() == before and not (tmp_path / "train.utt").exists()
 
 
 def test_an_utterance_without_labels_keeps_its_line(tmp_path: Path) -> None:
@@ -153,6 +164,16 @@ def test_several_splits_are_read_one_behind_the_other(tmp_path: Path) -> None:
     )
     joined = read_joined_labels(tmp_path, "train,valid", "letters")  # the first of which has no lengths
     assert joined == Labels(("u1", "u2", "v"), (*TRAIN.labels, ("a",)), ("hi", "a", "a"))
+    joined = read_joined_labels(tmp_path, "valid,train", "letters")  # the second
+    assert joined == Labels(("v", "u1", "u2"), (("a",), *TRAIN.labels), ("a", "hi", "a"))
+
+
+def test_every_line_of_classes_has_one(tmp_path: Path) -> None:
+    for line in ("", "Ulm Bonn"):
+        (tmp_path / "train.utt").write_text("u1\nu2\n")
+        (tmp_path / "train.cls").write_text(f"Ulm\n{line}\n")
+        with pytest.raises(LabelError, match=rf"train\.cls:2: '{line}', expected one class in every line"):
+            read_labels(tmp_path, "train", "class")
 
 
 @pytest.mark.parametrize("name", ["seconds", "spk"])

@@ -111,6 +111,9 @@ def test_what_cannot_be_is_named(tmp_path: Path) -> None:
         Pieces(b"something else", CODES)
     with pytest.raises(TokenError, match=r"pieces.model: is no sentencepiece model"):
         Pieces(b"", CODES)
+    broken = train_pieces(speech(5), CODES, 20).model.replace(chr(0xF0003).encode(), b"\xff\xfe\xfd\xfc")
+    with pytest.raises(TokenError, match=r"pieces.model: a piece of it is no UTF-8 .*; make it anew"):
+        Pieces(broken, CODES)
     for fewer in (3, 11):
         named = rf"has pieces of 12 codes, pieces.codes.txt has {fewer}; the two are not"
         with pytest.raises(TokenError, match=named):

@@ -150,3 +150,14 @@ def test_a_shard_that_is_made_anew_is_not_there_until_it_is_whole(
     assert seen == [("000001.rows", False), ("000001.json", False)]
     shard = made.read(1)
     assert shard is not None and made.rows(1, shard).tolist() == [[7, 8]]
+
+
+def test_a_shard_of_failures_alone_needs_no_frames(tmp_path: Path) -> None:
+    made = parts(tmp_path / "parts")
+    with made.writing(0) as writer:
+        writer.add("a.wav: breaks off")
+    for index, is_whole in ((0, True), (1, False)):
+        made.drop_rows(index)
+        assert (made.read(index) is not None) == is_whole and made.is_damaged(index) != is_whole
+    shard = made.whole(0)
+    assert shard.failed == {0: "a.wav: breaks off"} and made.rows(0, shard).shape == (0, 2)

@@ -21,9 +21,10 @@ def test_symbols_spell_the_codes(groups: int, codes: int) -> None:
     assert [symbols[i] for i in inverse] == ["-".join(map(str, row)) for row in found.tolist()]
 
 
-def test_codes_of_many_groups_differ_by_their_first_too() -> None:
-    """Of 80 groups of two codes the first would count 2⁷⁹: beyond what 64 bits hold."""
-    codes = np.ones((2, 80), dtype=np.int64)
+@pytest.mark.parametrize("groups", [66, 80])
+def test_codes_of_many_groups_differ_by_their_first_too(groups: int) -> None:
+    """Of 66 groups of two codes the first would count 2⁶⁵: beyond what 64 bits hold."""
+    codes = np.ones((2, groups), dtype=np.int64)
     codes[1, 0] = 0
     symbols, inverse = symbols_of(codes)
     assert len(symbols) == 2 and inverse[0] != inverse[1]

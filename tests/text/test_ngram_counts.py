@@ -143,3 +143,11 @@ def test_a_text_with_more_words_or_lines_than_there_is_room_for_names_another_wa
     assert number_words([b"a b c"]).num_tokens == 3
     with pytest.raises(ValueError, match=r"text has more than 3 words or lines; .*: use --lmplz"):
         number_words(lines)
+
+
+def test_a_packed_text_that_breaks_off_is_no_whole_one(tmp_path: Path) -> None:
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"a b\n" * 99)[:-9])
+    with pytest.raises(ValueError, match=r"text\.gz: is no whole gzipped text .*; pack it anew"):
+        read_text(str(tmp_path / "text.gz"))
+    with pytest.raises(ValueError, match=r"gone: No such file or directory, expected a text"):
+        read_text(str(tmp_path / "gone"))

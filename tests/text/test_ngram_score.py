@@ -1,11 +1,15 @@
 """Our reader of ARPA scores sentences as KenLM does."""
 
 import gzip
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from vqw2v_plugin.stack import StackError
+from vqw2v_plugin.text import ngram_score
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import number_words
 from vqw2v_plugin.text.ngram_score import (
@@ -95,3 +99,43 @@ def test_a_model_of_text_is_asked_about_lines_that_it_has_not_learnt() -> None:
 def test_words_that_a_model_without_unknown_ones_lacks_have_no_probability() -> None:
     table = NGramTable(["\\data\\", "ngram 1=2", "\\1-grams:", "-0.5\ta", "-0.25\t</s>", "\\end\\"])
     assert (table(["a"]), table(["a", "z"]), table.order) == (-0.75, -0.75 - 99, 1)
+
+
+def test_where_a_context_says_no_cost_backing_off_is_free() -> None:
+    rows = ["\\1-grams:", "-0.5\ta", "-0.25\t</s>", "-1\t<s>\t-0.125", "\\2-grams:", "-0.0625\t<s> a"]
+    table = NGramTable(rows)
+    assert table(["a"]) == -0.0625 - 0.25 and table([]) == -0.125 - 0.25
+    assert table(["a", "a"]) == -0.0625 - 0.5 - 0.25
+
+
+def test_a_packed_model_that_breaks_off_is_no_whole_one(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).random(30_000)
+    head = f"\\data\\\nngram 1={len(drawn)}\nngram 2=1\n\n\\1-grams:\n"
+    text = head + "".join(f"-{p:.9f}\tw{i}\n" for i, p in enumerate(drawn))
+    (tmp_path / "x.gz").write_bytes(gzip.compress(text.encode())[:-20_000])
+    with pytest.raises(ValueError, match=r"x\.gz: is no whole model .*; make it anew"):
+        score_of(tmp_path / "x.gz")
+
+
+def test_a_binary_is_asked_by_kenlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path := tmp_path / "x.bin").write_bytes(b"mmap")
+    monkeypatch.setattr(ngram_score, "check_model", lambda path: None)
+
+    class Model:
+        def __init__(self, opened: str) -> None:
+            if opened != str(path):
+                raise OSError("none of mine")
+
+        def score(self, sentence: str) -> float:
+            return -float(len(sentence))
+
+    monkeypatch.setitem(sys.modules, "kenlm", SimpleNamespace(Model=Model))
+    assert score_of(path)(["ab", "c"]) == -4
+    (tmp_path / "y.bin").write_bytes(b"mmap")
+    with pytest.raises(ValueError, match=r"y\.bin: KenLM cannot read it \(none of mine\); make it anew"):
+        score_of(tmp_path / "y.bin")
+    monkeypatch.setitem(sys.modules, "kenlm", None)
+    with pytest.raises(
+        StackError, match=r"x\.bin is KenLM's binary, and kenlm cannot be imported .*\[decode\]"
+    ):
+        score_of(path)

@@ -2,13 +2,17 @@
 
 import io
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from forked import in_child
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqw2v_plugin.stack import StackError
+from vqw2v_plugin.text import phones
 from vqw2v_plugin.text.normalize import Normalizer
 from vqw2v_plugin.text.phones import FOLD_39, FOLD_48, FOLDS, fold_timit, strip_stress
 from vqw2v_plugin.text.spelling import (
@@ -17,6 +21,7 @@ from vqw2v_plugin.text.spelling import (
     PhoneSpeller,
     PieceSpeller,
     WordSpeller,
+    read_pieces,
     train_pieces,
 )
 from vqw2v_plugin.text.unspoken import PhoneLines, line_draws, with_silence
@@ -116,6 +121,7 @@ def test_letters_end_words_with_the_boundary_and_count_what_has_no_label() -> No
     assert speller("ab <unk> c|") == ["a", "b", "|", "<unk>", "|", "c", "<unk>", "|"]
     assert speller.unknown == {"<unk>": 1, "|": 1}
     assert speller.spellings("ab") == [("a", "b")] and speller.spellings("<unk>") == []
+    assert speller.spellings("a|b") == []  # which no transcript spells so
 
 
 def test_phones_come_from_the_first_pronunciation() -> None:
@@ -256,3 +262,29 @@ def test_words_that_are_signs_of_ours_are_no_labels() -> None:
     assert speller("a <blank> <SIL> sil") == ["a", "<unk>", "<unk>", "sil"]
     assert speller.unknown == {"<blank>": 1, "<SIL>": 1}
     assert speller.spellings("sil") == [("sil",)] and speller.spellings("<blank>") == []
+
+
+def test_what_is_no_model_of_pieces_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone: no such file or directory, expected a sentencepiece model"):
+        read_pieces(tmp_path / "gone")
+    (tmp_path / "x").write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"x: is no sentencepiece model; make one with `--vocab-size`"):
+        read_pieces(tmp_path / "x")
+
+
+def test_without_espeak_or_its_data_the_remedy_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a library that is none, so that espeak-ng's own state stays."""
+    opened = SimpleNamespace(
+        espeak_TextToPhonemes=SimpleNamespace(), espeak_Initialize=lambda mode, size, path, options: -1
+    )
+    monkeypatch.setattr(phones.ctypes, "CDLL", lambda path: opened)
+    loader = SimpleNamespace(get_library_path=lambda: "x.so", get_data_path=lambda: "/nowhere")
+    for found, error, said in (
+        (None, StackError, r"needs `espeakng-loader`.*\[demo\].*`--lexicon FILE`, works without"),
+        (loader, ValueError, r"found no data in `/nowhere` \(8 characters; it reads at most 160\)"),
+    ):
+        monkeypatch.setitem(sys.modules, "espeakng_loader", found)
+        with pytest.raises(error, match=said):
+            phones._library.__wrapped__()

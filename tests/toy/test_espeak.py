@@ -174,3 +174,27 @@ def test_speakers_differ() -> None:
     assert len({(s.voice, s.rate, s.pitch, s.pitch_range) for s in cast}) == 60
     assert [speaker.language for speaker in cast[:4]] == ["en", "de", "en", "de"]
     assert {speaker.voice.split("+")[1] for speaker in cast} <= variants()
+
+
+def test_what_stands_between_a_word_and_its_first_phone_is_none_of_its_phones() -> None:
+    """A marker, and an event inside the word, such as at a hyphen."""
+    said = ((True, 0, 0, ""), (False, 0, 0, "a"), (True, 2000, 2, ""), (False, 2000, 2, "(en)"))
+    said += ((False, 3200, 2, "b"), (True, 3500, 4, ""), (False, 3500, 4, "c"))
+    speech = Speech(np.ones(4000, dtype=np.int16), 22050, tuple(Event(*event) for event in said))
+    times = align(speech, ("a", "b-c"))
+    assert [(phone.label, phone.start) for phone in times.phones] == [("a", 0), ("b", 2000), ("c", 3500)]
+    assert times.pronunciations == (("a",), ("b", "c"))
+
+
+def test_a_pause_before_a_word_is_not_its_closure() -> None:
+    samples = np.concatenate([np.ones(1000), np.zeros(4000), np.ones(1000)]).astype(np.int16)
+    said = ((True, 0, 0, ""), (False, 0, 0, "a"), (False, 1000, 0, "_:"), (True, 5000, 2, ""))
+    events = tuple(Event(*event) for event in (*said, (False, 5000, 2, "t")))
+    phones = align(Speech(samples, 22050, events), ("a", "t")).phones
+    assert [(phone.label, phone.start) for phone in phones] == [("a", 0), (SILENCE, 1000), ("t", 5000)]
+
+
+def test_a_first_phone_without_a_duration_has_no_phone_to_take_from() -> None:
+    events = (Event(True, 0, 0, ""), Event(False, 0, 0, "l"), Event(False, 0, 0, "a"))
+    times = align(Speech(np.ones(900, dtype=np.int16), 22050, events), ("la",))
+    assert times.pronunciations == (("l", "a"),) and (times.words[0].start, times.words[0].end) == (0, 900)
