@@ -227,6 +227,7 @@ def test_known_import_errors_name_their_remedy(error: Exception, remedy: str) ->
         ),
         ("fairseq", ImportError("no such name"), ""),
         ("numpy", OSError("libblas.so: cannot open"), ""),
+        ("torch", RuntimeError("CUDA error: out of memory"), ""),  # it was imported
     ],
 )
 def test_whose_import_failed_is_told_by_where_the_error_has_been(

@@ -114,9 +114,11 @@ def test_logs_of_two_batches_are_means_over_predictions(tiny: Build) -> None:
 def test_the_means_of_an_epoch_are_over_its_predictions() -> None:
     with metrics.aggregate(new_root=True) as epoch:
         for size, loss, correct in ((10, 30.0, 5), (90, 90.0, 90)):
-            VqContrastiveCriterion.reduce_metrics([{"sample_size": size, "loss": loss, "correct": correct}])
+            log = {"sample_size": size, "loss": loss, "correct": correct, "skipped": size}
+            VqContrastiveCriterion.reduce_metrics([log])
     found = epoch.get_smoothed_values()
     assert found["loss"] == pytest.approx(1.2 / math.log(2), abs=1e-3) and found["accuracy"] == 0.95
+    assert found["skipped"] == 100
 
 
 def test_infonce_logs_its_chance_level_for_equal_scores(tiny: Build) -> None:
@@ -167,3 +169,17 @@ def test_the_model_tells_its_network_how_an_update_ended(tiny: Build) -> None:
     model(**sample()["net_input"])
     model.set_num_updates(2)
     assert model.network.health.window.any()
+
+
+def test_kinds_have_sums_of_their_own(tiny: Build) -> None:
+    """They make up those of the batch; where utterances change kinds, rows change places."""
+    model, found = VqWav2VecModel(tiny(quantizer="kmeans")).eval(), []
+    for kinds in ([1, 0], [0, 1]):
+        torch.manual_seed(2)  # of the negatives
+        log = VqContrastiveCriterion(None)(model, {**sample(), "kinds": kinds, "num_kinds": 2})[2]
+        whole = torch.tensor([float(log[name]) for name in ("loss_contrastive", "correct", "sample_size")])
+        torch.testing.assert_close(log["kind_sums"].sum(0), whole)
+        torch.testing.assert_close(log["kind_counts"].sum(0), log["code_counts"].float())
+        found.append(log["kind_sums"])
+    torch.testing.assert_close(found[0], found[1].flip(0))
+    assert not torch.equal(*found) and "kind_sums" not in VqContrastiveCriterion(None)(model, sample())[2]

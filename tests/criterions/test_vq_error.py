@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,3 +185,28 @@ def test_labels_that_were_only_measured_by_are_what_weights_are_found_on(
     build_scorer(whole.scoring, None).result_string()
     after = capsys.readouterr().out.splitlines()[2:]
     assert after == ["next: vqw2v tune /e --split dev --labels /m --lm LM"]  # and no `vqw2v transcribe`
+
+
+def test_only_what_decodes_is_told_how_and_greedy_needs_no_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = OmegaConf.create(
+        {
+            "scoring": {"_name": "vq_error", "results_path": str(tmp_path), "gen_subset": "test"},
+            "task": {"decoder": "greedy", "emissions": "/e", "word_score": 1.5},
+            "generation": {"beam": 50, "lm_weight": 2.0},
+            "common_eval": {"path": "/c.pt"},
+        }
+    )
+
+    def said() -> tuple[list[str], dict[str, Any]]:
+        build_scorer(whole.scoring, None).result_string()
+        held = json.loads((tmp_path / "errors-test.json").read_text())
+        return capsys.readouterr().out.splitlines()[2:], held
+
+    (first, second), held = said()  # without labels there is nothing to tune weights on
+    assert first.startswith("next: `--decoder lexicon") and second == "next: vqw2v transcribe /c.pt FILE"
+    assert held["decoded"] == {"--decoder": "greedy"}
+    whole.task = {"_name": "translation"}
+    after, held = said()
+    assert after == [] and "decoded" not in held

@@ -77,3 +77,33 @@ def test_the_log_is_of_all_batches_together() -> None:
     assert "skipped" not in found
     assert float(reduce([{**logs[0], "skipped": 2}])["skipped"]) == 2
     assert VqMaskedContrastiveCriterion.logging_outputs_can_be_summed()
+
+
+def test_the_columns_of_an_epoch_are_over_what_they_count() -> None:
+    with metrics.aggregate(new_root=True) as epoch:
+        for size, frames, skipped in ((10, 20, 1), (30, 200, 2)):
+            log = {"loss": 1.0, "sample_size": size, "frames": frames, "skipped": skipped}
+            VqMaskedContrastiveCriterion.reduce_metrics([log])
+    found = epoch.get_smoothed_values()
+    assert float(found["masked"]) == pytest.approx(40 / 220, abs=1e-3) and found["skipped"] == 3
+
+
+def test_what_was_skipped_is_the_batch_s() -> None:
+    skipped = [
+        VqMaskedContrastiveCriterion(None)(model(), {**sample(), **more})[2]["skipped"]
+        for more in ({}, {"skipped": 3})
+    ]
+    assert skipped == [0, 3]
+
+
+def test_kinds_have_sums_of_their_own() -> None:
+    """They make up those of the batch, and each is its utterance's."""
+    network, found = model(), []
+    for kinds in ([1, 0], [0, 1]):
+        log = VqMaskedContrastiveCriterion(None)(network, {**sample(), "kinds": kinds, "num_kinds": 2})[2]
+        whole = torch.tensor([float(log[name]) for name in ("loss_contrastive", "correct", "sample_size")])
+        torch.testing.assert_close(log["kind_sums"].sum(0), whole)
+        found.append(log["kind_sums"])
+    torch.testing.assert_close(found[0], found[1].flip(0))
+    assert not torch.equal(*found)
+    assert "kind_sums" not in VqMaskedContrastiveCriterion(None)(network, sample())[2]

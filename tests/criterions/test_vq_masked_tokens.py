@@ -113,3 +113,14 @@ def test_a_step_in_which_nothing_was_masked_logs_nothing(model: VqBertModel) -> 
     loss, size, log = VqMaskedTokensCriterion(None)(model, sample([]))
     loss.backward()
     assert loss == 0 and size == 0 and "loss" not in reduce([log])
+
+
+def test_kinds_have_sums_of_their_own(model: VqBertModel) -> None:
+    """Of two utterances the first has two masked tokens, the second one."""
+    batch, kinds = sample([2, 3, 8]), {"kinds": [1, 0], "num_kinds": 2}
+    batch["net_input"] |= {"lengths": [7, 5], "counts": [2, 1]}
+    log = VqMaskedTokensCriterion(None)(model, {**batch, **kinds})[2]
+    whole = torch.tensor([float(log[name]) for name in ("loss", "correct", "sample_size")])
+    torch.testing.assert_close(log["kind_sums"].sum(0), whole)
+    assert log["kind_sums"][:, 2].tolist() == [1, 2]
+    assert "kind_sums" not in VqMaskedTokensCriterion(None)(model, batch)[2]

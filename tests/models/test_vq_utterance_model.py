@@ -11,6 +11,7 @@ pytest.importorskip("fairseq")
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.audio.clip import Clip
 from vqw2v_plugin.models.vq_utterance import VqUtteranceModel, VqUtteranceModelConfig
 from vqw2v_plugin.modules.utterance.network import UtteranceConfig
 from vqw2v_plugin.stores.feature_spec import FeatureSpec
@@ -75,3 +76,22 @@ def test_a_front_s_features_are_what_the_head_hears() -> None:
     assert frames.tolist() == [23, 14] and model.network.config.in_dim == 23
     assert [(spec["layer"], spec["bands"]) for spec in model.about.content["features"]] == [("logmel", 23)]
     torch.testing.assert_close(model(wav, lengths).logits, model.network(features, frames).logits)
+
+
+def test_the_front_hears_of_which_clips_its_audio_is_and_of_each_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, told, updates = of_audio().eval(), list[Any](), list[int]()
+    front = model.front.forward
+
+    def noted(source: torch.Tensor, lengths: torch.Tensor, clips: Any = None) -> Any:
+        told.append(clips)
+        return front(source, lengths)
+
+    monkeypatch.setattr(model.front, "forward", noted)
+    monkeypatch.setattr(model.front, "set_num_updates", updates.append)
+    clips, heard = [Clip("a.flac", 4000)], (torch.randn(1, 4000), torch.tensor([4000]))
+    model(*heard, clips=clips), model.probabilities(*heard, clips=clips), model.heard(*heard, clips)
+    model.set_num_updates(3)
+    build().set_num_updates(3)  # without a front nobody hears it
+    assert told == [clips] * 3 and updates == [3]

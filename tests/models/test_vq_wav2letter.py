@@ -15,6 +15,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import OmegaConf
 
 import vqw2v_plugin
+from vqw2v_plugin.audio.clip import Clip
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.features.base import FeatureOptions
 from vqw2v_plugin.modules.layers.masks import SpecMasks
@@ -284,9 +285,24 @@ def test_it_asks_whose_clips_it_hears_only_where_speakers_count() -> None:
     assert found == [True, False, False] and not build().wants_clips
 
 
+def test_the_front_hears_of_which_clips_its_audio_is() -> None:
+    model, told = build(dim=0, stamp={"sample_rate": 16_000}).eval(), list[Any]()
+    front = model.front.forward
+
+    def noted(source: torch.Tensor, lengths: torch.Tensor, clips: Any = None) -> Any:
+        told.append(clips)
+        return front(source, lengths)
+
+    model.front.forward = noted
+    clips = [Clip("a.flac", 4000)]
+    model(source=torch.randn(1, 4000), lengths=torch.tensor([4000]), clips=clips)
+    assert told == [clips]
+
+
 def test_who_says_nothing_masks_nothing_and_each_mask_is_the_option_s() -> None:
     assert build().network.config.masks == SpecMasks() and build().network.config.normalize == "utterance"
     given = {"time_masks": 2, "time_mask_width": 7, "time_mask_share": 0.3}
     given |= {"feature_masks": 1, "feature_mask_width": 5}
     assert build(**given).network.config.masks == SpecMasks(2, 7, 0.3, 1, 5)
+    assert build(normalize_features="none").network.config.normalize == "none"
     assert build(conv_layers=None).network.config.layers == "[(192, 7, 2)] + [(192, 7)] * 4"

@@ -1,5 +1,6 @@
 """What fairseq sees of vq-wav2vec: options that reach the network and the alarm, and those refused."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,9 +37,17 @@ def test_the_alarm_is_the_one_that_was_asked_for() -> None:
 
 
 def test_the_alarm_hears_what_the_criterion_asks() -> None:
-    model = build(quantizer="kmeans")
+    model, heard = build(quantizer="kmeans"), list[Any]()
+    model.alarm = SimpleNamespace(look=lambda *asked: heard.append(asked))  # type: ignore[assignment]
     model.train()(torch.randn(1, 2000), infonce=True, quantizer_weight=0.5)
-    assert model._loss == LossSettings(True, 0.5)
+    model.set_num_updates(7)
+    assert heard == [(7, model.network, LossSettings(True, 0.5))]
+
+
+def test_sums_of_each_utterance_are_there_where_they_are_asked_for() -> None:
+    model, wav = build(quantizer="none").eval(), torch.randn(2, 2000)
+    found = model(wav, apart=True).apart
+    assert found is not None and found.sums.shape == (2, 3) and model(wav).apart is None
 
 
 def test_both_networks_are_compiled_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

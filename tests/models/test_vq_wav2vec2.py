@@ -164,3 +164,11 @@ def test_it_says_what_a_frame_sees(caplog: pytest.LogCaptureFixture) -> None:
         made()
     assert caplog.messages[-1].startswith("vq_wav2vec2: 2 layers of 24, quantizer gumbel, ")
     assert caplog.messages[-1].endswith(" parameters; a frame sees 30 samples, every 20")
+
+
+def test_what_is_asked_of_a_batch_reaches_the_network() -> None:
+    model, wav, changed = made(quantizer="kmeans").train(), noise(900)[None], noise(900, 1)[None]
+    found, plain = model(wav, seeds=[1], changed=changed, apart=True), model(wav, seeds=[1])
+    wanted = model.network.objective(wav, None, [1], (None, 10.0), changed=changed)
+    assert found.loss == wanted.loss != plain.loss
+    assert found.apart is not None and found.apart.sums.shape == (1, 3) and plain.apart is None

@@ -101,3 +101,14 @@ def test_it_says_how_large_either_is(caplog: pytest.LogCaptureFixture) -> None:
     adversary = (4 * 4 * 6 + 4) * 2 + 4 * 6 + 1
     said = f"6 features (c) to 4 phones, {6 * 4} parameters, against an adversary of {adversary}"
     assert caplog.messages == [f"vq_wav2vec_u: {said}"]
+
+
+def test_clusters_are_what_the_generator_is_to_name() -> None:
+    model = build(mmi_weight=1.0, target_dim=5, generator_residual=True).train()
+    x, lengths = torch.randn(1, 9, 6), torch.tensor([9])
+    text, targets = (
+        (torch.tensor([[0, 1, 2]]), torch.tensor([3])),
+        torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3]]),
+    )
+    assert "mmi" in model(x, lengths, *text, targets).terms
+    assert "mmi" not in model(x, lengths, *text).terms

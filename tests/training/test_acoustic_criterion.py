@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,10 @@ def test_error_rates_are_those_of_the_best_path(loss: str) -> None:
     sample["target_lengths"] = torch.tensor([len(units.encode(labels)) for labels in said])
     right = criterion._errors(model.network.sequence_loss, model(**sample["net_input"]), sample)
     assert right["label_errors"] == right["word_errors"] == 0 and right["labels"] == sum(map(len, said))
+    heard: list[Any] = []
+    criterion.task.hypotheses = SimpleNamespace(add=lambda *told: heard.append(told))
     wrong = criterion(model, sample_of(units))[2]
+    assert heard == [(said[0], list("ab|"), 12), (said[1], list("abba|"), 11)]
     assert wrong["labels"] == len("ab|abba|") and wrong["words"] == 2 and wrong["label_errors"] > 0
 
 
@@ -104,6 +108,16 @@ def test_logs_of_batches_and_ranks_make_one_rate() -> None:
     assert found["loss"].item() == pytest.approx(0.5 / math.log(2), abs=1e-3)
     assert found["uer"].item() == pytest.approx(25.0) and found["wer"].item() == pytest.approx(50.0)
     assert VqCtcCriterion.logging_outputs_can_be_summed()
+
+
+def test_the_columns_of_an_epoch_are_over_what_they_count() -> None:
+    with metrics.aggregate(new_root=True) as epoch:
+        for loss, size, errors in ((2.0, 4, 1), (24.0, 12, 9)):
+            log = {"loss": loss, "sample_size": size, "labels": size, "label_errors": errors}
+            VqCtcCriterion.reduce_metrics([log])
+    found = epoch.get_smoothed_values()
+    assert float(found["loss"]) == pytest.approx(26 / 16 / math.log(2), abs=1e-3)
+    assert float(found["uer"]) == pytest.approx(100 * 10 / 16)
 
 
 def test_words_are_not_counted_of_phones() -> None:

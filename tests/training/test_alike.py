@@ -106,3 +106,11 @@ def test_a_few_long_utterances_are_not_the_usual_length(caplog: pytest.LogCaptur
         alarm.add(["0"], MEANT[i], 4_000 if i > 12 else 40)
     alarm.look(500, 600, 21)
     assert "a frame sees 21 of an utterance's 40 frames" in caplog.text
+
+
+def test_a_validation_is_looked_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Epochs end without one, too; what was too early to tell is not told of later."""
+    alarm = HypothesesAlarm()
+    validate(alarm, [["0"]] * 16, 60)
+    alarm.look(600, 600, 9)
+    assert not caplog.records

@@ -1,6 +1,7 @@
 """A training that begins with another's weights: once, all else its own, and the same when resumed."""
 
 import logging
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, build_network, load_network, save_checkpoint
 from vqw2v_plugin.modules.wav2vec.config import VqWav2VecConfig
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
+from vqw2v_plugin.training import begun as begun_module
 from vqw2v_plugin.training.options import plain_settings
 
 WAV = 0.1 * torch.randn(1, 4_000, generator=torch.Generator().manual_seed(5))
@@ -77,6 +79,45 @@ def test_codes_begin_anew_with_the_new_audio(home: Path, caplog: pytest.LogCaptu
     assert torch.equal(entries[0], entries[1]) and not torch.equal(entries[0], entries[2])
     z = old.quantizer.project(old.encoder(WAV)).detach()
     assert entries[0].std() == pytest.approx(z.std().item(), rel=0.5)  # not small noise
+
+
+def test_codes_begin_with_some_of_what_can_be_read_of_the_first_split(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home / "data", tmp_path / "data")
+    rows = (home / "data" / "train.tsv").read_text().replace(str(home / "data"), str(tmp_path / "data"))
+    (tmp_path / "data" / "train.tsv").write_text(rows)
+    for i in range(6):
+        (tmp_path / "data" / f"{i}.wav").write_bytes(b"")
+    reseed = ("--init-from", str(home / "old.pt"), "--init-codebook", "reseed")
+    with caplog.at_level(logging.INFO):
+        built(tmp_path, *reseed, "--train-subset", "train,more")
+    assert re.search(
+        r"codes begin anew, with frames of 2 clips \(0\.\d s\) of train$", caplog.text, re.MULTILINE
+    )
+    caplog.clear()
+    monkeypatch.setattr(begun_module, "_MOST_CLIPS", 1)
+    with caplog.at_level(logging.INFO):
+        built(tmp_path, *reseed)
+    assert "with frames of 1 clips" in caplog.text
+    for i in (6, 7):
+        (tmp_path / "data" / f"{i}.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match="train: none of its audio could be read, and codes begin with its"):
+        built(tmp_path, *reseed)
+
+
+def test_only_codes_of_the_same_kind_are_known_to_the_encoder_and_one_rank_tells_of_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[int, bool]] = []
+    monkeypatch.setattr(VqWav2Vec, "seed_codes", lambda _, clips, seed, known: told.append((seed, known)))
+    monkeypatch.setattr(begun_module, "rank", lambda: 1)
+    with caplog.at_level(logging.INFO):
+        for name in ("kmeans", "gumbel"):
+            more = ("--quantizer", name, "--vq-temp", "(2,0.5,0.9)", "--seed", "5")
+            begun(home, "--init-codebook", "reseed", *more)
+    assert told == [(5, True), (5, False)]
+    assert not [record for record in caplog.records if record.name.endswith("begun")]
 
 
 def test_a_training_that_goes_on_does_not_ask_for_the_file(

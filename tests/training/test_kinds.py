@@ -70,6 +70,15 @@ def test_one_kind_has_no_table_but_columns_to_choose_by() -> None:
     assert table.lines() == [] and float(agg.get_smoothed_values()["even_loss"]) == 1.5
 
 
+def test_of_one_language_the_columns_count_domains_alike() -> None:
+    """Those alone that were heard: of three domains two, and twice as often one of them."""
+    table = KindTable("mix:valid", [("de", "phone"), ("de", "read"), ("de", "tv")])
+    with metrics.aggregate(new_root=True) as agg:
+        table.add([logs_of([0, 1, 1], [2, 6, 6])])
+    assert float(agg.get_smoothed_values()["even_loss"]) == 2  # of two predictions each
+    assert [line.split()[0] for line in table.lines()] == ["mix:valid,", "domain", "phone", "read", "tv"]
+
+
 def test_codes_are_not_told_apart_where_there_would_be_too_many() -> None:
     assert set(logs_of([0], [1.0], 40_000, 3)) == {"kind_sums", "kind_counts"}
     assert set(logs_of([0], [1.0], 40_000, 4)) == {"kind_sums"}

@@ -255,7 +255,12 @@ def test_who_speaks_is_known_where_the_manifest_says(tmp_path: Path) -> None:
     assert told is not None and "train.tsv: has no column speaker, so each utterance goes by its own" in told
     row = {"path": "0.flac", "samples": 800, "speaker": "x"}
     write_manifest(folder / "train.tsv", folder, [row], list(row))
-    assert unknown_speakers(AudioSource(Manifest(folder / "train.tsv"), 8000)) is None
+    knows = AudioSource(Manifest(folder / "train.tsv"), 8000)
+    assert unknown_speakers(knows) is None
+    strangers = AudioSource(Manifest(manifest_of(tmp_path / "more", [800, 400]) / "train.tsv"), 8000)
+    whole = joined([knows, strangers])  # who speaks is known of all, or of none
+    assert unknown_speakers(joined([knows, knows])) is None and unknown_speakers(whole) is not None
+    assert [whole.clip(i) for i in range(3)] == [knows.clip(0), strangers.clip(0), strangers.clip(1)]
 
 
 def test_several_splits_are_one_behind_the_other(tmp_path: Path) -> None:

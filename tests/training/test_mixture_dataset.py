@@ -195,8 +195,14 @@ def test_validation_hears_each_once_in_all_or_by_language_or_domain(tmp_path: Pa
     assert len(mixed(tmp_path, text, "valid_phone", trains=False)) == COUNTS["en"]
     with pytest.raises(MixtureError, match="no corpus has the split 'valid_ru'"):
         mixed(tmp_path, text, "valid_ru", trains=False)
-    with pytest.raises(MixtureError, match="no corpus has the split 'test'"):
+    with pytest.raises(
+        MixtureError, match=r"no corpus has the split 'test'; .* or domain \(de, en, phone, re"
+    ):
         mixed(tmp_path, text, "test", trains=False)
+    with pytest.raises(MixtureError, match=r"with the name of a language or domain$"):
+        mixed(tmp_path, "corpora: [{data: fr}]", "test", trains=False)
+    (tmp_path / "en" / "valid_de.tsv").touch()  # a split of its own, of which its domain is asked for
+    assert len(mixed(tmp_path, text, "valid_de_phone", trains=False)) == COUNTS["en"]
 
 
 def test_one_language_of_them_may_be_trained_on(tmp_path: Path) -> None:

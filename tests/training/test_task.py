@@ -19,6 +19,7 @@ import vqw2v_plugin
 vqw2v_plugin.register()
 from vqw2v_plugin.checkpoints.bounds import TooLargeError, fits_memory
 from vqw2v_plugin.training import task as task_module
+from vqw2v_plugin.training.datasets.mixture import MixtureDataset
 from vqw2v_plugin.training.resumed import Before, ResumeError
 from vqw2v_plugin.training.task import TrainingTask
 
@@ -201,6 +202,27 @@ def test_data_is_noted_where_something_is_trained(
     with pytest.raises(ResumeError, match=r"train \(its content\)"):
         task.get_batch_iterator(train)
     assert task.state.state_dict == {"data": {"valid": "b" * 64, "train": "a" * 64}}
+
+
+def test_a_mixture_s_shares_are_told_once_and_only_where_there_are_some(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mixed(MixtureDataset):
+        def __init__(self, name: str, draws: Any) -> None:
+            self.name, self.draws, self.kinds = name, draws, []
+
+    class Batches:
+        def __len__(self) -> int:
+            return 7
+
+    monkeypatch.setattr(FairseqTask, "get_batch_iterator", lambda *_: Batches())
+    monkeypatch.setattr(task_module, "told", lambda mixed, batches, _: f"{mixed.name} of {batches}")
+    datasets = [Mixed("one", "shares"), Mixed("whole", None), Mixed("two", "shares")]
+    with caplog.at_level("INFO"):
+        for _ in range(2):  # epochs
+            for dataset in datasets:
+                task.get_batch_iterator(dataset)
+    assert caplog.messages == ["one of 7", "two of 7"]
 
 
 def test_validation_tells_what_was_skipped(task: TrainingTask) -> None:
