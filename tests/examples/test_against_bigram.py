@@ -79,6 +79,18 @@ def test_probabilities_add_up_to_one(matrix: np.ndarray, how: Smoothing) -> None
     assert np.allclose(total, 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("power", [0.5, 0.7, 1.0])
+def test_both_sides_are_multiplied_and_the_unigram_they_share_is_taken_out(
+    matrix: np.ndarray, power: float
+) -> None:
+    bigram = Bigram(chains(matrix, 20, 1), V + 5)
+    masked = masked_of(chains(matrix, 3, 2), 2)
+    left, right = (np.exp(side.astype(np.float64)) for side in bigram._sides(masked, 3.0))
+    wanted = (left * right) ** power / bigram.unigram ** (2 * power - 1)
+    found = np.exp(bigram.log_probs(masked, Smoothing(3.0, power)))
+    np.testing.assert_allclose(found, wanted / wanted.sum(1, keepdims=True), rtol=1e-3, atol=1e-6)
+
+
 def test_counting_both_sides_together_sees_what_each_alone_does_not() -> None:
     """Here the token between two is their sum: neither neighbour says anything about it."""
     rng = np.random.default_rng(0)

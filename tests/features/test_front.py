@@ -239,6 +239,7 @@ def test_what_cannot_be_is_named(tiny: Tiny) -> None:
     for layer in ("bert:3", "bert:-4"):  # at once, not when the first clip has come so far
         with pytest.raises(ValueError, match=f"layer `{layer}`: this BERT has the layers 0 .* to 2"):
             features(tiny, layer)
+    assert [features(tiny, layer).spec.layer for layer in ("bert:-3", "bert:2")] == ["bert:-3", "bert:2"]
     front = AudioFront(features(tiny, "c"))
     with pytest.raises(ValueError, match=r"utterance 1 of the batch has 30 samples, fewer than .* \(105\)"):
         front(torch.zeros(2, 200), torch.tensor([200, 30]))

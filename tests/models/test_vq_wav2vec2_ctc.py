@@ -1,4 +1,4 @@
-"""What fairseq sees of a fine-tuned wav2vec 2.0: whose weights it has, what it hears, what learns at first."""
+"""What fairseq sees of a fine-tuned wav2vec 2.0: its weights, what it hears, what learns at first."""
 
 from pathlib import Path
 from types import SimpleNamespace

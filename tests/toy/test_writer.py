@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.__main__ import main
-from vqw2v_plugin.toy import chunk
+from vqw2v_plugin.toy import chunk, grammar
 from vqw2v_plugin.toy.align import (
     Interval,
     SentenceTimes,
@@ -287,3 +287,10 @@ def test_the_shortest_sentence_has_three_words_and_the_longest_nine(language: st
     rng = random.Random(1)
     sizes = {sum(word != "," for word in draw_sentence(language, rng)) for _ in range(600)}
     assert sizes == set(range(3, 10))
+
+
+def test_a_pause_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "GRAMMARS", {"en": {"S": "a , b | a , b , c , d | e f g | e"}})
+    monkeypatch.setattr(grammar, "MAX_WORDS", 4)
+    drawn = {" ".join(draw_sentence("en", random.Random(seed))) for seed in range(40)}
+    assert drawn == {"a , b , c , d", "e f g"}

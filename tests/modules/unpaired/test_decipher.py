@@ -112,6 +112,12 @@ def test_a_phone_is_read_once_however_long_it_lasts_and_twice_where_it_comes_twi
     assert read_out(torch.tensor([], dtype=torch.long), solution, text, 2) == []
 
 
+def test_a_phone_that_ends_no_sentence_is_not_read_at_the_end() -> None:
+    text = [torch.tensor([0, 1]), torch.tensor([1])] * 20  # as often first, but only one of them last
+    solution = module.Solution(torch.tensor([[0.6, 0.4], [0.5, 0.5]]), 0.01, 1.0)
+    assert read_out(torch.tensor([0]), solution, text, 2) == [1]
+
+
 def test_frequent_clusters_are_guessed_as_frequent_phones() -> None:
     guess = by_frequency(torch.tensor([10, 50, 25, 15]), torch.tensor([30, 60, 10]))
     assert guess.tolist() == [2, 1, 0, 1] or guess.tolist() == [1, 1, 0, 2]
