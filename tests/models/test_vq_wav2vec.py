@@ -50,6 +50,17 @@ def test_sums_of_each_utterance_are_there_where_they_are_asked_for() -> None:
     assert found is not None and found.sums.shape == (2, 3) and model(wav).apart is None
 
 
+def test_changed_audio_is_what_the_context_hears() -> None:
+    """Where it learns; with negatives drawn alike, only what is heard differs."""
+    model, wav = build(quantizer="none").train(), torch.randn(2, 2000)
+
+    def loss(changed: torch.Tensor | None) -> float:
+        torch.manual_seed(0)
+        return model(wav, changed=changed).contrastive.item()
+
+    assert loss(None) == pytest.approx(loss(wav.clone())) != pytest.approx(loss(torch.randn(2, 2000)))
+
+
 def test_both_networks_are_compiled_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
     monkeypatch.setattr(vq_wav2vec, "compile_or_warn", compiled.append)

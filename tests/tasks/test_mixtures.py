@@ -14,6 +14,7 @@ from sounds import noise
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import ManifestError, write_manifest
 from vqw2v_plugin.corpora.mixture import MixtureError
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, TokenError, write_dict
@@ -21,6 +22,7 @@ from vqw2v_plugin.stores.tokens import TokenWriter
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
 from vqw2v_plugin.tasks.vq_speech_pretraining import VqSpeechPretrainingConfig, VqSpeechPretrainingTask
 from vqw2v_plugin.tasks.vq_token_pretraining import VqTokenPretrainingConfig, VqTokenPretrainingTask
+from vqw2v_plugin.training.datasets.base import Unreadable
 from vqw2v_plugin.training.datasets.mixture import MixtureDataset
 from vqw2v_plugin.training.mixing import look_into_mixtures
 
@@ -79,6 +81,18 @@ def test_audio_of_several_folders(write: Write) -> None:
     batch = train.collater([train[i] for i in train.ordered_indices()[:4]])
     assert batch["num_kinds"] == 2 and len(batch["kinds"]) == 4
     assert loaded(task, "valid").draws is None and len(loaded(task, "valid_de")) == 2
+
+
+def test_a_file_that_is_gone_is_passed_over_or_an_error_as_was_asked(write: Write, tmp_path: Path) -> None:
+    data = write("data: {lang}")
+    for strict in (False, True):
+        train = loaded(audio_task(data, strict_audio=strict))
+        (tmp_path / "en/en1.wav").unlink(missing_ok=True)
+        if strict:
+            with pytest.raises(AudioError, match=r"en1\.wav: no such file"):
+                [train[i] for i in train.ordered_indices()]
+        else:
+            assert sum(isinstance(train[i], Unreadable) for i in train.ordered_indices())
 
 
 def test_tokens_of_several_folders(write: Write, tmp_path: Path) -> None:
