@@ -64,7 +64,8 @@ def test_it_begins_with_the_states_of_what_was_pretrained(settings: dict[str, An
     # and again from what was fine-tuned, with other letters
     with torch.no_grad():
         made.wav2vec2.mask.add_(1)
-    save_fine_tuned(tmp_path / "f.pt", made)
+    save_fine_tuned(tmp_path / "f.pt", made, audio=Audio(8_000, True))
+    assert read_start(tmp_path / "f.pt").audio == Audio(8_000, True)
     again = begun(read_start(tmp_path / "f.pt"), STILL, asg_units(["|", "x"])).eval()
     assert torch.equal(again.wav2vec2.mask, made.wav2vec2.mask) and again.config.num_columns == 4
     assert torch.equal(again.wav2vec2.states(wav)[0][-1], made.wav2vec2.states(wav)[0][-1])

@@ -140,6 +140,10 @@ def test_the_codebook_s_columns_are_of_all_batches_together(tiny: Build) -> None
     frames = float(logs[0]["joint_counts"].sum() + logs[1]["joint_counts"].sum())
     perplexity = count_perplexity((logs[0]["joint_counts"] + logs[1]["joint_counts"])[None]).item()
     assert found["joint_share"] == pytest.approx(perplexity / min(64, frames), abs=2e-3)
+    for log in logs:  # of three frames, no two with one code
+        log["joint_counts"] = torch.zeros(64)
+    logs[0]["joint_counts"][[3, 9, 40]] = 1.0
+    assert reduce(logs)["joint_share"] == pytest.approx(1.0, abs=2e-3)
 
 
 def test_the_columns_of_an_epoch_go_on_after_a_resume(tiny: Build, tmp_path: Path) -> None:

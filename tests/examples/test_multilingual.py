@@ -19,7 +19,7 @@ from vqw2v_plugin.corpora.mixture import read_mixture
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Any]:
-    names = ("prepare", "compare", "telephone", "domain")
+    names = ("prepare", "compare", "telephone", "domain", "draw")
     with scripts_of("multilingual", *names) as found:
         yield SimpleNamespace(**dict(zip(names, found, strict=True)))
 
@@ -42,6 +42,15 @@ def asked(scripts: Any, monkeypatch: pytest.MonkeyPatch, script: str, run: Path,
     monkeypatch.setattr("sys.argv", [f"{script}.py", str(run), "multi.tsv", "corpora", *more])
     module = getattr(scripts, script)
     return (module.languages if script == "compare" else module.domains)(module.parse_args())
+
+
+def test_minutes_are_of_each_clip_s_own_rate(scripts: Any, tmp_path: Path) -> None:
+    rows = [{"path": f"u{i}.wav", "samples": 8_000 * 30, "rate": 8_000} for i in range(4)]
+    write_manifest(tmp_path / "calls.tsv", tmp_path, rows, ("path", "samples", "rate"))
+    clips = scripts.draw.rows_of(tmp_path / "calls.tsv", None)
+    assert scripts.draw.enough(clips, 1) == 2 and scripts.draw.enough(clips, 1.5) == 3
+    with pytest.raises(ValueError, match=r"`--minutes` has 3, and there are 2\.0 in all; ask for fewer"):
+        scripts.draw.enough(clips, 3)
 
 
 def test_each_language_has_its_share_held_out(scripts: Any, manifest: Path, tmp_path: Path) -> None:

@@ -49,6 +49,12 @@ def test_speakers_are_in_one_fold_and_classes_in_all(
     assert "odd: 1 speakers, fewer than folds, so they are in all of them" in capsys.readouterr().out
 
 
+def test_a_class_of_as_many_speakers_as_folds_has_each_of_them_in_one(scripts: Any) -> None:
+    rows = [{"speaker": f"s{i % 3}", "class": "glad"} for i in range(12)]
+    found = scripts.prepare.split(rows, 3, 1)
+    assert sorted(sorted({row["speaker"] for row in fold}) for fold in found) == [["s0"], ["s1"], ["s2"]]
+
+
 def test_of_each_class_as_many_speakers_are_drawn_as_there_are(
     scripts: Any, table: Path, tmp_path: Path
 ) -> None:

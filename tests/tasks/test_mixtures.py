@@ -81,6 +81,7 @@ def test_audio_of_several_folders(write: Write) -> None:
     batch = train.collater([train[i] for i in train.ordered_indices()[:4]])
     assert batch["num_kinds"] == 2 and len(batch["kinds"]) == 4
     assert loaded(task, "valid").draws is None and len(loaded(task, "valid_de")) == 2
+    assert train.seed == 1 and loaded(audio_task(write("data: {lang}"), seed=3)).seed == 3
 
 
 def test_a_file_that_is_gone_is_passed_over_or_an_error_as_was_asked(write: Write, tmp_path: Path) -> None:
@@ -97,10 +98,10 @@ def test_a_file_that_is_gone_is_passed_over_or_an_error_as_was_asked(write: Writ
 
 def test_tokens_of_several_folders(write: Write, tmp_path: Path) -> None:
     data = write("data: {lang}/tokens")
-    cfg = OmegaConf.structured(VqTokenPretrainingConfig(data=data, seed=1))
+    cfg = OmegaConf.structured(VqTokenPretrainingConfig(data=data, seed=3))
     task = VqTokenPretrainingTask.setup_task(cfg)
     train = loaded(task)
-    assert train.draws is not None and len(task.symbols.lines) == CODES
+    assert train.seed == 3 and train.draws is not None and len(task.symbols.lines) == CODES
     seconds = sum(8_000 + 400 * i for i in range(4)) / 16_000
     assert train.draws.corpora[1].hours * 3600 == pytest.approx(seconds, rel=0.05)
     batch = train.collater([train[i] for i in train.ordered_indices()])

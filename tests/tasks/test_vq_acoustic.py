@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.training.acoustic_data import Learning
 from vqw2v_plugin.training.resumed import ResumeError, changes
+from vqw2v_plugin.training.task import TrainingTask
 
 vqw2v_plugin.register()
 LEXICON = "lexicon.ltr.txt"
@@ -356,3 +358,40 @@ def test_folders_and_decoding_may_change_and_what_is_learnt_from_may_not(name: s
     then, now = ({"task": {name: value}} for value in (1, 2))
     found = list(changes(then, now, VqAcousticTask.may_change))
     assert [change.parts for change in found] == ([True] if parts else [])
+
+
+@pytest.mark.parametrize(("draws", "seed"), [(True, 7), (False, None)])
+def test_a_model_that_draws_masks_does_so_by_the_training_s_seed(
+    speech: tuple[Path, Path], draws: bool, seed: int | None
+) -> None:
+    task = task_of(*speech, seed=7)
+    task.model = SimpleNamespace(frames=int, draws=draws)
+    task.build_criterion(OmegaConf.create({"_name": "vq_ctc", "sentence_avg": False}))
+    assert task.learning.mask_seed == seed
+
+
+@pytest.mark.parametrize(("network", "sees"), [({"receptive_field": 9}, 9), ({}, 0)])
+def test_what_a_validation_says_is_looked_at_behind_its_epoch(
+    speech: tuple[Path, Path], network: dict[str, int], sees: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, told = task_of(*speech), list[Any]()
+    task.model = SimpleNamespace(network=SimpleNamespace(**network))
+    task.hypotheses = SimpleNamespace(begin=lambda: told.append("begin"), look=lambda *at: told.append(at))
+    monkeypatch.setattr(TrainingTask, "begin_valid_epoch", lambda *_: told.append("valid"))
+    monkeypatch.setattr(TrainingTask, "end_epoch", lambda *_: told.append("epoch"))
+    task.begin_valid_epoch(1, None)
+    task.end_epoch(50, 100)
+    assert told == ["valid", "begin", "epoch", (50, 100, sees)]
+
+
+def test_a_model_that_goes_by_speaker_hears_which_clips_and_strangers_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_manifest(tmp_path / "test.tsv", tmp_path, [{"path": "a.wav", "samples": 4000}])
+    write_labels(tmp_path, "letters", {"test": Labels(("a",), (("a",),))}, [("a", 1)], {})
+    task = task_of(tmp_path, tmp_path)
+    for wants in (False, True):
+        task.model = SimpleNamespace(wants_clips=wants)
+        task.load_dataset("test")
+        assert task.datasets["test"].tells_clips is wants
+        assert ("test.tsv: has no column speaker" in caplog.text) is wants

@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,16 @@ import torch
 from fairseq import options, tasks
 from fairseq.dataclass.initialize import add_defaults
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
-from vqw2v_plugin.corpora.manifest import ManifestError, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, ManifestError, write_manifest
 from vqw2v_plugin.tasks import vq_audio_pretraining as audio_task
 from vqw2v_plugin.tasks.vq_audio_pretraining import VqAudioPretrainingConfig, VqAudioPretrainingTask
 from vqw2v_plugin.training import restart as folders
+from vqw2v_plugin.training.begun import BeginningTask
+from vqw2v_plugin.training.datasets.audio import AudioCropDataset
+from vqw2v_plugin.training.discretizing import WholeSplit
 
 
 @pytest.fixture
@@ -192,3 +198,43 @@ def test_who_says_nothing_gets_the_paper_s_crops_and_audio_as_it_is() -> None:
     assert (cfg.sample_rate, cfg.max_sample_size, cfg.min_sample_size) == (16_000, 150_000, 4_000)
     assert (cfg.normalize, cfg.augment, cfg.augment_probability) == (False, None, 0.5)
     assert (cfg.audio_cache, cfg.strict_audio) == (None, False)
+
+
+def test_a_checkpoint_s_split_is_whole_until_something_is_to_be_learnt(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [SimpleNamespace(pads=True, criterion="vq_masked_contrastive"), SimpleNamespace()]
+    monkeypatch.setattr(BeginningTask, "build_model", lambda _, cfg, from_checkpoint: models[cfg])
+    monkeypatch.setattr(FairseqTask, "build_criterion", lambda *_: "built")
+    task = task_of(corpus)
+    task.build_model(0, from_checkpoint=True)
+    task.load_dataset("valid")
+    assert isinstance(task.datasets["valid"], WholeSplit)
+    own = OmegaConf.create({"_name": "somebody_s_own"})  # fairseq-validate builds one, a stranger's too
+    assert task.build_criterion(own) == "built"
+    for number, pads in ((None, True), (0, True), (1, False)):
+        if number is not None:
+            task.build_model(number)
+        task.load_dataset("valid")
+        held = task.datasets["valid"]
+        assert isinstance(held, AudioCropDataset) and held.pad is pads
+
+
+def test_tokens_are_made_of_the_split_that_was_loaded_last_and_as_by_the_command(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, found = task_of(corpus), SimpleNamespace()
+    task.datasets = {split: WholeSplit(Manifest(corpus / f"{split}.tsv")) for split in ("train", "valid")}
+
+    def discretizer(cfg: Any, manifest: Manifest, make: Any) -> Any:
+        return SimpleNamespace(manifest=manifest, make=make)
+
+    monkeypatch.setattr(audio_task, "Discretizer", discretizer)
+    found = task.build_generator([], None)
+    assert Path(found.manifest.path).name == "valid.tsv"
+    monkeypatch.setattr(audio_task, "usual_work", lambda *_: {"workers": 3, "readers": 2})
+    monkeypatch.setattr(audio_task, "Tokenizer", SimpleNamespace(load=lambda *given: given))
+    monkeypatch.setattr(audio_task, "discretize", lambda *given: given)
+    tokenizer, *given, options, _ = found.make("c.pt", found.manifest, "out", torch.device("meta"))
+    assert tokenizer == ("c.pt", "meta") and given == ["c.pt", found.manifest, "out"]
+    assert (options.workers, options.readers) == (3, 2)

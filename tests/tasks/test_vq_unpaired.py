@@ -29,6 +29,7 @@ from vqw2v_plugin.tasks import vq_unpaired as module
 from vqw2v_plugin.tasks.vq_unpaired import VqUnpairedConfig, VqUnpairedTask
 from vqw2v_plugin.text.units import Units
 from vqw2v_plugin.training.look_first import look_at
+from vqw2v_plugin.training.task import TrainingTask
 
 vqw2v_plugin.register()
 SIZES = {"train": 40, "valid": 8, "test": 8}
@@ -239,6 +240,8 @@ def test_decoding_s_options_reach_the_model(language: Folders, monkeypatch: pyte
 def test_the_adversary_begins_anew_every_so_many_updates_by_a_draw_of_its_own(language: Folders) -> None:
     task, seeds, forgotten = task_of(*language[:2], reset_discriminator=3, seed=-7), [], []
     steps: list[Any] = []
+    looks: list[int] = []
+    task.alarm = SimpleNamespace(look=looks.append)
     optimizer = SimpleNamespace(supports_groups=True, step=lambda groups: steps.append(groups))
     network = SimpleNamespace(discriminator=SimpleNamespace(begin_anew=seeds.append))
     with pytest.MonkeyPatch.context() as patched:
@@ -246,5 +249,72 @@ def test_the_adversary_begins_anew_every_so_many_updates_by_a_draw_of_its_own(la
         for update in range(7):
             learns = ("generator", "discriminator")[update % 2]
             task.take_step(optimizer, SimpleNamespace(learns=learns, network=network), update)
+    assert looks == list(range(1, 8))
     assert seeds == [7 + 3, 7 + 6] and forgotten == ["discriminator"] * 2
     assert steps == [{("generator", "discriminator")[i % 2]} for i in range(7)]
+
+
+def learning(language: Folders, begins: bool, told: list[str], **given: object) -> VqUnpairedTask:
+    """With a criterion, of a model that compares with pairs of phones."""
+    task = task_of(*language[:2], **given)
+    config = SimpleNamespace(mmi_weight=0.0, target_dim=0, skipgram_weight=1.0)
+    vars(config).update(skipgram_reach=2, skipgram_repeats=1.0)
+    network = SimpleNamespace(
+        config=config,
+        compare_with=lambda _: told.append("compares"),
+        begin_near=lambda _: told.append("near"),
+    )
+    task.model, task.begins = SimpleNamespace(network=network), begins
+    task.build_criterion(OmegaConf.create({"_name": "vq_adversarial"}))
+    return task
+
+
+def test_only_a_new_generator_begins_near_the_text_which_is_told_of_at_once(
+    language: Folders, caplog: pytest.LogCaptureFixture
+) -> None:
+    for begins, wanted in ((True, ["compares", "near"]), (False, ["compares"])):
+        told: list[str] = []
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            learning(language, begins, told)
+        assert told == wanted and "on lines of text that it has not seen" in caplog.text
+
+
+def test_text_goes_with_what_is_trained_on_alone(language: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, decoding = learning(language, True, []), task_of(*language[:2])
+    task.trained_on = frozenset({"train", "valid"})
+    for splits, there in (("train", True), ("train,valid", True), ("test", False), ("train,test", False)):
+        task.load_dataset(splits)
+        assert (task.datasets[splits].lines is not None) is there
+    batches = SimpleNamespace(frozen_batches=[[0, 1], [2], [3, 4, 5]])
+    monkeypatch.setattr(TrainingTask, "get_batch_iterator", lambda *_, **__: batches)
+    for each in (task, decoding):
+        each.get_batch_iterator(None, num_shards=2, shard_id=0)
+    assert decoding.answering.num_expected == 5
+    with pytest.raises(ValueError, match="there is nothing to decode"):
+        _ = task.answering.num_expected
+
+
+def test_what_a_training_is_scored_and_measured_by_is_what_was_asked_for(
+    language: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    powers: list[float] = []
+    monkeypatch.setattr(TrainingTask, "reduce_metrics", lambda *_: None)
+    monkeypatch.setattr(module, "log_recognised", lambda logs, units, power: powers.append(power))
+    plain = task_of(*language[:2])
+    measured = task_of(*language[:2], measure=str(language[2]), vocab_usage_power=0.5)
+    for task in (plain, measured):
+        task.reduce_metrics([], None)
+    assert powers == [2.0, 0.5]
+    sample = {"split": "valid", "utts": ["valid1", "nobody"]}
+    (known, unknown) = measured.true_phones(sample) or []
+    assert plain.true_phones(sample) is None and unknown is None and known and {*known} <= {*PHONES}
+
+
+def test_a_checkpoint_of_another_task_is_refused_with_or_without_a_text(language: Folders) -> None:
+    data, text, _ = language
+    state = {"acoustic": {"symbols": list(PHONES)}}
+    for task in (task_of(data, text), task_of(data, None)):
+        task.check_state(state)
+        with pytest.raises(PhoneTextError, match="the checkpoint is of another task"):
+            task.check_state({})

@@ -3,6 +3,8 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,11 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 from vqw2v_plugin.corpora.manifest import write_manifest
 from vqw2v_plugin.stores.labels import CLASS, LabelError, Labels, write_labels
+from vqw2v_plugin.tasks import vq_utterance as module
 from vqw2v_plugin.tasks.vq_utterance import VqUtteranceConfig, VqUtteranceTask
 from vqw2v_plugin.training.class_data import ClassLearning
+from vqw2v_plugin.training.class_metrics import CONFUSION
+from vqw2v_plugin.training.task import TrainingTask
 
 vqw2v_plugin.register()
 SIZES = {"train": 60, "valid": 9, "test": 12}
@@ -42,10 +47,11 @@ def trained(moods: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     return train(*moods, tmp_path_factory.mktemp("ck"), *few)
 
 
-def task_of(data: Path | str, labels: Path, **given: object) -> VqUtteranceTask:
+def task_of(data: Path | str, labels: Path | None, **given: object) -> VqUtteranceTask:
     known = {"train_subset": "train", "seed": 1, "save_dir": "", "restore_file": ""}
     known |= {"gen_subset": "test", "results_path": None}
-    cfg = OmegaConf.structured(VqUtteranceConfig(data=str(data), labels=str(labels), **{**known, **given}))
+    known |= {"data": str(data), "labels": None if labels is None else str(labels)}
+    cfg = OmegaConf.structured(VqUtteranceConfig(**{**known, **given}))
     return VqUtteranceTask.setup_task(cfg)
 
 
@@ -231,3 +237,48 @@ def test_several_splits_are_trained_on_as_one(moods: tuple[Path, Path]) -> None:
     for index in (0, 8, 9, 20):
         expected = parts[index > 8].read(index - 9 * (index > 8))
         np.testing.assert_array_equal(source.read(index), expected)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "from_checkpoint", "hears"),
+    [("corpus", False, 21), ("corpus", True, 0), ("none", False, 0)],
+)
+def test_a_new_head_hears_what_features_are_like_where_it_is_trained(
+    moods: tuple[Path, Path],
+    normalize: str,
+    from_checkpoint: bool,
+    hears: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[int] = []
+    network = SimpleNamespace(config=SimpleNamespace(normalize=normalize))
+    model: Any = SimpleNamespace(frames=int, network=network)
+    monkeypatch.setattr(TrainingTask, "build_model", lambda *_: model)
+    monkeypatch.setattr(module, "fit", lambda of, source: heard.append(len(source.utts)))
+    task = task_of(*moods, train_subset="valid,test")
+    assert task.build_model(None, from_checkpoint) is model
+    task.build_criterion(OmegaConf.create({"_name": "vq_utterance"}))
+    assert heard == ([hears] if hears else [])
+
+
+@pytest.mark.parametrize(("rank", "lines"), [(0, 1), (1, 0)])
+def test_one_rank_shows_what_was_taken_for_what_where_it_was_counted(
+    moods: tuple[Path, Path],
+    rank: int,
+    lines: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "rank", lambda: rank)
+    task, table = task_of(*moods), torch.tensor([[3, 0, 0], [1, 2, 0], [0, 0, 3]])
+    with caplog.at_level(logging.INFO):
+        task.post_validate(None, None, {})  # of a training alone nothing was counted
+        task.post_validate(None, None, {CONFUSION: SimpleNamespace(sum=table)})
+    assert [m.splitlines()[0][:18] for m in caplog.messages] == ["accuracy 88.89 % ("] * lines
+
+
+def test_without_a_label_folder_that_of_the_first_features_has_the_labels(
+    moods: tuple[Path, Path], both: str
+) -> None:
+    for data in (str(moods[0]), both):
+        assert task_of(data, labels=None).labels == moods[0]

@@ -216,6 +216,7 @@ def test_batches_hold_at_most_max_tokens(corpus: Corpus) -> None:
         ValueError, match=r"max_tokens \(3999\) must be at least the longest crop's 4000 samples"
     ):
         dataset.batch_by_size(dataset.ordered_indices(), max_tokens=3_999)
+    assert len(dataset.batch_by_size(dataset.ordered_indices(), max_tokens=4_000)) == 8
 
 
 def spoiled(corpus: Corpus, *bad: int) -> Manifest:

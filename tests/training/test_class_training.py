@@ -93,13 +93,15 @@ def test_answers_stand_in_the_split_s_order_once_all_are_there_the_most_probable
     for name in names:
         dictionary.add_symbol(name)
     rows = {0: [0.25, 0.5, 0.25], 1: [0.0, 0.125, 0.875], 2: [0.75, 0.25, 0.0]}
+    told: list[str] = []
     model = SimpleNamespace(
-        eval=lambda: None,
+        eval=lambda: told.append("eval"),
         classes=SimpleNamespace(names=names),
         probabilities=lambda ids: torch.tensor([rows[i] for i in ids]),
     )
     cfg = SimpleNamespace(results_path=str(tmp_path), gen_subset="dev")
     made = ClassGenerator([model], cfg, 3, dictionary, {"u1": "sad"})
+    assert told == ["eval"]
     path = tmp_path / "classes-dev.tsv"
 
     def answered(*ids: int) -> list[list[dict[str, Any]]]:

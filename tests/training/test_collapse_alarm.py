@@ -81,6 +81,7 @@ def test_it_reminds_and_says_when_it_is_over(tiny: Tiny, caplog: pytest.LogCaptu
         alarm.look(number, network, INFONCE)
     alarm.look(1250, seen(network, FINE, FINE), INFONCE)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+    assert "by update 1150" in caplog.records[1].message
     alarm.look(1300, network, INFONCE)
     alarm.look(1350, seen(network, GONE, FINE), INFONCE)
     assert [record.levelname for record in caplog.records[3:]] == ["WARNING"]
@@ -188,6 +189,16 @@ def test_a_cure_among_the_model_s_own_options_is_named_unless_it_is_set(
     monkeypatch.setattr(type(network.coder), "cure_values", {"vq_vars": 20, "vq_groups": 4})
     CollapseAlarm(0.05, stop=False).look(100, network, INFONCE)
     assert "`model.vq_groups=4`" in caplog.text and "vq_vars" not in caplog.text
+
+
+@pytest.mark.parametrize(("own", "told"), [(0.0, True), (0.5, False)])
+def test_a_weight_that_a_quantizer_s_loss_has_by_itself_is_not_recommended(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, own: float, told: bool
+) -> None:
+    network = seen(tiny(quantizer="gumbel", vq_vars=20, vq_groups=2), GONE, GONE)
+    monkeypatch.setattr(type(network.coder), "loss_weight", own)
+    CollapseAlarm(0.05, stop=False).look(100, network, INFONCE)
+    assert ("`criterion.loss_weights=[0.1]`" in caplog.text) is told
 
 
 def test_a_quantizer_s_options_are_no_cure_for_what_died_before_it(

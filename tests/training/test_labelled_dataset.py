@@ -294,3 +294,8 @@ def test_layers_that_are_mixed_are_read_side_by_side_and_of_one_size(tmp_path: P
     write_frames(tmp_path / "two", "train", {"u": np.zeros((5, 2), np.float32)}, {"layer": "two"})
     with pytest.raises(FeatureError, match=r"two/train: u has 5 frames, and 4 in .*one/train; layers"):
         open_sources([one, two], "train", 16_000)
+    for folder, sizes in ((one, (2, 3)), (two, (3, 2))):  # as many in all
+        frames = {name: np.zeros((size, 2), np.float32) for name, size in zip("uv", sizes, strict=True)}
+        write_frames(Path(folder), "train", frames, {"layer": "z"})
+    with pytest.raises(FeatureError, match=r"two/train: u has 3 frames, and 2 in .*one/train; layers"):
+        open_sources([one, two], "train", 16_000)

@@ -1,5 +1,6 @@
 """An optimizer's step in few calls: fairseq's weights, norms and states, and logs that come with the norm."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,6 +81,15 @@ def test_a_processor_keeps_fairseq_s_own() -> None:
     assert not {"_sync_fp16_grads_to_fp32", "zero_grad", "step"} & (
         vars(optimizer).keys() | vars(optimizer.optimizer)
     )
+
+
+def test_logs_are_held_only_where_an_optimizer_asks_for_its_norm(everywhere: None) -> None:
+    steps, logs = QuickSteps(), {"loss": torch.tensor(1.0)}
+    assert not steps.hold(logs)
+    steps.take_over(optimizer_of([torch.nn.Parameter(torch.ones(3))], True))
+    assert steps.hold(logs) and not steps.hold({"size": 3})
+    steps.take_over(SimpleNamespace(clip_grad_norm=None))  # another kind, such as two Adams
+    assert not steps.hold(logs)
 
 
 def test_tensors_of_all_types_come_as_they_are() -> None:

@@ -231,6 +231,36 @@ def test_validation_tells_what_was_skipped(task: TrainingTask) -> None:
     assert [dataset.reports for dataset in task.datasets.values()] == [1, 1]
 
 
+def test_a_table_is_of_what_is_trained_on_or_validated_and_is_told_once(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Table:
+        """Its lines are the logs that it was given."""
+
+        def __init__(self, dataset: Held) -> None:
+            self.said = [dataset.content]
+
+        def add(self, logs: list[dict[str, str]]) -> None:
+            self.said += [log["of"] for log in logs]
+
+        def lines(self) -> list[str]:
+            return self.said
+
+    monkeypatch.setattr(FairseqTask, "get_batch_iterator", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(FairseqTask, "reduce_metrics", lambda *_: None)
+    monkeypatch.setattr(task_module, "KindTable", SimpleNamespace(of=Table))
+    task.datasets, task.trained_on = {"train": Held("T"), "valid": Held("V")}, frozenset({"train"})
+    for dataset in task.datasets.values():
+        task.get_batch_iterator(dataset)
+    for training in (True, False, True):
+        task.reduce_metrics([{"of": f"{training}"}], SimpleNamespace(training=training))
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            task.post_validate(None, None, None)
+            task.end_epoch(1, 0)
+    assert caplog.messages == ["V\nFalse", "T\nTrue\nTrue"]
+
+
 def test_patience_goes_into_a_checkpoint_and_comes_back(task: TrainingTask) -> None:
     def counter() -> None: ...
 

@@ -26,7 +26,7 @@ from vqw2v_plugin.text.units import make_units
 from vqw2v_plugin.training.datasets.labelled import FeatureSource
 from vqw2v_plugin.training.datasets.unpaired import Clusters
 from vqw2v_plugin.training.unpaired_alarm import UnpairedAlarm
-from vqw2v_plugin.training.unpaired_data import Measured, Unpaired, text_model
+from vqw2v_plugin.training.unpaired_data import Measured, Unpaired, UnpairedAnswers, text_model
 from vqw2v_plugin.training.unpaired_metrics import log_recognised, recognised_logs, reduce_logs, step_logs
 from vqw2v_plugin.training.unpaired_recognised import phones_of
 
@@ -105,6 +105,8 @@ def test_clusters_stay_with_their_utterance_where_others_are_left_out(
         item = dataset.load(index)
         assert item.clusters is not None and len(item.clusters) == len(item.source)
         assert {*item.clusters.tolist()} == {source.utts.index(item.utt) % 3}
+    valid = unpaired(folders, aux="there").dataset("valid", FeatureSource(folders[0], "valid"), False)
+    assert valid.clusters is None  # nothing is learnt by it
     batch = dataset.collater([dataset[i] for i in range(len(dataset))])["net_input"]
     assert (batch["targets"] == -1).sum() == batch["targets"].numel() - int(batch["lengths"].sum())
     with pytest.raises(TokenError, match="`target_downsample_rate` 1; expected as many"):
@@ -139,6 +141,23 @@ def test_a_text_without_order_is_said_to_tell_nothing(
         text_model(tmp_path, None)
 
 
+def test_a_training_warns_of_a_text_that_tells_nothing_and_passes_over_lines_without_phones(
+    folders: tuple[Path, Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert unpaired(folders).model.tells
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    caplog.clear()
+    (tmp_path / "dict.phn.txt").write_text("".join(f"{phone} 1\n" for phone in [*PHONES, "<SIL>"]))
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid"):
+        lines = [" ".join(rng.choice(PHONES, 8)) for _ in range(300)]
+        (tmp_path / f"{split}.phn").write_text("\n\n".join(lines) + "\n")
+    flat = unpaired((folders[0], tmp_path, folders[2]))
+    assert not flat.model.tells and [record.levelname for record in caplog.records] == ["WARNING"]
+    assert len(flat.lines) == 300 and {len(flat.lines[i]) for i in range(300)} == {8}
+
+
 def test_the_score_is_perplexity_by_use_of_phones_and_the_error_stands_beside_it() -> None:
     """10^(−Σ log10 P / (N + sentences)) / (share of phones seen)², over two batches."""
     tenth = lambda words: -(len(words) + 1.0)  # noqa: E731 (a perplexity of 10)
@@ -158,6 +177,8 @@ def test_the_score_is_perplexity_by_use_of_phones_and_the_error_stands_beside_it
     assert float(shown["uer"]) == pytest.approx(100 * 2 / 6, abs=0.01)
     some = recognised_logs([["a"], ["b"]], tenth, UNITS, [None, ["a", "b"]])
     assert (some["phone_errors"], some["phones"]) == (1, 2)  # of whom it is known
+    silent = recognised_logs([["a", "b"]], tenth, UNITS, [[]])
+    assert (silent["phone_errors"], silent["phones"]) == (2, 0)  # it is known that nothing was said
     nothing = recognised_logs([[]], tenth, UNITS, None)
     with metrics.aggregate("none") as aggregate:
         log_recognised([nothing], UNITS, 2.0)
@@ -246,6 +267,12 @@ def test_what_is_measured_has_no_silence_and_is_read_of_the_split(tmp_path: Path
     labels = {split: Labels((f"{split}0",), (("<SIL>", "a", "<SIL>", "b"),)) for split in ("valid", "test")}
     write_labels(tmp_path, "phones", labels, [(phone, 1) for phone in ("<SIL>", "a", "b")], {})
     assert Measured(str(tmp_path)).of("test") == {"test0": ["a", "b"]} and Measured(None).of("test") == {}
+    measured = Measured(str(tmp_path))
+    assert [[*measured.of(split)] for split in ("valid", "test", "valid")] == [
+        ["valid0"],
+        ["test0"],
+        ["valid0"],
+    ]
     with pytest.raises(LabelError, match=r"measure=.*gone: is no folder, expected one with SPLIT\.phn"):
         Measured(str(tmp_path / "gone")).of("test")
 
@@ -296,3 +323,12 @@ def test_steps_of_several_batches_are_one_mean() -> None:
     assert float(shown["loss"]) == float(shown["loss_dense_g"]) == 2
     assert float(shown["accuracy_dense"]) == pytest.approx(0.7)
     assert (shown["ntokens"], shown["nsentences"]) == (80, 8)
+
+
+def test_silence_is_no_part_of_what_an_answer_is_held_against() -> None:
+    cfg = SimpleNamespace(measure="m", answer="auto", decoder="greedy", lexicon=None)
+    answers, labels = UnpairedAnswers(cfg), Labels(("u", "v"), (("<SIL>", "a", "<SIL>", "b"), ("a", "b")))
+    for phone in ("a", "b", "<SIL>"):
+        answers.dictionary.add_symbol(phone)
+    one, other = (row.tolist() for row in answers.targets("test", labels, "phones"))
+    assert one == other and answers.dictionary.string(torch.tensor(one)) == "a b"

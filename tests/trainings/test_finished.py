@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import fairseq_cli.train
 import pytest
+from fairseq import checkpoint_utils
 from small_training import noise_corpus, num_updates, options, train
 
-from vqw2v_plugin.training.finished import Patience, end_where_finished, over
+from vqw2v_plugin.training.finished import Patience, end_where_finished, keep_a_best, over
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,35 @@ def test_trainings_of_other_tasks_are_fairseq_s_own(monkeypatch: pytest.MonkeyPa
     ours = SimpleNamespace(patience=Patience())
     assert fairseq_cli.train.train(settings(max_update=1), trainer(9), ours, None) == ([None], True)
     assert len(calls) == 1
+
+
+def test_what_an_epoch_tells_is_told_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(fairseq_cli.train, "train", lambda *_: told.append("epoch") or ([1.0], False))
+    end_where_finished()
+    task = SimpleNamespace(patience=Patience(), end_epoch=lambda *given: told.append(given))
+    assert fairseq_cli.train.train(settings(max_update=10), trainer(9), task, None) == ([1.0], False)
+    assert told == ["epoch", (9, 10)]
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen", "kept"),
+    [
+        *(("last", False, True), ("last", True, True), ("last best", False, True)),
+        *(("last best", True, False), ("best", False, False), ("", False, False)),
+    ],
+)
+def test_the_last_checkpoint_is_the_best_one_unless_a_validation_chose_another(
+    there: str, chosen: bool, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_utils.save_checkpoint, "best", 1.0, raising=False)
+    if not chosen:
+        monkeypatch.delattr(checkpoint_utils.save_checkpoint, "best")
+    for name in there.split():
+        (tmp_path / f"checkpoint_{name}.pt").write_text(name)
+    assert keep_a_best(tmp_path) is kept
+    best = tmp_path / "checkpoint_best.pt"
+    assert best.exists() == bool(there) and (not kept or best.read_text() == "last")
 
 
 def test_another_training_of_this_process_begins_with_no_validation_waited_for() -> None:
