@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from prepare import RATE, columns_of
+
 from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 
-COLUMNS = ("path", "samples", "utt", "speaker", "lang")
-RATE = 16_000  # Hz, of clips that say none
 _VALID = 20  # clips
 
 
@@ -28,6 +28,7 @@ def prepare(
     """Everything; the same arguments give the same bytes."""
     rows = [(table, row) for table in tables for row in rows_of(table, lang)]
     root = os.path.commonpath([table.resolve().parent for table in tables])
+    columns = columns_of([row for _, row in rows])
     for seed in seeds:
         order = random.Random(seed).sample(rows, len(rows))
         for wanted in minutes:
@@ -35,7 +36,7 @@ def prepare(
             left = order[number:][:_VALID] or order[:_VALID]
             for split, kept in (("train", order[:number]), ("valid", left)):
                 write_manifest(
-                    out / draw_name(wanted, seed) / f"{split}.tsv", root, _listed(kept, root), COLUMNS
+                    out / draw_name(wanted, seed) / f"{split}.tsv", root, _listed(kept, root), columns
                 )
             speakers = {row.speaker for _, row in order[:number]}
             print(f"{wanted:g} minutes, seed {seed}: {number:,} clips, {len(speakers)} speakers")
@@ -75,6 +76,8 @@ def _listed(rows: Sequence[tuple[Path, Utterance]], root: str) -> list[dict[str,
             "utt": f"{table.parent.name}-{row.utt}",
             "speaker": row.speaker or "?",
             "lang": row.lang or "?",
+            "start": row.start,
+            "rate": row.rate,
         }
         for table, row in rows
     ]

@@ -18,6 +18,7 @@ from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.corpora.splits import divide
 
 COLUMNS = ("path", "samples", "utt", "speaker", "lang")
+RATE = 16_000  # Hz, of rows that say none
 MIXTURE = "alpha: {alpha:g}\nmax_repeat: 1000\ncorpora:\n  - {{data: ., by: lang}}\n"
 
 
@@ -34,11 +35,22 @@ def prepare(out: Path, manifest: Path, alphas: Sequence[float], valid: float, se
         chosen = divide((row.utt for row in rows), valid, 0, seed)
         for row in rows:
             splits[chosen[row.utt]].append(_fields(row, held.root))
-        print(f"{lang}: {len(rows):,} utterances, {sum(row.samples for row in rows) / 16_000 / 3600:.2f} h")
+        hours = sum(row.samples / (row.rate or RATE) for row in rows) / 3600
+        print(f"{lang}: {len(rows):,} utterances, {hours:.2f} h")
+    columns = columns_of([row for rows in by_lang.values() for row in rows])
     for split, found in splits.items():
-        write_manifest(out / f"{split}.tsv", held.root, found, COLUMNS)
+        write_manifest(out / f"{split}.tsv", held.root, found, columns)
     for alpha in alphas:
         write_whole(out / mixture_name(alpha), MIXTURE.format(alpha=alpha))
+
+
+def columns_of(rows: Sequence[Utterance], columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
+    """And those without which pieces of recordings would be others: where each begins, and at which rate."""
+    rated = {row.rate is not None for row in rows}
+    if len(rated) > 1:
+        raise ValueError("some rows have a `rate` and others none; list them alike, all with it or without")
+    more = ["start"] if any(row.start for row in rows) else []
+    return (*columns, *more, *(["rate"] if rated == {True} else []))
 
 
 def mixture_name(alpha: float) -> str:
@@ -47,7 +59,7 @@ def mixture_name(alpha: float) -> str:
 
 def _fields(row: Utterance, root: str) -> dict[str, object]:
     said = {"samples": row.samples, "utt": row.utt, "speaker": row.speaker or "", "lang": row.lang}
-    return {"path": str(Path(row.path).relative_to(root)), **said}
+    return {"path": str(Path(row.path).relative_to(root)), **said, "start": row.start, "rate": row.rate}
 
 
 def main() -> int:

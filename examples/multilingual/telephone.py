@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from prepare import columns_of
 
 from vqw2v_plugin.audio.augment import add_noise
 from vqw2v_plugin.audio.reading import Samples, read_audio
@@ -83,10 +84,12 @@ def _write(folder: Path, split: str, root: str, rows: Sequence[Utterance]) -> No
             "samples": row.samples,
             "utt": row.utt,
             "speaker": row.speaker or "",
+            "start": row.start,
+            "rate": row.rate,
         }
         for row in rows
     ]
-    write_manifest(folder / f"{split}.tsv", root, found, COLUMNS)
+    write_manifest(folder / f"{split}.tsv", root, found, columns_of(rows, COLUMNS))
 
 
 def _calls(rows: Sequence[Utterance], folder: Path) -> Iterator[dict[str, object]]:

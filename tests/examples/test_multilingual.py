@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from recipe_files import check_order, scripts_of, value_of, words_of
 
-from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.corpora.mixture import read_mixture
 
 
@@ -51,6 +51,38 @@ def test_minutes_are_of_each_clip_s_own_rate(scripts: Any, tmp_path: Path) -> No
     assert scripts.draw.enough(clips, 1) == 2 and scripts.draw.enough(clips, 1.5) == 3
     with pytest.raises(ValueError, match=r"`--minutes` has 3, and there are 2\.0 in all; ask for fewer"):
         scripts.draw.enough(clips, 3)
+
+
+@pytest.mark.parametrize("script", ["prepare", "draw", "telephone"])
+def test_pieces_of_recordings_stay_those_pieces(scripts: Any, tmp_path: Path, script: str) -> None:
+    columns = ("path", "samples", "start", "rate", "utt", "lang")
+    rows = [
+        dict(zip(columns, ("a.wav", 800, 900 * i, 8_000, f"u{i:02}", "de"), strict=True)) for i in range(40)
+    ]
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 40_000), 8_000)
+    write_manifest(tmp_path / "all.tsv", tmp_path, rows, columns)
+    out, table = tmp_path / "out", tmp_path / "all.tsv"
+    if script == "prepare":
+        scripts.prepare.prepare(out, table, [1], 0.2)
+    elif script == "draw":
+        scripts.draw.prepare(out, [table], None, [0.03], [1])
+        out = out / "minutes_0.03_1"
+    else:
+        scripts.telephone.prepare(out, table, tmp_path, [], 0.3, 0.2)
+        out = out / "manifests"
+    for split in ("train", "valid"):
+        held = Manifest(out / f"{split}.tsv")
+        assert len(held)
+        for row in (held[i] for i in range(len(held))):
+            assert (row.start, row.rate, row.samples) == (900 * int(row.utt[-2:]), 8_000, 800)
+
+
+def test_a_rate_is_of_all_rows_or_of_none(scripts: Any) -> None:
+    rows = [Utterance("a.wav", rate=rate, samples=9) for rate in (None, 8_000)]
+    assert scripts.prepare.columns_of(rows[1:]) == ("path", "samples", "utt", "speaker", "lang", "rate")
+    assert "rate" not in scripts.prepare.columns_of(rows[:1])
+    with pytest.raises(ValueError, match="some rows have a `rate` and others none"):
+        scripts.prepare.columns_of(rows)
 
 
 def test_each_language_has_its_share_held_out(scripts: Any, manifest: Path, tmp_path: Path) -> None:
