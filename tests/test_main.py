@@ -118,6 +118,8 @@ def test_unknown_command_unlike_any_gets_no_guess(capsys: pytest.CaptureFixture[
         (ValueError("`vq_dim` (510) must be divisible by `vq_groups` (4)"), "`vq_dim` (510) must be"),
         (FileNotFoundError(2, "No such file or directory", "a.tsv"), "a.tsv: No such file or directory"),
         (FileNotFoundError("no split `test` in tokens/"), "no split `test` in tokens/"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (ValueError(), "ValueError"),
         (StackError("torch is not installed"), "torch is not installed"),
         (ModuleNotFoundError("No module named 'kenlm'", name="kenlm"), "this needs the module kenlm"),
     ],
@@ -164,6 +166,28 @@ def test_a_closed_pipe_is_quiet() -> None:
     os.close(write_end)
     assert finished.returncode == 1
     assert finished.stderr == b""
+
+
+def test_an_option_may_be_empty_and_a_plugin_is_named_only_to_what_builds_networks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[argparse.Namespace] = []
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("out")
+        parser.add_argument("--note")
+
+    def run(args: argparse.Namespace) -> int:
+        seen.append(args)
+        return 0
+
+    module = types.SimpleNamespace(HELP="note", add_arguments=add_arguments, run=run)
+    monkeypatch.setitem(cli.COMMANDS, "note", ("note", "note"))
+    monkeypatch.setattr(cli, "load_command", lambda name: module)
+    assert cli.main(["note", "there", "--note", ""]) == 0 and seen[0].note == ""
+    with pytest.raises(SystemExit):
+        cli.main(["note", "there", "--user-dir", "mine"])
+    assert "unrecognized arguments: --user-dir mine" in capsys.readouterr().err
 
 
 def test_two_dashes_are_no_value_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:

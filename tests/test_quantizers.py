@@ -54,6 +54,11 @@ def test_own_arguments_reach_the_quantizer() -> None:
     assert quantizer.config.temp_fraction == 1.0 and isinstance(quantizer.config.temp_fraction, float)
 
 
+def test_an_option_that_is_zero_is_no_default() -> None:
+    weights = [build_quantizer("kmeans", 12, {**OPTIONS, **said}).gamma for said in ({}, {"vq_gamma": 0.0})]
+    assert weights == [0.25, 0.0]
+
+
 def test_a_name_is_registered_once() -> None:
     from vqw2v_plugin.modules.quantizers.gumbel import GumbelQuantizer
 

@@ -7,9 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from attempts import Reader
-from good_things import KINDS, generate_command, train_command
-
-_TRAINED_FOR = {"none": 5, "gumbel": 5, "kmeans": 9, "fsq": 5, "bert": 5, "ctc": 150, "asg": 200}  # updates
+from good_things import KINDS, generate_command, train_command, trained_for
 
 
 def checkpoint_readers(good: Path) -> list[Reader]:
@@ -81,7 +79,7 @@ def _report_of(good: Path, word: str, out: str, kind: str) -> list[str]:
 def fairseq_readers(good: Path) -> list[Reader]:
     def going_on(option: str, word: str, out: str, kind: str) -> list[str]:
         kind = kind or "gumbel"
-        return train_command(good, kind, f"{out}s", _TRAINED_FOR[kind] + 1, [option, word])
+        return train_command(good, kind, f"{out}s", trained_for(kind) + 1, [option, word])
 
     def generate(word: str, out: str, kind: str) -> list[str]:
         return generate_command(good, word, out, kind)

@@ -93,13 +93,24 @@ def features_killed(good: Path, out: str) -> list[str]:
     return ["vqw2v", "features", "-", f"{good}/data/train.tsv", out, *LOGMEL, *FEW]
 
 
+def trained_for(kind: str) -> int:
+    """Updates."""
+    words = train_options(kind)
+    return int(words[_place_of(words, "--max-update")])
+
+
+def _place_of(words: list[str], name: str) -> int:
+    """Where the value stands that counts: the last one."""
+    return len(words) - words[::-1].index(name)
+
+
 def train_command(
     good: Path, kind: str, save_dir: str, updates: int, more: list[str] | None = None
 ) -> list[str]:
     """As the trained model of this kind was trained, for so many updates."""
     words = train_options(kind)
     for name, value in (("--user-dir", str(PLUGIN)), ("--max-update", str(updates))):
-        words[len(words) - words[::-1].index(name)] = value
+        words[_place_of(words, name)] = value
     made = ("data", "mel", "tokens", "labels", "text", "gumbel.pt")
     words = [f"{good}/{word}" if word in made else word for word in words]
     return ["fairseq-train", *words, "--save-dir", save_dir, *(more or [])]

@@ -57,6 +57,7 @@ def test_lengths_and_names_can_be_limited() -> None:
     }
     with pytest.raises(LabelError, match=r"`max_frames` \(3\) must be at least `min_frames` \(4\)"):
         Selection(shortest=4, longest=3)
+    assert joined(said, Selection(shortest=20, longest=20)).rows.tolist() == [1]
 
 
 def test_one_name_for_two_utterances_is_refused() -> None:

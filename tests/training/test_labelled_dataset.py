@@ -206,6 +206,26 @@ def test_a_digest_is_of_what_is_heard_and_what_is_said(tmp_path: Path) -> None:
         digest("f", [[1, 2], [3]], [1, 0]),
     ]
     assert len({first, *others}) == 6
+    frames = np.ones((9, 8), np.float16)
+    write_frames(tmp_path / "g", "train", {"u0": frames, "u1": frames}, STAMP)
+    write_frames(tmp_path / "h", "train", {"u0": frames, "u1": frames[:7]}, STAMP)
+    assert len({FeatureSource(tmp_path / name, "train").digest() for name in "gh"}) == 2  # of other audio
+
+
+def test_features_are_taken_where_a_manifest_lies_beside_them(tmp_path: Path) -> None:
+    folder = manifest_of(tmp_path / "wav", [800])
+    assert isinstance(open_source(folder, "train", 8000), AudioSource)
+    write_frames(folder, "train", {"u": np.ones((3, 2), np.float32)}, {"layer": "z"})
+    assert isinstance(open_source(folder, "train", 8000), FeatureSource)
+
+
+def test_a_clip_is_known_by_its_manifest_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = manifest_of(tmp_path / "wav", [800])
+    whole = AudioSource(Manifest(folder / "train.tsv"), 8000).clip(0)
+    monkeypatch.chdir(folder)
+    assert AudioSource(Manifest("train.tsv"), 8000).clip(0) == whole
 
 
 def test_a_digest_tells_its_parts_apart() -> None:
@@ -288,7 +308,8 @@ def test_layers_that_are_mixed_are_read_side_by_side_and_of_one_size(tmp_path: P
     assert folders_of(str(tmp_path / "a:b")) == [str(tmp_path / "a:b")]  # a folder of that name
     source = open_sources([one, wide], "train", 16_000)
     assert source.read(0).tolist() == [[3.0, 3.0, 4.0, 4.0, 4.0]] * 4
-    assert layer_dim([one, two]) == 2
+    assert layer_dim([one, two]) == 2 and folders_of(":") == [":"]
+    assert source.digest() != open_sources([one, two], "train", 16_000).digest()
     with pytest.raises(FeatureError, match=r"data=.*/wide: has 3 features a frame, .*/one has 2; layers"):
         layer_dim([one, two, wide])
     write_frames(tmp_path / "two", "train", {"u": np.zeros((5, 2), np.float32)}, {"layer": "two"})

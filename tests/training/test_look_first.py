@@ -146,6 +146,7 @@ def test_stock_s_models_for_stock_s_tasks_are_left_alone(tmp_path: Path) -> None
     assert type(loaded) is type(model)
     with pytest.raises(CheckpointError, match=r"holds the model 'wav2vec'; .*`vqw2v import"):
         checkpoint_utils.load_model_ensemble([str(tmp_path / "stock.pt")], task=task())
+    assert "model" in checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "stock.pt"))  # for nobody's task
 
 
 def test_a_model_of_stock_s_trains_on_with_our_task(tmp_path: Path) -> None:
@@ -314,6 +315,7 @@ def test_a_task_is_for_its_own_model(name: str) -> None:
     with pytest.raises(CheckpointError, match=f"the model is '{name}'; expected"):
         task().build_model(Namespace(_name=name))
     need_our_model(Namespace(_name="vq_wav2vec"), VqAudioPretrainingTask.trains)
+    need_our_model(Namespace(_name="vq_wav2vec"))  # of a task that is for any of ours
 
 
 def test_a_training_does_not_begin_anew_where_a_checkpoint_is_no_file(tmp_path: Path) -> None:

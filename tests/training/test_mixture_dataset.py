@@ -218,6 +218,8 @@ def test_a_manifest_is_taken_apart_by_its_column(tmp_path: Path) -> None:
     seconds = dataset.num_tokens_vec(dataset.drawn())
     german = np.array(langs_of(dataset, dataset.drawn())) == "de"
     assert seconds[german].sum() == pytest.approx(seconds[~german].sum(), rel=0.05)
+    phone = mixed(tmp_path, "corpora: [{data: en, by: lang, domain: phone}]")
+    assert [(m.lang, m.domain) for m in phone.members] == [("de", "phone"), ("en", "phone")]
     valid = mixed(tmp_path, text, "valid_de", trains=False)
     assert sorted(valid.ordered_indices().tolist()) == list(range(0, 300, 3))
     with pytest.raises(MixtureError, match=r"mixture.yaml:1: `by` is 'domain', but .*no column 'domain'"):
@@ -229,6 +231,34 @@ def test_repeating_a_language_too_often_is_refused(tmp_path: Path) -> None:
         mixed(tmp_path, listed(alpha=0))
     assert mixed(tmp_path, listed(alpha=0, max_repeat=20)).draws
     assert mixed(tmp_path, listed(alpha=0.5, epoch_hours=100)).draws  # longer epochs repeat nothing more
+
+
+def test_corpora_of_a_language_have_shares_and_orders_of_their_own(tmp_path: Path) -> None:
+    """One of them is of utterances three times as long; within a language that may count for nothing."""
+    mixed(tmp_path, listed())
+    (tmp_path / "mixture.yaml").write_text(
+        "alpha: 1\nalpha_within: 0\ncorpora: [{data: de, lang: x}, {data: en, lang: x}]"
+    )
+
+    def make(entry: Entry, split: str) -> Numbers:
+        return Numbers(entry.data, [9 if entry.data.endswith("de") else 27] * 60)
+
+    dataset = Mixer("tsv", make).load(str(tmp_path / "mixture.yaml"), "train", True)
+    assert isinstance(dataset, MixtureDataset) and dataset.draws is not None
+    assert dataset.draws.share.tolist() == [0.5, 0.5]
+    drawn = np.concatenate(epochs_of(dataset, 3))
+    ones, others = (drawn[(drawn % 120 >= 60) == long] % 60 for long in (False, True))
+    assert sorted(ones[:60].tolist()) == sorted(others[:60].tolist()) == list(range(60))
+    assert ones[:60].tolist() != others[:60].tolist()
+
+
+def test_what_another_epoch_would_draw_changes_nothing_of_this_one() -> None:
+    dataset = Numbers("de", [9] * 3)
+    now = [dataset[i] for i in range(3)]
+    then = [dataset.in_epoch(4)[i] for i in range(3)]
+    assert [dataset[i] for i in range(3)] == now and not {*now} & {*then}
+    dataset.set_epoch(4)
+    assert [dataset[i] for i in range(3)] == then
 
 
 def test_another_mixture_has_another_digest(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("fairseq")
 from omegaconf import OmegaConf
 
-from vqw2v_plugin.training.next_step import LastLines, last_lines, next_commands
+from vqw2v_plugin.training.next_step import LastLines, kept_best, last_lines, next_commands
 
 FEATURES = "vqw2v features C /d/train.tsv FEATURES --layer w2v2:N"
 CODES = ["vqw2v usage C /d/valid.tsv", "vqw2v discretize C /d/train.tsv TOKENS"]
@@ -99,3 +99,20 @@ def test_of_a_mixture_the_first_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "mixture.yaml").write_text("corpora: [{data: de}, {data: en}]")
     first, _ = next_commands(settings(data=str(tmp_path / "mixture.yaml")), "C")
     assert first == f"vqw2v usage C {tmp_path}/de/valid.tsv"
+
+
+@pytest.mark.parametrize(
+    ("rank", "task", "kept"), [(0, "vq_acoustic", 1), (1, "vq_acoustic", 0), (0, "x", 0)]
+)
+def test_one_rank_of_our_trainings_keeps_the_last_checkpoint_as_the_best(
+    rank: int, task: str, kept: int, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoint_last.pt").touch()
+    cfg = settings(task, str(tmp_path))
+    cfg.distributed_training = {"distributed_rank": rank}
+    assert len(kept_best(cfg)) == kept == len(list(tmp_path.glob("checkpoint_best.pt")))
+
+
+def test_a_mixture_that_is_gone_by_the_end_is_named_itself(tmp_path: Path) -> None:
+    first, _ = next_commands(settings(data=str(tmp_path / "mixture.yaml")), "C")
+    assert first == f"vqw2v usage C {tmp_path}/mixture.yaml/valid.tsv"

@@ -113,6 +113,8 @@ def test_what_is_drawn_depends_on_seed_epoch_and_index_alone(made: Made) -> None
     backwards = [two[i] for i in reversed(range(5))][::-1]
     for a, b in zip(forwards, backwards, strict=True):
         assert torch.equal(a.mask, b.mask) and torch.equal(a.frames, b.frames)
+    alike = [crop.mask.tolist() for crop in forwards if len(crop.mask) == len(forwards[0].mask)]
+    assert len(alike) > 2 and len({*map(tuple, alike)}) > 1  # each has masks of its own
     one.set_epoch(2)
     assert not torch.equal(one[0].frames, forwards[0].frames)
     one.set_epoch(1)

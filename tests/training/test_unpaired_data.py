@@ -24,7 +24,7 @@ from vqw2v_plugin.tasks.vq_unpaired import VqUnpairedConfig
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.text.units import make_units
 from vqw2v_plugin.training.datasets.labelled import FeatureSource
-from vqw2v_plugin.training.datasets.unpaired import Clusters
+from vqw2v_plugin.training.datasets.unpaired import Clusters, chosen_rows
 from vqw2v_plugin.training.unpaired_alarm import UnpairedAlarm
 from vqw2v_plugin.training.unpaired_data import Measured, Unpaired, UnpairedAnswers, text_model
 from vqw2v_plugin.training.unpaired_metrics import log_recognised, recognised_logs, reduce_logs, step_logs
@@ -229,6 +229,9 @@ def test_lengths_are_limited_where_it_is_learnt_and_both_bounds_are_kept(
     assert (dataset.sizes.min(), dataset.sizes.max()) == (low, high)
     kept = (source.sizes >= low) & (source.sizes <= high)
     assert dataset.rows.tolist() == np.flatnonzero(kept).tolist()
+    assert dataset.digest() != unpaired(folders).dataset("train", source, True).digest()
+    nothing = SimpleNamespace(sizes=np.array([0, 3, 1]))  # an empty utterance is never heard
+    assert chosen_rows(nothing, 0, None).tolist() == [1, 2] and chosen_rows(nothing, 0, 1).tolist() == [2]
     assert f"left out {12 - kept.sum()} utterances by their length" in caplog.text
     assert len(unpaired(folders, min_frames=low, max_frames=high).dataset("train", source, False)) == 12
 
