@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..modules.wav2vec.network import VqWav2Vec
@@ -83,7 +84,7 @@ def _numbers(name: str, value: Any) -> list[float]:
     try:
         row = ast.literal_eval(value) if isinstance(value, str) else value
         return [float(number) for number in row]
-    except (ValueError, TypeError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, OverflowError):
         raise CheckpointError(
             f"`{name}` is {shown(value)}; expected numbers such as (2.0, 0.5, 0.999995)"
         ) from None
@@ -107,6 +108,8 @@ def wav2vec_weights_of_stock(state: Mapping[str, Tensor], network: VqWav2Vec) ->
     """Stock `Wav2VecModel`'s weights under our names and in our layouts, for `network.load_state_dict`."""
     ours = {}
     for name, value in state.items():
+        if value.layout != torch.strided:
+            raise CheckpointError(f"the weight {name} is {value.layout}; expected a dense one")
         if name.startswith("project_features."):
             if network.target_context is None:  # 'same': the aggregator's own weights a second time
                 continue
@@ -123,7 +126,7 @@ def wav2vec_weights_of_stock(state: Mapping[str, Tensor], network: VqWav2Vec) ->
     if "vector_quantizer.vars" in state and expected is not None:
         if ours[entries].numel() == expected.numel():
             ours[entries] = ours[entries].reshape(expected.shape)  # [1, G·V, D] → [G, V, D]
-    elif "vector_quantizer.embedding" in state:  # [V, G, D] → [G, V, D]
+    elif "vector_quantizer.embedding" in state and ours[entries].ndim == 3:  # [V, G, D] → [G, V, D]
         ours[entries] = ours[entries].transpose(0, 1)
     kept = network.state_dict()  # stock has no buffers, such as statistics: ours stay as they are
     buffers = {name: kept[name] for name, _ in network.named_buffers() if name in kept}
