@@ -18,6 +18,7 @@ from .archive import CheckpointError
 
 C = TypeVar("C")
 _NAMES = {float: "float, a finite number", bool: "true or false"}
+_NOT_PLAIN = "is no plain tensor; expected its numbers one by one"
 _NAMED = 3  # how many misfitting weights an error names
 
 
@@ -142,6 +143,12 @@ def check_finite(weights: Mapping[str, Tensor], where: str) -> None:
             raise CheckpointError(f"{where}: its weights do not fit: `{name}` {problem}")
 
 
+def check_plain(weights: Mapping[str, Tensor], where: str) -> None:
+    """For weights that are rearranged before they are loaded."""
+    if strange := next((name for name, value in weights.items() if not _is_plain(value)), None):
+        raise CheckpointError(f"{where}: its weights do not fit: `{strange}` {_NOT_PLAIN}")
+
+
 def is_repeated(value: Tensor) -> bool:
     """Whether a few numbers of memory are said to be many: a file of a kilobyte may claim terabytes so."""
     if value.layout is not torch.strided or value.is_meta:
@@ -149,10 +156,14 @@ def is_repeated(value: Tensor) -> bool:
     return value.numel() * value.element_size() > value.untyped_storage().nbytes()
 
 
+def _is_plain(value: Tensor) -> bool:
+    return value.layout is torch.strided and not value.is_quantized and not value.is_meta
+
+
 def _problem(value: Tensor, own: Tensor | None) -> str:
     """Why a weight cannot be taken in place of the network's own; "" if it can."""
-    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-        return "is no plain tensor; expected its numbers one by one"
+    if not _is_plain(value):
+        return _NOT_PLAIN
     if own is not None:
         if value.shape != own.shape:
             return f"has the shape {list(value.shape)}, expected {list(own.shape)}"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..audio.clip import HIGHEST_RATE
 from ..common.words import shortened
 from .bounds import WithoutMemory, no_larger_than
-from .checks import check_finite, load_weights, shown
+from .checks import check_finite, check_plain, load_weights, shown
 from .files import CheckpointError
 
 N = TypeVar("N", bound=nn.Module)
@@ -127,6 +127,7 @@ class Kind(ABC, Generic[N]):
 
     def untrained(self, header: Header, weights: Mapping[str, Tensor], where: str) -> N:
         """`build`, whatever the header says of these weights; the caller's random numbers stay."""
+        check_plain(weights, where)
         try:
             with torch.random.fork_rng(devices=[]), no_larger_than(weights.values()):
                 self._try(header)
