@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from vqw2v_plugin.checkpoints.format import load_any, num_updates, write_checkpo
 from vqw2v_plugin.checkpoints.kinds import KINDS, Audio
 from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, import_stock, load_network, save_checkpoint
+from vqw2v_plugin.common import inputs
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -84,6 +86,15 @@ def test_a_json_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest
     write_folder(tmp_path / "a", {"x": "y" * 3000}, {"w": torch.zeros(2)})
     monkeypatch.setattr(files, "_LONGEST_JSON", 1000)
     with pytest.raises(CheckpointError, match=r"config\.json has 3,\d\d\d bytes; expected the few"):
+        read_folder(tmp_path / "a")
+
+
+def test_a_json_of_too_many_lists_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "a", {"x": [[]] * 8, "y": [{}]}, {"w": torch.zeros(2)})
+    monkeypatch.setattr(inputs, "_MOST_BRACKETS", 12)
+    read_folder(tmp_path / "a")
+    monkeypatch.setattr(inputs, "_MOST_BRACKETS", 11)
+    with pytest.raises(CheckpointError, match=r"read as JSON \(holds more than 11 lists and objects\)"):
         read_folder(tmp_path / "a")
 
 
@@ -170,8 +181,25 @@ def test_a_setting_of_any_size_is_shown() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert checks.shown(10**5000) == "a int that is too large to show"
-    assert checks.shown(deep) == "a list that is too large to show"
+    assert checks.shown(SimpleNamespace(deep=deep)) == "a SimpleNamespace that is too large to show"
+    assert checks.shown(deep) == "[" * 120 + "…"
     assert checks.shown("x" * 500) == "'" + "x" * 119 + "…"
+
+
+def test_of_lists_in_lists_the_beginning_alone_is_looked_at() -> None:
+    class Unseen:
+        def __repr__(self) -> str:
+            raise AssertionError("it was looked at")
+
+    assert checks.shown([[1] * 30, [2] * 30, {"a": Unseen()}]).startswith("[[1, 1, 1, ")
+    assert checks.shown({"a": ["x" * 150, Unseen()]}) == "{'a': ['" + "x" * 112 + "…"
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], (), (1,), (1, "a"), [[None], [1.5, True]], {"a": {1: (2,)}, "b": []}, "é\n", {1, 2}]
+)
+def test_a_small_setting_is_shown_as_python_writes_it(value: Any) -> None:
+    assert checks.shown(value) == repr(value)
 
 
 def test_a_folder_is_no_file_of_fairseq_s(tmp_path: Path) -> None:

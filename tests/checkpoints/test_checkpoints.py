@@ -197,7 +197,7 @@ def test_settings_are_checked_by_name_and_type(tiny: Tiny, tmp_path: Path) -> No
     (folder / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
     assert "the model 'wav2vec2'" in message(folder)
     (folder / "config.json").write_text("{")
-    assert "config.json is no JSON" in message(folder)
+    assert "config.json cannot be read as JSON (" in message(folder)
     (folder / "config.json").unlink()
     assert "config.json is missing" in message(folder)
 

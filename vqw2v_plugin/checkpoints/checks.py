@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -103,10 +103,35 @@ def _name(kind: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value that a file holds, for a message."""
+    text = ""
     try:
-        return shortened(repr(value))
-    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists without end
+        for piece in _pieces(value):
+            text += piece
+            if shortened(text) != text:
+                break
+    except (ValueError, RecursionError):  # a number of thousands of digits, or objects in objects without end
         return f"a {type(value).__name__} that is too large to show"
+    return shortened(text)
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Its `repr` from the beginning on: nobody waits for the end of a million lists."""
+    if type(value) is dict:
+        yield "{"
+        for i, (key, item) in enumerate(value.items()):
+            yield ", " if i else ""
+            yield from _pieces(key)
+            yield ": "
+            yield from _pieces(item)
+        yield "}"
+    elif type(value) in (list, tuple):
+        yield "[" if type(value) is list else "("
+        for i, item in enumerate(value):
+            yield ", " if i else ""
+            yield from _pieces(item)
+        yield "]" if type(value) is list else ",)" if len(value) == 1 else ")"
+    else:
+        yield repr(value)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

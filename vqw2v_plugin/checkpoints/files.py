@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..common.files import beside, make_folder, part_of, remove
+from ..common.inputs import parse_json
 from ..common.words import shortened
 from ..stack import torch_problem
 from .archive import CheckpointError as CheckpointError
@@ -27,7 +28,7 @@ from .plain import check_size
 
 WEIGHTS_NAME, CONFIG_NAME = "model.safetensors", "config.json"
 DIGEST = "weights_sha256"  # of config.json: safetensors have no sums of their own
-_LONGEST_JSON = 256 << 20  # bytes; a dictionary of a million symbols has a tenth of that
+_LONGEST_JSON = 64 << 20  # bytes; a dictionary of a million symbols has half of that
 _MOST_DIMENSIONS = 16  # of a weight; torch takes minutes for a hundred thousand
 _LARGE = 1 << 30
 _TOO_LARGE = "it asks for more memory than there is"
@@ -224,9 +225,9 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} has {path.stat().st_size:,} bytes; expected the few that `vqw2v export` writes"
         )
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from None
+        said = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be read as JSON ({error})") from None
     if not isinstance(said, dict):
         raise CheckpointError(f"{path} holds a {type(said).__name__}; expected a JSON object")
     return said

@@ -22,6 +22,9 @@ _KINDS = {
 }
 UTF8_MARK = b"\xef\xbb\xbf"
 LONGEST_LINE = 1 << 26  # bytes
+_MOST_BRACKETS = (
+    1 << 22
+)  # of a JSON, since they take the time; a dictionary of a million symbols has a quarter
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -62,7 +65,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """ValueError for what is no JSON, and for what is nested deeper than Python follows."""
+    """ValueError for what is no JSON, and for lists in lists: deeper than Python follows, or far too many."""
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        raise ValueError(f"holds more than {_MOST_BRACKETS:,} lists and objects")
     try:
         return json.loads(text)
     except RecursionError:
