@@ -20,7 +20,7 @@ from vqw2v_plugin.stores.emissions import EmissionWriter, read_emissions
 from vqw2v_plugin.stores.labels import Labels, write_labels
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
-from vqw2v_plugin.text.units import ctc_units
+from vqw2v_plugin.text.units import asg_units, ctc_units
 
 DEV = DevSet(lambda i: fake_emissions(SENTENCES[i], seed=i, noise=2.2), SENTENCES)
 GRID = [Weights(lm, word, 0.0) for lm in (0.0, 1.0, 2.0, 5.0, 9.0) for word in (-6.0, 0.0, 2.0, 9.0)]
@@ -286,3 +286,28 @@ def test_columns_that_are_none_are_named_with_the_file_that_says_so(tmp_path: Pa
         with pytest.raises(ValueError) as error:
             units_of(saved)
         assert str(error.value).startswith(f"{tmp_path / 'features.json'}: {said}")
+
+
+def test_transitions_that_the_loss_has_not_are_named_with_the_file_that_holds_them(tmp_path: Path) -> None:
+    own = asg_units(["|", "a"], num_repeats=1)
+    square = np.zeros((3, 3), np.float32)
+    for number, (units, given, said) in enumerate(
+        (
+            (own, square, None),
+            (own, None, "`transitions` are missing: ASG"),
+            (
+                UNITS,
+                np.zeros((len(UNITS), len(UNITS)), np.float32),
+                "`transitions` were given for a CTC",
+            ),
+        )
+    ):
+        folder = tmp_path / str(number)
+        with EmissionWriter(folder, "dev", units.to_json(), 0.01, given) as writer:
+            writer.add("a", np.zeros((2, len(units)), np.float32))
+        if said is None:
+            assert units_of(read_emissions(folder, "dev")) == own
+            continue
+        with pytest.raises(ValueError) as error:
+            units_of(read_emissions(folder, "dev"))
+        assert str(error.value).startswith(f"{folder / 'features.json'}: {said}")

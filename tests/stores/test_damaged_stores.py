@@ -129,6 +129,7 @@ def test_a_header_that_is_damaged_is_no_other_matrix(tmp_path: Path) -> None:
     expected, path = read_features(tmp_path), tmp_path / "a.npy"
     whole = path.read_bytes()
     shapes = [(28, 2), (28, 1), (84, 1), (14, 6), (28, 4), (-28, 3), (28, 3, 1), (84,), (10**30, 3), (28, 0)]
+    shapes += [(False, 3), (28, True)]
     headers = [("<f4", False, shape) for shape in shapes]
     headers += [
         ("<f4", True, (28, 3)),

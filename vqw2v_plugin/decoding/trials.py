@@ -24,7 +24,7 @@ from ..stores.emissions import ABOUT, SavedEmissions
 from ..stores.labels import read_labels
 from ..text.units import Units
 from .beam import FreeDecoder, LexiconDecoder
-from .hypothesis import Emissions
+from .hypothesis import Emissions, check_transitions
 from .scoring import ErrorScore, Judge
 from .settings import Effort, Weights
 
@@ -198,11 +198,13 @@ class DevSet:
 
 
 def units_of(saved: SavedEmissions) -> Units:
-    """What the emissions' columns stand for."""
+    """What the emissions' columns stand for, of a loss that their transitions are right for."""
     try:
-        return Units.from_json(saved.units)
+        units = Units.from_json(saved.units)
+        check_transitions(saved.transitions, len(units), units.loss)
     except ValueError as error:
         raise ValueError(f"{saved.store.folder / ABOUT}: {error}") from None
+    return units
 
 
 def join(

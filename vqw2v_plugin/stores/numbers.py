@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,10 +29,9 @@ def map_numbers(path: Path, kinds: Sequence[type[np.generic]], num_axes: int) ->
     expected = " or ".join(np.dtype(kind).name for kind in kinds)
     if dtype not in [np.dtype(kind) for kind in kinds] or is_fortran or len(shape) != num_axes:
         raise ValueError(f"holds {dtype} of the shape {list(shape)}, expected {expected} of {num_axes} axes")
-    count = 1
-    for length in shape:
-        count *= length
-    if min(shape) < 0 or begin + count * dtype.itemsize != size:
+    count = math.prod(shape)
+    is_shape = all(type(length) is int and length >= 0 for length in shape)  # numpy takes True for a length
+    if not is_shape or begin + count * dtype.itemsize != size:
         raise ValueError(f"has {size:,} bytes, expected those of the shape {list(shape)} and no others")
     if not count:  # an empty range cannot be mapped
         return np.zeros(shape, dtype)
