@@ -48,6 +48,11 @@ def test_json_lines_say_the_same_as_simple_ones() -> None:
     assert curves.series("group_share") == {"group 0": [(50, 0.9)], "group 1": [(50, 0.5)]}
 
 
+def test_a_loss_below_zero_is_a_loss() -> None:
+    curves = parse_log("\n".join([inner(50, -3.5), valid(60, -2e-05)]))
+    assert curves.series("loss") == {"training": [(50, -3.5)], "valid": [(60, -2e-05)]}
+
+
 def test_without_lines_between_epochs_those_of_the_epochs_are_shown() -> None:
     text = f"{HYDRA}[train][INFO] - epoch 001 | loss 3.3 | num_updates 26"
     assert parse_log(text).series("loss") == {"training": [(26, 3.3)]}
@@ -129,6 +134,18 @@ def test_a_training_that_goes_on_is_one_of_its_last_settings_and_warns_once_of_e
     assert curves.max_update == 900 and curves.warnings == ("the codebook collapses",)
 
 
+def test_settings_of_other_shapes_than_fairseq_s_say_nothing() -> None:
+    odd = "{'model': {1, 2}, 'task': {'_name': ['x']}, 'criterion': {'_name': 'ctc'}, 'common': None, "
+    curves = parse_log(f"{HYDRA}[fairseq_cli.train][INFO] - {odd}'optimization': {{'max_update': 1e999}}}}\n")
+    assert [curves.name_of(section) for section in ("model", "task", "criterion", "common")] == [
+        "",
+        "",
+        "ctc",
+        "",
+    ]
+    assert curves.section("common") == curves.section("model") == {} and curves.max_update == 0
+
+
 def test_settings_are_read_and_never_run() -> None:
     text = f"{HYDRA}[fairseq_cli.train][INFO] - {{'a': __import__('os').getcwd(), 'unit': letters, 'n': -1}}"
     assert parse_log(text).settings == {"a": "__import__('os').getcwd()", "unit": "letters", "n": -1}
@@ -141,6 +158,8 @@ def test_the_last_exception_is_what_ended_it() -> None:
     )
     assert parse_log(text).failure == "ValueError: no such codebook"
     assert parse_log(text + inner(100, 3.4)).failure == ""  # it went on
+    hint = "\nSet the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.\n"
+    assert parse_log(text + hint).failure == "ValueError: no such codebook"
 
 
 def test_an_error_of_ours_is_what_ended_it() -> None:

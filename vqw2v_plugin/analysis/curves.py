@@ -58,8 +58,18 @@ class Curves:
     @property
     def max_update(self) -> int:
         """How many were asked for; 0 if the log does not say."""
-        wanted = _section(self.settings, "optimization").get("max_update")
-        return int(wanted) if isinstance(wanted, (int, float)) else 0
+        wanted = self.section("optimization").get("max_update")
+        return int(wanted) if isinstance(wanted, (int, float)) and _is_finite(wanted) else 0
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Of fairseq's configuration; a log may hold anything in its place."""
+        found = self.settings.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+    def name_of(self, section: str) -> str:
+        """Which `model`, `task` or `criterion` it is; empty if the log does not say."""
+        found = self.section(section).get("_name")
+        return found if isinstance(found, str) else ""
 
     @property
     def seconds(self) -> float | None:
@@ -185,11 +195,6 @@ class _Words(ast.NodeTransformer):
         return ast.Constant(ast.unparse(node))
 
     visit_Call = visit_Attribute = visit_Name
-
-
-def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = settings.get(name)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _failure(text: str) -> str:

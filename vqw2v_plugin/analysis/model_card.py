@@ -93,8 +93,7 @@ def _codes(curves: Curves) -> list[tuple[str, str]]:
 
 def _trained_on(curves: Curves) -> list[str]:
     """The splits' names and sizes; folders of the machine it was trained on are nobody's business."""
-    task = curves.settings.get("task")
-    data = task.get("data") if isinstance(task, Mapping) else None
+    data = curves.section("task").get("data")
     if not isinstance(data, str):
         return []
     lines = []

@@ -58,7 +58,7 @@ def make_report(view: RunView) -> tuple[str, list[str]]:
 
 def _needs_no_codes(view: RunView) -> bool:
     """A run that learns from labels alone, and has neither codes nor what is said of them."""
-    tasks = [(curves.settings.get("task") or {}).get("_name") for curves in view.trainings.values()]
+    tasks = [curves.name_of("task") for curves in view.trainings.values()]
     has_none = not (view.sources or view.usage or view.abx)
     return bool(tasks) and has_none and all(task in _LEARNT_FROM_LABELS for task in tasks)
 
@@ -131,8 +131,7 @@ def _made(view: RunView, stage: StageFolder) -> str:
     """What a stage has made, in words, judged by its files."""
     curves = view.trainings.get(stage.name)
     if curves is not None:
-        model = (curves.settings.get("model") or {}).get("_name", "a model")
-        return f"{model}, {curves.updates:,} updates"
+        return f"{curves.name_of('model') or 'a model'}, {curves.updates:,} updates"
     known = (
         ("errors-*.json", "hypotheses and error rates"),
         ("abx*.json", "ABX errors"),

@@ -84,8 +84,8 @@ def _versions() -> list[tuple[str, str]]:
 def _seeds(view: RunView) -> Iterator[tuple[str, str, int]]:
     for stage in view.run.stages:
         curves = view.trainings.get(stage.name)
-        common = (curves.settings.get("common") or {}) if curves else {}
-        if isinstance(common, Mapping) and isinstance(common.get("seed"), int):
+        common = curves.section("common") if curves else {}
+        if isinstance(common.get("seed"), int):
             yield stage.name, "common.seed", common["seed"]
         else:
             yield from ((stage.name, "its command", int(n)) for n in _SEED.findall(" ".join(stage.commands)))

@@ -53,8 +53,7 @@ def _training(view: RunView, stage: StageFolder, curves: Curves) -> str:
 
 
 def _progress(view: RunView, stage: StageFolder, curves: Curves) -> str:
-    model = (curves.settings.get("model") or {}).get("_name", "")
-    criterion = (curves.settings.get("criterion") or {}).get("_name", "")
+    model, criterion = curves.name_of("model"), curves.name_of("criterion")
     wanted = f" of {curves.max_update:,}" if curves.max_update else ""
     named = f"{model} with {criterion}" if model and criterion else ""
     words = [named, f"{curves.updates:,}{wanted} updates"]
