@@ -70,6 +70,8 @@ WRONG: list[tuple[Callable[[State], object], str]] = [
     (lambda s: s["optimizer_history"][-1].update(criterion_name=3), "criterion_name` is 3; expected a name"),
     (lambda s: s["optimizer_history"][-1].update(optimizer_name=3), "optimizer_name` is 3; expected a name"),
     (lambda s: s["optimizer_history"][-1].update(lr_scheduler_state=[1]), "lr_scheduler_state` is [1]"),
+    (lambda s: s["optimizer_history"][-1].pop("lr_scheduler_state"), "expected an `lr_scheduler_state`"),
+    (lambda s: s["optimizer_history"][-1].update(optimizer={}), "and no `optimizer`"),
     (
         lambda s: s["extra_state"]["train_iterator"].update(iterations_in_epoch=-1),
         "`extra_state.train_iterator.iterations_in_epoch` is -1",

@@ -83,6 +83,10 @@ def check_trainer_state(state: Mapping[str, Any]) -> None:
     for name in ("criterion_name", "optimizer_name"):
         if not isinstance(last.get(name, ""), str):
             raise ValueError(f"`{where}{name}` is {shown(last[name])}; expected a name")
+    if "lr_scheduler_state" not in last or "optimizer" in last:  # fairseq would take it for one of 2018
+        raise ValueError(
+            f"`optimizer_history[-1]` is {shown(last)}; expected an `lr_scheduler_state` and no `optimizer`"
+        )
     if last.get("lr_scheduler_state") is not None:
         _mapping(last, "lr_scheduler_state", where)
     if state.get("last_optimizer_state") is not None:
