@@ -49,9 +49,10 @@ def measure_bigram(folder: Path, symbols: Symbols, args: argparse.Namespace) -> 
     how = inner.tune(masked_tokens(pieces[::APART])[:MOST])
     bigram = Bigram([piece.tokens.numpy() for piece in pieces], len(symbols))
     masked = masked_tokens(test[i] for i in range(len(test)))
+    num_tokens = sum(len(piece.tokens) - 2 for piece in pieces)  # without <s> and </s>
     together = "no" if how.together is None else f"{how.together:g}"
     print(
-        f"{folder}: {int(train.sizes.sum()):,} training tokens, {len(symbols.lines)} symbols; "
+        f"{folder}: {num_tokens:,} training tokens, {len(symbols.lines)} symbols; "
         f"{len(masked):,} masked tokens of {args.test}; bigram: "
         f"k = {how.one_side:g}, a = {how.power:g}, j = {together}",
         flush=True,

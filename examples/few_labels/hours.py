@@ -81,7 +81,7 @@ class Line:
 
     def hours_for(self, errors: float) -> float | None:
         """How much audio makes so few; None if more audio is not known to help."""
-        if not self.tells or self.slope > 0:
+        if not self.tells or self.slope > 0 or not math.isfinite(errors):
             return None
         doublings = (errors - self.at_one) / self.slope
         return 2.0**doublings if doublings < 60 else None

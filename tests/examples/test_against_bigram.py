@@ -1,6 +1,7 @@
 """examples/bert: the bigram model that BERT is measured against is a good one, and the script prints both."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -197,3 +198,130 @@ def test_a_network_s_bits_are_those_of_its_guesses_at_tokens_that_are_all_hidden
     hidden = torch.cat([piece.tokens[piece.mask] for piece in pieces])
     assert bits == pytest.approx(3, abs=1e-5)
     assert accuracy == pytest.approx(float((hidden == 5).float().mean())) and accuracy > 0
+
+
+def test_probabilities_are_those_of_a_plain_count() -> None:
+    """At the very distances, of which forty is the farthest, and never from one sequence into the next."""
+    rng = np.random.default_rng(3)
+    sequences = [np.array([BOS, *rng.integers(4, 8, size), EOS]) for size in (60, 2, 0, 50)]
+    rows = [(5, BOS, 1, 6, 2), (6, 5, 2, EOS, 1), (4, 7, 45, 4, 3), (7, 6, 3, 5, 44)]
+    masked = Masked(*(np.array(column) for column in zip(*rows, strict=True)))
+    uses = np.bincount(np.concatenate(sequences), minlength=9) + 0.1
+    alone = uses / uses.sum()
+
+    def counted(*wanted: tuple[int, int | None]) -> np.ndarray:
+        """Of tokens at places of their own, the one that is not given: how often it is which."""
+        found = np.zeros(9)
+        for sequence in sequences:
+            for first in range(len(sequence) - wanted[-1][0]):
+                said = [(sequence[first + place], token) for place, token in wanted]
+                if all(token in (None, there) for there, token in said):
+                    found[next(there for there, token in said if token is None)] += 1
+        return found
+
+    k, a, j = 3.0, 0.7, 2.0
+    apart, together = [], []
+    for _, left, before, right, after in rows:
+        sides = (counted((0, left), (min(before, 40), None)), counted((0, None), (min(after, 40), right)))
+        product = alone ** (1 - 2 * a)
+        for side in sides:
+            product = product * ((side + k * alone) / (side.sum() + k)) ** a
+        apart.append(product / product.sum())
+        both = counted((0, left), (before, None), (before + after, right))
+        together.append((both + j * apart[-1]) / (both.sum() + j))
+    bigram = Bigram(sequences, 9)
+    for how, wanted in ((Smoothing(k, a), apart), (Smoothing(k, a, j), together)):
+        np.testing.assert_allclose(np.exp(bigram.log_probs(masked, how)), wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("seed", "helps"), [(1, False), (5, True)])
+def test_the_smoothing_that_is_chosen_does_best_of_all(matrix: np.ndarray, seed: int, helps: bool) -> None:
+    """Counting both sides together helps where it does."""
+    bigram, masked = Bigram(chains(matrix, 2, seed), V + 5), masked_of(chains(matrix, 3, 2), 2)
+    strengths, powers = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0), (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    choices = [Smoothing(strength, power) for strength in strengths for power in powers]
+    bits = [bigram.bits(masked, how)[0] for how in choices]
+    best = choices[int(np.argmin(bits))]
+    joined = [replace(best, together=strength) for strength in strengths]
+    found = [bigram.bits(masked, how)[0] for how in joined]
+    assert (min(found) < min(bits)) == helps
+    assert bigram.tune(masked) == (joined[int(np.argmin(found))] if helps else best)
+
+
+def test_who_chooses_is_not_counted_then_and_all_are_in_the_end(
+    matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    symbols = Symbols(tuple(write_tokens(tmp_path, matrix)))
+    counted: list[list[np.ndarray]] = []
+    chosen: list[Masked] = []
+    measured: list[tuple[int, Masked]] = []
+
+    class Told(Bigram):
+        def __init__(self, sequences: list[np.ndarray], num_symbols: int) -> None:
+            counted.append(sequences)
+            self.size = len(sequences)
+            super().__init__(sequences, num_symbols)
+
+        def tune(self, masked: Masked) -> Smoothing:
+            chosen.append(masked)
+            return Smoothing()
+
+        def bits(self, masked: Masked, how: Smoothing) -> tuple[float, float]:
+            measured.append((self.size, masked))
+            return 2.5, 0.25
+
+    monkeypatch.setattr(against_bigram, "Bigram", Told)
+    monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path)])
+    args = against_bigram.parse_args()
+    train, test = (against_bigram.read_pieces(tmp_path, split, symbols, args) for split in ("train", "test"))
+    assert against_bigram.main() == 0
+    inside = {tokens.tobytes() for tokens in counted[0]}
+    pieces = [
+        piece for piece in (train[i] for i in range(40)) if piece.tokens.numpy().tobytes() not in inside
+    ]
+    assert len(pieces) == 4 and len(counted[1]) == 40
+    assert chosen[0].target.tolist() == torch.cat([piece.tokens[piece.mask] for piece in pieces]).tolist()
+    hidden = torch.cat([test[i].tokens[test[i].mask] for i in range(6)])
+    assert [(size, masked.target.tolist()) for size, masked in measured] == [(40, hidden.tolist())]
+    said = capsys.readouterr().out
+    num_tokens = int(against_bigram.TokenStore(tmp_path, "train").sizes.sum())
+    assert f"{tmp_path}: {num_tokens:,} training tokens, {V} symbols; {len(hidden):,} masked" in said
+    assert "tokens of test; bigram: k = 10, a = 1, j = no" in said
+    assert "| bigram, nearest visible on both sides | 2.500 | 0.250 |  |" in said
+
+
+def test_a_network_is_asked_for_the_same_test_tokens(
+    matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    symbols = Symbols(tuple(write_tokens(tmp_path, matrix)))
+    torch.manual_seed(0)
+    save_bert(tmp_path / "a.pt", build_bert({"_name": "vq_bert_tiny"}, symbols))
+    asked: list[int] = []
+    monkeypatch.setattr(against_bigram, "bert_bits", lambda bert, data: asked.append(len(data)) or (4.0, 0.5))
+    monkeypatch.setattr(against_bigram, "measure_bigram", lambda folder, symbols, args: 5.0)
+    monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path), str(tmp_path / "a.pt")])
+    assert against_bigram.main() == 0 and asked == [6]
+    assert capsys.readouterr().out == f"| {tmp_path.name}/a.pt: joint | 4.000 | 0.500 | 20.0% |\n"
+
+
+def test_a_network_is_not_asked_for_tokens_that_the_dictionary_lacks(
+    matrix: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbols = Symbols(tuple(write_tokens(tmp_path, matrix)))
+    with TokenWriter(tmp_path, "odd", V + 5) as writer:
+        for number, chain in enumerate(chains(matrix, 5, 4)):
+            writer.add(f"odd{number}", len(chain) - 2, np.where(chain[1:-1] % 3, chain[1:-1], UNK))
+    monkeypatch.setattr(sys, "argv", ["against_bigram.py", str(tmp_path)])
+    dataset = against_bigram.read_pieces(tmp_path, "odd", symbols, against_bigram.parse_args())
+    told: list[int] = []
+
+    def guess(tokens: torch.Tensor, lengths: list[int], rows: Rows, targets: torch.Tensor) -> SimpleNamespace:
+        told.extend(targets.tolist())
+        owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        assert owner[rows.index].bincount(minlength=len(lengths)).tolist() == list(rows.counts)
+        return SimpleNamespace(loss=torch.tensor(len(targets) * float(np.log(4))), num_correct=len(targets))
+
+    bits, accuracy = against_bigram.bert_bits(guess, dataset)
+    hidden = torch.cat([dataset[i].tokens[dataset[i].mask] for i in range(5)])
+    assert 0 < int((hidden == UNK).sum()) and sorted(told) == sorted(hidden[hidden != UNK].tolist())
+    assert bits == pytest.approx(2, abs=1e-5) and accuracy == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -272,3 +273,70 @@ def test_what_stands_beside_is_drawn_where_it_has_a_row_and_points_need_a_share_
     words = ["hours.py", str(tmp_path), "--curve", "1=c1", "2=alone", "--out", str(tmp_path / "b.png")]
     monkeypatch.setattr("sys.argv", words)
     assert hours.main() == 2 and "have no share of the speakers in common" in capsys.readouterr().err
+
+
+def test_a_line_promises_nothing_below_zero_and_nothing_beyond_all_audio(scripts: Any) -> None:
+    line = scripts.hours.Line(10.0, -2.0, 0.5)
+    assert [line.at(hours) for hours in (1, 2, 16, 1024)] == [10, 8, 2, 0]
+    assert line.hours_for(2) == 16 and line.hours_for(12) == 0.5
+    assert scripts.hours.Line(50.0, -0.1, 0.01).hours_for(20) is None  # 300 doublings
+    assert line.hours_for(math.inf) is None  # there is no row beside
+    assert not scripts.hours.Line(10.0, -0.5, 0.5).tells
+
+
+def test_what_learnt_is_held_against_the_best_of_what_did_not(scripts: Any) -> None:
+    hours, errors = (1.0, 2.0, 4.0, 8.0), (80.0, 75.2, 69.9, 65.1)
+    wobble = (50.4, 49.5, 50.3, 49.6)  # with all labels nothing is known
+    curve = {
+        at: scripts.hours.Rates("c", {0.1: {1: some}, 1.0: {1: every}})
+        for at, some, every in zip(hours, errors, wobble, strict=True)
+    }
+    beside = [
+        scripts.hours.Rates(name, {0.1: {1: rate}, 1.0: {1: rate}}) for name, rate in (("a", 70), ("b", 60))
+    ]
+    made = scripts.hours.table(curve, beside)
+    rows = {row[0]: row[1:] for row in (line.strip("| ").split(" | ") for line in made.splitlines())}
+    assert rows["heard without labels"] == ["100% of the speakers", "10% of the speakers"]
+    line = linregress(np.log2(hours), errors)
+    level = 2 ** ((60 - line.intercept) / line.slope)
+    assert rows["level with the best without"] == ["not known", f"{level:,.1f} h"]
+    assert rows["a line's at 60 h"] == ["not known", f"{line.intercept + line.slope * np.log2(60):.0f}"]
+    assert "level with" not in scripts.hours.table(curve, [])
+
+
+def test_features_whose_name_begins_with_another_s_are_others(scripts: Any, tmp_path: Path) -> None:
+    scored(tmp_path, "c", {(0.1, 1): 80.0})
+    scored(tmp_path, "c_big", {(0.1, 1): 70.0, (0.02, 1): 90.0})
+    assert scripts.hours.Rates.read(tmp_path, "c").found == {0.1: {1: 80.0}}
+    assert scripts.hours.Rates.read(tmp_path, "c_big").found == {0.1: {1: 70.0}, 0.02: {1: 90.0}}
+
+
+@pytest.mark.parametrize("text", ["0=c", "-1=c", "inf=c", "nan=c", "c", "5=", "=c"])
+def test_a_point_is_hours_and_features(scripts: Any, tmp_path: Path, text: str) -> None:
+    scored(tmp_path, "c", {(0.1, 1): 80.0})
+    with pytest.raises(ValueError, match=r"expected HOURS=FEATURES, such as 5\.6=c56"):
+        scripts.hours.points_of(tmp_path, [text])
+
+
+def test_speakers_are_drawn_of_all_corpora_for_each_share_and_seed(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    more = ("--features", "mel=logmel", "--shares", "1", "0.05", "--seeds", "3", "2")
+    data = words_of([scripts.compare.data(plan(scripts, monkeypatch, tmp_path, *more))], "data")
+    corpora = [str(Path(name).resolve()) for name in ("one", "two")]
+    assert data[2:] == [
+        *(str(tmp_path / "data/manifests"), *corpora, "--shares", "0.05", "1.0", "--seeds", "2", "3")
+    ]
+
+
+def test_phones_are_taken_as_they_stand_and_what_there_is_is_told(
+    scripts: Any, corpora: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f'{s}\tx/{s}.wav\t{s}\t5760000\t"a b\n' for s in range(2)]  # a phone may be a quotation mark
+    (corpora[1] / "test.tsv").write_text(HEAD + "".join(rows))
+    scripts.prepare.prepare(tmp_path / "out", corpora, (0.5,), (1,))
+    said = Manifest(tmp_path / "out/test.tsv").column("phones")
+    assert said == ["a b"] * 4 + ['"a b'] * 2
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "train: 40 utterances, 0.01 h, 20 speakers"
+    assert told[2] == "test: 6 utterances, 0.20 h, 4 speakers"

@@ -90,6 +90,15 @@ def test_codes_that_are_new_become_unk_and_keep_their_place() -> None:
     assert spelled(made, ids[:1]) == [CODES[1]] and spelled(made, ids[-1:]) == [CODES[4]]
 
 
+def test_no_piece_reaches_over_a_symbol_that_is_no_code() -> None:
+    a, b, c = CODES[:3]
+    made = train_pieces([[a, "?", b]] * 50 + [[b, c]] * 50, (a, b, c), 6)
+    assert {a, b, c, f"{b}+{c}"} == set(made.symbols)
+    ids, counts = made([a, "?", b, c])
+    assert [made.symbols[i - 4] if i != 3 else None for i in ids.tolist()] == [a, None, f"{b}+{c}"]
+    assert counts.tolist() == [1, 1, 2]
+
+
 def test_saved_and_loaded_they_are_the_same(tmp_path: Path) -> None:
     made = train_pieces(speech(50), CODES, 40)
     made.save(tmp_path)
@@ -194,3 +203,30 @@ def test_there_are_no_more_codes_than_private_characters() -> None:
     codes = [str(i) for i in range(0xFFFF)]
     with pytest.raises(TokenError, match=r"70,000 pieces of 65,535 code symbols: .* at most 65,534 symbols"):
         train_pieces([codes[:3]], codes, 70_000)
+
+
+def test_pieces_are_found_and_counted_in_the_split_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another split may have codes that the dictionary lacks."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_tokens(folder, run_length=False)
+    with TokenWriter(folder, "few", 20) as writer:
+        for number, codes in enumerate(([1, 1, 2, 3], [4, 5], [4, 4, 5])):
+            writer.add(f"f{number}", len(codes), [4 + code for code in codes])
+    with TokenWriter(folder, "odd", 20) as writer:
+        writer.add("o", 5, [5, 3, 3, 6, 6])
+    TOKENS.write_about(folder, {"num_codes": 144})
+    words = ["pieces.py", str(folder), str(out), "--pieces", "14", "--train", "few"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert script.main() == 0
+    symbols = read_dict(out / "dict.txt")
+    assert {"4-16+5-25"} <= set(symbols) and not any("7-49+" in symbol for symbol in symbols)
+    counts = [int(line.split()[1]) for line in (out / "dict.txt").read_text().splitlines()]
+    stores = {split: TokenStore(out, split) for split in ("train", "few", "odd")}
+    few = np.concatenate([stores["few"][i] for i in range(3)])
+    assert counts == np.bincount(few, minlength=4 + len(symbols))[4:].tolist()
+    assert 3 in stores["odd"][0].tolist() and np.load(out / "odd.durations.npy").sum() == 5
+    said = capsys.readouterr().out
+    assert f"{out}/few: 9 frames, {len(few)} pieces of {9 / len(few):.2f} frames" in said
+    assert f"{out}/odd: 5 frames, " in said

@@ -95,7 +95,10 @@ class Pieces:
 
 
 def train_pieces(utterances: Iterable[Sequence[str]], codes: Sequence[str], num_pieces: int) -> Pieces:
-    """Up to `num_pieces`, each code that occurs among them, of utterances whose runs are joined."""
+    """Up to `num_pieces`, each code that occurs among them, of utterances whose runs are joined.
+
+    No piece reaches over a symbol that is none of the codes.
+    """
     import sentencepiece
 
     if len(codes) > _MOST or num_pieces < len(codes):
@@ -104,11 +107,11 @@ def train_pieces(utterances: Iterable[Sequence[str]], codes: Sequence[str], num_
             f"and at most {_MOST:,} symbols"
         )
     chars = _chars(codes)
-    lines = ("".join(chars[symbol] for symbol in symbols) for symbols in utterances)
+    texts = ("".join(chars.get(symbol, _STRANGE) for symbol in symbols) for symbols in utterances)
     out = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter([line for line in lines if line]),
+            sentence_iterator=iter([line for text in texts for line in text.split(_STRANGE) if line]),
             model_writer=out,
             **_options(num_pieces),
         )
