@@ -190,6 +190,16 @@ def test_an_option_may_be_empty_and_a_plugin_is_named_only_to_what_builds_networ
     assert "unrecognized arguments: --user-dir mine" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_what_reads_a_network_may_be_told_of_a_plugin_and_nothing_else(name: str) -> None:
+    (commands,) = (
+        each for each in cli.build_parser(name)._actions if isinstance(each, argparse._SubParsersAction)
+    )
+    options = {option for action in commands.choices[name]._actions for option in action.option_strings}
+    of_none = ("toy", "manifest", "labels", "phones", "decipher", "lm", "tune", "results", "path")
+    assert ("--user-dir" in options) == (name not in of_none)
+
+
 def test_two_dashes_are_no_value_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         ["features", "-", "a", "b", "--layer", "z", "--memory=--"],

@@ -166,7 +166,8 @@ def test_frames_that_get_codes_are_as_many_as_these_and_a_short_file_is_named(
         sf.write(tmp_path / name, clip(samples), 16_000, subtype="FLOAT")
     frames = tokenizer.features_of(Clip(str(tmp_path / "a.wav")))
     assert len(frames) == len(tokenizer.encode_file(tmp_path / "a.wav")) == 98
-    for ask in (tokenizer.features_of, tokenizer.encode_file):
+    begun = lambda heard: tokenizer.begin([(read_audio(heard, 16_000), heard)])  # noqa: E731
+    for ask in (tokenizer.features_of, tokenizer.encode_file, begun):
         with pytest.raises(AudioError, match=r"short\.wav: "):
             ask(Clip(str(tmp_path / "short.wav")))
 
@@ -228,6 +229,8 @@ def test_parse_inverts_tokens(tokenizer: Tokenizer) -> None:
     text = tokenizer.tokens(codes)
     assert text.split()[0] == f"{codes[0, 0]}-{codes[0, 1]}" and len(text.split()) == 98
     assert torch.equal(tokenizer.parse(text), codes)
+    with pytest.raises(ValueError, match=r"the shape \[1, 98, 2\]; expected one clip's \[frames, groups\]"):
+        tokenizer.tokens(codes[None])
     assert tokenizer.tokens(codes[:0]) == "" and torch.equal(tokenizer.parse(""), codes[:0])
     for tokens, says in [
         ("1-2 3", r"token 1 is '3'; expected 2 codes joined by hyphens, as in '0-0'"),

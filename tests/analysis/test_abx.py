@@ -188,3 +188,5 @@ def test_one_speaker_has_no_across_and_single_items_no_within() -> None:
 def test_numbers_that_leave_no_triple_are_refused() -> None:
     with pytest.raises(ValueError, match="`--items` is 1"):
         Plan(max_items=1)
+    with pytest.raises(ValueError, match="`--speakers` 0; expected 2 and 1 at least"):
+        Plan(max_speakers=0)

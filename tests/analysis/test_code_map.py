@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from vqw2v_plugin.analysis.group_codes import MapOptions, heard_in
 from vqw2v_plugin.analysis.group_tree import leaves
 from vqw2v_plugin.analysis.map_png import draw_map
 from vqw2v_plugin.analysis.phone_codes import Codes
-from vqw2v_plugin.corpora.manifest import Utterance
+from vqw2v_plugin.corpora.manifest import Manifest, Utterance, write_manifest
 from vqw2v_plugin.stores.frames import FrameTimes
 
 V = 12
@@ -286,12 +288,67 @@ def test_the_picture_has_the_tree_with_names_beside_it_and_the_plane(
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     made = CodeMap(("a", "x" * 30, "c$"), by_hand().halves, 1, 4, (20,) * 3, 5)
     draw_map(made, "of $", tmp_path / "a.png")
+    assert drawn[0].get_suptitle() == r"of \$"
     tree, plane = drawn[0].axes
     names = ["a", "x" * 22, r"c\$"]
     assert [label.get_text() for label in tree.get_yticklabels()] == [names[i] for i in leaves(made.tree)]
     *joins, floor = tree.get_lines()
     assert [line.get_xdata()[1] for line in joins] == pytest.approx(made.tree[:, 2])
+    # below each other stand `c`, `a` and the long name; `c` joins in the middle of the two
+    assert [list(line.get_ydata()) for line in joins] == [[1, 1, 2, 2], [0, 0, 1.5, 1.5]]
     assert floor.get_xdata()[0] == pytest.approx(made.floors.mean())
     (dots,) = plane.collections
     assert np.allclose(dots.get_offsets(), made.places[0]) and plane.get_aspect() == 1
     assert [text.get_text() for text in plane.texts] == names
+
+
+def test_each_group_s_floor_is_how_far_its_own_halves_lie_apart() -> None:
+    made = CodeMap(("a", "b"), np.array([[[8, 0], [0, 8]], [[4, 4], [4, 4]]]), 1, 2, (16, 16), 1)
+    assert made.floors == pytest.approx([1, 0], abs=1e-7)
+    lines = told(made, "lang")[4:]
+    assert ["floor 1.000" in line for line in lines] == [True, False]
+
+
+def test_codes_of_two_groups_are_told_by_their_shares_within_each() -> None:
+    """The first group tells `a` from `b`, the second is alike in both."""
+    halves = np.array([[[10, 0, 5, 5]] * 2, [[0, 10, 5, 5]] * 2])
+    made = CodeMap(("a", "b"), halves, 2, 2, (20, 20), 5)
+    assert [made.own_codes(i) for i in (0, 1)] == [[OwnCode(i, 1.0, 0.0)] for i in (0, 1)]
+    about = to_json(made, "lang", {"b": made.own_codes(1)})
+    assert [each["title"] for each in about["own"]["b"]] == ["0:1"]
+    assert about["tree"] == [[0, 1, pytest.approx(0.5**0.5), 2]]  # of half of the frames nothing is shared
+
+
+def clips_by_language(folder: Path, *langs: str) -> Manifest:
+    rows = [
+        {"path": f"{i}.wav", "samples": 96_000, "rate": 16_000, "utt": f"u{i}", "lang": lang}
+        for i, lang in enumerate(langs)
+    ]
+    write_manifest(folder / "m.tsv", folder, rows, list(rows[0]))
+    return Manifest(folder / "m.tsv")
+
+
+def test_groups_are_told_apart_by_their_words_whatever_blanks_are_around_them(tmp_path: Path) -> None:
+    groups = group_codes.grouped([clips_by_language(tmp_path, "de", "nl", "de ", " ")], "lang")
+    assert {name: [row.utt for row in rows] for name, rows in groups.items()} == {
+        "de": ["u0", "u2"],
+        "nl": ["u1"],
+    }
+
+
+def test_a_group_of_which_one_utterance_can_be_encoded_is_left_out_and_the_rest_counted_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    geometry = SimpleNamespace(stride=160, receptive_field=400)
+    tokenizer: Any = SimpleNamespace(sample_rate=16_000, num_codes=4, geometry=geometry)
+    manifest, told, asked = clips_by_language(tmp_path, *"aabbcc"), list[str](), list[tuple[Any, ...]]()
+    monkeypatch.setattr(
+        group_codes,
+        "encode_each",
+        lambda _, rows, skip: {row.utt: np.ones((50, 1), np.int64) for row in rows if row.utt != "u5"},
+    )
+    monkeypatch.setattr(group_codes, "map_codes", lambda *given: asked.append(given[1:]) or map_codes(*given))
+    options = MapOptions("lang", seed=3, least=7)
+    found = group_codes.map_groups(tokenizer, [manifest], options, told.append)
+    assert found.made.names == ("a", "b") and asked == [(4, 3, 7)]
+    assert told[-1] == "c: left out, as fewer than two of its utterances could be encoded"

@@ -99,6 +99,7 @@ def test_edits_are_counted_over_runs() -> None:
     assert unit_edits(column(1, 1, 2, 3, 3), column(1, 2, 2, 2, 3)) == 0
     assert unit_edits(column(1, 2, 3, 4), column(1, 9, 3)) == pytest.approx(2 / 4)
     assert unit_edits(column(1), column(2, 3)) == 2
+    assert unit_edits(column(1)[:0], column(2, 3)) == 2 and unit_edits(column(1, 2), column(1)[:0]) == 1
     pairs = np.array([[1, 1], [1, 2]]), np.array([[1, 1], [1, 1]])
     assert unit_edits(*pairs) == pytest.approx(1 / 2)
 

@@ -5,6 +5,8 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from small_run import FIELD, RATE, STRIDE, make_run, make_tokens, rows_of, save_
 from vqw2v_plugin.analysis.code_sources import encode_each, find_sources
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.checkpoints.files import sha256
+from vqw2v_plugin.corpora.manifest import Utterance
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.recipes.folder import LOG, RunFolder
 from vqw2v_plugin.stores.frames import FrameTimes
@@ -129,6 +132,15 @@ def test_audio_that_cannot_be_read_is_left_out_and_told(run: Path, tiny: Callabl
     assert len(told) == 1 and rows[2].path in str(told[0])
 
 
+def test_an_error_that_no_file_is_to_blame_for_is_not_passed_over() -> None:
+    def encode_file(row: Utterance) -> object:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    tokenizer: Any = SimpleNamespace(encode_file=encode_file)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        encode_each(tokenizer, [Utterance("a.wav", 9, utt="a")])
+
+
 def test_a_checkpoint_that_breaks_off_is_named(run: Path) -> None:
     (run / "pretrain/checkpoint_last.pt").write_bytes(b"PK\x03\x04 half")
     (run / "pretrain/.hydra").mkdir()
@@ -179,3 +191,11 @@ def test_codes_are_those_of_the_split_that_has_the_utterance(run: Path) -> None:
     assert {utt: codes.tolist() for utt, codes in source.codes(rows).items()} == {
         "other": [[0, 0], [3, 1], [2, 1]]
     }
+
+
+def test_a_folder_that_has_no_split_of_tokens_yet_is_no_source(run: Path) -> None:
+    folder = run / "tokens/data"
+    TOKENS.write_about(folder, {**TOKENS.read_about(folder), "splits": {}})
+    for path in folder.glob("test.*"):
+        path.unlink()
+    assert find_sources(RunFolder(run)) == ([], [])

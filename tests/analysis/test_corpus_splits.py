@@ -72,3 +72,12 @@ def test_times_lie_beside_the_manifest_and_half_a_file_counts_as_none(tmp_path: 
     split = Split("test", Manifest(tmp_path / "test.tsv"))
     assert split.phones["a"].labels == ("AA",) and split.words == {}
     assert list(split.utterances) == ["a"]
+
+
+def test_a_word_of_a_command_is_no_folder_of_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(tmp_path / "here/data", "train")
+    monkeypatch.chdir(tmp_path / "here")
+    begin(tmp_path / "run/stage", Stamp(("vqw2v features data",)))
+    assert find_splits(RunFolder(tmp_path / "run")) == []

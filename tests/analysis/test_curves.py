@@ -22,6 +22,7 @@ def test_the_lines_of_fairseq_hydra_train() -> None:
     assert curves.series("loss") == {"training": [(50, 3.5), (100, 3.1)], "valid": [(60, 3.2)]}
     assert curves.series("lr") == {"training": [(50, 1e-5)]}
     assert curves.metrics == ["loss", "accuracy", "lr"] and curves.updates == 100
+    assert parse_log("\n".join([inner(50, 3.5), valid(60, 3.2)])).updates == 60  # of whatever was logged
 
 
 def test_the_lines_of_fairseq_train() -> None:
@@ -149,6 +150,8 @@ def test_settings_of_other_shapes_than_fairseq_s_say_nothing() -> None:
 def test_settings_are_read_and_never_run() -> None:
     text = f"{HYDRA}[fairseq_cli.train][INFO] - {{'a': __import__('os').getcwd(), 'unit': letters, 'n': -1}}"
     assert parse_log(text).settings == {"a": "__import__('os').getcwd()", "unit": "letters", "n": -1}
+    text = f"{HYDRA}[fairseq_cli.train][INFO] - {{'unit': Kind.letters}}"  # of an enumeration
+    assert parse_log(text).settings == {"unit": "Kind.letters"}
 
 
 def test_the_last_exception_is_what_ended_it() -> None:
@@ -172,6 +175,13 @@ def test_an_error_of_ours_is_what_ended_it() -> None:
     )
     assert parse_log(begun + told.format("no manifest") + inner(100, 3.4)).failure == ""  # it went on
     assert parse_log(begun + told.format("no manifest") + begun + traceback).failure == "KeyError: 'a'"
+
+
+@pytest.mark.parametrize(
+    "program", ["fairseq-train", "fairseq-generate", "hydra_train", "train", "generate", "validate"]
+)
+def test_an_error_is_told_by_whichever_of_fairseq_s_programs_ended(program: str) -> None:
+    assert parse_log(f"{inner(50, 3.5)}\n{program}: error: no manifest\n").failure == "no manifest"
 
 
 def test_hydras_hidden_error_is_found() -> None:

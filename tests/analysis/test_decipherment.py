@@ -63,4 +63,13 @@ def test_centres_are_found_of_rows_that_the_seed_draws(corpus: Path, monkeypatch
         monkeypatch.setattr(decipherment, "_SAMPLE", most)
         decipherment._centres(store, 2, seed)
     assert [len(sample) for sample in drawn] == [48, 47, 47, 9, 9]
+    for row, most in ((0.0, 0.0), 24), ((5.0, 0.0), 16), ((0.0, 9.0), 8):  # none is drawn twice
+        assert most - 1 <= int((drawn[1] == torch.tensor(row)).all(1).sum()) <= most
     assert torch.equal(drawn[1], drawn[2]) and not torch.equal(drawn[3], drawn[4])
+
+
+def test_there_are_at_least_as_many_rows_as_clusters(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decipherment, "_PASSES", 1)
+    assert decipher_folder(corpus, "test", corpus, LITTLE, 48).centres.shape == (1, 48, 2)
+    with pytest.raises(ValueError, match=r"has 48 rows, expected at least as many as clusters \(49\)"):
+        decipher_folder(corpus, "test", corpus, LITTLE, 49)

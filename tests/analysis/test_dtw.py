@@ -127,3 +127,13 @@ def test_a_gpu_s_paths_are_a_plain_loop_s(shape: tuple[int, int]) -> None:
 def test_another_distance_is_refused() -> None:
     with pytest.raises(ValueError, match="`distance` is 'manhattan'"):
         prepare_frames(np.zeros((1, 1)), "manhattan")
+
+
+def test_frames_of_nothing_but_zeros_are_as_far_from_all_as_what_is_not_alike() -> None:
+    frames = np.array([[0.0, 0.0], [3.0, 0.0]])
+    for distance, own in (("angular", 0.5), ("cosine", 0.5), ("euclidean", 0.0)):
+        with np.errstate(all="raise"):
+            ready = prepare_frames(frames, distance)
+            silent = prepare_frames(frames * 0, distance)
+        found = frame_distances(ready[None], ready[None], distance)[0]
+        assert found == pytest.approx(np.array([[own, 0.5], [0.5, 0.0]])) and not silent.any()

@@ -14,7 +14,9 @@ from vqw2v_plugin.analysis.report_page.trials import trials_section
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.recipes.folder import RunFolder
 from vqw2v_plugin.recipes.runner import Stage
-from vqw2v_plugin.text.ngram_score import TextModel
+from vqw2v_plugin.text.ngram import train_ngram, write_arpa
+from vqw2v_plugin.text.ngram_counts import number_words
+from vqw2v_plugin.text.ngram_score import TextModel, perplexity, score_by_text, score_of
 
 TOY = Path(__file__).resolve().parents[2] / "examples" / "wav2vec_u" / "toy.yaml"
 TEXT = TextModel(lambda words: 0.0, 3.0, 9.0)
@@ -101,6 +103,7 @@ def test_the_table_says_which_is_chosen_and_whether_it_is_text(tmp_path: Path) -
     assert lines[-1].endswith("Chosen without a label: seed2, which is text by its score.")
     half = table([found(2, 3.5, None), found(1, 30.0, 90.0)], TEXT)  # measured for one of them
     assert half[0] == lines[0] and half[2] == "| seed2 | 3.50 | 300 | 400 | 90% |  |"
+    assert table([found(2, 3.5, 0.0)], TEXT)[2] == "| seed2 | 3.50 | 300 | 400 | 90% | 0.0 |"
     unmeasured = table([found(1, 30.0, None)], TEXT)
     assert "error" not in unmeasured[0] and unmeasured[-1].endswith("which is NOT text by its score.")
 
@@ -161,6 +164,14 @@ def test_a_trial_is_judged_by_its_best_validation_of_whatever_round(tmp_path: Pa
     assert grid.found(grid.trials[0], 1).score == 30
 
 
+def test_of_two_validations_that_are_as_good_the_earlier_counts(tmp_path: Path) -> None:
+    grid = small(tmp_path)
+    scores(grid, (60, 30), (30, 30))
+    best = grid.found(grid.trials[0], 2)
+    assert (best.updates, best.trained) == (100, 200)
+    assert best.checkpoint == tmp_path / "grid/gp0.5_seed1/100/checkpoint_best.pt"
+
+
 def test_of_three_trials_two_go_on_and_each_round_is_run_as_it_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +180,7 @@ def test_of_three_trials_two_go_on_and_each_round_is_run_as_it_was_asked_for(
 
     def noted(folder: Path, stages: Sequence[Stage], **more: object) -> None:
         given.append((folder, stages[0].name, more))
+        assert all("text" in stage.needs for stage in stages[1:])
         run(folder, stages)  # type: ignore[operator]
 
     monkeypatch.setattr(library, "run_recipe", noted)
@@ -218,9 +230,28 @@ def test_the_table_s_file_has_every_figure(tmp_path: Path) -> None:
         ["seed1", "30.00", "300", "400", "90%", "–"],
     ]
     assert "has a perplexity of 3.00, phones one by one of 9.00" in section.body
+    write_table(tmp_path, [found(2, 3.5, 0.0)], TEXT)
+    section = trials_section(RunView(RunFolder(tmp_path), PageOptions()))
+    assert section is not None and table_of(section.body)[0]["error, %"] == "0.0"
 
 
 def _of_a_run(folder: Path) -> Path:
     (folder / "grid/seed2/400").mkdir(parents=True)
     (folder / "grid/seed2/400/log.txt").touch()
     return folder
+
+
+def test_a_score_is_judged_by_text_that_was_not_learnt_from_and_by_the_model_that_is_named(
+    tmp_path: Path,
+) -> None:
+    learnt, unseen = [["a", "b", "a"], ["b"]], [["b", "b"], ["a"]]
+    (tmp_path / "dict.phn.txt").write_text("a 1\nb 1\n")
+    for split, part in (("train", learnt), ("valid", unseen)):
+        (tmp_path / f"{split}.phn").write_text("".join(f"{' '.join(line)}\n" for line in part * 9))
+    model = library.text_model(tmp_path)
+    assert model.of_text == pytest.approx(perplexity(score_by_text(learnt * 9, 4), unseen))
+    assert model.of_phones == pytest.approx(perplexity(score_by_text(learnt * 9, 1), unseen))
+    write_arpa(train_ngram(number_words([b"a b b", b"b"] * 9), 2), tmp_path / "lm.arpa")
+    named = library.text_model(tmp_path, str(tmp_path / "lm.arpa"))
+    assert named.of_text == pytest.approx(perplexity(score_of(tmp_path / "lm.arpa"), unseen))
+    assert named.of_text != pytest.approx(model.of_text, rel=0.01) and named.of_phones == model.of_phones

@@ -60,3 +60,10 @@ def test_groups_that_are_alike_have_one_place() -> None:
     assert np.allclose(np.abs(places[:, 0]), 1) and np.allclose(places[:, 1], 0)
     with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
         average_linkage(np.zeros((2, 3)))
+
+
+def test_of_distances_that_no_plane_has_no_more_is_shown_than_there_is() -> None:
+    """Along a ring of four: the squares' matrix has the values 2, 2, 0 and -1; the plane is of the twos."""
+    ring = np.array([[0.0, 1, 2, 1], [1, 0, 1, 2], [2, 1, 0, 1], [1, 2, 1, 0]])
+    places, shown = classical_scaling(ring)
+    assert shown == pytest.approx(1) and np.square(places).sum(0) == pytest.approx([2, 2])

@@ -11,7 +11,7 @@ from finetuned import save_fine_tuned, tiny_fine_tuned
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.curves import parse_log
-from vqw2v_plugin.analysis.model_card import _curve, _loading, _table
+from vqw2v_plugin.analysis.model_card import _codes, _curve, _curves, _loading, _table
 from vqw2v_plugin.checkpoints.kinds import KINDS
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.corpora.manifest import write_manifest
@@ -148,3 +148,37 @@ def test_of_a_long_training_ten_looks_and_six_metrics_are_shown(checkpoint: Path
     assert [row.split(" | ")[0] for row in rows] == [f"| {n},000" for n in range(1, 29, 3)]
     assert rows[-1] == "| 28,000 | 28000 | 28001 | 28002 | 28003 | 28004 | 28005 |"
     assert "| updates | 28,000 |" in card and "code_perplexity at the end | 28000" in card
+
+
+def test_updates_are_the_checkpoint_s_own_where_it_counts_them(
+    tiny: Callable[..., VqWav2Vec], tmp_path: Path
+) -> None:
+    path = tmp_path / "run" / "checkpoint_best.pt"
+    path.parent.mkdir()
+    loaded = Loaded(tiny(quantizer="kmeans"), 16_000, False)
+    save_checkpoint(Imported(loaded, False, 1_234, []), path)
+    (path.parent / "hydra_train.log").write_text(LOG.format(settings={}))  # which went on to 8, or anew
+    assert "| updates | 1,234 |" in exported(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["hydra_train.log", "train.log", "log.txt"])
+def test_a_training_s_log_lies_beside_its_checkpoint_or_in_its_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(LOG.format(settings={}))
+    for source in (tmp_path, tmp_path / "checkpoint_best.pt"):
+        assert _curves(source).updates == 8
+
+
+def test_the_code_that_it_shows_asks_for_the_model_s_own_layer() -> None:
+    shown = {model: _loading(model, {}) for model in ("vq_wav2vec2", "vq_speech_bert", "vq_bert")}
+    for model, asked in (("vq_wav2vec2", "w2v2:-1"), ("vq_speech_bert", "speech:-1"), ("vq_bert", "bert")):
+        assert f'load_features("{asked}", ' in shown[model]
+    assert 'load_features("c", ' in _loading("vq_wav2vec", {"quantizer": "none"})
+
+
+def test_codes_at_the_end_are_those_of_validation_or_of_the_training_where_there_is_none() -> None:
+    line = "[now][{}][INFO] - epoch 1: 1 / 9 code_perplexity={}, codes_used={}, num_updates={}\n"
+    log = line.format("train_inner", 3, 20, 2) + line.format("train_inner", 4, 30, 4)
+    assert _codes(parse_log(log)) == [("code_perplexity at the end", "4"), ("codes_used at the end", "30")]
+    valid = "[now][valid][INFO] - epoch 1 | valid | code_perplexity {} | codes_used {} | num_updates {}\n"
+    both = parse_log(log + valid.format(5, 40, 4) + valid.format(6, 50, 8))
+    assert _codes(both) == [("code_perplexity at the end", "6"), ("codes_used at the end", "50")]

@@ -31,6 +31,10 @@ def test_phones_that_lie_apart_are_all_found() -> None:
     assert found.accuracy == 1.0 and found.num_phones == 3 and found.num_frames == 150
 
 
+def test_of_a_single_utterance_nothing_is_kept_apart() -> None:
+    assert probe(frames_of(1), frames_of(5, seed=1)).accuracy == 1.0
+
+
 def test_features_without_a_phone_in_them_are_a_guess() -> None:
     train, test = frames_of(20), frames_of(40, seed=1)
     noise = np.random.default_rng(2).standard_normal((len(test), 3)).astype(np.float32)

@@ -55,6 +55,15 @@ def test_labels_stand_at_their_times_and_end_with_the_clip() -> None:
     assert told["lanes"][0]["segments"] == [[0.0, 0.5, "sil"], [0.5, 1.0, "a"], [1.5, 3.0, "b"]]
 
 
+def test_a_label_that_is_wider_than_its_time_is_not_written_over_its_neighbours() -> None:
+    segments = Segments(np.array([0.0, 0.1]), np.array([0.1, 0.2]), ("understanding", "it"))
+    root = drawn(Lane("words", "words", segments))
+    assert len(of_kind(root, "cell")) == 2 and [e.text for e in of_kind(root, "label")] == ["it"]
+    assert [each[2] for each in json.loads(root.get("data-told", ""))["lanes"][0]["segments"]] == [
+        *("understanding", "it")  # the pointer tells it
+    ]
+
+
 def test_codes_are_stripes_around_their_frames_centres() -> None:
     codes = np.array([[1, 7], [1, 7], [2, 7], [-1, -1], [3, 7]])
     times = FrameTimes(stride=1600, receptive_field=3200, sample_rate=16_000)  # centres at 0.1, 0.2 …

@@ -45,12 +45,16 @@ def test_every_seed_is_named_with_where_it_stands(tmp_path: Path) -> None:
     (run / "c/corpus.json").write_text('{"arguments": {"seed": 89}, "seed": 1}')
     mark(run / "d", "fairseq-hydra-train common.seed=4")  # its log says what it took
     make_training(run / "d")
+    mark(run / "e", "fairseq-hydra-train common.seed=4")
+    log = "[now][fairseq_cli.train][INFO] - {'common': {'seed': 0}}\n"
+    (run / "e/hydra_train.log").write_text(log)
     assert sorted(seeds_of(run)) == [
         ("a", "its command", 12),
         ("b", "its command", 45),
         ("c", "c/abx-z.json", 67),
         ("c", "c/corpus.json", 89),
         ("d", "common.seed", 3),
+        ("e", "common.seed", 0),
     ]
 
 
@@ -140,6 +144,7 @@ def test_clips_come_from_a_held_out_split_with_words_then_phones_then_from_test(
     assert chosen([train, dev, test]) == ["test0"]
     assert chosen([train, dev, split_of("test", words=False)]) == ["dev0"]
     assert chosen([train, dev, split_of("test", phones=False)]) == ["dev0"]
+    assert chosen([split_of("test", words=False), split_of("dev", phones=False)]) == ["dev0"]
     assert chosen([train, split_of("valid", words=False, phones=False)]) == ["valid0"]
     assert chosen([split_of("train", phones=False), split_of("other")]) == ["other0"]
 
@@ -478,6 +483,11 @@ def test_a_training_that_is_done_says_in_what_time_and_what_with(tmp_path: Path)
     body = training.training_section(view_of(run)).body
     assert "vq_wav2vec with vq_cpc; 2,000 updates; done in 5 min." in body  # nobody says of how many
     assert '<b>loss</b> <span class="s0">3.5 → 2.5</span>' in body  # the training's own
+    dev = "[now][dev][INFO] - epoch 001 | valid on 'dev' subset | loss {} | num_updates {}\n"
+    with open(run / "t/hydra_train.log", "a") as file:
+        file.write(dev.format(4.5, 2000) + dev.format(1.5, 3000))
+    body = training.training_section(view_of(run)).body
+    assert '<b>loss</b> <span class="s1">4.5 → 1.5</span>' in body  # or of what was not learnt from
 
 
 def test_the_codebook_over_time_has_its_metrics_and_a_line_for_each_group(run: Path) -> None:

@@ -16,7 +16,7 @@ from small_run import make_run
 
 from vqw2v_plugin.analysis.code_map import CodeMap, Heard, OwnCode
 from vqw2v_plugin.analysis.phone_codes import phone_code_table
-from vqw2v_plugin.analysis.report_page import beside, codes, groups, results
+from vqw2v_plugin.analysis.report_page import assemble, beside, codes, groups, results
 from vqw2v_plugin.analysis.run_results import Abx, Confusion, ErrorRates, MapRow, UsageRow
 from vqw2v_plugin.analysis.run_view import PageOptions, RunView
 from vqw2v_plugin.recipes.folder import RunFolder, StageFolder
@@ -329,3 +329,26 @@ def test_a_group_s_own_codes_have_each_figure_in_its_column_and_three_sounds(
         "longest in": "u at 1.25 s",
     }
     assert rows[0]["longest in"] == "" and rows[4]["longest in"] == "u at 1.25 s, v at 0.50 s"
+
+
+def test_codes_of_a_run_without_a_training_s_log_are_shown(run: Path) -> None:
+    view = view_of(run)
+    view.__dict__["trainings"] = {}
+    section = codes.codebook_section(view)
+    assert not section.lacks and "588 frames of 6 utterances" in section.body
+    assert codes.codebook_section(view_of(run)).body.startswith(section.body)
+
+
+def test_no_error_at_all_is_a_figure_like_any_other(run: Path) -> None:
+    stage = StageFolder("tokens", run / "tokens", ())
+    view = view_of(run)
+    view.__dict__["abx"] = [Abx(stage, {"layer": "z", "within": 0.0, "across": 0.0, "triples": 0})]
+    body = results.abx_section(view).body
+    assert list(table_of(body)[0].values())[4:] == [f"0.0{NARROW}"] * 2 + ["0"] * 2
+    assert body.count('class="across"') == body.count('class="within"') == 1
+    tiles = re.findall('<div class="tile"><b>([^<]*)</b><span>([^<]*)</span>', assemble._tiles(view))
+    assert (f"0.0{NARROW}", "ABX error across speakers, tokens: z") in tiles
+    told = {"usage": {}, "phones": {"share": 0.0}, "voices": {"accuracy": 0.0}, "edits": {"noise": 0.0}}
+    view.__dict__["usage"] = [UsageRow(stage, told)]
+    (row,) = table_of(beside.beside_section(view).body)
+    assert [row[name] for name in ("told of the phone", "voices told", "noise")] == [f"0.0{NARROW}"] * 3

@@ -85,7 +85,11 @@ def test_what_one_stage_decodes_in_several_ways_has_a_name_and_a_decoder_each(ru
     assert found == {
         "scores/free": (1, "free"),
         "scores/greedy": (0, "greedy"),
-        "scores/words": (2, "lexicon and language model lm.arpa, weights of tuned.json, beam 9"),
+        "scores/words": (
+            2,
+            "lexicon and language model lm.arpa, weights of tuned.json, lm-weight 1.5, word-score -0.5, "
+            "sil-score 0.25, beam 9",
+        ),
     }
     heard = {name: rows["a"]["text"] for name, rows in view.hypotheses.items() if "a" in rows}
     assert heard == {f"scores/{name}": name for name in WAYS}
@@ -95,7 +99,8 @@ def test_what_one_stage_decodes_in_several_ways_has_a_name_and_a_decoder_each(ru
 WAYS = {
     "greedy": "--decoder greedy",
     "free": "--decoder lexicon --decoder free",  # the last word counts
-    "words": "--lexicon l.txt --lm a/lm.arpa --beam 9 --decoder lexicon --weights b/tuned.json",
+    "words": "--lexicon l.txt --lm a/lm.arpa --beam 9 --decoder lexicon --weights b/tuned.json "
+    "--sil-score 0.25 --lm-weight 1.5 --word-score -0.5",
 }
 KNOWN = (
     '"unit": "words", "rate": 1, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 2'
@@ -131,6 +136,8 @@ def test_rows_of_usage_are_read_and_what_is_none_is_named(run: Path) -> None:
     )
     assert trained.edits == {"noise 20 dB": 0.321, "tempo 0.9": 0.123} and untrained.edits == {}
     rows = json.loads(path.read_text())
+    path.write_text(json.dumps(rows[1]))  # one alone
+    assert [row.about for row in RunView(RunFolder(run), PageOptions()).usage] == rows[1:]
     path.write_text(
         json.dumps([{**rows[0], "edits": {"noise": "much", "pitch": 0.5}, "rank": True}, 3, {"usage": 1}])
     )
@@ -196,6 +203,7 @@ def test_right_classes_are_read_and_rates_beyond_percent_are_none(tmp_path: Path
     rows = [{"utterances": count} for count in (4, 0, 2)]
     about = {"accuracy": 50, "majority": 66.5, "uar": 100, "utterances": 6, "classes": rows}
     changes = {"": {}, "deep/er": {"uar": 25}, "bad": {"majority": 100.5}, "worse": {"uar": -1}}
+    changes["null"] = {"classes": None}
     for name, change in changes.items():
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / "classes-dev.json").write_text(json.dumps({**about, **change}))
@@ -203,5 +211,5 @@ def test_right_classes_are_read_and_rates_beyond_percent_are_none(tmp_path: Path
     found = {rates.name: rates for rates in find_class_rates(tmp_path, troubles)}
     assert found[str(tmp_path)] == ClassRates(str(tmp_path), "dev", 50, 66.5, 100, 6, 2)
     assert found[f"{tmp_path}/deep/er"].uar == 25 and len(found) == 2
-    assert [Path(line.partition("/classes-")[0]).name for line in troubles] == ["bad", "worse"]
-    assert all("expected percent" in line for line in troubles)
+    assert [Path(line.partition("/classes-")[0]).name for line in troubles] == ["bad", "null", "worse"]
+    assert ["expected percent" in line for line in troubles] == [True, False, True]

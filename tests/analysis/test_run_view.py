@@ -67,8 +67,9 @@ def test_splits_with_phone_times_come_first_and_the_largest_before_the_others(
 ) -> None:
     for name, samples, has_phones in (("a", 10, True), ("b", 30, True), ("c", 90, False), ("d", 95, False)):
         soundfile.write(tmp_path / "x.wav", np.zeros(100), RATE)
-        row = {"path": "x.wav", "samples": samples, "utt": name}
-        write_manifest(tmp_path / f"{name}.tsv", tmp_path, [row], list(row))
+        row = {"path": "x.wav", "samples": samples // 2, "utt": name}
+        rows = [row, {**row, "utt": f"{name}2"}] if name != "a" else [{**row, "samples": 20}]
+        write_manifest(tmp_path / f"{name}.tsv", tmp_path, rows, list(row))
         if has_phones:
             (tmp_path / f"{name}.phones.ctm").write_text(f"{name} 1 0 0.1 AA\n")
     view = RunView(RunFolder(run), PageOptions(corpus=str(tmp_path)))
@@ -77,7 +78,7 @@ def test_splits_with_phone_times_come_first_and_the_largest_before_the_others(
 
 def test_a_stage_has_failed_where_its_log_ends_in_an_error(run: Path) -> None:
     said = {
-        "refused": "one\nvqw2v: error: no such file\n",
+        "refused": "vqw2v: error: of a try before\nvqw2v: error: no such file\n",
         "broken": "Traceback (most recent call last):\n  File x\nValueError: no such codebook\n",
         "running": "vqw2v: error: long ago\n" + "and on\n" * 5,
     }

@@ -5,6 +5,7 @@ import pytest
 from sounds import noise, sine
 
 from vqw2v_plugin.audio.edges import said_hops, speech_span
+from vqw2v_plugin.audio.silence import spoken_parts
 
 RATE = 8_000
 HOP = 80
@@ -74,6 +75,16 @@ def test_a_quiet_hop_among_loud_ones_is_not_said() -> None:
     levels = np.repeat([0.001, 0.5, 0.001, 0.5, 0.001], [10, 3, 1, 3, 10])
     said = said_hops((levels[:, None] * square).ravel().astype(np.float32), HOP)
     assert said is not None and np.flatnonzero(said).tolist() == [10, 11, 12, 14, 15, 16]
+
+
+def test_a_clip_of_clicks_alone_stays_whole() -> None:
+    """One hop of three is loud, which is too few to be speech anywhere."""
+    levels = np.tile([0.5, 0.001, 0.001], 20)
+    square = np.where(np.arange(HOP) % 2, 1.0, -1.0)
+    wav = (levels[:, None] * square).ravel().astype(np.float32)
+    said = said_hops(wav, HOP)
+    assert said is not None and not said.any()
+    assert speech_span(wav, RATE) == (0, len(wav)) and spoken_parts(wav, RATE) == [(0, len(wav))]
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2, 4])

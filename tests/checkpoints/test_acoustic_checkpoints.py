@@ -302,6 +302,9 @@ def test_weights_for_other_words_are_refused_by_what_differs(units: Units) -> No
     for name, value in other.items():
         with pytest.raises(CheckpointError, match=f"the checkpoint's `{name}` are .*, here they are "):
             own.load_state_dict(About({**content, name: value}).state_dict())
+        unsaid = {key: said for key, said in content.items() if key != name}
+        with pytest.raises(CheckpointError, match=f"the checkpoint's `{name}` are None, here they are "):
+            own.load_state_dict(About(unsaid).state_dict())
     features = {**SPEC.to_json(), "dim": 13}
     with pytest.raises(CheckpointError, match="trained on features whose `bands` is 13, here it is 12"):
         own.load_state_dict(About({**content, "features": features}).state_dict())
@@ -341,6 +344,7 @@ def test_options_are_the_network_s_and_those_not_given_the_arch_s(tmp_path: Path
     name = "vq_wav2letter_tiny"
     KIND.check_options(header, name, said)
     KIND.check_options(header, name, {**said, "normalize_features": "utterance", "other": 3})
+    KIND.check_options(header, name, {**said, "normalize_features": None})
     for option, value in {"normalize_features": "none", "dropout": 0.0, "norm": "none"}.items():
         with pytest.raises(ValueError, match=f"`{option}` is {value!r}, and the network has"):
             KIND.check_options(header, name, {**said, option: value})

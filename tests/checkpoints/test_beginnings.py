@@ -97,9 +97,10 @@ def test_a_wav2vec_2_and_a_bert_begin_so_too(tmp_path: Path) -> None:
     other = build_bert({**sizes, "encoder_attention_heads": 2, "dropout": 0.5}, symbols)
     take(other, tmp_path / "b.pt", BERT)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in bert.state_dict().items())
-    for lines in (symbols.lines[::-1], symbols.lines[:4]):
+    exchanged = (*symbols.lines[:2], symbols.lines[3], symbols.lines[2], *symbols.lines[4:])
+    for lines, at in ((symbols.lines[::-1], 1), (symbols.lines[:4], 5), (exchanged, 3)):
         less = build_bert({**sizes, "encoder_attention_heads": 2}, Symbols(lines))
-        with pytest.raises(CheckpointError, match=r"differ from line \d of dict\.txt.*vqw2v discretize"):
+        with pytest.raises(CheckpointError, match=rf"differ from line {at} of dict\.txt.*vqw2v discretize"):
             take(less, tmp_path / "b.pt", BERT)
 
 
@@ -198,6 +199,7 @@ def test_how_a_network_learns_is_its_own(saved: Any, tiny: Build, tmp_path: Path
         "vq_temp": [1.0, 0.1],
         "vq_gamma": 0.7,
         "prediction_gain": 0.5,
+        "centred": True,
     }
     old, path = saved(**KMEANS)
     new = tiny(**KMEANS, **free)

@@ -18,7 +18,7 @@ from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.bert import KIND, build_bert, load_bert, save_bert
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.stock_roberta import bert_settings_of_stock, bert_weights_of_stock, is_roberta
-from vqw2v_plugin.checkpoints.travel import import_checkpoint
+from vqw2v_plugin.checkpoints.travel import export_folder, import_checkpoint
 from vqw2v_plugin.modules.bert.config import ARCHS
 from vqw2v_plugin.modules.bert.vocabulary import PAD, Symbols
 from vqw2v_plugin.modules.kernels.attention import Rows
@@ -257,3 +257,13 @@ def test_a_roberta_is_known_by_its_name_or_its_weights(name: str) -> None:
     assert is_roberta(name, {}) and not is_roberta("x", {}) and not is_roberta(None, {"encoder.layers.0": 0})
     for side in ("encoder", "decoder"):
         assert is_roberta(None, {"a": torch.ones(1), f"{side}.sentence_encoder.x": torch.ones(1)})
+
+
+def test_a_folder_may_be_read_with_another_dictionary(tmp_path: Path) -> None:
+    network = build_bert({**SMALL}, Symbols(tuple(LINES))).eval()
+    save_bert(tmp_path / "bert.pt", network)
+    export_folder(tmp_path / "bert.pt", tmp_path / "folder")
+    write_dict(tmp_path / "other.txt", [(symbol, 1) for symbol in LINES[::-1]])
+    for place in (tmp_path / "bert.pt", tmp_path / "folder"):
+        assert load_bert(place).symbols.lines == tuple(LINES)
+        assert load_bert(place, tmp_path / "other.txt").symbols.lines == tuple(LINES[::-1])

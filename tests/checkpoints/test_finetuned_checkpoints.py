@@ -137,6 +137,7 @@ def changed(path: Path, change: Any) -> Path:
             lambda s: s["task_state"]["acoustic"].update(repeats=10**9),
             "`repeats` is 1000000000; expected 0 to",
         ),
+        (lambda s: s["task_state"]["acoustic"].update(repeats=-1), "`repeats` is -1; expected 0 to"),
         (
             lambda s: s["task_state"]["acoustic"].update(symbols=["|", "x", "b", "c", "d"]),
             "is not what its options",

@@ -256,3 +256,20 @@ def test_a_stock_file_tells_what_it_was_and_how_long_it_was_to_be_trained(tmp_pa
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert imported.loaded.made_from == {"file": "stock.pt", "sha256": digest, "kind": kind}
         assert (imported.loaded.network.config.max_update, imported.num_updates) == updates
+
+
+def test_audio_of_which_a_stock_file_says_nothing_is_as_usual(tmp_path: Path) -> None:
+    model, options = stock_model(vq_type="gumbel")
+    write_today(tmp_path / "stock.pt", model, options, sample_rate=None, normalize=None)
+    loaded = import_stock(tmp_path / "stock.pt").loaded
+    assert (loaded.sample_rate, loaded.normalize) == (16_000, False)
+
+
+def test_each_step_s_prediction_is_stock_s(tmp_path: Path) -> None:
+    """Stock's are by their distance, ours the furthest first."""
+    model, options = stock_model(vq_type="none")
+    write_today(tmp_path / "stock.pt", model, options)
+    ours = import_stock(tmp_path / "stock.pt").loaded.network.predictor.weight
+    theirs = model.wav2vec_predictions.project_to_steps.weight  # [C_in, C, 1, K]
+    for step in range(5):
+        assert torch.equal(ours[4 - step], theirs[:, :, 0, step].T)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.checkpoints.files import CheckpointError
 from vqw2v_plugin.checkpoints.format import load
+from vqw2v_plugin.checkpoints.kinds import Audio
 from vqw2v_plugin.checkpoints.stock_wav2vec2 import wav2vec2_settings_of_stock
 from vqw2v_plugin.checkpoints.travel import import_checkpoint
 from vqw2v_plugin.checkpoints.wav2vec2 import KIND
@@ -237,3 +238,21 @@ def test_weights_that_only_stock_s_training_uses_are_left_out(tmp_path: Path) ->
     torch.save(state, tmp_path / "b.pt")
     there, without = (import_checkpoint(tmp_path / name) for name in ("b.pt", "a.pt"))
     assert there.weights.keys() == without.weights.keys()
+
+
+@torch.no_grad()
+def test_codes_of_a_deep_head_are_stock_s(tmp_path: Path) -> None:
+    model = write(tmp_path / "stock.pt", "cfg", quantizer_depth=3, quantizer_factor=2)
+    network, wav = import_checkpoint(tmp_path / "stock.pt").network, noise(2000)[None]
+    assert torch.equal(network.encode(wav), model.quantize(wav)[1])
+
+
+@pytest.mark.parametrize("way", ["cfg", "args"])
+def test_audio_of_which_a_file_says_nothing_is_as_usual(way: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.pt", way)
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        state = torch.load(tmp_path / "a.pt", weights_only=True)
+    task = state["cfg"]["task"] if way == "cfg" else vars(state["args"])
+    task.update(sample_rate=None, normalize=None)
+    torch.save(state, tmp_path / "a.pt")
+    assert import_checkpoint(tmp_path / "a.pt").header.audio == Audio(16_000, False)

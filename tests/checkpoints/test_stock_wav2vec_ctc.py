@@ -132,6 +132,10 @@ def test_its_dictionary_may_lie_elsewhere(tmp_path: Path, capsys: pytest.Capture
         (lambda s: s["cfg"]["task"].update(normalize="x"), "`normalize` is 'x'; expected true or false"),
         (lambda s: s["model"].pop("w2v_encoder.proj.bias"), "lacks `w2v_encoder.proj.bias`"),
         (lambda s: s["model"].update({"w2v_encoder.proj.bias": torch.zeros(5)}), "names 5 labels, and"),
+        (
+            lambda s: s["model"].update({"w2v_encoder.proj.bias": torch.zeros(9, 1)}),
+            "lacks `w2v_encoder.proj.bias`, a number for each letter",
+        ),
         (lambda s: s["model"].update({"decoder.x": torch.zeros(5)}), "stock weight 'decoder.x' has no place"),
     ],
 )

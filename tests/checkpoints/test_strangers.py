@@ -531,3 +531,20 @@ def test_torch_that_runs_what_a_checkpoint_says_reads_none(monkeypatch: pytest.M
 def test_lists_beside_each_other_are_no_lists_in_lists(tmp_path: Path) -> None:
     torch.save({"rows": [[number] for number in range(10_001)]}, tmp_path / "wide.pt")
     assert unsound_pickle(tmp_path / "wide.pt") == ""
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [b"\x80\x02)" + b"\x85" * 99 + b".", b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b"."],
+    ids=["tuples", "lists"],
+)
+def test_as_deep_as_it_may_be_is_sound(blob: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"".join(pickle.dumps(part, 2) for part in legacy_header()) + blob)
+    assert unsound_pickle(tmp_path / "a.pt") == ""
+
+
+def test_the_last_pickle_of_a_legacy_file_is_looked_at_too(tmp_path: Path) -> None:
+    blob, says = HANDMADE["from a mark"]
+    parts = (*legacy_header(), {"model": {}})
+    (tmp_path / "a.pt").write_bytes(b"".join(pickle.dumps(part, 2) for part in parts) + blob)
+    assert says in unsound_pickle(tmp_path / "a.pt")

@@ -54,6 +54,8 @@ def test_a_trainer_s_options_are_those_of_its_network() -> None:
     own = KIND.state(header)["cfg"]["model"]
     KIND.check_options(header, NAME, own)
     KIND.check_options(header, NAME, {**own, "generator_bias": "False", "discriminator_causal": "true"})
+    early = {name: value for name, value in header.settings.items() if name != "generator_bias"}
+    KIND.check_options(replace(header, settings=early), NAME, own)  # before there was such a setting
     for option, value in (("generator_bias", "true"), ("code_penalty", 3.0), ("segments", "none")):
         with pytest.raises(ValueError, match=f"`{option}` is .*, and the network has .*; expected the same"):
             KIND.check_options(header, NAME, {**own, option: value})

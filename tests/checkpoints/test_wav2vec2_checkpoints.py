@@ -49,3 +49,11 @@ def test_what_it_is_is_told_in_a_line() -> None:
     plain = tiny_wav2vec2(quantizer="none")
     told = KIND.summary(Restored(Header(KIND.model, KIND.settings(plain)), plain))
     assert told == "2 layers of 24, quantizer none, 16000 Hz"
+
+
+def test_a_temperature_falls_over_the_whole_training_s_updates() -> None:
+    """Over seven tenths of them, from the first number to the second."""
+    network = tiny_wav2vec2(latent_temp=[2.0, 0.5], max_update=1000)
+    for updates, wanted in ((0, 2.0), (350, 1.25), (700, 0.5), (1000, 0.5)):
+        network.set_num_updates(updates)
+        assert network.quantizer.temperature == pytest.approx(wanted, abs=0.01)

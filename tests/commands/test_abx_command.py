@@ -257,6 +257,8 @@ def test_codes_are_compared_by_a_checkpoint_s_vectors(
     TOKENS.write_about(folder, {**ABOUT, "checkpoint": {"sha256": "other"}})
     assert abx(folder, *arguments) == 2
     assert "give the checkpoint that made it" in capsys.readouterr().err
+    TOKENS.write_about(folder, ABOUT)  # where nobody wrote down what made them, whoever asks must know
+    assert abx(folder, *arguments) == 0 and result(folder)["distance"] == "angular"
 
 
 def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None:
@@ -337,6 +339,19 @@ def test_one_speaker_is_within_only_and_said(corpus: Corpus, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "needs two speakers, and s0 is the only one" in shown and "6 utterances have no speaker" in shown
     assert result(folder)["across"] is None and result(folder)["within"] == 0
+
+
+def test_phones_that_each_speaker_says_once_are_compared_across_alone(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(corpus.manifest, corpus.folder, corpus.rows[:6], ("path", "samples", "utt", "speaker"))
+    folder = corpus.features()
+    assert abx(folder, "--phones", corpus.phones, "--manifest", corpus.manifest, "--context", "none",
+               "--silence", "SIL,x,y") == 0  # fmt: skip
+    assert "no phone is there twice beside another" in capsys.readouterr().out
+    found = result(folder)
+    assert (found["within"], found["across"], found["triples_within"]) == (None, 0, 0)
+    assert found["triples_across"] == 12 and found["phones"] == 3  # 2 speakers, 3 phones, 2 others of each
 
 
 def test_the_split_is_the_manifest_s_or_the_ctm_s(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from wav2vec2s import saved as saved_wav2vec2
 
 from vqw2v_plugin import Tokenizer
 from vqw2v_plugin.__main__ import main
@@ -169,6 +170,15 @@ def test_a_page_about_the_model_that_is_there_stays_unless_all_is_replaced(
         assert main(["export", checkpoint, str(page.parent), *more]) == 0
         assert (page.read_text() == "mine") == kept
         assert (f"{page}: what it was trained on" in capsys.readouterr().out) != kept
+
+
+def test_what_is_written_for_transformers_has_no_page_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved_wav2vec2(tmp_path / "w.pt")
+    assert main(["export", str(tmp_path / "w.pt"), str(tmp_path / "hf"), "--to", "huggingface"]) == 0
+    assert "README.md" not in capsys.readouterr().out and not (tmp_path / "hf" / "README.md").exists()
+    assert {"config.json", "model.safetensors"} <= {path.name for path in (tmp_path / "hf").iterdir()}
 
 
 def test_an_exported_folder_becomes_a_checkpoint_again_and_replaces_none_unasked(

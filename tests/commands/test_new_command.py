@@ -187,6 +187,24 @@ def test_manifests_of_fairseq_s_own_are_listed_with_their_texts(table: Path, tmp
     assert f'vqw2v manifest {folder} "$RUN/manifests" --trim 0.1\n' in (tmp_path / "run/run.sh").read_text()
 
 
+def test_audio_without_silence_around_it_is_not_trimmed_and_a_table_of_that_name_is_no_manifest(
+    tmp_path: Path,
+) -> None:
+    """Common Voice's own tables, of which one is called train.tsv."""
+    clips = tmp_path / "cv" / "clips"
+    clips.mkdir(parents=True)
+    for split, count in (("train", 12), ("dev", 4)):
+        lines = ["client_id\tpath\tsentence\tlocale"]
+        for i in range(count):
+            wav = 0.3 * np.sin(2 * np.pi * (300 + 50 * i) * np.arange(6_000) / 8_000)
+            soundfile.write(clips / f"{split}{i}.wav", wav, 8_000)
+            lines.append(f"me\t{split}{i}.wav\tone two\ten")
+        (clips.parent / f"{split}.tsv").write_text("\n".join([*lines, ""]))
+    assert main(["new", str(tmp_path / "run"), str(clips.parent)]) == 0
+    script = (tmp_path / "run" / "run.sh").read_text()
+    assert f'vqw2v manifest {clips.parent} "$RUN/manifests" --test 0.1\n' in script and "--trim" not in script
+
+
 def test_a_checkpoint_s_frames_are_those_of_its_rate_and_a_stranger_s_plugin_goes_along(
     table: Path, tmp_path: Path, tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch
 ) -> None:

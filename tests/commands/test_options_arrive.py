@@ -240,6 +240,19 @@ def test_components_go_by_speaker_where_features_do(arrived: Any, tmp_path: Path
     assert float((means[0] + means[1]).abs().max()) < 1e-3 and float(means[2].abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize("command", ["features", "segment"])
+def test_who_has_no_speaker_is_counted_once_though_components_are_found_of_them_before(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.wav", noise(8_000, i) * 0.1, 16_000)
+    rows = [{"path": f"{i}.wav", "samples": 8_000} for i in range(3)]
+    write_manifest(tmp_path / "m.tsv", tmp_path, rows)
+    begun = [command, "-", str(tmp_path / "m.tsv"), str(tmp_path / "out"), "--layer", "mfcc:5"]
+    assert main([*begun, "--pca", "2", "--standardize", "speaker", "--workers", "1"]) == 0
+    assert "  3 utterances went by their own mean and scale: nobody says" in capsys.readouterr().out
+
+
 def test_segments_are_deciphered_as_it_was_asked_for(arrived: Any, tmp_path: Path) -> None:
     seen, begun = (
         arrived("analysis.decipherment.decipher_folder"),

@@ -148,6 +148,11 @@ def test_wrong_wishes_are_named(
     assert not Path("o/phones.json").exists() and not list(Path(".").glob("o/*.phn"))
 
 
+def test_a_text_that_is_read_twice_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phones", "-", "--save-dir", "o"]) == 2
+    assert "TEXT is -, and it is read twice; name a file" in capsys.readouterr().err
+
+
 def test_a_folder_whose_parts_are_not_of_one_run_is_refused(text: Path, tmp_path: Path) -> None:
     assert phones(text, tmp_path / "o") == 0
     (tmp_path / "o" / "train.phn").write_text("DH XX\n")

@@ -112,6 +112,8 @@ def test_a_sentence_lays_the_rate_beside_what_was_expected(
     assert cli.main(["results", str(tmp_path), "--expect", low, high, "--why", "why"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("test: 30.5 % word errors") and said in shown and shown.count("\n") == 1
+    assert cli.main(["results", str(tmp_path), "--expect", low, high]) == 0
+    assert capsys.readouterr().out == shown.replace("; why\n", "\n")
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,12 @@ def test_files_are_counted_once_however_many_stretches_they_have(tmp_path: Path,
     first, again = (collect(tmp_path / "c", tmp_path / "o", CollectOptions(workers=1)) for _ in range(2))
     assert (first.kind, first.num_files, first.num_known) == ("kaldi", 2, 0)
     assert (again.num_files, again.num_known) == (2, 2) and sum(map(len, again.splits.values())) == 3
+
+
+def test_what_has_no_header_is_refused_beside_rows_that_are_trimmed(tmp_path: Path, wav: Sound) -> None:
+    for name in ("a.wav", "c.wav"):
+        wav(name, 1600)
+    (tmp_path / "c" / "b.wav").touch()
+    found = collect(tmp_path / "c", tmp_path / "o", CollectOptions(plan=SplitPlan(valid=0), trim=0.1))
+    assert [row.entry.path for row in found.splits["train"]] == ["a.wav", "c.wav"]
+    assert [(each.path, each.group) for each in found.refused] == [("b.wav", "is empty, 0 bytes")]

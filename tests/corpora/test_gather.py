@@ -122,6 +122,9 @@ def test_what_is_for_tables_is_refused_elsewhere(tmp_path: Path, write: Write) -
         gather([root], Sources(columns={"text": "said"}))
     with pytest.raises(SourceError, match=r"`--audio` is .*empty, which holds no audio; name the folder"):
         gather([root], Sources(audio=str(tmp_path / "c" / "empty")))
+    table = str(write("t/t.csv", "path,said\na.wav,yes\n"))  # beside the other, of which the column is none
+    found = gather([root, table], Sources(columns={"text": "said"}, audio=root)).entries
+    assert ("yes", "x/a.wav") in [(entry.text, entry.path) for entry in found]
 
 
 def test_an_id_that_two_tables_of_one_folder_have_stays_as_it_is(tmp_path: Path, write: Write) -> None:
@@ -158,7 +161,7 @@ def test_suffixes_are_of_folders_that_are_walked(tmp_path: Path, write: Write) -
     write("k/wav.scp", "u /far/a.wav\n")
     write("p/a.wav"), write("p/b.flac")
     with pytest.raises(SourceError, match="`--ext` chooses files of a folder; kaldi lists its files itself"):
-        gather([str(tmp_path / "c" / "k")], Sources(suffixes=("flac",)))
+        gather([str(tmp_path / "c" / name) for name in ("p", "k")], Sources(suffixes=("flac",)))
     found = gather([str(tmp_path / "c" / "p")], Sources(suffixes=("flac",)))
     assert [entry.path for entry in found.entries] == ["b.flac"]
 

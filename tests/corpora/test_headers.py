@@ -263,6 +263,27 @@ def test_a_disk_that_is_full_costs_the_cache_alone(tmp_path: Path, monkeypatch: 
     assert cache.known and len(warnings) == 1 and "No space left on device" in warnings[0]
 
 
+def test_a_cache_that_cannot_be_opened_or_written_anew_is_told_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    (tmp_path / "folder").mkdir()
+    cache = HeaderCache(tmp_path / "folder", warnings.append)
+    cache.add([("/x.wav", Header(1, 2, 3, 4, 5))])
+    cache.close(["/x.wav"])
+    assert cache.known and len(warnings) == 1 and "headers read now will be read again" in warnings[0]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(headers_module, "write_whole", full)
+    cache = HeaderCache(tmp_path / "c", warnings.append)
+    cache.add([(f"/{i}.wav", Header(1, 2, 3, 4, 5)) for i in range(3)])
+    cache.close(["/0.wav"])
+    assert len(warnings) == 2 and "No space left on device" in warnings[1]
+    assert len(HeaderCache(tmp_path / "c", warnings.append).known) == 3  # as it was
+
+
 def test_headers_that_the_disk_takes_piece_by_piece_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

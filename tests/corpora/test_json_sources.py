@@ -185,13 +185,15 @@ def test_lhotse_cuts_come_before_what_they_were_made_of(tmp_path: Path, write: W
             {"id": "c3", "type": "MixedCut", "tracks": []},
             {"id": "c4", "type": "MonoCut"},
             {**cut, "id": "c5", "recording": recording("fast", transforms=[{"name": "Speed"}])},
-        ),
+        )
+        + "{torn\n",
     )
     entries, refused = read(tmp_path / "c", "lhotse")
     assert [(e.utt, e.begin, e.end, e.text, e.speaker, e.split) for e in entries] == [
         ("c1", 4.0, 5.5, "one two", "", "test-clean")
     ]
-    assert [r.path for r in refused] == [f"cuts_test-clean.jsonl:{n}" for n in (2, 3, 4, 5)]
+    assert [r.path for r in refused] == [f"cuts_test-clean.jsonl:{n}" for n in (2, 3, 4, 5, 6)]
+    assert refused[-1].group == "is not JSON"
 
 
 def test_a_gzip_that_breaks_off_keeps_what_came_before(tmp_path: Path, write: Write) -> None:
@@ -242,6 +244,43 @@ def test_a_file_of_json_that_begins_with_no_object_is_no_table(
     write("x.jsonl", f"{first}\n" + lines({"path": "a.wav"}))
     assert json_lines.tables(open_folder(str(tmp_path / "c"))) == []
     assert json_lines.first_row(str(tmp_path / "gone.json")) == {}
+
+
+def test_tables_of_nemo_s_and_lhotse_s_lie_in_the_folder_that_is_named(tmp_path: Path, write: Write) -> None:
+    write("in/x.jsonl", lines({"audio_filepath": "a.wav"}))
+    write("in/y.jsonl", lines(recording("r1")))
+    for kind in ("nemo", "lhotse"):
+        assert not KINDS[kind].fits(open_folder(str(tmp_path / "c")))
+        assert KINDS[kind].fits(open_folder(str(tmp_path / "c" / "in")))
+
+
+@pytest.mark.parametrize("kind", ["nemo", "lhotse", "table", "fairseq"])
+def test_pieces_of_a_file_are_of_one_recording_whatever_else_differs(
+    tmp_path: Path, write: Write, kind: str
+) -> None:
+    """By which no split divides it."""
+    pieces = [(name, 2.0 * i) for i in range(2) for name in ("one", "two")]
+    if kind == "nemo":
+        rows = [
+            {"audio_filepath": f"{n}.wav", "offset": at, "duration": 1, "text": n + str(at)}
+            for n, at in pieces
+        ]
+        write("x.jsonl", lines(*rows))
+    elif kind == "lhotse":
+        write("r.jsonl", lines(recording("one"), recording("two")))
+        write("s.jsonl", lines(*(supervision(f"{n}{at}", n, start=at) for n, at in pieces)))
+    elif kind == "table":
+        rows = [f"{n}{at},{n}.wav,{at},1,{n}{at}" for n, at in pieces]
+        write("x.csv", "\n".join(["ID,wav,start,duration,wrd", *rows, ""]))
+    else:
+        rows = [f"{n}.wav\t{int(at)}\t9\t{n}{at}" for n, at in pieces]
+        write("x.tsv", "\n".join(["/far", "# path\tstart\tsamples\tutt", *rows, ""]))
+    entries, refused = read(tmp_path / "c", kind)
+    assert len({entry.begin for entry in entries}) == 2 and not refused
+    first, second, third, fourth = (
+        entry.unit for entry in sorted(entries, key=lambda each: (each.path, each.begin))
+    )
+    assert first == second != third == fourth
 
 
 def test_a_cut_of_lhotse_s_has_a_speaker_where_its_supervisions_agree_and_may_have_none(

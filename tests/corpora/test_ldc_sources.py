@@ -207,7 +207,7 @@ def test_wsj_gives_the_standard_sets(tmp_path: Path, indices: dict[str, str]) ->
 
 
 def test_wsj_s_detailed_transcript_is_taken_before_the_reduced_one(tmp_path: Path) -> None:
-    texts = {"wsj0/a.dot": "The [cough] sale (011c0201)\n", "wsj0/a.lsn": "REDUCED (011c0201)\n"}
+    texts = {"wsj0/a.dot": ";; of 1992\nThe [cough] sale (011c0201)\n", "wsj0/a.lsn": "REDUCED (011c0201)\n"}
     wsj(tmp_path, {"wsj0/si_tr_s/011/011c0201": ".wav"}, texts, {})
     (entry,) = KINDS["wsj"].read(open_folder(str(tmp_path)))
     assert isinstance(entry, Entry) and entry.text == "the sale"
@@ -221,6 +221,19 @@ def test_an_index_of_wsj_is_of_its_own_discs(tmp_path: Path) -> None:
     entry, refusal = KINDS["wsj"].read(open_folder(str(tmp_path)))
     assert isinstance(entry, Entry) and entry.subset == "wsj0/si_tr_s" and isinstance(refusal, Refusal)
     assert refusal.group == "is of wsj1/si_tr_x and of none of the sets si284, dev93, eval92"
+
+
+@pytest.mark.parametrize("subset", ["wsj1/si_dt_20", "wsj0/si_et_20"])
+def test_of_wsj_s_held_out_folders_only_what_is_read_without_punctuation_is_taken(
+    tmp_path: Path, subset: str
+) -> None:
+    """Where no index says so: by the fourth letter of a name."""
+    names = [f"4k0{letter}0301" for letter in "cv"]
+    texts = {f"{subset}/4k0.dot": "".join(f"a ({name})\n" for name in names)}
+    wsj(tmp_path, {f"{subset}/4k0/{name}": ".wav" for name in names}, texts, {})
+    entry, refusal = KINDS["wsj"].read(open_folder(str(tmp_path)))
+    assert isinstance(entry, Entry) and entry.utt == "4k0c0301" and isinstance(refusal, Refusal)
+    assert refusal.group == f"is of {subset} and of none of the sets si284, dev93, eval92"
 
 
 def test_wsj_unpacked_beside_the_original_is_taken_once(tmp_path: Path) -> None:

@@ -137,8 +137,10 @@ def test_a_quotation_that_is_never_closed_costs_its_row_and_says_how_far_it_went
 
 def test_a_sentence_in_a_table_of_tabs_may_begin_with_a_quotation(tmp_path: Path, write: Write) -> None:
     write("a.wav")
-    write("t.tsv", 'path\ttext\na.wav\t"Ja" sagt er\na.wav\t"whole ""one"""\n')
-    assert [e.text for e in read(tmp_path / "c", "table")[0]] == ['"Ja" sagt er', 'whole "one"']
+    rows = ('"Ja" sagt er', '"whole ""one"""', '"Ja" und "nein"', '"')
+    write("t.tsv", "\n".join(["path\ttext", *(f"a.wav\t{row}" for row in rows), ""]))
+    held = [e.text for e in read(tmp_path / "c", "table")[0]]
+    assert held == ['"Ja" sagt er', 'whole "one"', '"Ja" und "nein"', '"']
 
 
 def test_what_this_command_wrote_into_the_corpus_is_no_table_of_it(tmp_path: Path, write: Write) -> None:
@@ -246,8 +248,9 @@ def test_all_that_a_table_tells_of_a_row_is_kept(tmp_path: Path, write: Write, d
 def test_values_of_json_are_as_a_table_of_text_would_hold_them(tmp_path: Path, write: Write) -> None:
     write("a.wav")
     row = {"path": "a.wav", "text": None, "speaker_id": 12, "lang": "ä", "start": 0.5, "duration": 1}
-    write("t.jsonl", lines(row))
-    ((entry,), _) = read(tmp_path / "c", "table")
+    write("t.jsonl", lines(row) + "{torn\n")
+    ((entry,), (torn,)) = read(tmp_path / "c", "table")
+    assert torn.path == "t.jsonl:2" and torn.group == "is not JSON"
     assert (entry.text, entry.speaker, entry.lang, entry.begin, entry.end) == ("", "12", "ä", 0.5, 1.5)
 
 

@@ -89,6 +89,7 @@ def test_the_short_form_with_a_speaker_s_tier(tmp_path: Path) -> None:
         (SHORT.replace("ann - phones", "tones"), "no tier named words or phones, only 'tones'"),
         (SHORT.replace("0.25\n1.5", "1.5\n0.25"), "the earlier first"),
         (SHORT.replace("\n2\n", "\n99999999999999\n"), "breaks off"),
+        (SHORT.replace('"a"', "7"), "breaks off: got 7, expected a text in quotation marks"),
     ],
 )
 def test_what_is_no_textgrid_is_told(tmp_path: Path, text: str, said: str) -> None:
@@ -140,7 +141,7 @@ def test_a_folder_of_textgrids_is_joined_by_path_id_or_stem_and_the_rest_is_told
 
 def test_a_textgrid_at_its_wav_s_own_place_is_its_whoever_else_is_called_so(tmp_path: Path) -> None:
     for name in ("a", "ann/a"):
-        for root, ending in (("c", "wav"), ("t", "TextGrid")):
+        for root, ending in (("c", "wav"), ("t", "TextGrid" if name == "a" else "textgrid")):
             path = tmp_path / root / f"{name}.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(SHORT.replace('"b"', f'"of_{name}"'))

@@ -14,7 +14,7 @@ from vqw2v_plugin.modules.wav2vec.contrastive import contrastive_loss
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 
 vqw2v_plugin.register()
-from vqw2v_plugin.criterions.vq_contrastive import VqContrastiveCriterion
+from vqw2v_plugin.criterions.vq_contrastive import VqContrastiveConfig, VqContrastiveCriterion
 from vqw2v_plugin.models.vq_wav2vec import VqWav2VecModel
 
 Build = Callable[..., VqWav2Vec]
@@ -44,6 +44,11 @@ def test_the_paper_s_weight_of_the_quantizer_s_loss_is_the_default(
     torch.testing.assert_close(loss.detach(), log["loss_contrastive"] + own)
     assert size == log["sample_size"] > 0 and loss.requires_grad
     assert not any(isinstance(value, torch.Tensor) and value.requires_grad for value in log.values())
+
+
+def test_who_says_nothing_gets_the_paper_s_binary_loss() -> None:
+    for cfg in (VqContrastiveConfig(), VqContrastiveCriterion(None)):
+        assert (cfg.infonce, cfg.loss_weights) == (False, None)
 
 
 def test_a_given_weight_scales_the_quantizer_s_loss(tiny: Build) -> None:
@@ -119,6 +124,15 @@ def test_the_means_of_an_epoch_are_over_its_predictions() -> None:
     found = epoch.get_smoothed_values()
     assert found["loss"] == pytest.approx(1.2 / math.log(2), abs=1e-3) and found["accuracy"] == 0.95
     assert found["skipped"] == 100
+
+
+def test_where_no_update_was_made_since_the_last_line_there_is_no_mean() -> None:
+    with metrics.aggregate("train_inner", new_root=True) as inner:
+        VqContrastiveCriterion.reduce_metrics([{"sample_size": 4, "loss": 8.0, "correct": 1}])
+    for meter in inner.values():
+        meter.reset()
+    found = inner.get_smoothed_values()
+    assert math.isnan(found["loss"]) and math.isnan(found["accuracy"])
 
 
 def test_infonce_logs_its_chance_level_for_equal_scores(tiny: Build) -> None:

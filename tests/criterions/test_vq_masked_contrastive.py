@@ -12,7 +12,10 @@ from fairseq.logging import metrics
 import vqw2v_plugin
 
 vqw2v_plugin.register()
-from vqw2v_plugin.criterions.vq_masked_contrastive import VqMaskedContrastiveCriterion
+from vqw2v_plugin.criterions.vq_masked_contrastive import (
+    VqMaskedContrastiveConfig,
+    VqMaskedContrastiveCriterion,
+)
 from vqw2v_plugin.models.vq_wav2vec2 import VqWav2Vec2Model
 
 
@@ -44,6 +47,14 @@ def test_the_papers_weights_are_the_default(quantizer: str, own: float | None) -
     assert (logs["nsentences"], logs["ntokens"], logs["frames"]) == (2, 2 * 1300, 44 + 64)
     assert type(size) is int and size == logs["sample_size"] > 0
     assert not any(isinstance(value, torch.Tensor) and value.requires_grad for value in logs.values())
+
+
+def test_who_says_nothing_gets_the_paper_s_weights() -> None:
+    assert VqMaskedContrastiveConfig().loss_weights is None
+    assert VqMaskedContrastiveCriterion(None).weights == (
+        None,
+        10.0,
+    )  # the quantizer's own, and the penalty's
 
 
 def test_a_weight_of_zero_takes_its_term_away() -> None:

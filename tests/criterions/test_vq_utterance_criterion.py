@@ -11,7 +11,7 @@ pytest.importorskip("fairseq")
 import vqw2v_plugin
 
 vqw2v_plugin.register()
-from vqw2v_plugin.criterions.vq_utterance import VqUtteranceCriterion
+from vqw2v_plugin.criterions.vq_utterance import VqUtteranceCriterion, VqUtteranceCriterionConfig
 
 TASK = SimpleNamespace(learning=SimpleNamespace(weights=lambda: torch.tensor([0.5, 2.0, 1.0])))
 SAMPLE = {"net_input": {}, "targets": torch.tensor([[0], [1], [1]]), "nsentences": 3, "ntokens": 21}
@@ -42,6 +42,7 @@ def test_the_loss_is_the_sum_of_the_utterances_weighted_by_class(
 
 def test_who_says_nothing_weighs_all_alike() -> None:
     assert VqUtteranceCriterion(TASK).weights is None
+    assert str(VqUtteranceCriterionConfig().class_weights) == "none"
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -85,6 +85,8 @@ def test_wrong_shapes_and_broken_numbers_are_refused(decoder: Decoder) -> None:
         broken[3, 0] = value
         with pytest.raises(ValueError, match="frame 3"):
             decoder.decode(broken)
+    with pytest.raises(ValueError, match=r"`emissions` are \[2, \d+, 3\]; expected \[frames, \d+\]"):
+        decoder.decode(np.zeros((2, len(emissions_for(decoder, 1)[0]), 3), np.float32))
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -351,6 +353,41 @@ def test_the_silence_score_is_heard_by_every_search(kind: str, units: Units) -> 
         assert best.text == "a a"
         scores.append(best.score)
     assert scores[1] - scores[0] >= 4 * 0.25 - 1e-4
+
+
+@pytest.mark.parametrize("kind", ["free", "lexicon"])
+def test_where_nothing_is_silence_no_label_gets_its_score(kind: str) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
+    units = asg_units(["a", "b"], "letters", num_repeats=1)
+    assert units.silence < 0
+    emissions, steps = noise(12, 3, 4), noise(3, 3, 5)
+    found = []
+    for sil_score in (0.0, 3.0):
+        settings = BeamSettings(beam=100, sil_score=sil_score)
+        if kind == "free":
+            decoder: Decoder = FreeDecoder(units, None, steps, settings)
+        else:
+            decoder = LexiconDecoder(units, {"ab": [("a", "b")], "b": [("b",)]}, None, steps, settings)
+        found.append(decoder.decode(emissions))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", ["free", "lexicon"])
+def test_with_a_blank_as_many_labels_are_tried_a_frame_as_were_asked_for(kind: str) -> None:
+    """Of two the third best is none, though the lexicon's only word, or the other frames, want it."""
+    pytest.importorskip("flashlight.lib.text.decoder")
+    emissions = np.full((2, len(CTC)), -20.0, np.float32)
+    emissions[0, [2, 3, 4]] = 1.0, 0.5, 0.4
+    emissions[1, CTC.symbols.index("|")] = 1.0
+    for tokens, found in ((2, False), (3, True)):
+        settings = BeamSettings(beam=50, beam_tokens=tokens, nbest=20)
+        if kind == "free":
+            decoder: Decoder = FreeDecoder(CTC, settings=settings)
+        else:
+            spelled = {name: [(name,)] for name in "abc"}
+            decoder = LexiconDecoder(CTC, spelled, settings=settings)
+        third = CTC.symbols[4]
+        assert any(third in answer.text for answer in decoder.decode(emissions)) == found
 
 
 def test_who_says_nothing_gets_the_settings_that_the_pages_name() -> None:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from emissions import CTC, WORDS, noise, sure
 
@@ -14,7 +15,7 @@ from vqw2v_plugin.decoding.settings import BeamSettings
 from vqw2v_plugin.stack import StackError
 from vqw2v_plugin.text.ngram import train_ngram, write_arpa
 from vqw2v_plugin.text.ngram_counts import read_text
-from vqw2v_plugin.text.units import ctc_units
+from vqw2v_plugin.text.units import Units, asg_units, ctc_units
 
 LM = """\\data\\
 ngram 1=6
@@ -67,6 +68,27 @@ def test_a_language_model_of_other_words_is_refused(tmp_path: Path, caplog: pyte
     (tmp_path / "bad.arpa").write_text("nothing")
     with pytest.raises(ValueError, match="KenLM cannot read it"):
         FreeDecoder(CTC, str(tmp_path / "bad.arpa"))
+
+
+@pytest.mark.parametrize("units", [ctc_units(list("abc"), "phones"), asg_units(list("abc"), "phones", 0)])
+def test_a_language_model_of_labels_decides_between_equals(units: Units, tmp_path: Path) -> None:
+    """a or b, then c, then a or b once more."""
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    ones = [f"{-99 if word == '<s>' else -1}\t{word}\t0" for word in ("<unk>", "<s>", "</s>", *"abc")]
+    twos = ["-2\t<s> a", "-0.5\t<s> b", "-0.25\tc a", "-2\tc b"]
+    head = ["\\data\\", "ngram 1=6", "ngram 2=4", ""]
+    lines = [*head, "\\1-grams:", *ones, "", "\\2-grams:", *twos, "", "\\end\\", ""]
+    (tmp_path / "lm.arpa").write_text("\n".join(lines))
+    steps = None if units.loss.has_blank else np.zeros((3, 3), np.float32)
+    emissions = np.full((3, len(units)), -20.0, np.float32)
+    emissions[np.ix_([0, 2], [units.symbols.index(label) for label in "ab"])] = 0.0
+    emissions[1, units.symbols.index("c")] = 0.0
+    decoder = FreeDecoder(units, str(tmp_path / "lm.arpa"), steps, BeamSettings(beam=100, lm_weight=2.0))
+    best = decoder.decode(emissions)[0]
+    assert best.labels == ["b", "c", "a"]
+    assert best.lm_score == pytest.approx(-0.5 - 1 - 0.25 - 1, abs=1e-4)  # with the end
+    assert best.score - best.emission_score == pytest.approx(2 * best.lm_score, abs=1e-3)
+    assert decoder.with_settings(lm_weight=0.0).decode(emissions)[0].score > best.score
 
 
 def test_a_language_model_of_ours_mends_what_is_unclear(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_the_beam_is_that_of_tune_unless_the_user_gave_another(tmp_path: Path) -
     assert with_tuned(WORDS, path, {"beam"}).beam == BeamSettings(500, 9.5, 5, log_add=True, **best)
     assert unlike_defaults(BeamSettings()) == set()
     assert unlike_defaults(BeamSettings(7, beam_tokens=3, lm_weight=9)) == {"beam", "beam_tokens"}
+    assert unlike_defaults(BeamSettings(beam_threshold=9.0, log_add=True)) == {"beam_threshold", "log_add"}
 
 
 def test_to_a_greedy_decoder_they_are_of_no_use_which_is_said_with_what_they_are_for(tmp_path: Path) -> None:

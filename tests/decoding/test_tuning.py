@@ -272,6 +272,10 @@ def test_emissions_are_those_of_their_own_transcript_where_some_have_none(tmp_pa
     write_labels(tmp_path / "l", "letters", {"dev": told}, [("a", 1)], {})
     dev = join(read_emissions(tmp_path / "e", "dev"), tmp_path / "l", "dev", UNITS, Judge())
     assert list(dev.references) == ["second", "third"]
+    bare = Labels(("c", "b"), (("a", "|", "b"), ("b", "a", "|")), None)  # without their texts
+    write_labels(tmp_path / "bare", "letters", {"dev": bare}, [("a", 1)], {})
+    without = join(read_emissions(tmp_path / "e", "dev"), tmp_path / "bare", "dev", UNITS, Judge())
+    assert list(without.references) == ["ba", "a b"]
     assert [float(dev.emissions(i)[0, 0]) for i in range(len(dev))] == [1.0, 2.0]
 
 

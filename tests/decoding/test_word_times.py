@@ -101,6 +101,9 @@ def test_without_a_blank_a_silence_is_no_word_s() -> None:
     assert (first.end, second.begin) == (6, 15)
     alone = between_labels(words[:1], said[:3], 15, SECONDS)[0]
     assert (alone.begin, alone.end) == (0, 6)
+    said = runs(("|", 3), ("b", 6), ("|", 2), ("a", 2))  # a silence before the first word
+    (first,) = between_labels([join("a", said[3:])], said, 13, SECONDS)
+    assert (first.begin, first.end) == (9, 13)
 
 
 @pytest.mark.parametrize("seconds", [None, SECONDS])

@@ -146,3 +146,76 @@ def test_of_all_that_there_is_some_is_valid_too(scripts: Any, table: Path, tmp_p
         assert bool(set(train) & set(valid)) == (minutes == 3)
     with pytest.raises(ValueError, match="`--minutes` has 0; expected more than 0"):
         scripts.draw.prepare(tmp_path / "out", [table], "de", (0,), (1,))
+
+
+def test_each_set_has_its_measures_beside_each_other(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: Path
+) -> None:
+    more = ("--checkpoints", "en=en.pt", "--starts", "keep", "--sets", "a/dev", "b/test")
+    made = plan(scripts, monkeypatch, tmp_path, table, *more)
+    rows = [
+        {"ABX across": "31.0", "within": "25.5", "PNMI": "0.5"},
+        {"ABX across": "40.04", "within": "", "PNMI": "0.25"},
+    ]
+    (tmp_path / "scores_en_before").mkdir()
+    (tmp_path / "scores_en_before/codes.json").write_text(json.dumps(rows))
+    scripts.adapt.write_table(made, {"scores_en_before"})
+    lines = [line.strip("| ").split(" | ") for line in (tmp_path / "results.md").read_text().splitlines()]
+    measures = ("ABX across", "ABX within", "PNMI")
+    assert lines[0][3:] == [f"{each}, {measure}" for each in ("a/dev", "b/test") for measure in measures]
+    assert lines[2][3:] == ["31.0", "25.5", "0.500", "40.0", "", "0.250"]
+
+
+def test_what_is_asked_for_reaches_draws_trainings_and_scores(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = f"adapt.py {tmp_path} DATA --audio a.tsv b.tsv --checkpoints en=en.pt --sets a/dev b/test --bf16"
+    monkeypatch.setattr("sys.argv", [*words.split(), "--updates", "5", "--lr", "0.01", "--adapt-lr", "0.02"])
+    made = scripts.adapt.Plan.of(scripts.adapt.parse_args())
+    assert made.jobs == 1 and {row.minutes for row in made.rows[1:]} == {10.0, 60.0}
+    drawn = words_of([scripts.adapt.drawn(made)], "audio")
+    tables = [str(Path(name).resolve()) for name in ("a.tsv", "b.tsv")]
+    assert drawn[3:] == [*tables, "--minutes", "10", "60", "--seeds", "1"]  # of all languages
+    for start, rate in (("keep", "0.02"), ("nothing", "0.01")):
+        row = scripts.adapt.Row("en", start, 10.0, 1)
+        trained = words_of([scripts.adapt.training(made, row, EXAMPLES / "vq_wav2vec/kmeans.yaml")], row.name)
+        wanted = {"common.bf16=true", "lr_scheduler.warmup_updates=1", f"optimization.lr=[{rate}]"}
+        assert wanted <= set(trained)
+    scored = words_of([scripts.adapt.scores(made, made.rows[0])], "scores_en_before")
+    assert scored[2] == str(Path("DATA").resolve())
+    assert scored[scored.index("--sets") + 1 : scored.index("--workers")] == ["a/dev", "b/test"]
+    assert value_of(scored, "--out") == str(tmp_path / "scores_en_before/codes.json")
+
+
+def test_settings_are_the_checkpoint_s_where_they_are_usual_ones_too(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: Path, tiny: Callable[..., VqWav2Vec]
+) -> None:
+    """What the yaml of its quantizer says otherwise is not meant; and each quantizer needs a yaml."""
+    network = tiny(quantizer="kmeans", centred=False, prediction_gain=1.0)
+    save_checkpoint(Imported(Loaded(network, 16_000, False), True, 0, []), tmp_path / "en.pt")
+    made = plan(scripts, monkeypatch, tmp_path, table, "--checkpoints", f"en={tmp_path}/en.pt")
+    model = OmegaConf.load(scripts.adapt.write_settings(made, "en")).model
+    assert (model.centred, model.prediction_gain, model.quantizer_args) == (False, 1.0, "{}")
+    save_checkpoint(Imported(Loaded(tiny(), 16_000, False), True, 0, []), tmp_path / "none.pt")
+    made = plan(scripts, monkeypatch, tmp_path, table, "--checkpoints", f"no={tmp_path}/none.pt")
+    with pytest.raises(ValueError, match=r"none\.pt: there are no settings for the quantizer 'none'"):
+        scripts.adapt.write_settings(made, "no")
+
+
+def test_clips_of_one_name_in_two_folders_are_two(
+    scripts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, speaker in (("one", "s1"), ("two", "s2")):
+        (tmp_path / name).mkdir()
+        rows = [f"{i}.wav\t960000\t{speaker}\n" for i in range(3)]
+        (tmp_path / name / "all.tsv").write_text("path\tn_samples\tspeaker\n" + "".join(rows))
+    tables = [tmp_path / name / "all.tsv" for name in ("one", "two")]
+    scripts.draw.prepare(tmp_path / "out", tables, None, (6,), (1,))
+    held = Manifest(tmp_path / "out/minutes_6_1/train.tsv")
+    found = {row.utt: (row.path, row.speaker) for row in map(held.__getitem__, range(len(held)))}
+    assert found == {
+        f"{name}-{i}": (str(tmp_path / name / f"{i}.wav"), speaker)
+        for name, speaker in (("one", "s1"), ("two", "s2"))
+        for i in range(3)
+    }
+    assert capsys.readouterr().out == "6 minutes, seed 1: 6 clips, 2 speakers\n"

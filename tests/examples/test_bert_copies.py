@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from recipe_files import scripts_of
 
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 
@@ -65,3 +66,9 @@ def test_copies_have_the_rate_that_is_asked_for_and_originals_keep_theirs(
     assert [soundfile.info(row.path).samplerate for row in rows] == [16_000, 8_000, 8_000]
     hours = (0.5 + 0.125 + 2) / 3600
     assert result.stdout == f"{tmp_path / 'out' / 'train.tsv'}: {hours:.2f} hours, the copies among them\n"
+
+
+def test_how_long_all_is_counts_each_at_its_own_rate(manifest: Path, tmp_path: Path) -> None:
+    with scripts_of("bert", "copies") as (copies,):
+        seconds = copies.copy(manifest, tmp_path / "out", (2.0, 0.5), 8_000)
+    assert seconds == 0.5 + 0.25 + 1.0

@@ -229,3 +229,16 @@ def test_the_recipe_gets_from_a_few_files_to_phones(tmp_path: Path) -> None:
         errors = json.loads((tmp_path / "run" / f"words_{split}" / f"errors-{split}.json").read_text())
         assert errors["reference_length"] > 0 and errors["rate"] > 0
     assert "Phones and codes" in (tmp_path / "run" / "report" / "report.html").read_text()
+
+
+def test_what_is_labelled_is_the_corpus_whatever_is_pretrained_on(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = tmp_path / "run", ("--pretrain", str(tmp_path / "more"), "--gpus", "2", "--updates", "7")
+    stages = listed(recipe, run, monkeypatch, "--kind", "wsj", *options)
+    for name, heard in (("tokens", "pretrain"), ("features", "manifests"), ("labels", "manifests")):
+        (stage,) = (stage for stage in stages if stage.name == name)
+        read = {Path(word).parent for words in stage.commands for word in words if word.endswith(".tsv")}
+        assert read == {run / heard / "data"}, name
+    for name in ("gumbel", "bert"):  # to try things out no batch is gathered
+        assert any(word.endswith("optimization.update_freq=[1]") for word in words_of(stages, name))

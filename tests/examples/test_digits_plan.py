@@ -258,3 +258,39 @@ def test_each_input_is_trained_as_its_paper_has_it(digits: Any, plan_of: Any) ->
 def test_a_size_that_is_none_is_refused(digits: Any, size: str) -> None:
     with pytest.raises(ValueError, match=f"`--sizes` has '{size}'; expected GROUPSxVARIABLES, such as 2x40"):
         digits.sweep.quantized(size)
+
+
+def test_read_speech_is_held_against_its_valid_split_or_its_dev(digits: Any, plan_of: Any) -> None:
+    plan = plan_of(with_speech=True)
+    assert digits.plan.corpus_splits(plan, "speech") == ("train", "dev", "test")
+    (plan.speech / "valid.tsv").touch()
+    assert digits.plan.corpus_splits(plan, "speech") == ("train", "valid", "test")
+
+
+@pytest.mark.parametrize(("name", "weight"), [("gumbel", "0.1"), ("kmeans", "1.0")])
+def test_vectors_and_states_are_of_one_pretraining(digits: Any, name: str, weight: str) -> None:
+    inputs = digits.compare.INPUTS
+    for layer in ("q", "bert"):
+        found = inputs[f"{name}_{layer}"]
+        assert (found.model, found.layer, found.criterion, found.training) == (name, layer, "asg", ())
+        assert found.settings[:2] == (f"model.quantizer={name}", f"+criterion.loss_weights=[{weight}]")
+    assert inputs["mfcc"].training == inputs["mfcc_ctc"].training != () == inputs["logmel_ctc"].training
+    assert (inputs["mfcc_ctc"].layer, inputs["mfcc_ctc"].criterion) == ("mfcc", "vq_ctc")
+
+
+def test_each_stage_is_told_which_audio_text_and_tokens_are_its_own(digits: Any, plan_of: Any) -> None:
+    plan = plan_of("--features", "gumbel_bert", "--seeds", "1", "--fractions", "1", with_speech=True)
+    listed, data = list(digits.stages.stages(plan)), plan.run / "digits/data"
+    model = words_of(listed, "lm")
+    assert model[2] == str(data / "lm.txt") and value_of(model, "--order") == "4"
+    letters, phones = (words_of(listed, f"labels_{name}") for name in ("digits", "speech"))
+    assert (value_of(letters, "--text"), value_of(letters, "--unit")) == ("text", "letters")
+    assert "--no-boundary" not in letters and value_of(phones, "--text") == "phones"
+    for number, split in enumerate(("train", "valid")):
+        read = [str(plan.run / "gumbel/checkpoint_last.pt"), str(data / f"pretrain/{split}.tsv")]
+        assert words_of(listed, "gumbel_tokens", number)[2:4] == read
+    bert = words_of(listed, "gumbel_bert")
+    assert f"task.data={plan.run}/gumbel_tokens/data" in bert and value_of(bert, "--config-name") == "bert"
+    for number, split in enumerate(("train", "dev", "test")):
+        heard = words_of(listed, "features_speech_gumbel_bert", number)
+        assert heard[3] == str(plan.speech / f"{split}.tsv")

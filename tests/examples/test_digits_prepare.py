@@ -228,3 +228,10 @@ def test_what_is_too_loud_for_a_file_is_clipped_and_does_not_turn_over(
     soundfile.write(tmp_path / "c.wav", click, 8000, subtype="PCM_16")
     wav, _, _ = prepare.join(prepare.String("u", "x", (tmp_path / "c.wav",), (100, 100), ("one",)))
     assert wav[1200:1202].tolist() == [32767, -32768]
+
+
+def test_clips_of_silence_are_noise_and_nothing_else(prepare: ModuleType, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "c.wav", np.zeros(800, np.int16), 8000, subtype="PCM_16")
+    wav, _, bounds = prepare.join(prepare.String("u", "x", (tmp_path / "c.wav",), (50, 50), ("one",)))
+    assert bounds == [(400, 1200)] and len(wav) == 1600
+    assert wav.std() == pytest.approx(prepare.LEVEL * prepare.NOISE * 32768, rel=0.1)

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from recipe_files import scripts_of
+
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "digits" / "word_times.py"
 
 
@@ -43,3 +46,13 @@ def test_no_right_word_is_an_error(tmp_path: Path) -> None:
     result = ran(tmp_path, [("six", 0.5, 0.7)])
     assert result.returncode == 2
     assert "no word is right" in result.stderr
+
+
+def test_a_word_that_nobody_said_shifts_no_other(tmp_path: Path) -> None:
+    times = [("one", 0.1, 0.3), ("six", 0.3, 0.4), ("two", 0.5, 0.72), ("one", 0.9, 1.1)]
+    words = [{"word": word, "start": start, "end": end} for word, start, end in times]
+    (tmp_path / "h.jsonl").write_text(json.dumps({"utt": "u", "words": words}) + "\n")
+    (tmp_path / "t.ctm").write_text("u 1 0.1 0.2 one\nu 1 0.5 0.2 two\nu 1 0.9 0.2 one\n")
+    with scripts_of("digits", "word_times") as (script,):
+        starts, ends = script.distances(tmp_path / "h.jsonl", tmp_path / "t.ctm")
+    assert starts == pytest.approx([0, 0, 0], abs=1e-6) and ends == pytest.approx([0, 20, 0], abs=1e-6)

@@ -242,3 +242,71 @@ def test_mixtures_are_without_the_domain_and_with_it(
         )
         assert plan.entries[-1].data.endswith("/phone") == (len(domains) > 1)
     assert (tmp_path / "out/corpora/a_phone/phone_times_test.tsv").read_text() == "times\n"
+
+
+def test_a_shorter_training_warms_up_for_an_eighth_and_a_longer_one_as_its_yaml_says(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of small.yaml 300 of 3,000 updates, of vq_small.yaml 200."""
+    small = Path(scripts.compare.__file__).with_name("small.yaml")
+    for options, updates, warm in (
+        (("--yaml", str(small)), 3000, 300),
+        (("--yaml", str(small), "--updates", "2000"), 2000, 250),
+        ((), 3000, 200),
+    ):
+        plan = asked(scripts, monkeypatch, "compare", tmp_path, *options)
+        wanted = {f"optimization.max_update={updates}", f"lr_scheduler.warmup_updates={warm}"}
+        assert wanted <= set(plan.overrides)
+
+
+def test_all_mixtures_are_made_and_all_sets_are_asked_for(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = asked(scripts, monkeypatch, "compare", tmp_path, "--alphas", "0.5", "--sets", "a/dev", "b/test")
+    stages = list(scripts.compare.stages(plan))
+    made = words_of(stages, "data")
+    assert made[2:] == [
+        *(str(tmp_path / "data/manifests"), str(Path("multi.tsv").resolve())),
+        *("--alphas", "0.5", "1.0"),  # one language alone is a part of the mixture by hours
+    ]
+    scored = words_of(stages, "codes_en")
+    assert scored[2] == str(Path("corpora").resolve())
+    assert scored[scored.index("--sets") + 1 : scored.index("--workers")] == ["a/dev", "b/test"]
+    assert value_of(scored, "--out") == str(tmp_path / "codes_en/codes.json")
+    domain = asked(scripts, monkeypatch, "domain", tmp_path, "--sets", "a/dev", "b/test")
+    stages = list(scripts.compare.stages(domain))
+    called, scored = (words_of(stages, name) for name in ("data", "codes_with_0.5"))
+    assert called[2:5] == [
+        str(tmp_path / "data"),
+        *(str(Path(n).resolve()) for n in ("multi.tsv", "corpora")),
+    ]
+    assert called[called.index("--sets") + 1 : called.index("--share")] == ["a/dev", "b/test"]
+    assert scored[2] == str(tmp_path / "data/corpora") and domain.jobs == 1
+    wanted = ["a/dev", "a_phone/dev", "b/test", "b_phone/test"]
+    assert scored[scored.index("--sets") + 1 : scored.index("--workers")] == wanted
+
+
+def test_how_much_there_is_of_each_language_is_told(
+    scripts: Any, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts.prepare.prepare(tmp_path / "out", manifest, [1], 0.1)
+    assert capsys.readouterr().out == "de: 100 utterances, 0.03 h\nen: 40 utterances, 0.01 h\n"
+
+
+@pytest.mark.parametrize("level", [0.02, 0.5])
+def test_a_call_is_as_loud_as_what_was_said(scripts: Any, level: float) -> None:
+    tone = level * np.sin(2 * np.pi * 1_000 * np.arange(16_000) / 8_000).astype(np.float32)
+    heard = scripts.telephone.by_telephone(tone, np.random.default_rng(1))
+    assert np.dot(heard, tone) / np.dot(tone, tone) == pytest.approx(1, abs=0.03)
+
+
+def test_quotation_marks_in_a_set_s_table_stay(
+    scripts: Any, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts.telephone, "read_audio", lambda *_: np.full(800, 0.1, np.float32))
+    (tmp_path / "corpora/a").mkdir(parents=True)
+    rows = [f'x{i}\t"{i}.wav\t16000\t"so\n' for i in range(2)]
+    (tmp_path / "corpora/a/test.tsv").write_text("utt\tpath\tn_samples\ttext\n" + "".join(rows))
+    scripts.telephone.prepare(tmp_path / "out", manifest, tmp_path / "corpora", ["a/test"], 0.1, 0.1)
+    found = (tmp_path / "out/corpora/a_phone/test.tsv").read_text().splitlines()
+    assert found[1:] == ['x0\ttest/x0.wav\t800\t"so', 'x1\ttest/x1.wav\t800\t"so']

@@ -251,3 +251,14 @@ def test_no_script_takes_a_shortened_option() -> None:
     for path in [*root.glob("examples/*/*.py"), *root.glob("benchmarks/*.py")]:
         text = path.read_text()
         assert text.count("ArgumentParser(") == text.count("allow_abbrev=False"), path
+
+
+def test_a_grid_without_labels_is_told_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", "grid.py run f t".split())
+    asked: list[Any] = []
+    with scripts_of("wav2vec_u", "grid") as (grid,):
+        monkeypatch.setattr(grid.library, "run_grid", lambda made, *_: asked.append(made.settings))
+        monkeypatch.setattr(grid, "tell", lambda *_: None)
+        assert grid.main() == 0
+    assert asked == [(f"task.data={tmp_path / 'f'}", f"task.text={tmp_path / 't'}")]

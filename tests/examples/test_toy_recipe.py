@@ -135,3 +135,47 @@ def test_the_page_shows_what_more_audio_is_worth(recipe: ModuleType, tmp_path: P
         "="
     )
     assert Path(picture).read_bytes().startswith(b"\x89PNG") and caption.startswith("Real speech, few labels")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((50.0, 40.0, 45.0), "On other voices vq-wav2vec is ahead of log-mel energies."),
+        ((40.0, 50.0, 45.0), "On other voices log-mel energies are ahead as well"),
+        ((40.0, 40.0, 41.0), "On other voices log-mel energies are ahead as well"),
+    ],
+)
+def test_who_is_ahead_is_told_by_words_of_the_lexicon_and_of_other_voices(
+    recipe: ModuleType,
+    tmp_path: Path,
+    others: tuple[float, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By each decoder alone and by voices of training it is the other way round."""
+    for name, rate in zip(recipe.FEATURES, others, strict=True):
+        for before, decoder, split, found in (
+            *(("", "greedy", "test", 100 - rate), ("", "lexicon", "test", 100 - rate)),
+            *(("new_", "greedy", "train", 100 - rate), ("new_", "lexicon", "train", rate)),
+        ):
+            (tmp_path / f"{before}{decoder}_{name}").mkdir()
+            file = tmp_path / f"{before}{decoder}_{name}" / f"errors-{split}.json"
+            file.write_text(json.dumps({"rate": found}))
+    recipe.print_table(tmp_path)
+    assert said in capsys.readouterr().out
+
+
+def test_codes_are_looked_at_where_they_were_learnt_and_phones_where_nobody_learnt(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    listed = recipe.stages(tmp_path, 20)
+    used = words_of(listed, "usage")
+    assert used[2:4] == [
+        *(str(tmp_path / "gumbel/checkpoint_last.pt"), str(tmp_path / "corpus/data/train.tsv"))
+    ]
+    for name in recipe.FEATURES:
+        assert value_of(words_of(listed, f"abx_{name}"), "--split") == "test"
+    assert f"task.data={tmp_path}/corpus/data" in words_of(listed, "gumbel")
+    assert f"task.data={tmp_path}/tokens/data" in words_of(listed, "bert")
+    spelled = words_of(listed, "labels")
+    assert (value_of(spelled, "--text"), value_of(spelled, "--unit")) == ("text", "letters")

@@ -138,3 +138,48 @@ def test_whose_utterances_are_drawn_depends_on_the_seed(scripts: Any) -> None:
     drawn = [[row["utt"] for row in scripts.prepare.drawn(rows, 4, seed)] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 8
     assert scripts.prepare.drawn(rows, None, 1) == rows
+
+
+def test_each_class_is_shared_out_by_its_own_speakers(scripts: Any) -> None:
+    """Whoever says much of another class takes nothing away."""
+    sizes = {("s0", "a"): 10, ("s1", "a"): 4, ("s2", "b"): 3, ("s3", "b"): 3}
+    rows = [{"speaker": who, "class": mood} for (who, mood), count in sizes.items() for _ in range(count)]
+    found = scripts.prepare.split(rows, 2, 1)
+    assert [Counter(row["class"] for row in fold) for fold in found] == [{"a": 10, "b": 3}, {"a": 4, "b": 3}]
+
+
+def test_no_fewer_utterances_are_drawn_than_there_are_folds(
+    scripts: Any, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="`--folds` is 3 and `--most` 2; expected 2 or more, and no fewer"):
+        scripts.prepare.prepare(tmp_path / "out", [table], "mood", 3, 2, 1)
+    scripts.prepare.prepare(tmp_path / "out", [table], "mood", 3, 3, 1)
+    assert sum(map(len, folds(tmp_path / "out", 3))) == 4 * 3
+    assert capsys.readouterr().out.splitlines()[-1].startswith("fold2: ")
+
+
+def test_quotation_marks_in_a_table_stay(scripts: Any, tmp_path: Path) -> None:
+    rows = [f'x/"{i}.wav\t16000\ts{i % 2}\t"glad\n' for i in range(4)]
+    (tmp_path / "all.tsv").write_text("path\tn_samples\tspeaker\tmood\n" + "".join(rows))
+    scripts.prepare.prepare(tmp_path / "out", [tmp_path / "all.tsv"], "mood", 2, None, 1)
+    held = [Manifest(tmp_path / f"out/fold{i}.tsv") for i in range(2)]
+    assert sorted(utt for each in held for utt in each.column("utt")) == [f'x-"{i}' for i in range(4)]
+    assert {name for each in held for name in each.column("class")} == {'"glad'}
+
+
+def test_states_of_a_bert_are_made_by_both_files_and_answered_by_the_last_checkpoint(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    more = ("--features", "states=bert:5@/vq.pt+/bert.pt", "--seeds", "4")
+    stages = list(scripts.compare.stages(plan(scripts, monkeypatch, tmp_path, *more)))
+    for number in range(3):
+        made = words_of(stages, "features_states", number)
+        assert (made[2], value_of(made, "--layer"), value_of(made, "--bert")) == (
+            "/vq.pt",
+            "bert:5",
+            "/bert.pt",
+        )
+        assert made[3] == str(tmp_path / f"data/manifests/fold{number}.tsv")
+        answers = words_of(stages, f"answers_states_{number}_4")
+        assert value_of(answers, "--path") == str(tmp_path / f"states_{number}_4/checkpoint_last.pt")
+        assert value_of(answers, "--labels") == str(tmp_path / "labels/data")

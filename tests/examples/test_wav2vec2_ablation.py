@@ -87,3 +87,20 @@ def test_the_network_that_learns_nothing_takes_one_update_at_a_rate_of_zero(
     assert {"criterion.loss_weights=[0.1,0]", "task.max_sample_size=48000"} <= learnt & fresh
     assert value_of(words_of(stages, "features_untrained_2"), "--layer") == "w2v2:3"
     assert value_of(words_of(stages, "corpus"), "--minutes") == "1.5"
+
+
+def test_all_networks_are_of_one_small_size_and_hear_twelve_minutes_of_three_seeds(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = plan(script, monkeypatch, tmp_path)
+    stages = list(script.stages(made))
+    assert value_of(words_of(stages, "corpus"), "--minutes") == "12"
+    assert sorted({row.seed for row in made.rows}) == [1, 2, 3] and len(made.rows) == 15
+    for row in made.rows:
+        words = set(words_of(stages, row.name))
+        sizes = {"++model.encoder_layers=4", "++model.layer_norm_first=true", "++model.dropout=0"}
+        assert sizes | {"++model.latent_vars=32", "common.cpu=true"} <= words
+        told = words_of(stages, f"abx_{row.name}")
+        assert (told[2], value_of(told, "--split")) == (str(tmp_path / f"features_{row.name}/data"), "test")
+        heard = words_of(stages, f"features_{row.name}")
+        assert heard[2:4] == [str(tmp_path / row.name / "checkpoint_last.pt"), str(made.data / "test.tsv")]

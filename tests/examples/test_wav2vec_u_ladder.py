@@ -12,7 +12,7 @@ import pytest
 from program_runs import call, checked_settings
 from recipe_files import EXAMPLES, scripts_of
 
-from vqw2v_plugin.stores.features import FeatureStore
+from vqw2v_plugin.stores.features import FEATURES, FeatureStore
 from vqw2v_plugin.stores.labels import read_labels
 from vqw2v_plugin.stores.phone_text import read_phone_lines
 
@@ -135,3 +135,48 @@ def test_lines_have_eight_to_sixteen_phones_none_of_which_is_rare(
     assert lasts == {1, 2, 3} and len({int(flat.line(rng)[0]) for _ in range(200)}) == 10
     noise = made.frames(np.zeros(3000, int), rng) - made.sounds[0]
     assert noise.std() == pytest.approx(0.3, rel=0.02)
+
+
+def test_a_symbol_stands_out_at_a_place_that_its_number_does_not_tell(
+    scripts: tuple[ModuleType, ModuleType],
+) -> None:
+    language, _ = scripts
+    made = language.language_of("L0", 1)
+    places = made.sounds.argmax(1).tolist()
+    assert sorted(places) == list(range(10)) != places and made.longest == 1
+    assert made.sounds.max(1).tolist() == [1.5] * 10 and np.count_nonzero(made.sounds) == 10
+    assert language.language_of("L0", 2).sounds.argmax(1).tolist() != places
+
+
+def test_both_splits_are_listed_and_say_other_things(
+    scripts: tuple[ModuleType, ModuleType], tmp_path: Path
+) -> None:
+    language, _ = scripts
+    language.make(tmp_path, "L1", 3, {"train": 20, "valid": 20})
+    store = {split: FeatureStore(tmp_path / "features", split) for split in ("train", "valid")}
+    assert FEATURES.read_about(tmp_path / "features")["splits"] == {
+        split: {"utterances": 20, "frames": len(store[split].frames)} for split in store
+    }
+    said = {split: read_labels(tmp_path / "labels", split, "phones") for split in store}
+    assert said["train"].labels != said["valid"].labels
+    assert said["valid"].utts == tuple(f"valid{i}" for i in range(20))
+    read = {split: read_phone_lines(tmp_path / "text", split) for split in store}
+    assert read["train"] != read["valid"] and len(read["valid"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("ladder", ["--language", "-1"]), ("language", ["--seed", "-1"]), ("language", ["--utterances", "0"])],
+)
+def test_a_language_s_seed_is_no_number_below_zero(
+    script: str,
+    words: list[str],
+    scripts: tuple[ModuleType, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module = scripts[script == "ladder"]
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", str(tmp_path / "out"), *words])
+    assert module.main() in (1, 2)
+    assert "numbers from 1" in capsys.readouterr().err and not (tmp_path / "out").exists()

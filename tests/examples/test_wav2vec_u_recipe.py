@@ -221,3 +221,80 @@ def test_a_text_is_another_with_another_seed(scripts: list[ModuleType], tmp_path
         scripts[4].write_text(tmp_path / f"{seed}", "es", 20, seed)
     first, second = (set((tmp_path / name).read_text().splitlines()) for name in ("7", "8"))
     assert len(first & second) < 5
+
+
+def test_what_goes_in_is_prepared_alike_for_trials_and_for_what_they_teach(
+    scripts: list[ModuleType], tmp_path: Path
+) -> None:
+    parts, run = scripts[0], tmp_path / "run"
+    inputs = inputs_of(parts, run, clusters=9, clustered=("--standardize", "utterance"), measured="train")
+    stages = listed(parts, inputs, 30)
+    assert " ".join(words_of(stages, "clusters")).endswith(
+        "--layer w2v2:15 --codes 9 --standardize utterance"
+    )
+    for number, split in enumerate(("train", "valid")):
+        taught = words_of(stages, "features", number)
+        assert taught[2:4] == ["/w2v2.pt", f"/manifests/{split}.tsv"]
+        assert (value_of(taught, "--layer"), value_of(taught, "--deltas")) == ("w2v2:15", "1")
+    trained = words_of(stages, "taught")
+    assert {f"task.data={run}/features/data", f"task.labels={run}/pseudo/labels"} <= set(trained)
+    assert value_of(trained, "--config-name") == "acoustic"
+    heard = [f"task.data={run}/segments/data", f"task.text={run}/phones/data"]
+    assert parts.settings(inputs) == [*heard, f"task.lm={run}/phone_lm/score.arpa"]
+    assert value_of(words_of(stages, "taught_greedy"), "--gen-subset") == "train"
+    for name in ("greedy", "searched"):
+        read = [value_of(words_of(stages, name, number), "--gen-subset") for number in (0, 1)]
+        assert read == ["train", "valid"]
+
+
+@pytest.mark.parametrize(
+    ("phones", "has"),
+    [(("--lexicon", "l.txt"), True), (("--espeak", "es"), True), (("--fold", "none"), False)],
+)
+def test_words_are_decoded_where_the_text_was_words(
+    phones: tuple[str, ...], has: bool, scripts: list[ModuleType], tmp_path: Path
+) -> None:
+    parts, run = scripts[0], tmp_path / "run"
+    given = (run, Path("/manifests"), Path("/text.txt"), "-", ("--layer", "mfcc"), (), phones)
+    names = {stage.name for stage in listed(parts, parts.Inputs(*given))}
+    assert {"word_lm", "words"} & names == ({"word_lm", "words"} if has else set())
+
+
+def test_what_the_recipe_is_not_told_is_as_its_page_says(
+    scripts: list[ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = scripts[1]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", "recipe.py run m t.txt --layer logmel".split())
+    args = recipe.arguments()
+    assert (args.taught_updates, args.config, args.rounds, args.jobs) == (1400, "w2vu", 3, 2)
+    plain = recipe.inputs_of(args)
+    assert (plain.run, plain.data, plain.text) == (tmp_path / "run", tmp_path / "m", tmp_path / "t.txt")
+    assert (plain.checkpoint, plain.clusters, plain.pca, plain.silence, plain.measure) == (
+        "-",
+        128,
+        *[None] * 3,
+    )
+    assert plain.phones == ("--min-count", "1", "--sil-prob", "0.25", "--fold", "none")
+    more = "--checkpoint x.pt --measure true --fold 39 --min-count 5"
+    monkeypatch.setattr("sys.argv", f"recipe.py run m t.txt --layer w2v2 {more}".split())
+    told = recipe.inputs_of(recipe.arguments())
+    assert (told.checkpoint, told.measure) == (str(tmp_path / "x.pt"), tmp_path / "true")
+    assert told.phones == ("--min-count", "5", "--sil-prob", "0.25", "--fold", "39")
+
+
+def test_a_rung_s_speech_is_of_two_speakers_and_its_segments_of_what_is_prepared(
+    scripts: list[ModuleType], tmp_path: Path
+) -> None:
+    parts, rungs = scripts[0], scripts[3]
+    made = rungs.made(tmp_path, argparse.Namespace(minutes=2.5, language="fr"))
+    spoken, halves = words_of(made, "corpus"), words_of(made, "halves")
+    asked = [value_of(spoken, f"--{name}") for name in ("minutes", "speakers", "languages")]
+    assert asked == ["2.5", "2", "fr"]
+    assert halves[2:4] == [str(tmp_path / "halves/data"), str(tmp_path / "corpus/data")]
+    assert value_of(halves, "--language") == "fr"
+    going_in = parts.going_in(rungs.inputs_of(tmp_path, "L3"))
+    said = {stage.name: " ".join(words_of(going_in, stage.name)) for stage in going_in}
+    assert said["clusters"].endswith("--layer mfcc:13 --codes 64 --deltas 1 --standardize utterance")
+    assert "--layer mfcc:13 --deltas 1 --standardize speaker" in said["segments"]
+    assert "--sil-prob 0 --valid 0.05" in said["phones"]

@@ -245,3 +245,5 @@ def test_what_cannot_be_is_named(tiny: Tiny) -> None:
         front(torch.zeros(2, 200), torch.tensor([200, 30]))
     with pytest.raises(ValueError, match=r"the audio is \[2, 100\] of torch.int16"):
         front(torch.zeros(2, 100, dtype=torch.int16), torch.tensor([100, 100]))
+    with pytest.raises(ValueError, match=r"the audio is \[2, 1, 200\] of torch.float32; expected \[batch, "):
+        front(torch.zeros(2, 1, 200), torch.tensor([200, 200]))

@@ -83,6 +83,24 @@ def test_a_frame_belongs_to_the_span_that_its_middle_lies_in() -> None:
     )
 
 
+def test_spans_are_of_utterances_that_have_some_and_of_the_whole_audio(tmp_path: Path) -> None:
+    wav = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
+    some, none = Segments(np.array([0.0]), np.array([0.2]), ("x",)), Segments(np.zeros(0), np.zeros(0), ())
+    features = SegmentFeatures(SpokenFeatures(mfcc(), "keep"), spans={"a": some, "b": none})
+    assert features.of_read(wav, Utterance("a.wav", utt="a")).shape == (1, 4)
+    for clip, name in (
+        (Utterance("b.wav", utt="b"), "b"),
+        (Utterance("c.wav", utt="c"), "c"),
+        (Clip("a.wav"), "the audio"),
+    ):
+        with pytest.raises(AudioError, match=f"^{name}: has no spans in the file of `--spans`; leave it out"):
+            features.of_read(wav, clip)
+    path = clusters(tmp_path / "c.pt", mfcc().spec.to_json())
+    for silence, also in (("keep", path), ("energy", None)):
+        with pytest.raises(ValueError, match="`--spans` are times of the whole audio, and rows of their own"):
+            SegmentFeatures(SpokenFeatures(mfcc(), silence), also, spans={"a": some})
+
+
 def test_samples_are_heard_without_their_silence_as_clips_are(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     wav = (np.repeat([0.3, 0.0, 0.3], 6_400) * rng.normal(0, 0.3, 19_200)).astype(np.float32)

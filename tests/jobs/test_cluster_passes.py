@@ -168,6 +168,21 @@ def test_clusters_that_were_made_otherwise_are_not_taken_for_these(
     assert "were made of something else" in capsys.readouterr().err
 
 
+def test_frames_that_a_killed_run_prepared_otherwise_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "first_centres", killed)
+        with pytest.raises(KeyboardInterrupt):
+            job_of(tmp_path).run()
+    with pytest.raises(ValueError, match=r"`clusters` was .*'standardize': 'none'.* and is now"):
+        job_of(tmp_path, standardize="utterance").run()
+    assert job_of(tmp_path).run().state == "published"
+
+
 def test_what_the_layer_does_to_audio_goes_with_its_clusters(
     tiny: Callable[..., VqWav2Vec], tmp_path: Path
 ) -> None:

@@ -21,9 +21,10 @@ from vqw2v_plugin.audio.reading import read_audio
 from vqw2v_plugin.audio.silence import without_silence
 from vqw2v_plugin.checkpoints.files import CheckpointError, sha256
 from vqw2v_plugin.common.locks import Rank
-from vqw2v_plugin.corpora.manifest import write_manifest
+from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.features.principal import PrincipalError, read_principal
 from vqw2v_plugin.features.segments import SegmentFeatures, SpokenFeatures
+from vqw2v_plugin.jobs.drawn_frames import DrawOptions
 from vqw2v_plugin.jobs.principal import find_principal
 from vqw2v_plugin.jobs.segment import TargetsJob
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
@@ -310,3 +311,16 @@ def test_components_are_found_by_one_process(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one process that finds components: run this once without torchrun"):
         find_principal(None, 2, None, tmp_path, None, Rank(0, 2))  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("frames", [3, 4])
+def test_components_are_of_more_frames_than_they_are(tmp_path: Path, frames: int) -> None:
+    samples = 400 + 160 * (frames - 1)
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, samples), RATE)
+    write_manifest(tmp_path / "train.tsv", tmp_path, [{"path": "a.wav", "samples": samples}])
+    rest = Manifest(tmp_path / "train.tsv"), tmp_path / "out", DrawOptions(), Rank()
+    if frames > 3:
+        assert find_principal(load_features("mfcc:4"), 3, *rest).network.axes.shape == (3, 4)
+        return
+    with pytest.raises(ValueError, match=r"3 frames were drawn, expected more than components \(3\)"):
+        find_principal(load_features("mfcc:4"), 3, *rest)

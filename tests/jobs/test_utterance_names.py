@@ -19,7 +19,7 @@ def named(folder: Path, utts: list[str]) -> str:
     sf.write(folder / "a.wav", np.random.default_rng(0).normal(0, 0.1, 1600), 16_000)
     rows = [{"path": "a.wav", "samples": 1600, "utt": utt} for utt in utts]
     lines = [str(folder), "# path\tsamples\tutt", *(f"{r['path']}\t{r['samples']}\t{r['utt']}" for r in rows)]
-    (folder / "named.tsv").write_bytes("\n".join(lines).encode() + b"\n")
+    (folder / "named.tsv").write_bytes("\n".join(lines).encode(errors="surrogateescape") + b"\n")
     return str(folder / "named.tsv")
 
 
@@ -28,6 +28,7 @@ def named(folder: Path, utts: list[str]) -> str:
     [
         (["a", ""], [], "row 2 names the utterance ''; expected names that differ"),
         (["a", "b\rc"], [], "row 2 names the utterance 'b\\rc'; expected"),
+        (["a\udcff", "b", r"a\xff"], [], r"row 3 names the utterance 'a\\xff', as in row 1; expected names"),
         (["a/b", "a//b"], ["--npy"], "the codes of 'a/b' and of 'a//b' into one file, a/b.npy; rename one"),
         (["/a/b", "a/b"], ["--npy"], "the codes of '/a/b' and of 'a/b' into one file, a/b.npy"),
         (["a/", "a"], ["--npy"], "into one file, a.npy"),

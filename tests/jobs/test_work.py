@@ -89,6 +89,22 @@ def test_batches_change_no_byte(
     assert max(as_on_a_gpu) > 3 and sum(as_on_a_gpu) >= 10
 
 
+def test_what_was_made_beside_a_gpu_is_not_made_again_where_a_file_is_mended(
+    checkpoint: str, manifest: Manifest, tmp_path: Path, as_on_a_gpu: list[int]
+) -> None:
+    tokenizer = Tokenizer.load(checkpoint)
+    options, out = DiscretizeOptions(readers=2, shard_minutes=0.03), str(tmp_path / "out")
+    assert len(discretize(tokenizer, checkpoint, manifest, out, options, Rank()).refused) == 2
+    sf.write(tmp_path / "bad.wav", np.random.default_rng(1).normal(0, 0.1, 3_000), 16_000)
+    as_on_a_gpu.clear()
+    outcome = discretize(tokenizer, checkpoint, manifest, out, options, Rank())
+    assert [row.utt for row in outcome.refused] == ["short"]
+    assert as_on_a_gpu == [2]  # those that had failed, and no others
+    discretize(tokenizer, checkpoint, manifest, str(tmp_path / "anew"), options, Rank())
+    tokens = [(tmp_path / name / "train.bin").read_bytes() for name in ("out", "anew")]
+    assert tokens[0] == tokens[1]
+
+
 def test_features_are_those_alone(
     checkpoint: str, manifest: Manifest, tmp_path: Path, as_on_a_gpu: list[int]
 ) -> None:

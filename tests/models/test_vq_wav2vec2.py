@@ -153,7 +153,7 @@ def test_the_alarm_looks_from_the_500th_update_on_for_a_hundredth_of_the_codes()
 
 def test_the_alarm_hears_what_the_criterion_asks() -> None:
     model = made().eval()
-    for weights, own, penalty in (((None, 10.0), 0.1, 10.0), ((0.5, 0.0), 0.5, 0.0)):
+    for weights, own, penalty in (((None, 10.0), 0.1, 10.0), ((0.5, 0.0), 0.5, 0.0), ((0.0, 1.0), 0.0, 1.0)):
         model(noise(900)[None], seeds=[1], weights=weights)
         assert model._loss == LossSettings(True, own, (penalty,))
     assert VqWav2Vec2Model.pads and VqWav2Vec2Model.criterion == "vq_masked_contrastive"

@@ -122,3 +122,14 @@ def test_the_lowest_rate_is_the_manifest_s_or_that_of_a_file_where_it_names_none
         tmp_path / "m.tsv", tmp_path, [{"speaker": "", "sentence": "", **r} for r in rows], columns
     )
     assert _lowest_rate([Manifest(tmp_path / "m.tsv")]) == rate
+
+
+def test_a_column_that_is_asked_for_is_taken_and_one_that_is_not_there_named(tmp_path: Path) -> None:
+    rows = [{"path": "0.wav", "samples": 800, "rate": 8_000, "text": "other words", "said": "what was said"}]
+    soundfile.write(tmp_path / "0.wav", noise(800), 8_000)
+    for split in ("train", "valid", "test"):
+        write_manifest(tmp_path / f"{split}.tsv", tmp_path, rows, list(rows[0]))
+    for column, text in ((None, "other words"), ("said", "what was said")):
+        assert look_at(tmp_path, column).train.texts == (text,)
+    with pytest.raises(ValueError, match=r"train\.tsv: has no column words \(path, .*said\); say `--text"):
+        look_at(tmp_path, "words")

@@ -131,13 +131,17 @@ def test_little_data_has_cepstra_and_narrow_stacks_and_much_has_more_of_everythi
     assert small.channels < large.channels and small.updates < large.updates
     assert small.receptive_seconds < large.receptive_seconds and small.max_tokens < large.max_tokens
     assert planned(4, count=40_000, seconds=10.0).max_tokens > large.max_tokens
-    assert planned(rate=8000).front.sample_rate == 8000 and planned(rate=44_100).front.sample_rate == 16_000
+    for count, seconds, layer in ((300, 3.0, "mfcc:13"), (40_000, 10.0, "logmel")):
+        for rate, heard in ((8_000, 8_000), (11_025, 11_025), (16_000, 16_000), (44_100, 16_000)):
+            front = spectra(look(count, seconds, rate=rate))
+            assert (front.layer, front.sample_rate) == (layer, heard)
 
 
 def test_silence_at_the_ends_is_trimmed_and_does_not_count() -> None:
     plain, padded = planned(seconds=2.0), planned(seconds=3.0, edge=1.2)
     assert plain.trim is None and padded.trim == 0.1
     assert padded.stride == plain.stride and padded.receptive_seconds <= 0.35 * 2.0
+    assert padded.time_mask_width == plain.time_mask_width == 20  # a tenth of 2 s, 0.1 s kept at each end
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
@@ -378,6 +382,7 @@ def test_lengths_and_texts_are_told_and_a_split_once() -> None:
         ({"count": 19}, "19 utterances in valid choose a checkpoint by chance"),
         ({"speakers": 5}, "`vqw2v manifest … --speaker-disjoint` parts them"),
         ({"speakers": 5, "others": True}, ""),
+        ({"speakers": 5, "unknown": True}, ""),
         ({"alone": True}, "valid is what weights are chosen by and what is decoded: rates come out low"),
     ],
 )
@@ -388,5 +393,21 @@ def test_what_makes_rates_of_little_worth_is_said(change: dict[str, int], says: 
     seen = replace(seen, valid=valid, test=valid if "alone" in change else seen.test)
     if change.get("others"):
         seen = replace(seen, test=replace(seen.test, speakers=frozenset({"new"})))
+    if change.get("unknown"):
+        seen = replace(seen, test=replace(seen.test, speakers=frozenset()))
     lines = advised(seen, plan_for(seen, spectra(seen)), False)[2:]
     assert lines == [] if not says else [line for line in lines if says in line] == lines != []
+
+
+def test_what_is_chosen_is_chosen_on_valid_and_what_is_told_is_of_test() -> None:
+    seen = look()
+    text = script_text(seen, plan_for(seen, spectra(seen)), Given(Path("/a b")))
+    for line in (
+        '--gen-subset valid --emissions "$RUN/emissions" --results-path "$RUN/valid_greedy"\n',
+        'vqw2v tune "$RUN/emissions" --split valid --labels "$RUN/labels"',
+        '--gen-subset test --decoder greedy --results-path "$RUN/test_greedy"\n',
+        "--gen-subset test --decoder lexicon",
+        '--weights "$RUN/emissions/tuned-valid.json" --results-path "$RUN/test_words"\n',
+        'vqw2v report "$RUN" "$RUN/report.html" --corpus \'/a b\'\n',
+    ):
+        assert text.count(line) == 1, line

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from python_code import python
@@ -104,6 +105,18 @@ def test_a_kill_and_a_closed_terminal_end_with_the_shell_s_status(number: signal
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert ended.value.code == 128 + number and signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("own", [signal.SIG_IGN, lambda number, frame: None])
+def test_what_the_user_does_with_a_signal_stays_as_under_nohup(own: Any) -> None:
+    before = signal.signal(signal.SIGHUP, own)
+    try:
+        with ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is own
+        assert signal.getsignal(signal.SIGHUP) is own
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_is_no_text_stays_readable(tmp_path: Path) -> None:

@@ -171,6 +171,12 @@ def test_a_stage_that_begins_anew_takes_nothing_that_its_links_lead_to(
     assert (outside / "a.wav").read_text() == "mine"
 
 
+def test_a_mark_that_a_killed_recipe_has_half_written_is_no_stranger_s_file(tmp_path: Path) -> None:
+    make(tmp_path / "stage/.begun.part", "vqw2v to")
+    begin(tmp_path / "stage", TOY)
+    assert (tmp_path / "stage" / BEGUN).read_text() == TOY.text
+
+
 def test_what_a_stage_promises_goes_before_what_it_has(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(path: Path) -> None:
         raise KeyboardInterrupt
@@ -240,3 +246,6 @@ def test_products_below_a_stage_are_its_own_and_another_s_marks_are_not(run: Pat
     stages = {stage.name: [file.name for file in stage.files] for stage in RunFolder(run).stages}
     assert "corpus/more" not in stages and "features.json" in stages["corpus"]
     assert stages["corpus/trained"] == ["checkpoint_last.pt"]
+    make(run / "corpus/trained/samples/notes.md")
+    files = {stage.name: [file.name for file in stage.files] for stage in RunFolder(run).stages}
+    assert files == {**stages, "corpus/trained": ["checkpoint_last.pt", "notes.md"]}  # of the nearest above

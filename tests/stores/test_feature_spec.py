@@ -119,6 +119,9 @@ def test_a_front_may_begin_and_stop_to_learn_but_a_folder_has_nothing_of_it() ->
         ({"layer": True}, "`layer` is True; expected a text"),
         ({"layer": "\ud800"}, r"`layer` is '\\ud800'; expected a text"),
         ({"pieces": 3}, "`pieces` is 3; expected its name and sha256"),
+        ({"deltas": 3}, "`deltas` is 3; expected 0 to 2"),
+        ({"deltas": -1}, "`deltas` is -1; expected 0 to 2"),
+        ({"standardize": "clip"}, "`standardize` is 'clip'; expected one of none, utterance, speaker"),
         ({"checkpoint": {"name": "a.pt"}}, "`checkpoint` is {'name': 'a.pt'}; expected its name and sha256"),
     ],
 )

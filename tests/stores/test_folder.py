@@ -177,3 +177,21 @@ def test_of_long_settings_that_differ_two_hundred_characters_are_told(tmp_path: 
     with pytest.raises(SettingsError) as error:
         TOKENS.is_published(tmp_path, "train", {"layer": "c" * 199})
     assert f"`layer` was '{'z' * 198}' and is now '{'c' * 199}…;" in str(error.value)
+
+
+def test_splits_made_before_a_field_was_are_of_the_same_model(tmp_path: Path) -> None:
+    make(tmp_path, FEATURES)
+    FEATURES.check_one_model(tmp_path, "valid", {"layer": "z", "normalize": True})
+    make(tmp_path, FEATURES, normalize=False)
+    with pytest.raises(FEATURES.error, match="`normalize` was False and is now True"):
+        FEATURES.check_one_model(tmp_path, "valid", {"layer": "z", "normalize": True})
+
+
+@JOBS
+def test_folders_in_the_places_of_files_are_named(tmp_path: Path, kind: SplitFormat) -> None:
+    (tmp_path / "x.ids").mkdir()
+    with pytest.raises(kind.error, match=r"x\.ids: is a folder; expected lines 'utterance<TAB>frames'"):
+        kind.read_ids(tmp_path, "x", 1)
+    (tmp_path / kind.about).mkdir()
+    with pytest.raises(kind.error, match=rf"{kind.about}: is a folder; expected a JSON object"):
+        kind.read_about(tmp_path)

@@ -135,3 +135,16 @@ def test_a_folder_of_two_kinds_or_of_none_is_neither_s(tmp_path: Path) -> None:
     write_frames(tmp_path, "train", {"a": np.zeros((2, 3), np.float16)}, FRAMES)
     with pytest.raises(FeatureError, match="holds features and tokens; expected a folder of"):
         open_frames(tmp_path, "train", [])
+
+
+def test_groups_and_codes_are_those_that_the_json_says(tmp_path: Path) -> None:
+    (tmp_path / "tokens.json").write_text(json.dumps({**ABOUT, "num_groups": 2, "run_length": False}))
+    assert read_code_sizes(tmp_path) == (2, 5)
+
+
+def test_a_stretch_before_the_first_frame_has_none(tmp_path: Path) -> None:
+    write_frames(tmp_path, "train", {"a": np.zeros((4, 3), np.float16)}, FRAMES)
+    found = open_frames(tmp_path, None, [])
+    assert [found.span(*stretch) for stretch in ((-1, -0.5), (-1, 0.0126), (0.0125, 0.0325))] == [
+        *((0, 0), (0, 1), (0, 2))
+    ]

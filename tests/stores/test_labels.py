@@ -210,3 +210,14 @@ def test_files_are_named_for_what_is_in_them() -> None:
     names = {"letters": "ltr", "phones": "phn", "pieces": "pcs", "words": "word", "class": "cls"}
     for kind, ending in names.items():
         assert (dict_name(kind), lexicon_name(kind)) == (f"dict.{ending}.txt", f"lexicon.{ending}.txt")
+
+
+def test_names_that_are_no_utf_8_come_back_as_they_were(tmp_path: Path) -> None:
+    """As a disk may list them."""
+    odd = Labels(("u\udcff", "v"), (("a",), ("h",)), ("a", "h"), speakers=("\udce9", "bob"))
+    write(tmp_path, train=odd)
+    assert (tmp_path / "train.utt").read_bytes() == b"u\xff\nv\n"
+    assert (
+        read_labels(tmp_path, "train", "letters") == odd == read_joined_labels(tmp_path, "train", "letters")
+    )
+    assert read_words(tmp_path / "train.wrd").utts == odd.utts

@@ -222,3 +222,27 @@ def test_a_split_s_index_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     write(tmp_path)
     assert named == ["train.bin", "train.ids", "train.idx"]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16, np.uint32])
+def test_ids_of_every_width_that_fairseq_writes_are_read(tmp_path: Path, kind: type) -> None:
+    pytest.importorskip("fairseq")
+    import torch
+    from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+    builder = MMapIndexedDatasetBuilder(str(tmp_path / "a.bin"), dtype=kind)
+    largest = min(int(np.iinfo(kind).max), 2**40)
+    for ids in ([largest, 4, 2], [5, 6, 7, 2]):
+        builder.add_item(torch.tensor(ids))
+    builder.finalize(str(tmp_path / "a.idx"))
+    store = TokenStore(tmp_path, "a")
+    assert [store[i].tolist() for i in range(2)] == [[largest, 4], [5, 6, 7]]
+
+
+def test_a_symbol_s_count_is_the_last_word_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dict.txt").write_text("a b 3\nc 4  \n", encoding="utf-8")
+    assert read_dict(tmp_path / "dict.txt") == ("a b", "c")
+    for count in ("\u0663", "\u00b2", "-1", "1.5"):
+        (tmp_path / "dict.txt").write_text(f"c 1\na {count}\n", encoding="utf-8")
+        with pytest.raises(TokenError, match=r"dict\.txt:2: got 'a .*', expected 'symbol count'"):
+            read_dict(tmp_path / "dict.txt")

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 pytest.importorskip("fairseq")
+from fairseq import options
 from fairseq.criterions import CRITERION_REGISTRY
 from fake_speech import SYMBOLS, generate, spell, train, write_features, write_speech
 from omegaconf import OmegaConf
@@ -23,6 +24,7 @@ from vqw2v_plugin.stores.labels import LabelError, Labels, write_labels
 from vqw2v_plugin.tasks.vq_acoustic import VqAcousticConfig, VqAcousticTask
 from vqw2v_plugin.text.loss_kinds import LOSS_KINDS
 from vqw2v_plugin.training.acoustic_data import Learning
+from vqw2v_plugin.training.generator import decoding_defaults
 from vqw2v_plugin.training.resumed import ResumeError, changes
 from vqw2v_plugin.training.task import TrainingTask
 
@@ -252,7 +254,8 @@ def test_the_label_folder_says_what_is_learnt(speech: tuple[Path, Path], tmp_pat
     assert task_of(data, labels, criterion_name="asg").units.symbols == (*SYMBOLS, "1", "2")
     with pytest.raises(LabelError, match="`criterion` is cross_entropy; expected one of vq_ctc, asg"):
         _ = task_of(data, labels, criterion_name="cross_entropy").units
-    for number in (0, 2**31):
+    assert len(task_of(data, labels, criterion_name="asg", asg_repeats=100).units) == len(SYMBOLS) + 100
+    for number in (0, 101, 2**31):
         with pytest.raises(LabelError, match=f"`asg_repeats` is {number}; expected 1 to 100"):
             _ = task_of(data, labels, criterion_name="asg", asg_repeats=number).units
     with pytest.raises(LabelError, match="holds no dictionary"):
@@ -395,3 +398,24 @@ def test_a_model_that_goes_by_speaker_hears_which_clips_and_strangers_are_told_o
         task.load_dataset("test")
         assert task.datasets["test"].tells_clips is wants
         assert ("test.tsv: has no column speaker" in caplog.text) is wants
+
+
+@pytest.mark.parametrize("task", ["vq_acoustic", "vq_unpaired"])
+def test_fairseq_generate_searches_as_we_do_and_not_as_translation_does(task: str) -> None:
+    words = ["data", "--task", task, "--path", "x.pt"]
+    args = options.parse_args_and_arch(options.get_generation_parser(), words)
+    assert (args.beam, args.lm_weight, args.scoring) == (500, 2.0, "vq_error")
+    own = options.parse_args_and_arch(options.get_generation_parser(), [*words, "--beam", "7"])
+    assert (own.beam, own.lm_weight) == (7, 2.0)
+
+
+def test_who_says_nothing_learns_from_all_and_decodes_without_a_search() -> None:
+    cfg = VqAcousticConfig()
+    assert (cfg.unit, cfg.asg_repeats, cfg.labels, cfg.sample_rate) == (None, 2, None, 16_000)
+    assert (cfg.label_fraction, cfg.label_hours, cfg.label_seed) == (1.0, None, 1)
+    assert (cfg.min_frames, cfg.max_frames, cfg.strict_labels, cfg.strict_audio) == (1, None, False, False)
+    assert (cfg.decoder, cfg.answer, cfg.decode_workers) == ("greedy", "auto", 1)
+    assert (cfg.word_score, cfg.sil_score, cfg.log_add) == (0.0, 0.0, False)
+    assert (cfg.beam_threshold, cfg.beam_tokens) == (50.0, None)
+    assert (cfg.lexicon, cfg.lm, cfg.weights, cfg.emissions) == (None,) * 4
+    assert decoding_defaults() == {"beam": 500, "lm_weight": 2.0, "scoring": "vq_error"}

@@ -111,6 +111,13 @@ def test_a_missing_split_lists_those_there_are(corpus: Path) -> None:
         task_of(corpus).load_dataset("test")
 
 
+def test_of_dev_and_valid_the_manifest_that_is_there_is_read(corpus: Path) -> None:
+    (corpus / "valid.tsv").rename(corpus / "dev.tsv")
+    task = task_of(corpus)
+    task.load_dataset("valid")
+    assert len(task.dataset("valid")) == 6
+
+
 @pytest.mark.parametrize("name", ["gone", "clip0.flac"])
 def test_a_wrong_data_folder_is_named_before_anything_is_built(corpus: Path, name: str) -> None:
     with pytest.raises(

@@ -15,7 +15,9 @@ from omegaconf import OmegaConf
 import vqw2v_plugin
 
 vqw2v_plugin.register()
+from vqw2v_plugin.checkpoints.bert import build_bert, save_bert
 from vqw2v_plugin.modules.bert.config import config_of
+from vqw2v_plugin.modules.bert.vocabulary import Symbols
 from vqw2v_plugin.stores.symbols import TokenError, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
 from vqw2v_plugin.tasks.vq_token_pretraining import VqTokenPretrainingConfig, VqTokenPretrainingTask
@@ -124,6 +126,19 @@ def test_a_checkpoint_holds_the_symbols_and_refuses_others(folder: Path) -> None
         task_of(folder).load_state_dict({"symbols": swapped})
     with pytest.raises(TokenError, match=r"the checkpoint 29, .* from line 30 on"):
         task_of(folder).load_state_dict({"symbols": SYMBOLS[:-1]})
+
+
+def test_it_begins_with_another_bert_of_the_same_symbols(folder: Path) -> None:
+    """Which hears no audio, so nothing of that is asked."""
+    tiny = {"_name": "vq_bert_tiny", "encoder_layers": 1, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 8}
+    other = build_bert({**tiny, "encoder_attention_heads": 2}, Symbols(tuple(SYMBOLS)))
+    save_bert(folder / "other.pt", other)
+    cfg = OmegaConf.create({**tiny, "encoder_attention_heads": 2})
+    built = [task_of(folder, **given).build_model(cfg) for given in ({"init_from": f"{folder}/other.pt"}, {})]
+    own, plain = (model.network.state_dict() for model in built)
+    kept = other.state_dict()
+    assert all(torch.equal(own[name], kept[name]) for name in kept)
+    assert not all(torch.equal(plain[name], kept[name]) for name in kept)
 
 
 def test_what_is_missing_is_named(folder: Path) -> None:

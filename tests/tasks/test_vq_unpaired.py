@@ -209,6 +209,10 @@ def test_what_is_missing_is_said_before_anything_is_built(language: Folders, tmp
         task_of(data, text, reset_discriminator=-1)
     with pytest.raises(ValueError, match="`mmi_weight` is 0 and `aux` is there"):
         train(data, text, tmp_path, "--aux", "there")
+    with pytest.raises(
+        ValueError, match=r"`mmi_weight` is 0\.5 and `aux` is None; expected a token folder for"
+    ):
+        learning(language, True, [], 0.5)
     assert task_of(data, text).units.symbols == PHONES
 
 
@@ -254,10 +258,12 @@ def test_the_adversary_begins_anew_every_so_many_updates_by_a_draw_of_its_own(la
     assert steps == [{("generator", "discriminator")[i % 2]} for i in range(7)]
 
 
-def learning(language: Folders, begins: bool, told: list[str], **given: object) -> VqUnpairedTask:
+def learning(
+    language: Folders, begins: bool, told: list[str], mmi_weight: float = 0.0, **given: object
+) -> VqUnpairedTask:
     """With a criterion, of a model that compares with pairs of phones."""
     task = task_of(*language[:2], **given)
-    config = SimpleNamespace(mmi_weight=0.0, target_dim=0, skipgram_weight=1.0)
+    config = SimpleNamespace(mmi_weight=mmi_weight, target_dim=0, skipgram_weight=1.0)
     vars(config).update(skipgram_reach=2, skipgram_repeats=1.0)
     network = SimpleNamespace(
         config=config,

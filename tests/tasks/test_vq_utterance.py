@@ -22,6 +22,7 @@ from vqw2v_plugin.tasks import vq_utterance as module
 from vqw2v_plugin.tasks.vq_utterance import VqUtteranceConfig, VqUtteranceTask
 from vqw2v_plugin.training.class_data import ClassLearning
 from vqw2v_plugin.training.class_metrics import CONFUSION
+from vqw2v_plugin.training.resumed import changes
 from vqw2v_plugin.training.task import TrainingTask
 
 vqw2v_plugin.register()
@@ -282,3 +283,9 @@ def test_without_a_label_folder_that_of_the_first_features_has_the_labels(
 ) -> None:
     for data in (str(moods[0]), both):
         assert task_of(data, labels=None).labels == moods[0]
+
+
+@pytest.mark.parametrize("name", ["gen_subset", "results_path", "labels"])
+def test_what_is_of_answering_alone_may_change(name: str) -> None:
+    then, now = ({"task": {name: value}} for value in (1, 2))
+    assert not list(changes(then, now, VqUtteranceTask.may_change))

@@ -48,6 +48,10 @@ def test_spellings_of_units_without_boundary_have_none() -> None:
     assert columns_of({"x": [("aa", "aa")]}, units) == [("x", [0, 2])]
 
 
+def test_a_word_that_stands_alone_is_its_own_label_where_words_are_labels() -> None:
+    assert columns_of({"oui": [()]}, asg_units(["non", "oui"], "words")) == [("oui", [1])]
+
+
 def test_a_word_that_stands_alone_too_has_its_spelling_once() -> None:
     """As where more words are put behind a lexicon that has some of them."""
     spelled = columns_of({"ball": [tuple("ball"), ()], "a": [()]}, CTC)

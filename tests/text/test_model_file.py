@@ -73,6 +73,12 @@ def test_a_header_that_does_not_begin_is_not_looked_for_without_end(arpa: str, t
     assert "ends in its header" in refused(tmp_path / "y", b"# a comment\n" * 11_000 + arpa.encode())
 
 
+def test_a_mark_of_utf_8_at_the_beginning_is_none_of_the_header(arpa: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbf" + arpa.encode())
+    check_model(tmp_path / "x")
+    assert "begins with" in refused(tmp_path / "y", b"\n\xef\xbb\xbf" + arpa.encode())
+
+
 def test_headers_that_kenlm_reads_are_let_through(arpa: str, tmp_path: Path) -> None:
     pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     for blob in (
@@ -98,8 +104,9 @@ def binary(
 
 
 def test_headers_of_binaries_are_looked_at(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(binary() + bytes(500))
-    check_model(tmp_path / "x")
+    for counts in ((5, 8, 8), (5, 8, 8, 8, 8, 8)):
+        (tmp_path / "x").write_bytes(binary(len(counts), counts=counts) + bytes(500))
+        check_model(tmp_path / "x")
     for blob, said in (
         (binary()[:60], "of another version or machine, or broken"),
         (BINARY.replace(b"5", b"4") + bytes(500), "of another version or machine, or broken"),

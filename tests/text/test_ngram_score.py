@@ -89,11 +89,15 @@ def test_a_text_is_told_from_phones_in_any_order_by_the_middle_between_the_two()
         assert ("take more text, or another model" in model.describe()) != tells
 
 
-def test_a_model_of_text_is_asked_about_lines_that_it_has_not_learnt() -> None:
+def test_a_model_of_text_is_asked_about_lines_that_it_has_not_learnt(arpa: Path) -> None:
     learnt, unseen = [list("abababab")] * 30 + [list("ba")], [list("ababab")] * 3
     model = model_of_text(learnt, unseen)
     assert model.of_text == pytest.approx(perplexity(score_by_text(learnt, 4), unseen))
     assert model.of_phones == pytest.approx(perplexity(score_by_text(learnt, 1), unseen)) and model.tells
+    named = model_of_text(learnt, unseen, str(arpa))
+    assert named.of_text == pytest.approx(perplexity(score_of(arpa), unseen))
+    assert named.of_text > 1.5 * model.of_text
+    assert named.of_phones == model.of_phones and named.score(unseen[0]) == score_of(arpa)(unseen[0])
 
 
 def test_words_that_a_model_without_unknown_ones_lacks_have_no_probability() -> None:

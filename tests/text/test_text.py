@@ -16,6 +16,7 @@ from vqw2v_plugin.text import phones
 from vqw2v_plugin.text.normalize import Normalizer
 from vqw2v_plugin.text.phones import FOLD_39, FOLD_48, FOLDS, fold_timit, strip_stress
 from vqw2v_plugin.text.spelling import (
+    ClassSpeller,
     LetterSpeller,
     PhonesAsTheyAre,
     PhoneSpeller,
@@ -175,6 +176,7 @@ def test_pieces_are_of_the_text_as_it_is() -> None:
     assert {"Ä", "ﬁ"} <= {letter for piece in speller.symbols() for letter in piece}
     assert "".join(speller("Ä ﬁ")) == "▁Ä▁ﬁ" and not speller.unknown
     assert speller.spellings("abz") == [] and "".join(speller.spellings("ab")[0]) == "▁ab"
+    assert speller("ab z")[-1] == "<unk>" and speller.unknown == {"z": 1}
 
 
 def test_symbols_of_a_stranger_s_pieces_are_what_is_said() -> None:
@@ -234,10 +236,16 @@ def test_each_folding_has_its_name() -> None:
     assert FOLDS["48"](said[:3]) == ["ax", "cl", "ao"] and FOLDS["39"](said[:3]) == ["ah", "sil", "aa"]
 
 
+def test_lines_that_hold_phones_are_folded_word_by_word() -> None:
+    lines = PhoneLines(None, strip_stress)
+    assert lines("HH AH0 | | W ER1 |") == [("HH", "AH"), ("W", "ER")] and lines("") == []
+
+
 def test_a_pronunciation_that_bears_a_name_of_ours_is_refused() -> None:
     lines = PhoneLines(lambda word: [("<SIL>",)] if word == "hm" else [("a", "b"), ("c",)], list)
     assert lines("x <unk>") is None and lines("x x") == [("a", "b"), ("a", "b")]
     assert lines.unknown == {"<unk>": 1}
+    assert lines("<unk> x") is None and lines.unknown == {"<unk>": 2}  # as often as it is said
     with pytest.raises(ValueError, match="'hm': '<SIL>' cannot be one of its phones"):
         lines("hm")
 
@@ -262,6 +270,12 @@ def test_words_that_are_signs_of_ours_are_no_labels() -> None:
     assert speller("a <blank> <SIL> sil") == ["a", "<unk>", "<unk>", "sil"]
     assert speller.unknown == {"<blank>": 1, "<SIL>": 1}
     assert speller.spellings("sil") == [("sil",)] and speller.spellings("<blank>") == []
+
+
+@pytest.mark.parametrize("name", ["<s>", "<pad>", "</s>", "<unk>"])
+def test_a_class_does_not_bear_a_name_of_fairseq_s(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the class '{name}' bears a name of fairseq's own"):
+        ClassSpeller()(name)
 
 
 def test_what_is_no_model_of_pieces_is_named(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_pieces_and_phones_make_words() -> None:
     pieces = ctc_units(["▁", "▁he", "llo", "▁wor", "ld"], "pieces")
     assert pieces.words(["▁he", "llo", "▁wor", "ld"]) == ["hello", "world"]
     assert pieces.words(["llo", "▁", "ld", "▁"]) == ["llo", "ld"]
+    barred = ctc_units(["▁a", "|", "b"], "pieces")  # a sign like any other
+    assert barred.words(["▁a", "|", "b"]) == ["a|b"]
     phones = ctc_units(["|", "HH", "AH"], "phones")
     assert phones.words(["HH", "|", "AH", "|"]) == ["HH", "AH"]
 
@@ -122,7 +124,7 @@ def test_the_boundary_is_the_silence_where_there_is_one() -> None:
     "name, value",
     [
         *(("symbols", 5), ("symbols", "ab"), ("symbols", [BLANK, ["a"]]), ("repeats", None), ("kind", ["a"])),
-        *(("blank", 7), ("blank", -1), ("blank", True), ("blank", "0"), ("loss", ["ctc"])),
+        *(("blank", 7), ("blank", 6), ("blank", -1), ("blank", True), ("blank", "0"), ("loss", ["ctc"])),
     ],
 )
 def test_units_of_a_file_have_their_types(name: str, value: object) -> None:

@@ -297,3 +297,12 @@ def test_command_makes_the_corpus_and_says_where(tmp_path: Path, capsys: pytest.
     assert "left alone" in capsys.readouterr().out
     arguments = json.loads((tmp_path / "out" / "corpus.json").read_text())["arguments"]
     assert arguments == {"minutes": 0.2, "speakers": 2, "languages": ["en", "fr"], "seed": 3}
+
+
+def test_a_corpus_that_was_begun_with_other_arguments_is_refused(tmp_path: Path) -> None:
+    arguments = {"minutes": 0.01, "speakers": 1, "languages": ["en"], "seed": 2}
+    (tmp_path / "corpus.unfinished.json").write_text(json.dumps({"arguments": arguments}))
+    (tmp_path / "flac").mkdir()
+    with pytest.raises(ValueError, match="name another folder or delete this one"):
+        make_corpus(tmp_path, 0.01, 1)
+    assert (tmp_path / "flac").exists()

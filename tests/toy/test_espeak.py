@@ -198,3 +198,10 @@ def test_a_first_phone_without_a_duration_has_no_phone_to_take_from() -> None:
     events = (Event(True, 0, 0, ""), Event(False, 0, 0, "l"), Event(False, 0, 0, "a"))
     times = align(Speech(np.ones(900, dtype=np.int16), 22050, events), ("la",))
     assert times.pronunciations == (("l", "a"),) and (times.words[0].start, times.words[0].end) == (0, 900)
+
+
+def test_a_library_that_finds_no_data_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = SimpleNamespace(espeak_Initialize=lambda *_: -1)
+    monkeypatch.setattr("ctypes.CDLL", lambda path: silent)
+    with pytest.raises(ValueError, match=r"found no data in `.*` \(\d+ characters; it reads at most 160\)"):
+        Espeak()

@@ -294,3 +294,51 @@ def test_a_pause_is_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammar, "MAX_WORDS", 4)
     drawn = {" ".join(draw_sentence("en", random.Random(seed))) for seed in range(40)}
     assert drawn == {"a , b , c , d", "e f g"}
+
+
+def test_a_speaker_speaks_with_a_voice_rate_and_pitch_of_its_own(tmp_path: Path) -> None:
+    class Heard(Exception):
+        pass
+
+    class Espeak:
+        def speak(self, text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> None:
+            raise Heard(voice, rate, pitch, pitch_range)
+
+    cast = (
+        Speaker("a", "en", "en-us+m3", 141, 36, 61, 0.5, 0.002),
+        Speaker("b", "de", "de+f1", 199, 64, 37, 1, 0),
+    )
+    for index, wanted in (
+        (0, ("en-us+m3", 141, 36, 61)),
+        (1, ("de+f1", 199, 64, 37)),
+        (4, ("en-us+m3", 141, 36, 61)),
+    ):
+        with pytest.raises(Heard) as heard:
+            chunk._make_utterance(Espeak(), chunk.Chunk(tmp_path, 0, 5, cast, 1), index)  # type: ignore[arg-type]
+        assert heard.value.args == wanted
+
+
+@pytest.mark.parametrize("answer", [None, ValueError("no voice"), [3]])
+def test_a_process_answers_with_utterances_or_an_error_or_has_died(
+    answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive() -> object:
+        if answer is None:
+            raise EOFError
+        return answer
+
+    pipe = SimpleNamespace(recv=receive), SimpleNamespace(close=lambda: None)
+    process = SimpleNamespace(start=lambda: None, join=lambda: None, exitcode=-9)
+    context = SimpleNamespace(
+        Pipe=lambda duplex: pipe, Process=lambda **_: process, set_forkserver_preload=lambda names: None
+    )
+    monkeypatch.setattr(chunk.multiprocessing, "get_context", lambda way: context)
+    work = chunk.Chunk(Path(), 50, 25, (), 1)
+    if answer == [3]:
+        assert chunk.make_chunk_apart(work) == [3]
+        return
+    told = (
+        "no voice" if answer else r"the process making utterances from 50 died \(exit code -9\); run the same"
+    )
+    with pytest.raises(ValueError if answer else RuntimeError, match=told):
+        chunk.make_chunk_apart(work)

@@ -91,9 +91,10 @@ def test_the_receptive_field_is_what_a_frame_s_gradient_reaches(spec: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("updates", "most", "rings"), [(999, 0, 0), (1000, 0, 1), (119, 600, 0), (120, 600, 1)]
+    ("updates", "most", "rings"),
+    [(999, 0, 0), (1000, 0, 1), (119, 600, 0), (120, 600, 1), (99, 300, 0), (100, 300, 1)],
 )
-def test_it_waits_for_a_fifth_of_the_training_or_a_thousand_updates(
+def test_it_waits_for_a_fifth_of_the_training_and_a_hundred_updates_or_a_thousand(
     updates: int, most: int, rings: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     validate(HypothesesAlarm(), [["0"]] * 16, updates, most=most)
@@ -114,3 +115,11 @@ def test_a_validation_is_looked_at_once(caplog: pytest.LogCaptureFixture) -> Non
     validate(alarm, [["0"]] * 16, 60)
     alarm.look(600, 600, 9)
     assert not caplog.records
+
+
+def test_eight_utterances_of_four_texts_are_enough_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    alarm = HypothesesAlarm()
+    for i in range(8):
+        alarm.add(["0"], MEANT[i % 4], 40)
+    alarm.look(500, 600, 9)
+    assert "8 of 8 hypotheses" in caplog.text and "what was said has 2.0" in caplog.text

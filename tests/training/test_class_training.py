@@ -14,7 +14,7 @@ from fairseq.data import Dictionary
 from fairseq.logging import metrics
 
 from vqw2v_plugin.audio.reading import AudioError
-from vqw2v_plugin.stores.labels import LabelError
+from vqw2v_plugin.stores.labels import CLASS, LabelError, Labels, write_labels
 from vqw2v_plugin.training import class_data
 from vqw2v_plugin.training.class_generator import ClassGenerator
 from vqw2v_plugin.training.class_metrics import class_logs, log_classes
@@ -83,6 +83,13 @@ def test_a_folder_without_classes_says_what_makes_them(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="the checkpoint is of another task"):
         class_data.check_same_classes(tmp_path, None)
     class_data.check_same_classes(tmp_path, {"classes": ["a", "b"]})  # it has no say in what is answered
+
+
+def test_classes_in_another_order_are_others(tmp_path: Path) -> None:
+    write_labels(tmp_path, CLASS, {"train": Labels(("u",), (("a",),))}, [("a", 1), ("b", 1)], {})
+    class_data.check_same_classes(tmp_path, {"classes": ["a", "b"]})
+    with pytest.raises(LabelError, match=r"has 2 classes \(a, b\), .* trained with 2 \(b, a\)"):
+        class_data.check_same_classes(tmp_path, {"classes": ["b", "a"]})
 
 
 def test_answers_stand_in_the_split_s_order_once_all_are_there_the_most_probable_first(

@@ -121,6 +121,8 @@ def test_it_can_be_turned_off_and_refuses_shares_without_a_meaning(
     assert not caplog.records
     with pytest.raises(ValueError, match="`collapse_share` is 1"):
         CollapseAlarm(1, stop=False)
+    with pytest.raises(ValueError, match=r"`collapse_share` is -0\.01"):
+        CollapseAlarm(-0.01, stop=False)
 
 
 ARGS = "`model.quantizer_args='{}'`"

@@ -33,6 +33,11 @@ def test_every_option_is_one_of_these() -> None:
     assert FRONT.keys() == {*ARRIVE, "freeze_updates"}
 
 
+def test_who_says_nothing_gets_plain_log_mels_that_do_not_learn() -> None:
+    said = {"front_run_length": False, "front_bands": 80, "front_deltas": 0, "front_standardize": "none"}
+    assert FRONT == {**dict.fromkeys(FRONT), **said, "freeze_updates": -1}
+
+
 @pytest.mark.parametrize("name", ARRIVE)
 def test_each_option_reaches_the_features_alone_and_with_all_others(name: str) -> None:
     value, field = ARRIVE[name]

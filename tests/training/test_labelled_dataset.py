@@ -28,7 +28,13 @@ from vqw2v_plugin.training.datasets.labelled import (
     open_source,
     unknown_speakers,
 )
-from vqw2v_plugin.training.datasets.several import folders_of, joined, layer_dim, open_sources
+from vqw2v_plugin.training.datasets.several import (
+    folders_of,
+    joined,
+    layer_dim,
+    layer_specs,
+    open_sources,
+)
 
 
 class Lengths:
@@ -177,6 +183,8 @@ def test_a_file_that_cannot_be_read_is_skipped_in_training_and_silence_in_decodi
     assert decoded.num_skipped == 1 and caplog.text.count("skipped: ") == 2  # in training once, and here
     with pytest.raises(AudioError):
         LabelledDataset(source, np.arange(3), UnequalRows([[1]] * 3), strict_audio=True)[2]
+    with pytest.raises(AudioError, match=r"2\.flac"):  # who asks for that gets no silence either
+        LabelledDataset(source, np.arange(3), None, [None] * 3, strict_audio=True)[2]
     with pytest.raises(AudioError, match="none of its 1 utterances could be read"):
         batches_of(LabelledDataset(source, np.array([2]), UnequalRows([[1]])), 1, max_sentences=1)
     (folder / "1.flac").write_bytes(b"nor this")
@@ -320,3 +328,21 @@ def test_layers_that_are_mixed_are_read_side_by_side_and_of_one_size(tmp_path: P
         write_frames(Path(folder), "train", frames, {"layer": "z"})
     with pytest.raises(FeatureError, match=r"two/train: u has 3 frames, and 2 in .*one/train; layers"):
         open_sources([one, two], "train", 16_000)
+
+
+def test_of_dev_and_valid_the_manifest_that_is_there_is_read(tmp_path: Path) -> None:
+    folder = manifest_of(tmp_path / "wav", [8000])
+    (folder / "train.tsv").rename(folder / "dev.tsv")
+    assert open_source(folder, "valid", 16_000).utts == ["0"]
+
+
+def test_of_several_folders_none_is_of_audio(tmp_path: Path) -> None:
+    write_frames(tmp_path / "mel", "train", {"u": np.zeros((4, 2), np.float32)}, {"layer": "logmel"})
+    mel, wav = str(tmp_path / "mel"), str(manifest_of(tmp_path / "wav", [800]))
+    for folders in ([mel, wav], [wav, mel]):
+        with pytest.raises(
+            FeatureError, match=r"data=.*/wav: holds no features; of several folders each holds"
+        ):
+            layer_specs(folders, 16_000)
+    assert [spec.layer for spec in layer_specs([mel, mel], 16_000)] == ["logmel"] * 2
+    assert layer_specs([wav], 8_000) == [FeatureSpec(sample_rate=8_000)]

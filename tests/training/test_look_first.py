@@ -149,6 +149,12 @@ def test_stock_s_models_for_stock_s_tasks_are_left_alone(tmp_path: Path) -> None
     assert "model" in checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "stock.pt"))  # for nobody's task
 
 
+def test_a_stranger_s_file_that_torch_does_not_read_is_one_sentence(tmp_path: Path) -> None:
+    torch.save({"model": {}, "args": Path}, tmp_path / "strange.pt")
+    with pytest.raises(CheckpointError, match=r"strange\.pt"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "strange.pt"))
+
+
 def test_a_model_of_stock_s_trains_on_with_our_task(tmp_path: Path) -> None:
     """The file's options are not built then: the trainer has built its own."""
     model, options = stock_model(vq_type="none")

@@ -16,6 +16,7 @@ from sounds import noise
 from vqw2v_plugin.audio.reading import AudioError
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.corpora.mixture import Entry, MixtureError
+from vqw2v_plugin.training import mixing
 from vqw2v_plugin.training.datasets.audio import AudioCropDataset
 from vqw2v_plugin.training.datasets.base import BatchDataset
 from vqw2v_plugin.training.datasets.mixture import MixtureDataset
@@ -127,6 +128,12 @@ def test_by_hours_an_epoch_is_every_utterance_once_in_an_order_of_its_own(tmp_pa
     one, two = (epoch % len(dataset) for epoch in epochs_of(dataset, 2))
     assert sorted(one.tolist()) == sorted(two.tolist()) == list(range(len(dataset)))
     assert one.tolist() != two.tolist()
+
+
+def test_a_seed_may_be_negative(tmp_path: Path) -> None:
+    dataset = mixed(tmp_path, listed(alpha=1), seed=-3)
+    dataset.parts[0].seed = -5
+    assert len(dataset.drawn()) == len(dataset) and isinstance(dataset[0].item, int)
 
 
 def test_what_is_drawn_depends_on_seed_and_epoch_alone(tmp_path: Path) -> None:
@@ -337,3 +344,42 @@ def test_how_much_crops_hear_and_parts_of_an_epoch_are_told(
         f"{all_hours / 4:.2f} h are heard an epoch (crops hear {all_hours / 4:.2f} of {all_hours:.2f} h)"
         in head
     )
+
+
+def test_of_dev_and_valid_the_one_that_a_folder_has_is_validated_on(tmp_path: Path) -> None:
+    mixed(tmp_path, listed(["de", "en"]))
+    for lang in ("de", "en"):
+        (tmp_path / lang / "valid.tsv").rename(tmp_path / lang / "dev.tsv")
+    for split, langs in (("valid", ["de", "en"]), ("valid_en", ["en"])):
+        found = Mixer("tsv", numbers).load(str(tmp_path / "mixture.yaml"), split, False)
+        assert isinstance(found, MixtureDataset) and [m.lang for m in found.members] == langs
+
+
+def test_values_of_a_column_are_names_and_not_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = "corpora: [{data: en, by: lang}]"
+    monkeypatch.setattr(mixing, "_MOST_CORPORA", 2)
+    assert len(mixed(tmp_path, by).members) == 2
+    with pytest.raises(MixtureError, match=r"mixture\.yaml: names 3 corpora; expected at most 2"):
+        mixed(tmp_path, listed(alpha=1))
+    monkeypatch.setattr(mixing, "_MOST_CORPORA", 1)
+    with pytest.raises(
+        MixtureError, match=r"mixture\.yaml:1: `by: lang` makes 2 corpora; expected at most 1"
+    ):
+        mixed(tmp_path, by)
+    monkeypatch.undo()
+    monkeypatch.setattr(Numbers, "column", lambda held, name: ["a b"] * len(held))
+    with pytest.raises(
+        MixtureError, match=r"mixture\.yaml:1 \(.*en/train\): `lang` is 'a b'; expected a name"
+    ):
+        mixed(tmp_path, by)
+
+
+def test_a_column_may_be_of_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Numbers, "column", lambda held, name: [["read", "phone"][i % 3 == 0] for i in range(300)]
+    )
+    dataset = mixed(tmp_path, "corpora: [{data: en, by: domain, lang: en}]")
+    found = [(m.lang, m.domain, len(m.items)) for m in dataset.members]
+    assert found == [("en", "phone", 100), ("en", "read", 200)]

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("fairseq")
 from omegaconf import OmegaConf
 
+from vqw2v_plugin.training import next_step
 from vqw2v_plugin.training.next_step import LastLines, kept_best, last_lines, next_commands
 
 FEATURES = "vqw2v features C /d/train.tsv FEATURES --layer w2v2:N"
@@ -84,6 +85,15 @@ def test_each_training_of_a_process_has_its_own_last_lines_once(tmp_path: Path) 
         assert said("begin training") == "begin training"
         assert f"checkpoint: {tmp_path / name}/checkpoint_best.pt" in said("done training in 1 s")
         assert said("done training in 2 s") == "done training in 2 s"
+
+
+def test_a_training_s_log_begins_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(next_step, "keep_log", begun.append)
+    cfg = settings()
+    for message in ("task: X", cfg, "done training in 1 s"):
+        assert LastLines().filter(logging.LogRecord("x", logging.INFO, "", 0, message, (), None))
+    assert begun == [cfg]
 
 
 def test_segments_are_read_and_layers_of_several_folders_are_all_named(tmp_path: Path) -> None:

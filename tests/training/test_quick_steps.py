@@ -17,6 +17,13 @@ from vqw2v_plugin.training.update_guard import UpdateGuard
 
 ADAM = {"adam_betas": "(0.9, 0.98)", "adam_eps": 1e-3, "weight_decay": 0.1, "use_old_adam": False}
 COMMON = {"bf16": True, "fp16": False, "fp16_scale_window": 2, "fp16_no_flatten_grads": True}
+SCALER = {"fp16_init_scale": 4, "fp16_scale_tolerance": 0.0, "threshold_loss_scale": None}
+HALF = {"bf16": False, "fp16": True, "min_loss_scale": 0.01, **SCALER}
+COMMON_OF = {
+    "fp16": HALF,
+    "flat": {**HALF, "fp16_no_flatten_grads": False},
+}  # in one tensor: fairseq's usual way
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "flat": torch.float16}
 SETTINGS = {
     "common": COMMON,
     "optimization": {"update_freq": [1]},
@@ -27,47 +34,54 @@ SETTINGS = {
 @pytest.fixture
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor takes a GPU's ways."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: None)
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
 
 
-def optimizer_of(params: list[torch.nn.Parameter], wide: bool) -> Any:
+def optimizer_of(params: list[torch.nn.Parameter], kind: str) -> Any:
     settings = OmegaConf.create(SETTINGS)
+    settings.common.update(COMMON_OF.get(kind, {}))
     return (
-        FairseqAdam(settings.optimizer, params) if wide else FP16Optimizer.build_optimizer(settings, params)
+        FairseqAdam(settings.optimizer, params)
+        if kind == "fp32"
+        else FP16Optimizer.build_optimizer(settings, params)
     )
 
 
-def updates(wide: bool, quick: bool, clip: float, count: int = 5) -> tuple[Any, ...]:
-    """Weights, states and norms of a few updates; a weight without a gradient in some of them."""
+def updates(kind: str, quick: bool, clip: float, count: int = 5) -> tuple[Any, ...]:
+    """Weights, states and norms of a few updates, of two ranks that are alike; a weight without a gradient in
+    some of them.
+    """
     torch.manual_seed(0)
-    dtype = torch.float32 if wide else torch.bfloat16
-    params = [torch.nn.Parameter(torch.randn(size, dtype=dtype)) for size in (3, 20, 7)]
-    optimizer, norms = optimizer_of(params, wide), []
+    params = [torch.nn.Parameter(torch.randn(size).to(DTYPES[kind])) for size in (3, 20, 7)]
+    optimizer, norms = optimizer_of(params, kind), []
     steps = QuickSteps()
     for number in range(count):
         if quick:
             steps.take_over(optimizer)
         optimizer.zero_grad()
         used = params if number % 2 else params[:2]
-        optimizer.backward(sum((p.float() ** 3).sum() for p in used) * 10**number)
+        growth = (2 if kind in COMMON_OF else 10) ** number
+        optimizer.backward(sum((p.float() ** 3).sum() for p in used) * growth)
         optimizer.multiply_grads(0.5)
-        norms.append(optimizer.clip_grad_norm(clip))
+        norms.append(optimizer.clip_grad_norm(clip, aggregate_norm_fn=lambda norm: norm * 2**0.5))
         optimizer.set_lr(0.01 / (number + 1))
         optimizer.step()
     return params, optimizer.state_dict(), torch.stack(norms)
 
 
-@pytest.mark.parametrize("wide", [True, False], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("clip", [0.0, 2.0])
-def test_steps_are_fairseq_s(wide: bool, clip: float, everywhere: None) -> None:
-    plain, found = updates(wide, False, clip), updates(wide, True, clip)
-    torch.testing.assert_close(found, plain, rtol=2e-6 if wide else 1e-2, atol=1e-7)
+def test_steps_are_fairseq_s(kind: str, clip: float, everywhere: None) -> None:
+    plain, found = updates(kind, False, clip), updates(kind, True, clip)
+    rtol = {"fp32": 2e-6, "bf16": 1e-2}.get(kind, 1e-3)
+    torch.testing.assert_close(found, plain, rtol=rtol, atol=1e-7)
 
 
 def test_a_state_goes_from_one_to_the_other(everywhere: None) -> None:
-    state = updates(True, False, 0.0)[1]
-    assert updates(True, True, 0.0)[1].keys() == state.keys()
-    optimizer = optimizer_of([torch.nn.Parameter(torch.ones(size)) for size in (3, 20, 7)], True)
+    state = updates("fp32", False, 0.0)[1]
+    assert updates("fp32", True, 0.0)[1].keys() == state.keys()
+    optimizer = optimizer_of([torch.nn.Parameter(torch.ones(size)) for size in (3, 20, 7)], "fp32")
     optimizer.load_state_dict(state)
     QuickSteps().take_over(optimizer)
     sum(p.sum() for p in optimizer.params).backward()
@@ -76,7 +90,7 @@ def test_a_state_goes_from_one_to_the_other(everywhere: None) -> None:
 
 
 def test_a_processor_keeps_fairseq_s_own() -> None:
-    optimizer = optimizer_of([torch.nn.Parameter(torch.ones(3))], False)
+    optimizer = optimizer_of([torch.nn.Parameter(torch.ones(3))], "bf16")
     QuickSteps().take_over(optimizer)
     assert not {"_sync_fp16_grads_to_fp32", "zero_grad", "step"} & (
         vars(optimizer).keys() | vars(optimizer.optimizer)
@@ -86,7 +100,7 @@ def test_a_processor_keeps_fairseq_s_own() -> None:
 def test_logs_are_held_only_where_an_optimizer_asks_for_its_norm(everywhere: None) -> None:
     steps, logs = QuickSteps(), {"loss": torch.tensor(1.0)}
     assert not steps.hold(logs)
-    steps.take_over(optimizer_of([torch.nn.Parameter(torch.ones(3))], True))
+    steps.take_over(optimizer_of([torch.nn.Parameter(torch.ones(3))], "fp32"))
     assert steps.hold(logs) and not steps.hold({"size": 3})
     steps.take_over(SimpleNamespace(clip_grad_norm=None))  # another kind, such as two Adams
     assert not steps.hold(logs)
@@ -103,7 +117,7 @@ def test_tensors_of_all_types_come_as_they_are() -> None:
 
 def test_logs_come_with_the_norm_and_are_finite(everywhere: None) -> None:
     guard, params = UpdateGuard(3), [torch.nn.Parameter(torch.ones(2))]
-    optimizer = optimizer_of(params, True)
+    optimizer = optimizer_of(params, "fp32")
     guard.watch(optimizer)
     given = {"loss": torch.tensor(float("nan")), "correct": torch.tensor(7), "size": 3, "none": None}
     logs = guard.note(["a"], torch.tensor(1.0), given)

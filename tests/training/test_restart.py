@@ -8,6 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip("fairseq")
+from vqw2v_plugin.training import restart
 from vqw2v_plugin.training.restart import check_ranks, is_whole, mend_last_checkpoint
 
 
@@ -27,6 +28,22 @@ def test_processes_that_run_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="WORLD_SIZE says that 2 processes"):
         check_ranks()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)  # they know of each other
+    check_ranks()
+
+
+def test_where_hydra_has_gone_elsewhere_the_user_s_own_folder_is_named_if_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(restart, "to_absolute_path", lambda path: str(tmp_path / "user" / path))
+    (tmp_path / "user" / "data").mkdir(parents=True)
+    (tmp_path / "user" / "file").touch()
+    for folder in ("none", "file"):
+        with pytest.raises(ValueError, match=f"data={folder}: is no folder, .* with .*; correct the path"):
+            restart.need_folder("data", folder, "SPLIT.tsv files")
+    with pytest.raises(ValueError, match=f"hydra has changed the working folder: say {tmp_path}/user/data"):
+        restart.need_folder("data", "data", "SPLIT.tsv files")
 
 
 def test_an_archive_whose_table_of_contents_is_elsewhere_is_not_whole(tmp_path: Path) -> None:

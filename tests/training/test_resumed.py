@@ -21,7 +21,8 @@ THEN: dict[str, Any] = {
     "dataset": {"max_tokens": 1000, "num_workers": 1, "batch_size_valid": 3},
     "optimization": {"max_update": 10, "lr": [0.1], "clip_norm": 0.0},
     "checkpoint": {"save_dir": "ck", "restore_file": "checkpoint_last.pt", "save_interval": 1},
-    "model": {"_name": "vq_wav2vec", "vq_vars": 8, "vq_temp": [2, 0.5], "max_update": 10, "compile": False},
+    "model": {"_name": "vq_wav2vec", "vq_vars": 8, "vq_temp": [2, 0.5], "max_update": 10, "compile": False}
+    | {"collapse_share": 0.05, "stop_on_collapse": False},
     "criterion": {"_name": "vq_contrastive", "infonce": False, "loss_weights": None},
     "task": {"_name": "vq_audio_pretraining", "data": "a", "normalize": False, "max_sample_size": 10},
     "optimizer": {"_name": "adam", "adam_betas": "(0.9, 0.999)", "lr": [0.1]},
@@ -107,7 +108,8 @@ def test_what_changes_how_it_goes_on_is_told(name: str, value: object) -> None:
         *("common.fp16", "common.bf16", "common.amp", "distributed_training.distributed_world_size"),
         *(f"model.{name}" for name in ("dropout", "dropout_features", "dropout_agg", "freeze_updates")),
         *(f"model.{name}" for name in ("attention_dropout", "activation_dropout", "front", "front_bert")),
-        *("model.front_pieces", "optimizer.weight_decay", "lr_scheduler.min_lr"),
+        *("model.front_pieces", "optimizer.weight_decay", "lr_scheduler.min_lr", "model.front_pca"),
+        *("model.freeze_finetune_updates", "model.w2v_path", "task.init_from", "task.init_codebook"),
     ],
 )
 def test_a_setting_of_how_a_training_goes_is_told_once(name: str) -> None:
@@ -137,6 +139,8 @@ def test_mappings_are_compared_by_what_they_hold() -> None:
         ("optimization.max_update", 20),
         ("model.max_update", 20),
         ("model.compile", True),
+        ("model.collapse_share", 0.5),
+        ("model.stop_on_collapse", True),
         ("common.log_interval", 1),
         ("dataset.num_workers", 8),
         ("dataset.batch_size_valid", 1),

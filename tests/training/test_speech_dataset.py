@@ -15,6 +15,7 @@ from vqw2v_plugin.audio.drawn_changes import DrawnChanges
 from vqw2v_plugin.audio.pcm_cache import PcmCache
 from vqw2v_plugin.corpora.manifest import Manifest, write_manifest
 from vqw2v_plugin.modules.bert.speech import NO_CODE, SpeechInput
+from vqw2v_plugin.stores.features import FeatureError
 from vqw2v_plugin.stores.frames import TokenFrames
 from vqw2v_plugin.stores.symbols import NUM_SPECIAL, TOKENS, UNK, TokenError, write_dict
 from vqw2v_plugin.stores.tokens import TokenWriter
@@ -251,6 +252,16 @@ def test_those_that_discretize_could_not_read_are_left_out(
     with caplog.at_level(logging.WARNING):
         dataset = made(tokens={str(i): SIZES[i] for i in (0, 1, 3, 4)})
     assert len(dataset) == 4 and dataset.crop(2).utt == "3" and "left out 1 utterances" in caplog.text
+
+
+def test_more_codes_than_the_folder_says_that_there_are_stop_it(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "read_code_sizes", lambda folder: (1, CODES - 1))
+    with pytest.raises(
+        FeatureError, match=f"has symbols of 1 codes up to {CODES - 1}, .* `num_codes` {CODES - 1}"
+    ):
+        made()
 
 
 def test_codes_of_other_audio_are_refused_by_name(made: Made) -> None:

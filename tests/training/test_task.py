@@ -21,7 +21,7 @@ from vqw2v_plugin.checkpoints.bounds import TooLargeError, fits_memory
 from vqw2v_plugin.training import task as task_module
 from vqw2v_plugin.training.datasets.mixture import MixtureDataset
 from vqw2v_plugin.training.resumed import Before, ResumeError
-from vqw2v_plugin.training.task import TrainingTask
+from vqw2v_plugin.training.task import TrainingConfig, TrainingTask
 
 OVERFLOW = "overflow"
 
@@ -185,6 +185,37 @@ def test_the_checkpoint_s_task_is_compared_when_a_training_goes_on(
     assert compared[1:] == [{"symbols": 2}]
 
 
+def test_what_a_task_lets_change_is_no_reason_to_refuse(
+    task: TrainingTask, begins: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then, now = ({"task": {"data": name, "size": 1}, "checkpoint": {}} for name in ("old", "new"))
+    monkeypatch.setattr(task_module, "as_mapping", lambda _: now)
+    monkeypatch.setattr(task_module, "before", lambda _, may: Before(Path("last.pt"), then, {}, may, False))
+    task.cfg = SimpleNamespace(restore_file="last.pt", resume_changed=False)  # type: ignore[assignment]
+    assert task.build_model(None) == "model"
+    now["task"]["size"] = 2  # type: ignore[index]
+    with pytest.raises(ResumeError, match=r"another training: `task\.size` was 1 and is 2"):
+        task.build_model(None)
+    task.cfg.resume_changed = True
+    assert task.build_model(None) == "model"
+
+
+def test_how_long_it_still_takes_is_told_behind_an_epoch(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = iter((0.0, 100.0))
+    monkeypatch.setattr("vqw2v_plugin.training.pace.time.monotonic", lambda: next(times))
+    with caplog.at_level("INFO"):
+        for updates in (10, 110):
+            task.end_epoch(updates, 710)
+    assert caplog.messages == ["110 of 710 updates, about 10 min left"]
+
+
+def test_who_says_nothing_has_ten_updates_skipped_and_goes_on_with_no_other_settings() -> None:
+    cfg = TrainingConfig()
+    assert cfg.max_skipped_updates == 10 and cfg.resume_changed is False
+
+
 def test_data_is_noted_where_something_is_trained(
     task: TrainingTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +254,12 @@ def test_a_mixture_s_shares_are_told_once_and_only_where_there_are_some(
             for dataset in datasets:
                 task.get_batch_iterator(dataset)
     assert caplog.messages == ["one of 7", "two of 7"]
+
+
+def test_what_is_learnt_from_is_of_nothing_else(task: TrainingTask) -> None:
+    task.trained_on = frozenset({"train", "more"})
+    learnt = {split: task.trains_on(split) for split in ("train", "more,train", "valid", "train,valid")}
+    assert learnt == {"train": True, "more,train": True, "valid": False, "train,valid": False}
 
 
 def test_validation_tells_what_was_skipped(task: TrainingTask) -> None:

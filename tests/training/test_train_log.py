@@ -92,8 +92,10 @@ def test_curves_take_settings_from_whichever_log_has_them() -> None:
     assert best_log([line.format(TRAIN, str(CFG)), long]).max_update == 8
 
 
-@pytest.mark.parametrize("why", ["no_save", "rank", "there", "unwritable"])
-def test_no_second_log_is_written(why: str, screen: io.StringIO, tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", ["no_save", "rank", "there", "program", "unwritable"])
+def test_no_second_log_is_written(
+    why: str, screen: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
     cfg = OmegaConf.to_container(config(folder, no_save=why == "no_save"))
     given = SimpleNamespace(
@@ -102,6 +104,10 @@ def test_no_second_log_is_written(why: str, screen: io.StringIO, tmp_path: Path)
     )
     if why == "there":
         logging.root.addHandler(logging.FileHandler(tmp_path / "hydra_train.log"))
+    if why == "program":  # the program's own logger writes a file
+        handler = logging.FileHandler(tmp_path / "own.log")
+        monkeypatch.setattr(logging.getLogger(TRAIN), "handlers", [handler])
+        handler.close()
     if why == "unwritable":
         folder.write_text("a file")
     keep_log(given)

@@ -3,6 +3,8 @@ that tells something; and what is said of both.
 """
 
 import math
+import shutil
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,6 +138,13 @@ def test_a_text_without_order_is_said_to_tell_nothing(
     assert (
         not flat.tells and not flat.is_text(1.0) and "neither an adversary nor the score" in flat.describe()
     )
+    (tmp_path / "dict.phn.txt").write_text("".join(f"{phone} 1\n" for phone in [*PHONES, "<SIL>"]))
+    for split in ("train", "valid"):  # silence is no phone of the text
+        lines = [
+            line.replace(" ", " <SIL> ") for line in (tmp_path / f"{split}.phn").read_text().splitlines()
+        ]
+        (tmp_path / f"{split}.phn").write_text("\n".join(lines) + "\n")
+    assert text_model(tmp_path, None).describe() == flat.describe()
     (tmp_path / "valid.phn").write_text("a z\n")
     with pytest.raises(PhoneTextError, match=r"valid\.phn:1: the phone 'z' is not in dict\.phn\.txt"):
         text_model(tmp_path, None)
@@ -335,3 +344,40 @@ def test_silence_is_no_part_of_what_an_answer_is_held_against() -> None:
         answers.dictionary.add_symbol(phone)
     one, other = (row.tolist() for row in answers.targets("test", labels, "phones"))
     assert one == other and answers.dictionary.string(torch.tensor(one)) == "a b"
+
+
+def test_answers_are_words_unless_phones_are_counted() -> None:
+    for unit, words in (("phones", False), ("words", True)):
+        task = {"measure": "m", "answer": "auto", "decoder": "lexicon", "lexicon": None}
+        whole = OmegaConf.create({"task": task, "scoring": {"_name": "vq_error", "error_unit": unit}})
+        answers = UnpairedAnswers(whole.task)
+        (row,) = answers.targets("test", Labels(("u",), (("a", "<SIL>", "b"),), ("ab",)), "phones")
+        assert answers.answers.words is words and row is not None and len(row) == (2 if words else 3)
+
+
+def test_pairs_of_phones_are_of_the_text_that_is_learnt_from(folders: tuple[Path, Path, Path]) -> None:
+    lines = [line.split() for line in (folders[1] / "train.phn").read_text().splitlines()]
+    far = Counter(pair for line in lines for pair in zip(line, line[2:], strict=False))
+    found = unpaired(folders).skipgrams(2, 1.0)
+    assert found.pairs.shape == (2, len(UNITS), len(UNITS))
+    for (one, other), count in far.items():
+        share = float(found.pairs[1][UNITS.symbols.index(one), UNITS.symbols.index(other)])
+        assert share == pytest.approx(count / sum(far.values()), rel=1e-4)
+    assert not torch.equal(unpaired(folders).skipgrams(2, 3.0).pairs, found.pairs)  # phones that last longer
+
+
+def test_another_text_is_other_data_and_lengths_are_mixed(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    source = FeatureSource(folders[0], "train")
+    shutil.copytree(folders[1], tmp_path / "text")
+    path = tmp_path / "text" / "train.phn"
+    lines = path.read_text().splitlines()
+    other, digests = (folders[0], tmp_path / "text", folders[2]), list[str]()
+    for held in (lines, lines[::-1]):
+        path.write_text("\n".join(held) + "\n")
+        digests.append(unpaired(other).dataset("train", source, True).digest())
+    dataset = unpaired(folders).dataset("train", source, True)
+    assert digests[0] == dataset.digest() != digests[1]
+    sizes = dataset.sizes[dataset.ordered_indices()].tolist()
+    assert sizes != sorted(sizes) and sizes != sorted(sizes, reverse=True)

@@ -132,6 +132,8 @@ def test_wrong_input_and_wrong_options_are_named() -> None:
         model()(x[..., :4], lengths)
     with pytest.raises(ValueError, match=r"`features` are \[2, 0, 5\]; expected \[batch, frames, 5\]"):
         model()(x[:, :0], 0 * lengths)
+    with pytest.raises(ValueError, match=r"`features` are \[40, 5\]; expected \[batch, frames, 5\]"):
+        model()(x[0], lengths)
     with pytest.raises(
         ValueError, match="`normalize_features` is 'speaker'; expected one of utterance, none"
     ):
@@ -160,3 +162,13 @@ def test_who_says_nothing_gets_the_small_stack_without_masks_or_dropout() -> Non
     assert (config.layers, config.activation) == (ARCHS["vq_wav2letter_tiny"].conv_layers, "relu")
     assert (config.norm, config.dropout, config.normalize) == ("layer", 0.0, "utterance")
     assert config.masks == SpecMasks()
+
+
+def test_settings_of_the_model_reach_its_blocks() -> None:
+    config = AcousticConfig(5, 7, "[(16, 5, 2), (16, 3, 1, 1, 0.5)]", "prelu", "weight", dropout=0.3)
+    first, second = AcousticModel(config, CTC()).stack.blocks
+    for block in (first, second):
+        assert isinstance(block.activation, torch.nn.PReLU) and block.norm is None
+        assert hasattr(block.conv, "parametrizations")
+    assert (first.layer.dropout, second.layer.dropout) == (0.3, 0.5)
+    assert isinstance(model(norm="layer").stack.blocks[0].norm, torch.nn.LayerNorm)

@@ -272,6 +272,7 @@ def test_what_no_path_says_is_named_or_counts_for_nothing() -> None:
         ({"targets": torch.tensor([[0, 4]] * 4)}, "`targets` hold the label 4; expected 0 to 3"),
         ({"targets": torch.tensor([[0, -1]] * 4)}, "`targets` hold the label -1; expected 0 to 3"),
         ({"targets": torch.zeros(3, 2)}, r"`targets` are \[3, 2\]; expected \[4, labels\]"),
+        ({"targets": torch.zeros(4)}, r"`targets` are \[4\]; expected \[4, labels\]"),
         ({"target_lengths": torch.tensor([4, 1, 1, 1])}, "`target_lengths` hold 4; expected 0 to 3 labels"),
         ({"target_lengths": torch.tensor([-1, 1, 1, 1])}, "`target_lengths` hold -1; expected 0 to 3 labels"),
         ({"lengths": torch.tensor([7, 1, 1, 1])}, "`emission_lengths` hold 7; expected 0 to 6 frames"),

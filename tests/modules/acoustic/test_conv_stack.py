@@ -150,7 +150,10 @@ def test_utterances_that_are_too_short_have_no_frames() -> None:
 
 def test_the_arch_without_a_name_is_timit_s_and_the_tiny_one_drops_a_tenth() -> None:
     assert ARCHS["vq_wav2letter"] == ARCHS["vq_wav2letter_timit"]
-    assert ARCHS["vq_wav2letter_tiny"].dropout == 0.1
+    spec, *others = ARCHS["vq_wav2letter_tiny"]
+    assert others == ["gelu", "layer", 0.1]
+    layers = parse_stack(spec, 0.1)
+    assert [(layer.dim, layer.kernel, layer.stride) for layer in layers] == [(192, 7, 2), *[(192, 7, 1)] * 4]
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -212,11 +215,14 @@ def test_a_spec_gives_strides_paddings_and_dropouts() -> None:
     assert (first.dim, first.padding, first.stride, first.dropout) == (8, 3, 2, 0.1)
     layers = parse_stack("[(8, 4, 1, 3, 0.5), (8, 4, 1, 0)]", 0.1)
     assert [(layer.padding, layer.dropout) for layer in layers] == [(3, 0.5), (0, 0.1)]
+    more = parse_stack("[(8, 3, 1, 1, 0)] + [[8, 3, 1, 1, 0.5]] * 2", 0.1)
+    assert [(layer.padding, layer.dropout) for layer in more] == [(1, 0.0), (1, 0.5), (1, 0.5)]
 
 
 def test_odd_channels_and_unknown_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="7 channels; expected an even number"):
         ConvStack(4, 4, parse_stack("[(8, 3), (7, 3)]", 0.0), "glu", "none")
+    assert ConvStack(4, 4, parse_stack("[(8, 3), (7, 3)]", 0.0), "relu", "none").projection.in_features == 7
     with pytest.raises(ValueError, match="`activation` is 'swish'; expected one of relu, prelu, gelu, glu"):
         ConvStack(4, 4, parse_stack("[(8, 3)]", 0.0), "swish", "none")
     with pytest.raises(ValueError, match="`norm` is 'batch'"):

@@ -33,3 +33,8 @@ def test_runs_are_labels_and_scores_those_of_an_utterance_s_own_frames() -> None
 def test_nothing_is_learnt_by_it() -> None:
     with pytest.raises(ValueError, match="learns without labels; train it with `--task vq_unpaired`"):
         Runs()(emissions(), torch.tensor([6, 3]), torch.zeros(2, 1), torch.ones(2))
+
+
+def test_scores_of_16_bit_are_summed_in_32() -> None:
+    found = Runs().best_path(torch.zeros(1, 1000, 3).bfloat16(), torch.tensor([1000]))
+    assert found.scores.tolist() == pytest.approx([1000 * math.log(1 / 3)], rel=1e-5)

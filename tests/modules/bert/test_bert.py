@@ -232,6 +232,8 @@ def test_features_are_the_states_without_special_tokens() -> None:
         assert all(torch.equal(a, b[1:-1]) for a, b in zip(found, states, strict=True))
     (embeddings,), (counted,) = (bert_features(network, [parts[0][1:-1]], layer) for layer in (0, -3))
     assert torch.equal(embeddings, counted)  # the layers from the end are those from the beginning
+    (unsaid,), (last,) = (bert_features(network, [parts[0][1:-1]], *layer) for layer in ((), (2,)))
+    assert torch.equal(unsaid, last)
     with pytest.raises(ValueError, match="layer is -4"):
         bert_features(network, [parts[0][1:-1]], -4)
     assert bert_features(network, []) == []
@@ -356,6 +358,16 @@ def test_the_archs_are_the_paper_s_and_options_override_them() -> None:
         base = Bert(config_of("vq_bert_base", {}), SYMBOLS)
     assert base.config == BertConfig(12, 768, 3072, 12, 0.1)
     assert config_of("vq_bert_small", {}) == BertConfig(12, 512, 2048, 8, 0.05)
+    assert config_of("vq_bert_tiny", {}) == BertConfig(4, 128, 512, 4, 0.1)
+    assert config_of("vq_bert", {}) == base.config and base.config.max_positions == 2048
+    assert (base.config.dropout, base.config.attention_dropout, base.config.activation_dropout) == (
+        0.1,
+        0.1,
+        0,
+    )
+    assert (base.config.activation_fn, base.config.position) == ("gelu", "learned")
+    assert (base.config.encoder_normalize_before, base.config.layernorm_embedding) == (False, True)
+    assert (base.config.vocabulary, base.config.untie_weights_roberta) == ("joint", False)
     wide = config_of("vq_bert_small", {"encoder_embed_dim": 1024, "dropout": 0.0, "encoder_layers": None})
     assert wide == BertConfig(12, 1024, 2048, 8, 0.0)
     # projections and feed-forward block with their biases, two norms
@@ -363,3 +375,11 @@ def test_the_archs_are_the_paper_s_and_options_override_them() -> None:
     assert sum(p.numel() for p in base.layers.parameters()) == 12 * per_layer
     with pytest.raises(ValueError, match="arch is 'huge'; expected one of vq_bert"):
         config_of("huge", {})
+
+
+@pytest.mark.parametrize("untied", [True, False])
+def test_symbols_are_scored_by_the_table_or_by_weights_of_their_own(untied: bool) -> None:
+    vocabulary, x = bert(untie_weights_roberta=untied).vocabulary, torch.randn(3, 16)
+    torch.nn.init.normal_(vocabulary.bias)
+    weight = vocabulary.output if untied else vocabulary.table.weight
+    torch.testing.assert_close(vocabulary.scores(x)[0], x @ weight.T + vocabulary.bias)

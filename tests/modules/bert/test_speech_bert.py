@@ -90,6 +90,9 @@ def test_who_says_nothing_gets_hubert_s_frames_and_a_hundred_codes() -> None:
     assert (config.bands, config.stack, config.normalize_bands) == (80, 2, True)
     assert (config.num_groups, config.num_codes, config.position) == (1, 100, "rotary")
     assert (config.encoder_layers, config.encoder_embed_dim, config.encoder_attention_heads) == (12, 768, 12)
+    heard = SpeechInput(16_000)
+    assert (heard.mel.num_bands, heard.stack, heard.normalize_bands) == (80, 2, True)
+    assert (heard.geometry.receptive_field, heard.geometry.stride) == (400 + 160, 320)
     small = SPEECH_ARCHS["vq_speech_bert_small"]
     assert (small.encoder_layers, small.encoder_embed_dim, small.encoder_attention_heads) == (6, 256, 4)
     assert small.encoder_ffn_embed_dim == 1024 and SPEECH_ARCHS["vq_speech_bert_base"] == config

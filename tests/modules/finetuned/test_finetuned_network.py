@@ -1,6 +1,6 @@
 """A fine-tuned network: masks by seeds, what learns when, and utterances that know nothing of each other."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from finetuned import STILL, UNITS, tiny_fine_tuned
 from torch import Tensor
 from wav2vec2s import LARGE_STYLE, config_of, noise, padded
 
+from vqw2v_plugin.modules.acoustic.asg import ASG
 from vqw2v_plugin.modules.finetuned.config import FineTunedConfig, FineTuning, without_targets
 from vqw2v_plugin.modules.finetuned.network import FineTuned, unit_clips
 from vqw2v_plugin.modules.kernels import devices
@@ -153,6 +154,8 @@ def test_half_precision_hears_audio_and_tells_letters_in_full() -> None:
     network = tiny_fine_tuned().bfloat16().train()
     out = network(torch.stack([WAVS[0].double()] * 2), torch.tensor([900, 700]), [1, 2])
     assert out.emissions.dtype == torch.float32 and out.lengths.tolist() == [44, 34]
+    clip = network.eval().of_clip(WAVS[0].double())
+    assert clip.emissions.dtype == torch.float32 and clip.lengths.tolist() == [44]
 
 
 def test_a_pretrained_one_s_targets_are_not_in_it() -> None:
@@ -195,6 +198,8 @@ def test_the_linear_layer_begins_uniform_as_glorot_has_it() -> None:
     weight = tiny_fine_tuned(encoder_embed_dim=96).projection.weight.detach()
     bound = (6 / (96 + len(UNITS))) ** 0.5
     assert 0.95 * bound < float(weight.abs().max()) <= bound
+    plain = tiny_fine_tuned()
+    assert not FineTuned(plain.config, plain.wav2vec2, plain.sequence_loss).projection.bias.any()
 
 
 def test_what_letters_are_told_from_is_dropped_by_a_setting_of_its_own() -> None:
@@ -210,3 +215,46 @@ def test_without_seeds_masks_are_those_of_places_in_the_batch() -> None:
     sizes = torch.tensor([900, 900])
     found, said = (network(wav, sizes, seeds).emissions for seeds in (None, [0, 1]))
     assert torch.equal(found, said) and not torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(("same", "size"), [(True, 12), (False, 24)])
+def test_what_hears_codes_has_them_in_the_size_that_they_were_learnt_in(same: bool, size: int) -> None:
+    """Of the targets, or of the Transformer."""
+    both = {"quantize_input": True, "same_quantizer": same}
+    found = without_targets(config_of(**both))
+    assert (found.latent_dim, found.quantize_targets, found.same_quantizer) == (size, False, False)
+    assert without_targets(config_of(**both, latent_dim=8)).latent_dim == 8
+    network = tiny_fine_tuned(**both).wav2vec2
+    assert network.input_quantizer is not None and network.input_quantizer.out_dim == size
+
+
+def test_transitions_are_told_with_the_emissions() -> None:
+    plain, wav = tiny_fine_tuned(), WAVS[0]
+    network = FineTuned(plain.config, plain.wav2vec2, ASG(len(UNITS))).train()
+    found = network(wav[None], torch.tensor([900]), [1]).transitions
+    assert found is not None and torch.equal(found, network.transitions) and found.grad_fn is not None
+    assert network.eval().of_clip(wav).transitions is network.transitions
+    assert plain(wav[None], torch.tensor([900]), [1]).transitions is plain.of_clip(wav).transitions is None
+
+
+def test_every_setting_of_the_fine_tuning_is_that_of_the_network() -> None:
+    """Whatever it was pretrained with."""
+    tuning = FineTuning(
+        mask_prob=0.31, mask_length=3, mask_channel_prob=0.32, mask_channel_length=5, layerdrop=0.33,
+        dropout=0.34, attention_dropout=0.35, activation_dropout=0.36, dropout_input=0.37, final_dropout=0.38,
+        feature_grad_mult=0.39,
+    )  # fmt: skip
+    said, pretrained = asdict(tuning), without_targets(config_of())
+    config = FineTunedConfig(5, pretrained, tuning).network
+    assert config.encoder_layerdrop == 0.33
+    inside = said.keys() - {"apply_mask", "layerdrop", "final_dropout"}
+    assert {name: getattr(config, name) for name in inside} == {name: said[name] for name in inside}
+    assert replace(pretrained, encoder_layerdrop=0.33, **{name: said[name] for name in inside}) == config
+
+
+def test_updates_frames_and_strides_are_those_of_the_wav2vec2_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, told = tiny_fine_tuned(), list[int]()
+    assert (network.stride, network.frames(900), network.frames(29)) == (20, 44, 0)
+    monkeypatch.setattr(network.wav2vec2, "set_num_updates", told.append)
+    network.set_num_updates(7)
+    assert told == [7]

@@ -59,6 +59,8 @@ def test_more_labels_than_a_block_holds_go_torch_s_way(monkeypatch: pytest.Monke
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
     monkeypatch.setattr(asg_paths, "MOST_LABELS", 4)
     monkeypatch.setattr(asg_paths, "all_paths", None)
+    monkeypatch.setattr(asg_paths, "best_path", None)
+    assert asg.best_path(torch.eye(5)[None], torch.tensor([5])).labels.tolist() == [[0, 1, 2, 3, 4]]
     torch.testing.assert_close(losses(1.0, asg), expected, rtol=1e-6, atol=1e-6)
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqw2v_plugin.modules.kernels import attention as module
+from vqw2v_plugin.modules.kernels import devices
 from vqw2v_plugin.modules.kernels.attention import Rows, packed_attention
 from vqw2v_plugin.modules.kernels.dropout import dropout, keep_mask
 
@@ -177,10 +178,15 @@ def test_elements_are_dropped_with_probability_p_each_on_its_own(p: float) -> No
         assert both == pytest.approx(p * p, abs=0.002)
 
 
-def test_dropout_scales_what_stays_and_is_off_in_evaluation() -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_dropout_scales_what_stays_and_is_off_in_evaluation(
+    on_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "is_gpu", lambda x: on_gpu)
     x = torch.ones(200, 50, dtype=torch.bfloat16, requires_grad=True)
     out = dropout(x, 0.2, training=True)
     assert set(out.detach().float().unique().tolist()) == {0.0, 1.25} and out.dtype == x.dtype
+    assert float((out == 0).float().mean()) == pytest.approx(0.2, abs=0.02)
     out.sum().backward()
     assert torch.equal(x.grad, out.detach())
     assert dropout(x, 0.2, training=False) is x and dropout(x, 0.0, training=True) is x

@@ -38,11 +38,12 @@ def test_a_part_s_moments_are_those_of_its_frames(y: Tensor, places: Places) -> 
             torch.testing.assert_close(spread[p] / exact[:, 0].numel(), exact.var((0, 2), correction=0))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("affine", [True, False])
 def test_a_norm_of_kernels_is_torch_s(
-    y: Tensor, places: Places, affine: bool, monkeypatch: pytest.MonkeyPatch
+    y: Tensor, places: Places, affine: bool, groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    norm = nn.GroupNorm(1, DIM, affine=affine)
+    norm = nn.GroupNorm(groups, DIM, affine=affine)
     if affine:
         nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
     y[3 * ROWS :] = torch.inf  # another clip's, and nobody's: no sum of the first one's
@@ -53,7 +54,7 @@ def test_a_norm_of_kernels_is_torch_s(
         torch.testing.assert_close(found[:3], expected[:3], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU(), nn.GELU()], ids=["relu", "gelu"])
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.GELU(), nn.Identity()], ids=["relu", "gelu", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_kernel_s_norm_and_activation_are_torch_s(
     y: Tensor, places: Places, activation: nn.Module, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch

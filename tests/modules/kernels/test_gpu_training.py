@@ -26,6 +26,7 @@ TOLERANCES = {torch.float32: (2e-6, 1e-5), torch.bfloat16: (2e-2, 0.25)}  # of o
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr(cpu_training, "takes_over", lambda module, x: False)  # its tensors lie on none
     monkeypatch.setattr(norm_parts, "PARTS", 3)  # of which the last is shorter
     monkeypatch.setattr(norm_parts, "TILE", 128)  # several blocks a part
 
@@ -135,3 +136,32 @@ def test_a_batch_has_the_plain_form_s_codes(
 def test_audio_that_is_too_short_is_named_there_too() -> None:
     with pytest.raises(ValueError, match="audio of 3 samples is shorter than the encoder's receptive field"):
         Encoder(parse_conv_layers(ENCODER)).train()(torch.zeros(1, 3))
+
+
+def test_residuals_with_weights_and_dropout_go_the_plain_way_and_all_else_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("encoder_blocks", "context_blocks"):
+        monkeypatch.setattr(gpu_training, name, lambda *given: pytest.fail("a kernel"))
+    layers, context = parse_conv_layers(ENCODER), parse_conv_layers(CONTEXT)
+    wav, z = torch.randn(1, 231), torch.randn(1, 9, 24)
+    plain = [(Encoder(layers, skip_connections=True), wav), (ConvContext(24, context, dropout=0.1), z)]
+    for module, x in (*plain, (ConvContext(16, context), z[..., :16])):
+        module.train()(x)
+    for module, x in ((Encoder(layers), wav), (ConvContext(24, context), z)):
+        with pytest.raises(pytest.fail.Exception, match="a kernel"):
+            module.train()(x)
+
+
+def test_the_logarithm_is_the_kernel_s_in_training_and_of_what_is_never_negative(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In evaluation codes see its last bit, which is torch's own."""
+    told, real, wav = list[bool](), gpu_training.encoder_blocks, torch.randn(1, 61)
+    monkeypatch.setattr(gpu_training, "encoder_blocks", lambda *given: told.append(given[2]) or real(*given))
+    for options in ({}, {"activation": "gelu"}, {"log_compression": False}):
+        encoder = Encoder(parse_conv_layers("[(16, 10, 5), (16, 4, 2)]"), **options)
+        with torch.no_grad():
+            trained, heard = encoder.train()(wav), encoder.eval()(wav)
+        torch.testing.assert_close(trained, heard, rtol=1e-5, atol=1e-6)
+    assert told == [True, False, False, False, False, False]

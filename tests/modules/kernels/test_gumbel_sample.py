@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 from torch import Tensor
 
 from vqw2v_plugin.modules.kernels import devices, gumbel_sample
+from vqw2v_plugin.modules.quantizers import gumbel
 from vqw2v_plugin.modules.wav2vec.network import VqWav2Vec
 from vqw2v_plugin.quantizers import GumbelQuantizer
 
@@ -36,3 +37,12 @@ def test_a_sample_is_torch_s(
     monkeypatch.setattr(devices, "is_gpu", lambda x: True)
     monkeypatch.setattr(gumbel_sample, "_PARTS", 3)
     torch.testing.assert_close(both_passes(quantizer, z), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_64_bit_goes_torch_s_way(tiny: Callable[..., VqWav2Vec], monkeypatch: pytest.MonkeyPatch) -> None:
+    quantizer = tiny(quantizer="gumbel", vq_vars=7).quantizer.double().train()
+    z = torch.randn(2, 5, 16, dtype=torch.float64, requires_grad=True)
+    expected = both_passes(quantizer, z)
+    monkeypatch.setattr(devices, "is_gpu", lambda x: True)
+    monkeypatch.setattr(gumbel, "sample", None)
+    torch.testing.assert_close(both_passes(quantizer, z), expected)

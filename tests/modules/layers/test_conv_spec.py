@@ -43,6 +43,11 @@ def test_plus_and_times_between_lists_are_read() -> None:
     )
 
 
+@pytest.mark.parametrize("spec", ["  [(4, 3, 2)]\n", "[[4, 3, 2]]", "[(4, 3, 2),]", "[\n  (4, 3, 2)\n]"])
+def test_a_spec_may_be_written_otherwise(spec: str) -> None:
+    assert parse_conv_layers(spec) == (ConvLayer(4, 3, 2),)
+
+
 def test_a_thousand_layers_are_read_and_no_frames_need_no_samples() -> None:
     assert len(parse_conv_layers("[(4, 3, 2)] * 1000")) == 1000
     assert ConvGeometry(10, 5).samples(0) == 0 and ConvGeometry(10, 5).samples(-1) == 0

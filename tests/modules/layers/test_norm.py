@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from vqw2v_plugin.modules.kernels.norm_act import norm_act
-from vqw2v_plugin.modules.layers.norm import GroupNorm32, make_activation
+from vqw2v_plugin.modules.layers.norm import GroupNorm32, make_activation, normalized
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
@@ -66,3 +66,8 @@ def test_statistics_of_bf16_are_those_of_fp32() -> None:
 def test_an_activation_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="`activation` is 'tanh'; expected one of relu, gelu"):
         make_activation("tanh")
+
+
+def test_an_utterance_without_a_frame_is_normed_to_nothing() -> None:
+    found = normalized(torch.randn(2, 4, 3), torch.tensor([4, 0]))
+    assert found.isfinite().all() and not found[1].any() and found[0].any()

@@ -69,3 +69,6 @@ def test_what_has_no_components_is_refused() -> None:
         principal_of(lambda: [torch.ones(9, 3)], 4)
     with pytest.raises(ValueError, match=r"`axes` are \[2, 3\] and the mean is \[2\]"):
         Principal(torch.zeros(2), torch.zeros(2, 3))
+    for axes in (torch.zeros(3, 2), torch.zeros(0, 2), torch.zeros(2)):
+        with pytest.raises(ValueError, match=r"expected \[D, F\] and \[F\], D up to F"):
+            Principal(torch.zeros(2), axes)

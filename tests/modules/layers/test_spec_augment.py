@@ -61,8 +61,9 @@ def test_evaluation_and_the_default_hide_nothing() -> None:
 def test_wrong_masks_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="`time_masks` is -1; expected at least 0"):
         SpecMasks(time_masks=-1)
-    with pytest.raises(ValueError, match=r"`time_mask_share` is 1.5; expected a share in \[0, 1\]"):
-        SpecMasks(time_mask_share=1.5)
+    for share in (1.5, -0.1):
+        with pytest.raises(ValueError, match=rf"`time_mask_share` is {share}; expected a share in \[0, 1\]"):
+            SpecMasks(time_mask_share=share)
     for name in ("time_masks", "time_mask_width", "feature_masks", "feature_mask_width"):
         with pytest.raises(ValueError, match=f"`{name}` is -1; expected at least 0"):
             SpecMasks(**{name: -1})

@@ -107,3 +107,11 @@ def test_the_largest_sizes_are_taken_and_larger_ones_refused() -> None:
         check_bands(4_097, 16_000)
     with pytest.raises(ValueError, match="`sample_rate` is 1,000,001; expected 400 to 1,000,000"):
         check_bands(80, 1_000_001)
+
+
+@pytest.mark.parametrize("cepstra", [None, 5])
+def test_all_that_it_holds_lies_on_the_device_that_is_asked_for(cepstra: int | None) -> None:
+    mel = LogMel(8_000, 20, torch.device("meta"), num_cepstra=cepstra)
+    found = mel(torch.zeros(800, device="meta"))
+    assert found.device.type == "meta" and found.shape == (8, cepstra or 20)
+    assert {x.device.type for x in vars(mel).values() if isinstance(x, torch.Tensor)} == {"meta"}

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
-from vqw2v_plugin.modules.layers.slopes import moments_of_all, slopes
+from vqw2v_plugin.modules.layers.slopes import Moments, moments_of_all, slopes, standardized
 from vqw2v_plugin.modules.quantizers.clusters import Clusters, ClustersConfig
 from vqw2v_plugin.modules.quantizers.lloyd import cells_of, first_centres, plus_plus, total
 
@@ -181,3 +181,13 @@ def test_moments_of_several_clips_are_those_of_all_their_frames() -> None:
     torch.testing.assert_close(found.deviation, x.std(0, correction=0).clamp_min(1e-5))
     with pytest.raises(ValueError, match="there are no frames to take a mean of; expected at least one"):
         moments_of_all([x[:0]])
+
+
+def test_frames_are_standardized_by_moments_of_others_where_these_are_given() -> None:
+    moments = Moments(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 0.5]))
+    found = standardized(torch.tensor([[3.0, -2.0], [1.0, -1.0]]), moments)
+    assert found.tolist() == [[1.0, 0.0], [0.0, 2.0]]
+
+
+def test_who_says_nothing_gets_a_hundred_centres_of_features_as_a_corpus_has_them() -> None:
+    assert ClustersConfig() == ClustersConfig(codes=100, groups=1, deltas=0, standardize="corpus")

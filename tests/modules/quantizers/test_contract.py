@@ -349,3 +349,22 @@ def test_a_head_is_twice_as_wide_as_z_unless_it_is_told() -> None:
     told = build_quantizer("gumbel", 12, {**OPTIONS, "vq_depth": 3}, '{"head_dim": 5}')
     sizes.append([layer.out_features for layer in told.head if hasattr(layer, "out_features")])
     assert sizes == [[24, 24, 16], [5, 5, 16]]
+
+
+def test_the_head_has_the_activation_that_is_asked_for() -> None:
+    for name, cls in (("relu", torch.nn.ReLU), ("gelu", torch.nn.GELU)):
+        head = make("gumbel", vq_depth=3, activation=name).head
+        assert [isinstance(layer, cls) for layer in head] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_gumbel_tells_the_temperature_of_the_update(train: bool) -> None:
+    quantizer = make("gumbel").train(train)
+    assert quantizer(torch.randn(1, 5, 12)).stats.temperature == 2.0
+    quantizer.set_num_updates(35)
+    assert quantizer(torch.randn(1, 5, 12)).stats.temperature == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_no_codes_are_no_vectors(name: str) -> None:
+    assert make(name).decode(torch.zeros(1, 0, 2, dtype=torch.int64)).shape == (1, 0, 12)

@@ -90,3 +90,15 @@ def test_numbers_of_16_bit_are_bounded_in_32() -> None:
     """Next to where it rounds up and down, bfloat16 cannot tell a number from its neighbour."""
     quantizer, z = make(vq_vars=64, vq_groups=2).bfloat16(), torch.randn(1, 3, 12).bfloat16()
     assert quantizer._bounded(z).dtype == torch.float32 and quantizer(z).x.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("combine", [True, False])
+def test_groups_share_their_vectors_where_that_is_asked_for(combine: bool) -> None:
+    quantizer = make(vq_vars=64, vq_groups=2, combine_groups=combine)
+    one, other = quantizer.decode(torch.arange(64).view(1, -1, 1).expand(1, 64, 2)).chunk(2, -1)
+    assert torch.equal(one, other) == combine
+
+
+def test_a_lone_code_is_no_grid() -> None:
+    with pytest.raises(ValueError, match=r"`vq_vars` \(1\) is no product of numbers from 3 to 16"):
+        choose_levels(1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqw2v_plugin.modules.kernels import devices
 from vqw2v_plugin.modules.quantizers.signs import LearningSigns, packed_power
 
 STILL = torch.ones(1, 4, 2)
@@ -69,3 +70,33 @@ def test_of_utterances_of_any_lengths_each_frame_counts_once() -> None:
     varies = sum(float((part - part.mean(0)).square().sum()) for part in parts) / x.numel()
     found = [float(each) for each in packed_power(x, [3, 30, 0, 7])]
     assert found == pytest.approx([varies, float(x.double().square().mean())], rel=1e-5)
+
+
+def test_what_varies_is_the_same_in_few_calls_as_a_gpu_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, found = torch.Generator().manual_seed(2), []
+    z, c = 1 + torch.randn(2, 30, 4, generator=drawn), torch.randn(2, 30, 6, generator=drawn) - 2
+    for on_gpu in (False, True):
+        monkeypatch.setattr(devices, "is_gpu", lambda x, on_gpu=on_gpu: on_gpu)
+        signs = LearningSigns()
+        add(signs, 3, 7, z, c)
+        add(signs, 2, 7, c, z)
+        add(signs, 1, 7, z, c)
+        signs.end_update()
+        found.append(signs.shares())
+    assert found[0][0] == pytest.approx(6 / 21) and found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_a_discarded_update_is_forgotten() -> None:
+    signs = LearningSigns()
+    add(signs, 10, 10, MOVES)
+    signs.discard()
+    add(signs, 1, 4)
+    signs.end_update()
+    assert signs.shares() == pytest.approx((0.25, 0.0, 0.0))
+
+
+def test_of_nothing_nothing_is_right_and_nothing_varies() -> None:
+    signs = LearningSigns()
+    add(signs, 0, 0, 0 * STILL, 0 * STILL)
+    signs.end_update()
+    assert signs.shares() == (0.0, 0.0, 0.0)

@@ -1,6 +1,7 @@
 """Decipherment by EM: a permuted language is solved, a flat one is not and its gain says so."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -63,7 +64,11 @@ def small() -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
     return clusters, emissions, torch.tensor([[1.0, 4, 2], [3, 2, 5], [6, 1, 0.5]], dtype=torch.float64)
 
 
-def test_expected_counts_and_likelihood_are_those_of_all_paths() -> None:
+@pytest.mark.parametrize("batch", [512, 2, 1])
+def test_expected_counts_and_likelihood_are_those_of_all_paths(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", batch)
     clusters, emissions, language = small()
     stay = 0.3
     inside, start, end = module._transitions(language, stay)
@@ -85,7 +90,9 @@ def test_expected_counts_and_likelihood_are_those_of_all_paths() -> None:
         likelihood += float(torch.log(torch.tensor(whole, dtype=torch.float64)))
         counts += parts / whole
         stays += gone_on / whole
-    expected, stayed, steps, found = module._expect(module._padded(clusters), emissions, stay, language)
+    nothing = torch.tensor([], dtype=torch.long)  # an utterance without a frame has no part in it
+    batches = module._padded([nothing, *clusters])
+    expected, stayed, steps, found = module._expect(batches, emissions, stay, language)
     assert found == pytest.approx(likelihood) and steps == 8 and stayed == pytest.approx(stays)
     torch.testing.assert_close(expected, counts)
 
@@ -109,6 +116,8 @@ def test_a_phone_is_read_once_however_long_it_lasts_and_twice_where_it_comes_twi
     assert read_out(torch.tensor([0, 0, 1]), solution, text, 2) == [0, 0, 1]
     lasting = module.Solution(solution.emissions, 0.6, 1.0)
     assert read_out(torch.tensor([0, 0, 0, 0, 0, 1, 1]), lasting, text, 2) in ([0, 1], [0, 0, 1])
+    # to last is likelier than to end and to come once more: 0.4 to 0.6 · 0.5
+    assert read_out(torch.tensor([0, 0, 1]), module.Solution(solution.emissions, 0.4, 1.0), text, 2) == [0, 1]
     assert read_out(torch.tensor([], dtype=torch.long), solution, text, 2) == []
 
 
@@ -116,6 +125,62 @@ def test_a_phone_that_ends_no_sentence_is_not_read_at_the_end() -> None:
     text = [torch.tensor([0, 1]), torch.tensor([1])] * 20  # as often first, but only one of them last
     solution = module.Solution(torch.tensor([[0.6, 0.4], [0.5, 0.5]]), 0.01, 1.0)
     assert read_out(torch.tensor([0]), solution, text, 2) == [1]
+
+
+def test_a_phone_that_begins_no_sentence_is_not_read_at_the_beginning() -> None:
+    text = [torch.tensor([1, 0]), torch.tensor([1])] * 20  # as often last, but only one of them first
+    solution = module.Solution(torch.tensor([[0.6, 0.4], [0.5, 0.5]]), 0.01, 1.0)
+    assert read_out(torch.tensor([0]), solution, text, 2) == [1]
+
+
+def test_a_phone_that_the_text_has_not_is_read_where_nothing_else_sounds_so() -> None:
+    solution = module.Solution(torch.eye(3), 0.01, 1.0)
+    text = [torch.tensor([0, 1])] * 20
+    assert read_out(torch.tensor([0, 2, 1]), solution, text, 3) == [0, 2, 1]
+
+
+def test_a_phone_goes_on_or_ends_or_another_follows() -> None:
+    inside, start, end = module._transitions(small()[2], 0.3)
+    assert inside.flatten().tolist() == pytest.approx([0.3 + 0.1, 0.4, 0.21, 0.3 + 0.14])
+    assert start.tolist() == pytest.approx([6 / 7, 1 / 7]) and end.tolist() == pytest.approx([0.2, 0.35])
+
+
+def test_a_gain_is_in_bits_for_each_cluster_and_each_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3 + 5 clusters of two utterances, over the best of fewer starts with a text without its order."""
+    told: list[tuple[torch.Tensor, Effort]] = []
+
+    def solved(*given: object) -> tuple[float, torch.Tensor, float]:
+        told.append((given[2], given[4]))  # type: ignore[arg-type]
+        return math.log(2) * (-10.0 if len(told) == 1 else -26.0), torch.ones(2, 2) / 2, 0.4
+
+    monkeypatch.setattr(module, "_solved", solved)
+    clusters = [torch.zeros(3, dtype=torch.long), torch.ones(5, dtype=torch.long)]
+    text = [torch.tensor([0, 1])]
+    found = decipher(clusters, 2, text, 2, Effort(restarts=40, refined=3, seed=7))
+    assert found.gain == pytest.approx(16 / 10) and found.stay == 0.4
+    (language, effort), (alone, less) = told
+    assert (effort.restarts, effort.refined) == (40, 3) and bool((language > 0).all())
+    assert (less.restarts, less.refined, less.seed) == (16, 1, 7)
+    torch.testing.assert_close(alone.sum(1), language.sum(1))
+    torch.testing.assert_close(alone / alone.sum(1, keepdim=True), (alone.sum(0) / alone.sum()).expand(3, 3))
+
+
+def test_the_better_half_of_the_starts_goes_on() -> None:
+    clusters, _, language = small()
+    counts = module.bigram_counts(clusters, 3)
+
+    def after(refined: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        return module._from_counts(counts, language, 0.3, Effort(8, passes=2, refined=refined, seed=seed))
+
+    emissions, likelihoods = after(8)
+    assert len(emissions) == 8
+    better = emissions[likelihoods.argsort(descending=True)[:4]]
+    for _ in range(2):
+        better, likelihoods = module._count_pass(counts, module._joint(language, 0.3), better)
+    found = after(4)
+    torch.testing.assert_close(found[0], better)
+    torch.testing.assert_close(found[1], likelihoods)
+    assert torch.equal(after(8)[0], emissions) and not torch.equal(after(8, seed=2)[0], emissions)
 
 
 def test_frequent_clusters_are_guessed_as_frequent_phones() -> None:
@@ -153,3 +218,20 @@ def test_a_sentence_s_end_does_not_go_on() -> None:
     """Of a language of one phone: it goes on as often as it is followed by another, at even chances."""
     joint = module._joint(torch.tensor([[2.0, 1.0], [1.0, 0.0]], dtype=torch.float64), 0.5)
     torch.testing.assert_close(joint, torch.tensor([[5.0, 1.0], [1.0, 0.0]], dtype=torch.float64) / 7)
+
+
+def test_of_the_best_starts_the_one_is_taken_that_explains_most_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clusters, _, language = small()
+    starts, told = torch.arange(4.0).view(4, 1, 1), list[tuple[float, int]]()
+
+    def refined(_: object, start: torch.Tensor, stay: float, __: object, passes: int) -> tuple[object, ...]:
+        told.append((float(start), passes))
+        return -abs(float(start) - 2.1), start, stay / 2
+
+    monkeypatch.setattr(module, "_from_counts", lambda *_: (starts, torch.tensor([4.0, 1, 2, 3])))
+    monkeypatch.setattr(module, "_refined", refined)
+    effort = Effort(restarts=4, refined=3, passes_after=6)
+    found = module._solved(clusters, module.bigram_counts(clusters, 3), language, 0.4, effort)
+    assert told == [(0, 6), (3, 6), (2, 6)] and (float(found[1]), found[2]) == (2, 0.2)

@@ -118,3 +118,13 @@ def test_without_a_text_it_is_told_what_is_missing() -> None:
     made = UnpairedNetwork(UnpairedConfig(3, V, skipgram_weight=1.0))
     with pytest.raises(ValueError, match="compares with a text; give one to `compare_with`"):
         made.generator_step(torch.randn(1, 5, 3), torch.tensor([5]))
+
+
+def test_a_phone_is_as_frequent_as_it_is_on_either_side_of_a_pair() -> None:
+    found = skipgrams.of_text(tensors([[0, 0, 1]]), 3, 1).frequencies
+    assert found.tolist() == pytest.approx([0.75, 0.25, 0.0])
+
+
+def test_what_is_too_short_for_a_pair_has_none() -> None:
+    heard = skipgrams.of_output(torch.ones(2, 1, V) / V, torch.tensor([1, 0]), REACH)
+    assert not heard.pairs.any() and heard.starts[0].tolist() == [1 / V] * V and not heard.starts[1:].any()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -207,6 +208,11 @@ def test_the_penalty_of_a_linear_adversary_is_known() -> None:
     text, made = torch.rand(3, 4, 2, dtype=torch.float64), torch.rand(3, 4, 2, dtype=torch.float64)
     found = losses.gradient_penalty(judge, text, made, torch.rand(3, dtype=torch.float64))
     assert float(found) == pytest.approx(3 * (0.5**2 + 0.75**2))
+    shares = torch.rand(
+        3, dtype=torch.float64
+    )  # with lengths, those that have no frame in common do not count
+    found = losses.gradient_penalty(judge, text, made, shares, torch.tensor([4, 0, 1]))
+    assert float(found) == pytest.approx(2 * (0.5**2 + 0.75**2))
 
 
 def test_diversity_and_smoothness_by_hand() -> None:
@@ -400,3 +406,95 @@ def test_phones_are_dropped_on_the_adversary_s_way_in_training_alone() -> None:
     for training in (True, False):
         made.train(training)
         assert torch.equal(made(phones), made(phones)) != training
+
+
+@pytest.mark.parametrize(
+    ("spread", "causal", "offsets"),
+    [(1, True, [0, 1, 2, 3]), (2, True, [0, 2, 4, 6]), (1, False, [-1, 0, 1, 2]), (2, False, [-3, -1, 1, 3])],
+)
+def test_an_adversary_s_layer_hears_frames_as_far_apart_as_is_asked(
+    spread: int, causal: bool, offsets: list[int]
+) -> None:
+    """Of an even kernel more of the past, as stock has it; the scores' own layer has no spread."""
+    made = network(
+        replace(PLAIN, discriminator_kernel=4, discriminator_dilation=spread, discriminator_causal=causal)
+    ).discriminator
+    for layer in (made.embed, *made.inner, made.score):
+        y = torch.zeros(1, layer.in_channels, 30, dtype=torch.float64)
+        plain = made._conv(layer, y, None)
+        y[..., 12] = 1
+        moved = (made._conv(layer, y, None) != plain).any(1)[0].nonzero().flatten() - 12
+        expected = offsets if layer is not made.score else [0, 1, 2, 3] if causal else [-1, 0, 1, 2]
+        assert plain.size(2) == 30 and moved.tolist() == expected
+
+
+def test_features_are_dropped_before_the_residual_layer_and_before_the_scores() -> None:
+    x, lengths = torch.randn(2, 30, D, dtype=torch.float64), torch.tensor([30, 20])
+    for residual in (True, False):
+        config = replace(PLAIN, segments="none", generator_dropout=0.5, generator_residual=residual)
+        made = network(config).generator
+        for training in (True, False):
+            one, other = (made.train(training)(x, lengths) for _ in range(2))
+            assert torch.equal(one.logits, other.logits) != training
+            if one.inter is not None and other.inter is not None:
+                assert torch.equal(one.inter, other.inter) != training
+        if residual:
+            made.train().residual.weight.data.zero_()
+            made.residual.bias.data.zero_()  # all that is left is what goes by
+            assert not torch.equal(made(x, lengths).logits, made(x, lengths).logits)
+
+
+def test_chunks_are_as_long_as_the_rate_is_nearest_to() -> None:
+    sizes = [replace(PLAIN, segments="uniform", subsample_rate=rate).chunk for rate in (1.0, 0.6, 0.35, 0.25)]
+    assert sizes == [1, 2, 3, 4] and replace(PLAIN, segments="join", subsample_rate=0.25).chunk == 1
+
+
+@pytest.mark.parametrize("more", [0, 2, -1])
+def test_clusters_are_named_of_the_frames_that_both_have(more: int) -> None:
+    scores = torch.randn(2, 5, 3, dtype=torch.float64)
+    targets = torch.tensor([[0, 2, -1, 1, -1, 2, 2], [1, -1, -1, 0, -1, 0, 0]])[:, : 5 + more]
+    said = [(b, t) for b in range(2) for t in range(min(5, 5 + more)) if targets[b, t] >= 0]
+    each = [-scores[b, t].log_softmax(-1)[targets[b, t]] for b, t in said]
+    torch.testing.assert_close(losses.clusters(scores, targets), torch.stack(each).mean())
+
+
+def test_a_frame_of_scores_is_as_many_of_features_as_chunk_and_stride_make() -> None:
+    made = network(replace(PLAIN, segments="uniform", subsample_rate=0.5, generator_stride=3))
+    assert made.stride == 6 and made.frames(60) == int(
+        made(torch.zeros(1, 60, D), torch.tensor([60])).lengths
+    )
+
+
+def test_what_there_is_nothing_of_weighs_nothing() -> None:
+    """Utterances without a frame, without a step from one to the next, without a cluster."""
+    for pools in (False, True):
+        made = network(replace(PLAIN, discriminator_max_pool=pools)).discriminator
+        scores = made(torch.rand(2, 5, V, dtype=torch.float64), torch.tensor([5, 1]))
+        assert scores.isfinite().all()
+    made = network(PLAIN).discriminator
+    assert made(torch.rand(2, 5, V, dtype=torch.float64), torch.tensor([5, 0]))[1] == 0
+    assert losses.smoothness(torch.randn(2, 5, V), torch.tensor([1, 0])) == 0
+    assert losses.clusters(torch.randn(1, 4, 3), torch.full((1, 4), -1)) == 0
+
+
+def test_who_says_nothing_gets_stock_s_networks_and_nothing_that_is_ours() -> None:
+    config = UnpairedConfig()
+    assert (config.generator_kernel, config.generator_stride, config.generator_dilation) == (4, 1, 1)
+    assert (config.padding, config.generator_dropout, config.generator_bias) == (2, 0.1, False)
+    assert (config.generator_batch_norm, config.generator_residual, config.mmi_weight) == (0.0, False, 0.0)
+    assert (config.discriminator_dim, config.discriminator_depth, config.discriminator_kernel) == (384, 2, 6)
+    assert (config.discriminator_dilation, config.discriminator_causal) == (1, True)
+    assert (config.segments, config.mean_pool, config.mean_pool_join) == ("join", True, False)
+    assert (config.gradient_penalty, config.code_penalty, config.smoothness_weight) == (1.5, 4.0, 0.5)
+    assert (config.smoothing, config.smoothing_one_sided, config.stock_padding) == (0.0, False, False)
+    assert (config.skipgram_weight, config.skipgram_reach, config.skipgram_start_weight) == (0.0, 6, 0.1)
+    assert (config.skipgram_repeats, config.target_dim, config.subsample_rate) == (1.0, 64, 0.25)
+
+
+def test_what_16_bit_scores_are_told_by_is_summed_in_32() -> None:
+    scores, targets = torch.zeros(1, 1000, 3).bfloat16(), torch.zeros(1, 1000, dtype=torch.long)
+    assert float(losses.clusters(scores, targets)) == pytest.approx(np.log(3), rel=1e-5)
+    shares = torch.full((1000, 300), 1 / 300).bfloat16()
+    mean = float(shares[0, 0])
+    expected = np.exp(-300 * mean * np.log(mean + 1e-7))
+    assert float(losses.usage(shares)) == pytest.approx(expected, rel=1e-4)

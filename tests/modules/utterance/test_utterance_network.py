@@ -156,3 +156,9 @@ def test_a_feature_that_hardly_varies_in_training_is_scaled_by_its_epsilon() -> 
 def test_an_utterance_without_a_frame_has_scores_too(pooling: str) -> None:
     made = UtteranceNetwork(replace(CONFIG, pooling=pooling)).eval()
     assert made(torch.randn(2, 4, DIM), torch.tensor([4, 0])).logits.isfinite().all()
+
+
+def test_who_says_nothing_gets_a_mean_of_features_normed_by_training() -> None:
+    config = UtteranceConfig(3, 4)
+    assert (config.num_layers, config.hidden_dim, config.dropout) == (1, 128, 0.2)
+    assert (config.pooling, config.normalize) == ("mean", "corpus")

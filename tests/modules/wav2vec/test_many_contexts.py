@@ -96,3 +96,15 @@ def test_a_gru_hears_many_clips_and_no_padding() -> None:
         found = gru.of_many(heard)
         for x, c in zip(heard, found, strict=True):
             torch.testing.assert_close(c, gru(x[None])[0], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("quantizer", ["gumbel", "kmeans"])
+def test_codes_behind_the_context_network_are_those_of_each_clip_alone(tiny: Tiny, quantizer: str) -> None:
+    network = tiny(quantizer=quantizer, quantizer_position="context", conv_aggregator_layers=LAYERS).eval()
+    split, heard = network.quantizer.split_encode(), clips(33, 48, 150)
+    assert isinstance(network.context, ConvContext) and split is not None
+    found = RowContext(network.context, torch.float32, PARTS).codes(heard, split)
+    with torch.no_grad():
+        for x, codes in zip(heard, found, strict=True):
+            assert torch.equal(codes, network.quantizer.encode(network.context(x[None]))[0])
+    assert len(torch.cat(found).unique()) > 3

@@ -217,3 +217,39 @@ def test_a_guess_is_right_as_often_as_there_are_candidates(tiny: Tiny) -> None:
 def test_a_loss_of_the_quantizer_s_that_weighs_nothing_is_none(tiny: Tiny) -> None:
     found = tiny(quantizer="kmeans").eval().objective(WAV, quantizer_weight=0.0)
     assert found.quantizer is None and found.loss == found.contrastive
+
+
+@pytest.mark.parametrize(("quantizer", "weight"), [("kmeans", 1.0), ("gumbel", 0.0), ("fsq", 0.0)])
+def test_by_default_a_quantizer_s_loss_has_the_weight_of_its_paper(
+    tiny: Tiny, quantizer: str, weight: float
+) -> None:
+    """vq-wav2vec trains gumbel without its diversity (§3.2), and k-means with both of its terms."""
+    network = tiny(quantizer=quantizer).eval()
+    found = network.objective(WAV)
+    assert network.quantizer.loss_weight == weight and (found.quantizer is None) == (weight == 0)
+    expected = found.contrastive + weight * found.num_predictions * found.quantized.loss
+    torch.testing.assert_close(found.loss, expected)
+
+
+@pytest.mark.parametrize("position", ["encoder", "context"])
+@pytest.mark.parametrize("project", ["none", "same", "new"])
+def test_predictions_go_from_the_size_of_what_predicts_to_that_of_what_is_predicted(
+    tiny: Tiny, project: str, position: str
+) -> None:
+    """z has 16 numbers, c has 24, and what is quantized 8."""
+    if (project, position) == ("same", "context"):
+        return
+    settings = {"aggregator": "gru", "gru_dim": 24, "vq_dim": 8, "project_features": project}
+    network = tiny(quantizer="kmeans", quantizer_position=position, **settings)
+    source, target = (24, 8) if position == "encoder" else (8, 16)
+    target = target if project == "none" else 24
+    assert network.predictor.weight.shape[1:] == (target, source)
+    assert network.objective(WAV).loss.isfinite()
+
+
+def test_the_loss_is_the_paper_s_binary_one_unless_the_other_is_asked_for(tiny: Tiny) -> None:
+    network, losses = tiny(quantizer="none").eval(), []
+    for given in ({}, {"infonce": False}, {"infonce": True}):
+        torch.manual_seed(3)
+        losses.append(float(network.objective(WAV, **given).loss))
+    assert losses[0] == losses[1] != losses[2]

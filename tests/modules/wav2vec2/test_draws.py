@@ -31,6 +31,10 @@ def test_two_frames_at_least_are_masked_and_one_is_heard() -> None:
         assert counts.min() >= 2 and counts.max() < size, size
 
 
+def test_a_share_of_less_than_a_frame_is_two_frames_all_the_same() -> None:
+    assert set(spans(5, 0.02, 10, 50).sum(1).tolist()) == {2}
+
+
 def test_the_last_frame_is_masked_as_often_as_the_first() -> None:
     """Stock masks it never."""
     found = spans(50, 0.65, 10, 4000).float().mean(0)
@@ -87,3 +91,9 @@ def test_channels_are_silent_by_their_share_and_there_may_be_none() -> None:
     assert silent is not None and silent.shape == (300, 24)
     counts = silent.sum(1).tolist()
     assert set(counts) == {0, 4} and 150 < counts.count(4) < 210
+
+
+def test_three_frames_are_enough() -> None:
+    found = draw([3, 5], [1, 2], config_of())
+    assert found.masked.counts[0] == 2 and found.masked.index[:2].max() < 3 <= found.masked.index[2:].min()
+    assert found.distractors[:2].flatten().unique().tolist() == [0, 1]

@@ -85,7 +85,9 @@ def test_each_frame_is_kept_once_and_has_heard_its_margins(frames: int) -> None:
 
 def test_up_to_a_minute_nothing_has_changed() -> None:
     made, wav = network(), noise(20 * 100 + 29)  # 100 frames
-    assert torch.equal(states_of_clip(made, wav), made.states(wav[None])[0][-1])
+    for depth in (None, 0, 1, 2):
+        whole = made.states(wav[None], depth=depth)[0][-1]
+        assert torch.equal(states_of_clip(made, wav, depth), whole)
     assert torch.equal(heard_in_pieces(made, wav).z, made.hear(wav[None]).z)
 
 
@@ -111,3 +113,11 @@ def test_no_tensor_is_larger_than_the_audio_or_the_result() -> None:
     with Largest() as whole:
         made.states(wav[None])
     assert whole.made > 2 * largest.made
+
+
+def test_the_power_of_16_bit_states_is_summed_in_32() -> None:
+    made = network().bfloat16()
+    wav = clip().bfloat16()
+    for found in (made.hear(wav[None]), heard_in_pieces(made, wav)):
+        assert found.z.dtype == torch.bfloat16 and found.power.dtype == torch.float32
+        assert len(found.power.unique()) > 390  # of 400 frames: bfloat16 has fewer numbers there

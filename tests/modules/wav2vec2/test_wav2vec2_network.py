@@ -275,6 +275,13 @@ def test_the_settings_are_those_of_the_paper() -> None:
     assert dropped == (0.1,) * 4 and (BASE.encoder_layerdrop, BASE.activation_dropout) == (0.05, 0.0)
     assert (BASE.mask_channel_prob, LARGE.feature_grad_mult, LARGE.encoder_layerdrop) == (0.0, 1.0, 0.0)
     assert {LARGE.dropout, LARGE.attention_dropout, LARGE.dropout_input, LARGE.dropout_features} == {0.0}
+    heads = {name: config.encoder_attention_heads for name, config in ARCHS.items()}
+    base, large, small = ("vq_wav2vec2_base", "vq_wav2vec2_large", "vq_wav2vec2_small")
+    assert heads == {"vq_wav2vec2": 12, base: 12, large: 16, small: 6}  # of 64 numbers each
+    assert [config.layer_norm_first for config in (BASE, LARGE)] == [False, True]
+    assert [config.extractor_mode for config in (BASE, LARGE)] == ["default", "layer_norm"]
+    assert (BASE.activation_fn, BASE.mask_channel_length, BASE.latent_dim) == ("gelu", 10, 0)
+    assert (BASE.quantize_targets, BASE.quantize_input, BASE.same_quantizer) == (True, False, False)
 
 
 def test_a_minute_is_heard_at_once_and_five_seconds_beside_what_is_kept() -> None:

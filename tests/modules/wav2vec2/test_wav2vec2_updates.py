@@ -6,6 +6,7 @@ import pytest
 import torch
 from wav2vec2s import LARGE_STYLE, STILL, noise, tiny_wav2vec2
 
+from vqw2v_plugin.modules.kernels.attention import Rows
 from vqw2v_plugin.modules.quantizers.base import CodeStats
 from vqw2v_plugin.modules.quantizers.kmeans import KmeansConfig, KmeansQuantizer
 from vqw2v_plugin.modules.wav2vec2.positions import PositionConv
@@ -216,3 +217,30 @@ def test_what_varies_is_what_varies_within_an_utterance(monkeypatch: pytest.Monk
     network.set_num_updates(1)
     shares = network.signs.shares()
     assert shares is not None and shares[1:] == pytest.approx((0, 0), abs=1e-5)
+
+
+@torch.no_grad()
+def test_k_means_has_the_weight_of_its_paper_where_none_is_said() -> None:
+    """Which is 1; 0.1 is for those that have none of their own."""
+    network, wav = tiny_wav2vec2(quantizer="kmeans").eval(), noise(900)[None]
+    plain, said = (network.objective(wav, seeds=[1], weights=(weight, 10.0)) for weight in (None, 1.0))
+    assert plain.quantizer == said.quantizer and plain.loss == said.loss
+
+
+def test_evaluation_counts_no_codes_and_shows_no_signs() -> None:
+    network = tiny_wav2vec2().eval()
+    network.objective(noise(900)[None], seeds=[1])
+    network.set_num_updates(1)
+    assert network.signs.shares() is None and not network.health.window.any()
+
+
+@pytest.mark.parametrize("frames", [[100], [60, 40]])
+@torch.no_grad()
+def test_what_a_quantizer_that_looks_beyond_a_frame_hears_is_changed_too(frames: list[int]) -> None:
+    """As by dropout."""
+    torch.manual_seed(0)
+    quantizer, z = KmeansQuantizer(8, KmeansConfig(vq_vars=4, vq_groups=2)).eval(), torch.randn(100, 8)
+    found = quantize(quantizer, z, frames, Rows(torch.tensor([3, 70]), [1, 1]), lambda z: z.flip(1))
+    whole = quantize(quantizer, z.flip(1), frames)
+    assert torch.equal(found.codes, whole.codes[:, [3, 70]]) and torch.equal(found.x, whole.x[:, [3, 70]])
+    assert not torch.equal(found.x, quantize(quantizer, z, frames).x[:, [3, 70]])
