@@ -135,6 +135,14 @@ def test_a_training_that_goes_on_is_one_of_its_last_settings_and_warns_once_of_e
     assert curves.max_update == 900 and curves.warnings == ("the codebook collapses",)
 
 
+@pytest.mark.parametrize("count", ["nan", "inf", "-inf", "1e999"])
+def test_a_line_of_no_number_of_updates_is_no_point(count: str) -> None:
+    line = inner(50, 3.5)
+    assert "num_updates=50" in line
+    curves = parse_log("\n".join([line.replace("num_updates=50", f"num_updates={count}"), inner(60, 3.2)]))
+    assert curves.series("loss") == {"training": [(60, 3.2)]}
+
+
 def test_settings_of_other_shapes_than_fairseq_s_say_nothing() -> None:
     odd = "{'model': {1, 2}, 'task': {'_name': ['x']}, 'criterion': {'_name': 'ctc'}, 'common': None, "
     curves = parse_log(f"{HYDRA}[fairseq_cli.train][INFO] - {odd}'optimization': {{'max_update': 1e999}}}}\n")

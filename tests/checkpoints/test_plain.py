@@ -107,6 +107,9 @@ WRONG: list[tuple[Callable[[State], object], str]] = [
     (lambda s: s["cfg"]["model"].update(x=[["a", "${b}"]]), "`cfg.model.x` is '${b}'"),
     (lambda s: s["cfg"]["task"].update(x={"y": {"z": ("${b}",)}}), "`cfg.task.x.y.z` is '${b}'"),
     (lambda s: s["cfg"].update(criterion=3), "`cfg.criterion` is 3"),
+    (lambda s: s["cfg"].update(generation="x"), "`cfg.generation` is 'x'; expected names and their values"),
+    (lambda s: s["cfg"].update(generation={}), "`cfg.generation` lacks `print_alignment`"),
+    (lambda s: s["cfg"]["generation"].update(print_alignment="${a}"), "`cfg.generation.print_alignment` is"),
     (lambda s: s.update(args=Namespace()), "`args` is not None"),
 ]
 

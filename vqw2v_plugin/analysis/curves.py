@@ -157,7 +157,7 @@ def _point(tag: str, body: str) -> Point | None:
     else:
         return None
     numbers = {name: value for pair in pairs for name, value in _numbers(*pair)}
-    return Point(int(numbers[_UPDATES]), numbers) if _UPDATES in numbers else None
+    return Point(int(numbers[_UPDATES]), numbers) if _is_finite(numbers.get(_UPDATES)) else None
 
 
 def _goes_back(rows: list[tuple[str, Point]], point: Point) -> bool:

@@ -73,6 +73,11 @@ def check_trainer_state(state: Mapping[str, Any]) -> None:
     cfg = _mapping(state, "cfg")
     for part in ("model", "task", "criterion"):
         _refuse_references(_mapping(cfg, part, "cfg."), f"cfg.{part}")
+    if "generation" in cfg:  # fairseq brings `print_alignment` up to date
+        generation = _mapping(cfg, "generation", "cfg.")
+        _refuse_references(generation, "cfg.generation")
+        if "print_alignment" not in generation:
+            raise ValueError("`cfg.generation` lacks `print_alignment`; expected what fairseq writes")
     if state.get("task_state") is not None:
         _mapping(state, "task_state")
     history = state.get("optimizer_history")
