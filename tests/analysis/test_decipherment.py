@@ -1,5 +1,6 @@
 """Segments read without an adversary: clusters for each phone, no silence, and errors of what is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ def test_the_guess_goes_by_frequency_merges_what_follows_and_has_no_silence(corp
     assert said["unigram guess"] == {f"u{i}": ["a", "b"] for i in range(8)}
     assert all("<SIL>" not in phones for phones in said["decipherment"].values())
     assert summary(said["unigram guess"]) == {"utterances": 8, "phones": 16, "different": 2}
+    twins = replace(found, guess=torch.full_like(found.guess, found.phones.index("b")))
+    assert twins.read(corpus, "test")["unigram guess"]["u0"] == ["b"]  # of several clusters of one phone
 
 
 def test_errors_are_of_whoever_has_labels_and_without_silence(tmp_path: Path) -> None:

@@ -355,10 +355,11 @@ def test_safetensors_that_ask_for_hours_are_refused_at_once(
     assert "holds next to none; copy it anew" in refused(checkpoint_hash, path / "model.safetensors")
 
 
-def test_a_compressed_archive_is_not_unpacked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compressed_archive_is_not_unpacked(how: int, tmp_path: Path) -> None:
     with (
         zipfile.ZipFile(EARLIER / "gumbel.pt") as archive,
-        zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+        zipfile.ZipFile(tmp_path / "x.pt", "w", how) as packed,
     ):
         for member in archive.infolist():
             packed.writestr(member.filename, archive.read(member))

@@ -297,6 +297,8 @@ def test_contexts_are_neighbours_and_silence_at_gaps_and_ends(corpus: Corpus) ->
     assert len(set(found.items.contexts.tolist())) == 1  # silence on both sides of each
     segments["u00"].starts[3] = 0.08
     assert len(set(find_items(source, segments, None, "triphone").items.contexts.tolist())) == 3
+    named = find_items(source, segments, None, "none", silences=("b",))  # and no others
+    assert named.phones == ("a", "c", "h#")
 
 
 @pytest.mark.parametrize(

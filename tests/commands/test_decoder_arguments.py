@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+import pytest
+
 from vqw2v_plugin.commands import transcribe, tune
 from vqw2v_plugin.commands.decoder_arguments import decoder_settings
 from vqw2v_plugin.decoding.settings import (
@@ -45,6 +47,8 @@ def test_with_weights_of_a_file_a_beam_that_was_given_holds(tmp_path: Path) -> N
     asked = f"a.pt a.flac --decoder lexicon --lexicon x.txt --weights {path}".split()
     beams = [decoder_settings(parser.parse_args(asked + more)).beam.beam for more in ([], ["--beam", "500"])]
     assert beams == [50, 500]
+    with pytest.raises(ValueError, match="`beam_threshold` is 0; expected more than 0"):  # 0 is given, too
+        decoder_settings(parser.parse_args([*asked, "--beam-threshold", "0"]))
 
 
 def test_what_tune_finds_is_said_in_options_that_mean_the_same() -> None:

@@ -1,5 +1,6 @@
 """A file that lists corpora: what it says is text, and what is wrong in it is named with its line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,9 @@ def test_upsampling_is_told_of_as_many_hours_as_there_are() -> None:
         draws = Draws(corpora, shares(corpora, 0.5, 1), hours)
         assert draws.upsampling.tolist() == pytest.approx([5 / 3, 5 / 6])
         assert draws.repeats.tolist() == pytest.approx([hours / 3, hours / 6])
+        cropped = (replace(corpora[0], heard=0.5), corpora[1])  # a pass hears half of the first
+        draws = Draws(cropped, np.array([1 / 3, 2 / 3]), hours)
+        assert draws.upsampling.tolist() == pytest.approx([5 / 3, 5 / 6])
     assert draws.table(1).splitlines()[1].split()[:3] == ["de", "read", "d"]
 
 

@@ -162,6 +162,7 @@ def test_components_are_those_of_any_device(tmp_path: Path) -> None:
     [
         (torch.full((3,), torch.nan), torch.eye(3), "holds numbers that are not finite, or not of 32 bits"),
         (torch.zeros(3), torch.eye(3) * torch.inf, "holds numbers that are not finite"),
+        (torch.tensor([0.0, torch.nan, 0.0]), torch.eye(3), "holds numbers that are not finite"),
         (torch.zeros(3), torch.eye(3).double(), "holds numbers that are not finite, or not of 32 bits"),
         (torch.zeros(2), torch.eye(3), r"`axes` are \[3, 3\] and the mean is \[2\]"),
     ],

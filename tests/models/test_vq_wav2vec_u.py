@@ -91,6 +91,7 @@ def test_runs_are_joined_in_decoding_only_where_that_is_asked() -> None:
     frames = [int(model(x, torch.tensor([9]), joined=joined).lengths) for joined in (None, False, True)]
     model.decodes_runs = True
     assert [*frames, int(model(x, torch.tensor([9])).lengths)] == [9, 9, 1, 1]
+    assert int(model(x, torch.tensor([9]), joined=False).lengths) == 9  # whoever asks is asked first
     assert model.max_positions() > 10**9
 
 
