@@ -157,6 +157,8 @@ def test_json_holds_all_of_it_and_lies_of_others_are_refused(made: CodeMap) -> N
         ("codes", 1 << 40),
         ("halves", [[[1] * 24] * 2] * 2 + [[[2] * 24] * 2]),
         ("halves", [[[-1] * 24] * 2] * 3),
+        ("halves", [[[1] * 24] * 2, [[1] * 24, [-1, 3, *[1] * 22]], [[1] * 24] * 2]),
+        ("halves", [[[1] * 24, [2] * 24]] * 3),
         ("halves", "x"),
         ("frames_given", [1.5]),
         ("least", None),

@@ -50,6 +50,8 @@ def test_errors_are_of_whoever_has_labels_and_without_silence(tmp_path: Path) ->
     write_labels(tmp_path, "phones", {"test": known}, [(phone, 1) for phone in PLACES], {})
     errors = measured({"way": {"u1": ["a", "a"], "u2": ["b"], "u3": ["a"]}}, tmp_path, "test")["way"]
     assert (errors.total, errors.length, errors.utterances) == (1, 3, 2)
+    both = measured({"short": {"u1": ["b"]}, "long": {"u2": ["a", "b", "a"]}}, tmp_path, "test")
+    assert [(e.deletions, e.insertions, e.length) for e in both.values()] == [(1, 0, 2), (0, 2, 1)]
     with pytest.raises(ValueError, match="none of its utterances of test is in the features"):
         measured({"way": {"u9": []}}, tmp_path, "test")
 

@@ -191,6 +191,18 @@ def test_error_rates_of_any_folder_are_named_from_where_it_was_asked_for(run: Pa
         find_errors(run / "nowhere", [])
 
 
+def test_a_split_s_name_may_have_hyphens_and_dots(run: Path) -> None:
+    folder, recalls = run / "decode", {"accuracy": 50, "majority": 50, "uar": 50, "utterances": 2}
+    said = (folder / "errors-test.json").read_text()
+    for split in ("dev-clean", "errors-v1.2"):
+        (folder / f"errors-{split}.json").write_text(said)
+        (folder / f"classes-{split}.json").write_text(json.dumps({**recalls, "classes": []}))
+    splits = ["dev-clean", "errors-v1.2", "test"]
+    assert sorted(rates.split for rates in find_errors(folder, [])) == splits
+    assert sorted(rates.split for rates in RunView(RunFolder(run), PageOptions()).errors) == splits
+    assert sorted(rates.split for rates in find_class_rates(folder, [])) == splits[:2]
+
+
 def test_hypotheses_that_are_no_text_are_named_and_left_out(run: Path) -> None:
     path = run / "decode/hypotheses-test.jsonl"
     path.write_bytes(path.read_bytes() + b"\xff\xfe\n")

@@ -141,6 +141,13 @@ def test_a_layer_is_kept_with_the_number_that_was_left_out() -> None:
     assert (spec.layer, spec.store, spec.fine_tuned) == ("mfcc:13", "fp32", False)  # and that none is rounded
 
 
+@pytest.mark.parametrize(("freeze_updates", "learns"), [(-1, False), (0, True), (1, True)])
+def test_features_that_learn_from_some_update_on_are_said_to(
+    vq: str, freeze_updates: int, learns: bool
+) -> None:
+    assert front_of(vq, None, "z", freeze_updates).spec.fine_tuned == learns
+
+
 def test_moved_files_are_found_or_asked_for_and_known_by_their_hash(
     vq: str, bert: str, tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -42,6 +42,19 @@ def test_a_file_bounds_numbers_by_its_bytes_and_modules_by_its_weights() -> None
         torch.nn.Sequential(*(torch.nn.ReLU() for _ in range(1_041)))
 
 
+def test_buffers_count_as_parameters_do_and_nothing_is_bounded_afterwards() -> None:
+    weights, some = [torch.zeros(3)], torch.empty(1 << 20, device="meta")
+    with no_larger_than(weights):
+        torch.nn.Module().register_buffer("whole", torch.empty((1 << 20) + 12, device="meta"))
+    made = torch.nn.Module()
+    with pytest.raises(TooLargeError, match=r"more than 1,048,588 numbers"), no_larger_than(weights):
+        made.register_parameter("learnt", torch.nn.Parameter(some))
+        made.register_buffer("none", None)
+        made.register_buffer("kept", torch.empty(13, device="meta"))
+    made.register_buffer("after", some)
+    made.add_module("inner", holding(1 << 22))
+
+
 def test_memory_is_told_in_gibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "machine_memory", lambda: 3 << 30)
     says = r"more than 201,326,592 numbers: this machine has 3 GiB, and training takes 16 bytes a number"

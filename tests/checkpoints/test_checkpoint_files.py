@@ -253,8 +253,10 @@ def test_updates_are_those_of_the_last_run() -> None:
 
 def test_a_rate_that_nothing_has_is_refused() -> None:
     assert Audio(1_000_000).sample_rate == 1_000_000 and Audio(1).sample_rate == 1
-    with pytest.raises(ValueError, match=r"`sample_rate` is 1000001; expected a number of Hz, 1,000,000"):
-        Audio(1_000_001)
+    for rate in (1_000_001, 0, -16_000):
+        said = rf"`sample_rate` is {rate}; expected a number of Hz, 1,000,000"
+        with pytest.raises(ValueError, match=said):
+            Audio(rate)
 
 
 @pytest.mark.parametrize("infonce", [True, False])

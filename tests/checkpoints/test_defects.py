@@ -221,6 +221,7 @@ def test_what_a_kind_adds_is_checked(name: str, container: type[File], tmp_path:
         ({"format": "gguf"}, "is of the format 'gguf'"),
         ({"format": None}, "is of the format None"),
         ({"format_version": 2}, "`format_version` is 2; expected 1, or a newer vqw2v_plugin"),
+        ({"format_version": 0}, "`format_version` is 0"),
         ({"format_version": True}, "`format_version` is True"),
         ({"format_version": "1"}, "`format_version` is '1'"),
         ({"model": "gpt"}, "holds the model 'gpt'; expected "),

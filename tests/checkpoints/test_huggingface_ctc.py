@@ -106,6 +106,23 @@ def test_a_folder_that_transformers_wrote_is_read(tmp_path: Path, transformers: 
     torch.testing.assert_close(here, theirs(wav).logits[..., [4, 0, 1, 2, 3]], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("pad", [1, 5])
+def test_a_blank_behind_other_columns_comes_first_with_its_weights(pad: int, tmp_path: Path) -> None:
+    network = tiny_fine_tuned(units=LETTERS)
+    save_fine_tuned(tmp_path / "a.pt", network, LETTERS)
+    export_folder(tmp_path / "a.pt", tmp_path / "hf", to="huggingface")
+    symbols = ["|", *"ABT'"]
+    symbols.insert(pad, "<pad>")
+    change("config.json", pad_token_id=pad)(tmp_path / "hf")
+    (tmp_path / "hf" / "vocab.json").write_text(json.dumps({name: i for i, name in enumerate(symbols)}))
+    found = import_checkpoint(tmp_path / "hf")
+    assert columns_of(found.header) == LETTERS
+    others = [column for column in range(6) if column != pad]
+    for name, own in network.projection.named_parameters():
+        theirs = found.network.projection.get_parameter(name)
+        assert torch.equal(theirs[0], own[pad]) and torch.equal(theirs[1:], own[others]), name
+
+
 def change(file: str, **values: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         said = json.loads((folder / file).read_text()) | values

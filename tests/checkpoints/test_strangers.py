@@ -390,6 +390,7 @@ HANDMADE = {
     ),
     "from a mark": (b"\x80\x02" + b"(" * 101 + b"t" * 101 + b".", "tuples in tuples"),
     "doubled": (b"\x80\x02)" + b"2\x86" * 101 + b".", "tuples in tuples"),
+    "triples": (b"\x80\x02)" + b"22\x87" * 101 + b".", "tuples in tuples"),
     "lists": (b"\x80\x02" + b"]" * 10_001 + b"a" * 10_000 + b".", "lists in lists"),
     "dicts": (b"\x80\x02" + b"}K\x01" * 10_001 + b"K\x01" + b"s" * 10_001 + b".", "lists in lists"),
     "filled lists": (b"\x80\x02" + b"]K\x01a" * 10_001 + b"a" * 10_000 + b".", "lists in lists"),

@@ -9,11 +9,12 @@ from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from feature_folders import write_frames
 
 from vqw2v_plugin.__main__ import main
 from vqw2v_plugin.analysis.abx import AbxScore
-from vqw2v_plugin.analysis.abx_items import PhoneItems, find_items
+from vqw2v_plugin.analysis.abx_items import PhoneItems, find_items, with_vectors
 from vqw2v_plugin.checkpoints.files import checkpoint_hash
 from vqw2v_plugin.checkpoints.wav2vec import Imported, Loaded, save_checkpoint
 from vqw2v_plugin.commands import abx as abx_module
@@ -25,6 +26,7 @@ from vqw2v_plugin.stores.frames import open_frames
 from vqw2v_plugin.stores.symbols import TOKENS, runs, write_dict
 from vqw2v_plugin.stores.token_extras import TokenExtras
 from vqw2v_plugin.stores.tokens import TokenWriter
+from vqw2v_plugin.tokenizer import Tokenizer
 
 ABOUT = {"layer": "z", "stride": 160, "receptive_field": 480, "sample_rate": 16_000}
 PHONES = ("a", "b", "c")
@@ -259,6 +261,23 @@ def test_codes_are_compared_by_a_checkpoint_s_vectors(
     assert "give the checkpoint that made it" in capsys.readouterr().err
     TOKENS.write_about(folder, ABOUT)  # where nobody wrote down what made them, whoever asks must know
     assert abx(folder, *arguments) == 0 and result(folder)["distance"] == "angular"
+
+
+def test_unknown_codes_have_zeros_among_a_checkpoint_s_vectors(
+    corpus: Corpus, tiny: Callable[..., VqWav2Vec]
+) -> None:
+    path = corpus.folder / "m.pt"
+    save_checkpoint(Imported(Loaded(tiny(quantizer="gumbel").eval(), 16_000, False), False, 0, []), path)
+    folder = corpus.tokens("t")
+    write_dict(folder / "dict.txt", [(f"{p}-{s}", 1) for p in range(5) for s in range(2)][:-1])  # not 4-1
+    source = open_frames(folder, None, [])
+    segments = {utt: Segments(np.array([0.0]), np.array([1.0]), ("a",)) for utt in corpus.codes}
+    frames = with_vectors(find_items(source, segments, None, "none"), source, path).items.frames
+    codes = np.concatenate([corpus.codes[utt] for utt in sorted(corpus.codes)])
+    unknown = (codes == [4, 1]).all(1)
+    assert 0 < unknown.sum() < len(codes) and not frames[unknown].any()
+    vectors = Tokenizer.load(path).decode(torch.from_numpy(codes[~unknown])).numpy()
+    assert vectors.any(1).all() and np.array_equal(frames[~unknown], vectors)
 
 
 def test_frames_are_those_whose_centre_lies_in_the_phone(corpus: Corpus) -> None:

@@ -116,6 +116,16 @@ def test_a_sentence_lays_the_rate_beside_what_was_expected(
     assert capsys.readouterr().out == shown.replace("; why\n", "\n")
 
 
+def test_what_was_expected_is_of_the_split_that_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors(tmp_path, 12.0, split="dev")
+    errors(tmp_path, 30.5)
+    for split, rate in (("test", "30.5"), ("dev", "12.0")):
+        assert cli.main(["results", str(tmp_path), "--split", split, "--expect", "0", "50"]) == 0
+        assert capsys.readouterr().out.startswith(f"{split}: {rate} % word errors, within")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

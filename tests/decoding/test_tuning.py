@@ -102,6 +102,14 @@ def test_steps_go_beyond_a_range_but_no_lm_weight_is_negative() -> None:
     assert {point.lm_weight for point in around} == {0.0, 0.2, 0.7}  # 0.2 - 0.5 ends at 0
 
 
+def test_steps_go_up_and_down_along_each_weight_and_scores_may_be_negative() -> None:
+    lm, words, silence = ((1.5, 0.5, 0.1), (0.5, 0.5, 0.1)), ((1, 1.5, 0.1), (1, -0.5, 0.1)), (0.5, -0.3)
+    wanted = {Weights(*point) for point in (*lm, *words, *((1, 0.5, last) for last in silence))}
+    assert set(neighbours(Weights(1.0, 0.5, 0.1), Space(), 0.1)) == wanted
+    fixed = neighbours(Weights(1.0, -3.5, 0.0), Space(lm_weight=Range(1.0, 1.0)).without("sil_score"), 0.1)
+    assert set(fixed) == {Weights(1.0, -4.5, 0.0), Weights(1.0, -2.5, 0.0)}  # what is fixed stays
+
+
 def test_what_is_counted() -> None:
     segment = [TimedText(text, i, i + 1, 1.0) for i, text in enumerate(["AH0", "|", "zh", "q"])]
     said = Hypothesis(tuple(segment), (TimedText("a", 0, 1, 1.0), TimedText("b", 1, 2, 1.0)), 0.0, 0.0)

@@ -103,6 +103,7 @@ def test_faster_copies_of_training_keep_their_words_in_time(
         assert abs(fast.samples - plain.samples / 1.25) <= 1
         assert words[fast.utt].labels == words[plain.utt].labels
         assert np.allclose(words[fast.utt].starts, words[plain.utt].starts / 1.25, atol=2 / 8000)
+        assert np.allclose(words[fast.utt].ends, words[plain.utt].ends / 1.25, atol=2 / 8000)
     assert len(Manifest(out / "test.tsv")) == 2
     assert len((out / "lm.txt").read_text().splitlines()) == half
 

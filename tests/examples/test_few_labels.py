@@ -188,6 +188,16 @@ def test_more_audio_is_a_line_over_its_doublings(
         assert status == 2 and told in problem and not (tmp_path / "b.md").exists()
 
 
+def test_a_slope_is_as_sure_as_points_are_more_than_heights(scripts: Any) -> None:
+    """By hand: what is left has the squares 1 + 4 + 1; the slope and two heights are fitted to six points."""
+    points = {1.0: {1: 0.0, 2: 10.0}, 2.0: {1: 3.0, 2: 10.0}, 4.0: {1: 0.0, 2: 10.0}}
+    line = scripts.hours.Line.through(points)
+    assert line.slope == pytest.approx(0, abs=1e-9) and line.at_one == pytest.approx(5.5)
+    assert line.sure == pytest.approx(3.182446 * (6 / 3 / 4) ** 0.5)
+    del points[2.0][2]  # which says nothing of the slope
+    assert scripts.hours.Line.through(points).sure == pytest.approx(4.302653 * (6 / 2 / 4) ** 0.5)
+
+
 def test_what_is_not_known_to_help_promises_nothing(scripts: Any) -> None:
     flat = {at: {1: 50.0 + wobble} for at, wobble in ((1.0, 0.4), (2.0, -0.5), (4.0, 0.3), (8.0, -0.4))}
     line = scripts.hours.Line.through(flat)

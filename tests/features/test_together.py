@@ -200,14 +200,18 @@ def test_what_could_not_be_read_takes_no_place_beside_others() -> None:
     assert fit_side_by_side([0]) and fit_side_by_side([])
 
 
+@pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("name", ["z", "c of 1.0"])
-def test_many_clips_are_heard_by_the_weights_as_they_are_after_a_refresh(tiny: Tiny, name: str) -> None:
+def test_many_clips_are_heard_by_the_weights_as_they_are_after_a_refresh(
+    tiny: Tiny, name: str, moved: bool
+) -> None:
+    """Or after a move, if only to where they lie."""
     features = MADE[name](tiny).eval()
     before = features.together(clips())
     with torch.no_grad():
         for number, p in enumerate(features.parameters()):
             p.mul_(1 + 0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(number)))
-    features.refresh()
+    features.to("cpu") if moved else features.refresh()
     for x, earlier, wav in zip(features.together(clips()), before, clips(), strict=True):
         torch.testing.assert_close(x, features(wav), rtol=1e-3, atol=1e-4)
         assert not torch.allclose(x, earlier, atol=0.05)

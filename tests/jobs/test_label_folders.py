@@ -153,6 +153,19 @@ def test_a_share_is_of_training_alone_and_dictionary_and_lexicon_know_no_more(tm
     assert made._about()["settings"]["label_fraction"] == 2
 
 
+def test_lengths_and_speakers_are_those_of_the_utterances_that_have_a_text(tmp_path: Path) -> None:
+    said = ["", "ab", "", "a", "b"]
+    rows = [f"{i}.wav\t{16_000 * (i + 1)}\t16000\tu{i}\ts{i}\t{text}\n" for i, text in enumerate(said)]
+    head = f"{tmp_path}\n# path\tsamples\trate\tutt\tspeaker\twords\n"
+    (tmp_path / "train.tsv").write_text(head + "".join(rows))
+    make_labels([str(tmp_path / "train.tsv")], tmp_path / "o", LabelSettings("words", "letters")).write(
+        tmp_path / "o"
+    )
+    held = read_labels(tmp_path / "o", "train", "letters")
+    assert held.utts == ("u1", "u3", "u4") and held.seconds == (2.0, 4.0, 5.0)
+    assert held.speakers == ("s1", "s3", "s4")
+
+
 def test_a_share_has_its_own_lengths_and_speakers(tmp_path: Path) -> None:
     """Of a table that knows both; of another split all are there."""
     for split in ("train", "valid"):

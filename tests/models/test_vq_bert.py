@@ -49,6 +49,21 @@ def test_it_says_how_large_it_is(caplog: pytest.LogCaptureFixture) -> None:
     assert said.startswith("vq_bert: 2 layers of 128, 8 symbols, ") and said.endswith(" parameters")
 
 
+@torch.no_grad()
+def test_a_step_is_the_network_s_and_tells_each_utterance_s_share_where_it_is_asked_to() -> None:
+    torch.manual_seed(0)
+    model = VqBertModel.build_model(VqBertModelConfig(_name="vq_bert_tiny", encoder_layers=1), TASK).eval()
+    tokens, masked = torch.tensor([0, 5, 6, 2, 0, 7, 5, 6, 2]), torch.tensor([1, 5, 6])
+    targets = tokens[masked]
+    found = model(tokens, [4, 5], masked, [1, 2], targets, apart=True)
+    plain = model(tokens, [4, 5], masked, [1, 2], targets)
+    assert plain.apart is None and torch.equal(found.loss, plain.loss)
+    assert found.apart is not None and found.apart.sums[:, 2].tolist() == [1, 2]
+    torch.testing.assert_close(found.apart.sums[:, 0].sum().to(found.loss), found.loss)
+    first = model(tokens[:4], [4], masked[:1], [1], targets[:1])
+    torch.testing.assert_close(found.apart.sums[0, 0].to(first.loss), first.loss)
+
+
 def test_what_is_not_given_is_stock_roberta_s() -> None:
     from argparse import Namespace
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vqw2v_plugin.stores.folder import SettingsError, StoreError
-from vqw2v_plugin.stores.shards import MOST_ROWS, DamagedShardError, ShardFolder, plan
+from vqw2v_plugin.stores.shards import MOST_ROWS, DamagedShardError, MissingShardError, ShardFolder, plan
 
 
 def test_a_plan_covers_each_row_once() -> None:
@@ -98,6 +98,24 @@ def test_each_byte_of_a_shard_is_accounted_for(tmp_path: Path) -> None:
         assert made.read(1) is None
         path.write_bytes(whole)
     assert np.array_equal(made.rows(1, shard), rows)
+
+
+@pytest.mark.parametrize("gathers", [True, False])
+def test_damaged_frames_are_not_taken_for_moved_ones(tmp_path: Path, gathers: bool) -> None:
+    parts(tmp_path / "parts")
+    made = ShardFolder(tmp_path / "parts", np.uint16, 2, gathers)
+    made.drop_rows(0)
+    assert (made.read(0) is not None) == gathers and made.is_damaged(0) != gathers
+    path = made.folder / "000001.rows"
+    path.write_bytes(path.read_bytes()[:-2])
+    assert made.read(1) is None and made.is_damaged(1)
+    path = made.folder / "000002.rows"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(DamagedShardError):
+        made.rows(2, made.whole(2))
+    assert made.read(2) is None
+    with pytest.raises(MissingShardError, match=r"000002\.json: is gone"):
+        made.whole(2)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[1]", b'{"a": 1', b"\xff"])

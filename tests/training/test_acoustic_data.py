@@ -49,8 +49,9 @@ def test_a_description_makes_the_units_it_is_of(tmp_path: Path) -> None:
     asg = describe_labels(labels, None, "asg", 3)
     assert asg == {"symbols": ["|", "a", "b"], "kind": "letters", "loss": "asg", "repeats": 3}
     assert units_of(asg).symbols == ("|", "a", "b", "1", "2", "3")
-    ctc = describe_labels(labels, "letters", "vq_ctc", 0)  # which needs no repetition symbols
-    assert ctc["repeats"] == 0 and units_of(ctc).symbols == ("<blank>", "|", "a", "b")
+    for asked in (0, 3):
+        ctc = describe_labels(labels, "letters", "vq_ctc", asked)  # which needs no repetition symbols
+        assert ctc["repeats"] == 0 and units_of(ctc).symbols == ("<blank>", "|", "a", "b")
 
 
 def test_a_share_of_labels_is_drawn_of_what_is_trained_on_alone(tmp_path: Path) -> None:

@@ -159,6 +159,28 @@ def test_what_does_not_go_together_is_refused(home: Path, more: Sequence[str], s
             built(home, "--init-codebook", "reseed")
 
 
+def test_a_relative_file_is_the_user_s_wherever_hydra_works(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "old.pt").write_bytes(b"of another training")  # in hydra's working folder
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(begun_module, "to_absolute_path", lambda path: str(home / path))
+    with caplog.at_level(logging.INFO):
+        new = built(home, "--init-from", "old.pt")
+    assert torch.equal(codes(new), codes(load_network(home / "old.pt").network))
+    assert f"begins with weights of {home / 'old.pt'} (" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["restore_file", "finetune_from_model"])
+def test_another_file_to_begin_with_is_refused_though_it_is_there(home: Path, option: str) -> None:
+    more = (f"--{option.replace('_', '-')}", str(home / "old.pt"), "--resume-changed")
+    with pytest.raises(
+        CheckpointError, match=rf"`checkpoint\.{option}` \(.*old\.pt\) both name what to begin"
+    ):
+        begun(home, *more)
+    built(home, *more)  # without `init_from`
+
+
 @pytest.mark.slow
 def test_a_resumed_training_is_the_whole_one_without_the_file(home: Path, tmp_path: Path) -> None:
     shutil.copy(home / "old.pt", tmp_path / "old.pt")

@@ -1,5 +1,6 @@
 """What fairseq-generate prints of a hypothesis, words or labels, and what its files are when it fails."""
 
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -150,6 +151,23 @@ def test_every_option_of_the_search_reaches_it(tmp_path: Path) -> None:
     Path(cfg.weights).write_text('{"best": [{"lm_weight": 3, "word_score": 2, "sil_score": 1}]}')
     beam = decoder_settings(cfg, SimpleNamespace(**said)).beam
     assert (beam.lm_weight, beam.word_score, beam.sil_score, beam.beam) == (3.0, 2.0, 1.0, 7)
+
+
+def test_a_tuned_file_s_search_is_taken_where_the_user_gave_none(tmp_path: Path) -> None:
+    best = {"lm_weight": 3.0, "word_score": 2.0, "sil_score": 1.0}
+    options = ["--beam", "50", "--beam-threshold", "9.5", "--beam-tokens", "5", "--log-add"]
+    path = tmp_path / "tuned-dev.json"
+    path.write_text(json.dumps({"best": [best], "options": options}))
+
+    def found(**given: Any) -> BeamSettings:
+        said = vars(BeamSettings(**given))
+        cfg = SimpleNamespace(decoder="lexicon", lexicon="words.lst", lm="lm.arpa", weights=str(path), **said)
+        return decoder_settings(cfg, SimpleNamespace(**said)).beam
+
+    assert found() == BeamSettings(50, 9.5, 5, log_add=True, **best)
+    assert found(beam=7, nbest=3) == BeamSettings(7, 9.5, 5, nbest=3, log_add=True, **best)
+    assert found(beam_threshold=4.0, lm_weight=0.5) == BeamSettings(50, 4.0, 5, log_add=True, **best)
+    assert found(beam_tokens=2) == BeamSettings(50, 9.5, 2, log_add=True, **best)
 
 
 def test_an_asg_model_s_transitions_are_saved_as_they_are(tmp_path: Path) -> None:

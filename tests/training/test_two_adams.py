@@ -67,6 +67,21 @@ def test_states_come_back_and_options_rule() -> None:
         forget_steps(object(), "discriminator")
 
 
+def test_rates_betas_epsilon_and_decays_are_the_options_after_a_checkpoint_is_loaded() -> None:
+    before, params = made(weight_decay=0.2)
+    grads(params, 1)
+    before.step()
+    given = {"lr": [0.4], "discriminator_lr": 0.6, "adam_betas": (0.7, 0.9), "adam_eps": 1e-3}
+    after, _ = made(**given, weight_decay=0.03, discriminator_weight_decay=0.05)
+    after.load_state_dict(before.state_dict())
+    found = [
+        (group["lr"], group["betas"], group["eps"], group["weight_decay"]) for group in after.param_groups
+    ]
+    assert found == [(0.4, (0.7, 0.9), 1e-3, 0.03), (0.6, (0.7, 0.9), 1e-3, 0.05)]
+    after.set_lr(0.2)
+    assert [group["lr"] for group in after.param_groups] == pytest.approx([0.2, 0.3])
+
+
 def test_fairseq_s_composite_steps_and_forgets_by_group_too() -> None:
     part = {
         "optimizer": {"_name": "adam", "adam_betas": "(0.5,0.98)", "lr": [0.1], "tpu": False},

@@ -68,6 +68,28 @@ def test_the_loss_is_that_of_scores_of_all_frames(settings: dict[str, Any]) -> N
     assert found.num_correct == correct
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("settings", WAYS, ids=str)
+def test_each_utterance_s_share_is_what_it_has_alone(settings: dict[str, Any]) -> None:
+    """Loss, right answers, and codes that are known; an utterance may have none."""
+    network, x = speech_bert(**settings).eval(), frames(settings.get("stack", 2))
+    wanted = targets(network.num_targets)
+    wanted[2, 1] = wanted[5] = NO_CODE
+    sure = torch.tensor([0, 4])  # frames whose codes are those that score highest
+    seen = network._scores(network._states(network.masked_input(x, MASKED), LENGTHS)[-1])[MASKED]
+    wanted[sure] = seen[sure].argmax(-1)
+    found = network(x, LENGTHS, Rows(MASKED, COUNTS), wanted, apart=True)
+    assert found.apart is not None
+    begin = first = 0
+    for told, length, count in zip(found.apart.sums, LENGTHS, COUNTS, strict=True):
+        rows, part = slice(first, first + count), x[begin : begin + length]
+        alone = network(part, [length], Rows(MASKED[rows] - begin, [count]), wanted[rows])
+        torch.testing.assert_close(told[0], alone.loss)
+        assert told[1:].tolist() == [int(alone.num_correct), int((wanted[rows] != NO_CODE).sum())]
+        begin, first = begin + length, first + count
+    assert found.apart.sums[0, 1] != found.apart.sums[2, 1]
+
+
 def test_losses_of_16_bit_scores_are_summed_in_32() -> None:
     """Of 1,500 codes: in bfloat16 their sum would be a multiple of 16."""
     network, x = speech_bert(num_groups=2).bfloat16().eval(), torch.randn(400, 20).bfloat16()

@@ -16,7 +16,17 @@ def make(**options: object) -> FsqQuantizer:
 
 @pytest.mark.parametrize(
     ("codes", "levels"),
-    [(320, [8, 8, 5]), (240, [8, 6, 5]), (1000, [8, 5, 5, 5]), (16, [4, 4]), (8, [8]), (96, [12, 8])],
+    [
+        (320, [8, 8, 5]),
+        (240, [8, 6, 5]),
+        (1000, [8, 5, 5, 5]),
+        (16, [4, 4]),
+        (8, [8]),
+        (96, [12, 8]),
+        (3, [3]),
+        (39, [13, 3]),
+        (195, [15, 13]),
+    ],
 )
 def test_levels_lie_near_those_of_the_paper(codes: int, levels: list[int]) -> None:
     assert choose_levels(codes) == levels

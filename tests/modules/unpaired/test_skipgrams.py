@@ -60,6 +60,10 @@ def test_what_is_lost_is_the_divergence() -> None:
     text, output = torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([[0.9, 0.1], [0.5, 0.5]])
     expected = (0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1) + np.log(2)) / 2
     assert float(skipgrams.lost(text.double(), output.double())) == pytest.approx(expected, abs=1e-4)
+    wide = torch.nn.functional.pad(torch.stack([text, output]), (0, 3)).double()  # columns that nobody says
+    assert float(skipgrams.lost(*wide)) == pytest.approx(expected, abs=1e-4)
+    tables = text.view(1, 2, 2).double() / 2, output.view(1, 2, 2).double() / 2  # one distance
+    assert float(skipgrams.lost(*tables)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_repeats_stretch_text_and_keep_its_order() -> None:

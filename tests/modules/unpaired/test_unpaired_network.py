@@ -94,6 +94,16 @@ def test_chunks_are_means_of_frames_or_one_of_them() -> None:
     assert drawn[0, 2] == 5 and drawn[1, 1] == 8 and drawn[0, 0] in (1, 2) and drawn[1, 0] in (6, 7)
 
 
+def test_each_frame_of_a_chunk_is_drawn_as_often_in_the_last_chunk_of_fewer_too() -> None:
+    x = torch.arange(1.0, 8).view(1, 7, 1).expand(3000, -1, -1)
+    drawn, counts = chunks(x, torch.full((3000,), 5), 3, True, torch.Generator().manual_seed(1))
+    assert {*counts.tolist()} == {2} and not drawn[:, 2].any()
+    for place, frames in ((0, (1, 2, 3)), (1, (4, 5))):
+        picked = drawn[:, place, 0]
+        assert {*picked.tolist()} == {*frames}
+        assert all(abs(float((picked == n).float().mean()) - 1 / len(frames)) < 0.04 for n in frames)
+
+
 @pytest.mark.parametrize("number", range(len(KINDS)))
 @pytest.mark.parametrize("garbage", [1e6, torch.nan])
 def test_padding_changes_no_score_and_no_loss(garbage: float, number: int) -> None:
