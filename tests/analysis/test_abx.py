@@ -185,6 +185,17 @@ def test_one_speaker_has_no_across_and_single_items_no_within() -> None:
     assert abx(items.take(np.arange(0)), "angular", Plan()) == (None, None)
 
 
+def test_each_speaker_s_items_of_a_phone_have_their_own_limit() -> None:
+    """The last phone of the one is the first of the other."""
+    phones = np.array([0, 1, 1, 2]).repeat(9)
+    speakers = np.array([0, 0, 1, 1]).repeat(9)
+    frames = np.random.default_rng(0).standard_normal((36, 3)).astype(np.float32)
+    items = Items(frames, np.arange(36), np.ones(36, int), phones, np.zeros(36, int), speakers)
+    within, across = abx(items, "angular", Plan(max_items=4))
+    assert within is not None and within.triples == 4 * (4 * 3 * 4)
+    assert across is not None and across.triples == 2 * 4 * 4 * 4  # phone 1 of both, against another
+
+
 def test_numbers_that_leave_no_triple_are_refused() -> None:
     with pytest.raises(ValueError, match="`--items` is 1"):
         Plan(max_items=1)

@@ -234,6 +234,14 @@ def test_probabilities_are_those_of_a_plain_count() -> None:
         np.testing.assert_allclose(np.exp(bigram.log_probs(masked, how)), wanted, rtol=1e-4)
 
 
+def test_a_token_s_chances_are_its_own_whoever_is_asked_beside_it(matrix: np.ndarray) -> None:
+    bigram, masked = Bigram(chains(matrix, 5, 1), V + 5), masked_of(chains(matrix, 2, 2), 2)
+    assert len(set((masked.before - masked.after).tolist())) > 1
+    for how in (Smoothing(), Smoothing(together=3.0)):
+        alone = [bigram.log_probs(masked[np.arange(len(masked)) == i], how)[0] for i in range(len(masked))]
+        np.testing.assert_allclose(bigram.log_probs(masked, how), alone, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("seed", "helps"), [(1, False), (5, True)])
 def test_the_smoothing_that_is_chosen_does_best_of_all(matrix: np.ndarray, seed: int, helps: bool) -> None:
     """Counting both sides together helps where it does."""

@@ -248,3 +248,7 @@ def test_clips_of_nobody_are_counted_since_notes_are_taken() -> None:
         assert features.notes()[0].startswith(f"{count} utterances went by their own mean and scale")
     features.take_notes()
     assert features.notes() == []
+    for how in ("none", "utterance"):  # nobody is asked for
+        features = load_features("mfcc:4", bands=20, standardize=how, deltas=1)
+        features.prepare(torch.arange(12.0).view(3, 4), Clip("a.wav"))
+        assert features.notes() == []
