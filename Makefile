@@ -59,7 +59,7 @@ fuzz: setup ## read damaged and malicious files for SECONDS=600; what is found g
 attack: setup ## give malicious and damaged files of all kinds to all commands; of the tries SHARE=1
 	OMP_NUM_THREADS=1 $(PY) tests/attacks/attack.py --share $(SHARE) --seed $(SEED)
 
-bugs: setup ## put seven hundred bugs into a copy, one at a time: which do the fast tests let live? (six hours)
+bugs: setup ## put thirteen hundred bugs into a copy, one at a time: which do the fast tests let live? (half a day)
 	$(PY) tests/bugs/try_bugs.py
 
 clean: ## remove .venv and all that tools left behind; runs/ stays
