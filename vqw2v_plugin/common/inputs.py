@@ -22,9 +22,7 @@ _KINDS = {
 }
 UTF8_MARK = b"\xef\xbb\xbf"
 LONGEST_LINE = 1 << 26  # bytes
-_MOST_BRACKETS = (
-    1 << 22
-)  # of a JSON, since they take the time; a dictionary of a million symbols has a quarter
+_MOST_BRACKETS = 1 << 22  # of a JSON: lists take the time; a dictionary of a million symbols has a quarter
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
