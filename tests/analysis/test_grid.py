@@ -124,7 +124,9 @@ def test_the_page_of_the_run_has_the_table(tmp_path: Path) -> None:
     write_table(tmp_path, [found(1, 30.0, None)], TEXT)
     section = trials_section(view)
     assert section is not None and "is NOT text by its score" in section.body
-    for broken in ("[]", "{", '{"trials": [{}], "chosen": 1, "text": {}, "is_text": 1}'):
+    endless = json.loads((tmp_path / "grid" / "grid.json").read_text())
+    endless["trials"][0]["trained"] = float("inf")
+    for broken in ("[]", "{", '{"trials": [{}], "chosen": 1, "text": {}, "is_text": 1}', json.dumps(endless)):
         (tmp_path / "grid" / "grid.json").write_text(broken)
         assert trials_section(view) is None
 

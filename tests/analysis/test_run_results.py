@@ -139,11 +139,16 @@ def test_rows_of_usage_are_read_and_what_is_none_is_named(run: Path) -> None:
     path.write_text(json.dumps(rows[1]))  # one alone
     assert [row.about for row in RunView(RunFolder(run), PageOptions()).usage] == rows[1:]
     path.write_text(
-        json.dumps([{**rows[0], "edits": {"noise": "much", "pitch": 0.5}, "rank": True}, 3, {"usage": 1}])
+        json.dumps(
+            [
+                {**rows[0], "edits": {"noise": "much", "pitch": 0.5}, "rank": True, "dim": 10**400},
+                *(3, {"usage": 1}),
+            ]
+        )
     )
     view = RunView(RunFolder(run), PageOptions())
     (row,) = view.usage
-    assert row.edits == {"pitch": 0.5} and row.number("rank") is None
+    assert row.edits == {"pitch": 0.5} and row.number("rank") is row.number("dim") is None
     assert view.troubles == ["RUN/tokens/data/usage.json is not what `vqw2v usage --out` writes"] * 2
 
 

@@ -265,5 +265,9 @@ def _confusions(about: Mapping[str, Any]) -> dict[str, tuple[Confusion, ...]]:
 
 
 def _number(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond what a float can hold
+        return None

@@ -21,7 +21,7 @@ def trials_section(view: RunView) -> Section | None:
         rows = [_row(each, said["chosen"]) for each in said["trials"]]
         text, is_text = said["text"], bool(said["is_text"])
         told = (float(text["of_text"]), float(text["of_phones"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     verdict = "is text by its score" if is_text else "is NOT text by its score"
     body = paragraph(
