@@ -19,6 +19,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from .common.inputs import parse_json
 from .modules.layers.norm import GroupNorm32, make_activation
 from .modules.layers.ranks import num_ranks, rank, sum_over_ranks
 from .modules.quantizers.base import (
@@ -135,8 +136,8 @@ def build_quantizer(name: str, dim: int, options: Mapping[str, Any], args: str =
 
 def _parse_args(args: str) -> dict[str, Any]:
     try:
-        own = json.loads(args)
-    except (ValueError, RecursionError) as error:
+        own = parse_json(args)
+    except ValueError as error:
         raise ValueError(f"`quantizer_args` ({args[:120]!r}) is no JSON: {error}") from None
     if not isinstance(own, dict):
         raise ValueError(f"`quantizer_args` is {args!r}; expected a JSON object such as {{}}")

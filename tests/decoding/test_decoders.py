@@ -5,6 +5,7 @@ import itertools
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,10 +31,17 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
     if kind == "greedy":
         return GreedyDecoder(units, transitions)
     pytest.importorskip("flashlight.lib.text.decoder")
-    settings = BeamSettings(beam=20, nbest=3)
+    words = WORDS if criterion == "ctc" else ASG_WORDS
+    return searching(kind, units, words, transitions, BeamSettings(beam=20, nbest=3))
+
+
+def searching(
+    kind: str, units: Units, spelled: Any, transitions: np.ndarray | None, settings: BeamSettings
+) -> Decoder:
+    """The free search, or the one that spells words."""
     if kind == "free":
         return FreeDecoder(units, None, transitions, settings)
-    return LexiconDecoder(units, WORDS if criterion == "ctc" else ASG_WORDS, None, transitions, settings)
+    return LexiconDecoder(units, spelled, None, transitions, settings)
 
 
 def emissions_for(decoder: Decoder, frames: int, seed: int = 0) -> np.ndarray:
@@ -345,10 +353,7 @@ def test_the_silence_score_is_heard_by_every_search(kind: str, units: Units) -> 
     scores = []
     for sil_score in (0.0, 0.25):
         settings = BeamSettings(beam=50, sil_score=sil_score)
-        if kind == "free":
-            decoder: Decoder = FreeDecoder(units, None, steps, settings)
-        else:
-            decoder = LexiconDecoder(units, {"a": [("a",)]}, None, steps, settings)
+        decoder = searching(kind, units, {"a": [("a",)]}, steps, settings)
         best = decoder.decode(sure(units, "a|||a|"))[0]
         assert best.text == "a a"
         scores.append(best.score)
@@ -364,10 +369,7 @@ def test_where_nothing_is_silence_no_label_gets_its_score(kind: str) -> None:
     found = []
     for sil_score in (0.0, 3.0):
         settings = BeamSettings(beam=100, sil_score=sil_score)
-        if kind == "free":
-            decoder: Decoder = FreeDecoder(units, None, steps, settings)
-        else:
-            decoder = LexiconDecoder(units, {"ab": [("a", "b")], "b": [("b",)]}, None, steps, settings)
+        decoder = searching(kind, units, {"ab": [("a", "b")], "b": [("b",)]}, steps, settings)
         found.append(decoder.decode(emissions))
     assert found[0] == found[1]
 
@@ -381,11 +383,7 @@ def test_with_a_blank_as_many_labels_are_tried_a_frame_as_were_asked_for(kind: s
     emissions[1, CTC.symbols.index("|")] = 1.0
     for tokens, found in ((2, False), (3, True)):
         settings = BeamSettings(beam=50, beam_tokens=tokens, nbest=20)
-        if kind == "free":
-            decoder: Decoder = FreeDecoder(CTC, settings=settings)
-        else:
-            spelled = {name: [(name,)] for name in "abc"}
-            decoder = LexiconDecoder(CTC, spelled, settings=settings)
+        decoder = searching(kind, CTC, {name: [(name,)] for name in "abc"}, None, settings)
         third = CTC.symbols[4]
         assert any(third in answer.text for answer in decoder.decode(emissions)) == found
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..common.inputs import parse_json
 from ..stores.feature_spec import FeatureSpec, first_difference
 from ..text.loss_kinds import loss_kind
 from ..text.units import Units, make_units
@@ -83,8 +84,8 @@ def said_of_itself(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _parse(held: Tensor) -> dict[str, Any]:
     try:
-        about = json.loads(bytes(held.flatten().tolist()))
-    except (ValueError, TypeError, RecursionError) as error:
+        about = parse_json(bytes(held.flatten().tolist()).decode())
+    except (ValueError, TypeError) as error:
         raise CheckpointError(
             f"what the checkpoint says of its model is no json ({error}); expected a whole one"
         ) from error
